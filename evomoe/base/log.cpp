@@ -1,0 +1,22 @@
+#include "evomoe/base/log.h"
+
+#include <spdlog/sinks/stdout_sinks.h>
+
+#include <cstdlib>
+#include <memory>
+
+namespace evomoe {
+
+spdlog::logger& log() {
+  static const std::shared_ptr<spdlog::logger> logger = [] {
+    auto made = std::make_shared<spdlog::logger>("evomoe", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    made->set_pattern("%Y-%m-%d %H:%M:%S | %l | %v");
+    if (const char* level = std::getenv("EVOMOE_LOG_LEVEL")) made->set_level(spdlog::level::from_str(level));
+    return made;
+  }();
+  return *logger;
+}
+
+void set_log_level(const std::string& level) { log().set_level(spdlog::level::from_str(level)); }
+
+}  // namespace evomoe

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "evomoe/routing/router.h"
+
+namespace evomoe {
+
+using RouterFactory = std::function<std::shared_ptr<Router>(const RouterOptions&)>;
+
+/// Makes the router that options.method names. Unknown names are an error that lists the known ones.
+std::shared_ptr<Router> make_router(const RouterOptions& options);
+
+/// The registered method names, sorted.
+std::vector<std::string> router_names();
+
+}  // namespace evomoe

@@ -1,0 +1,76 @@
+#include "tests/testing/paths.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <stdexcept>
+
+namespace evomoe::testing {
+namespace {
+
+std::filesystem::path from_environment(const char* name, const std::filesystem::path& fallback) {
+  const char* value = std::getenv(name);
+  return value != nullptr && *value != '\0' ? std::filesystem::path(value) : fallback;
+}
+
+}  // namespace
+
+std::filesystem::path golden_dir() {
+  return from_environment("EVOMOE_GOLDEN", std::filesystem::path(EVOMOE_SOURCE_DIR) / "tests/golden");
+}
+
+std::filesystem::path golden_training_dir() {
+  return from_environment("EVOMOE_GOLDEN_TRAINING",
+                          std::filesystem::path(EVOMOE_SOURCE_DIR) / "../shared/golden/training");
+}
+
+std::filesystem::path data_dir() {
+  return from_environment("EVOMOE_DATA", std::filesystem::path(EVOMOE_SOURCE_DIR) / "../shared/data");
+}
+
+std::filesystem::path program() { return from_environment("EVOMOE_PROGRAM", "build/release/evomoe"); }
+
+std::string read_text(const std::filesystem::path& path) {
+  std::ifstream stream(path, std::ios::binary);
+  if (!stream) throw std::runtime_error("cannot read " + path.string());
+  std::ostringstream text;
+  text << stream.rdbuf();
+  return text.str();
+}
+
+nlohmann::json read_json(const std::filesystem::path& path) { return nlohmann::json::parse(read_text(path)); }
+
+void write_text(const std::filesystem::path& path, const std::string& text) {
+  std::ofstream stream(path, std::ios::binary);
+  stream << text;
+  if (!stream) throw std::runtime_error("cannot write " + path.string());
+}
+
+TemporaryFolder::TemporaryFolder() {
+  std::string name = (std::filesystem::temp_directory_path() / "evomoe-test-XXXXXX").string();
+  if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make a temporary folder");
+  path_ = name;
+}
+
+TemporaryFolder::~TemporaryFolder() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
+CommandResult run_command(const std::string& command) {
+  TemporaryFolder folder;
+  const auto out = folder / "out";
+  const auto err = folder / "err";
+  const int status =
+      std::system(("{ " + command + "\n} >" + out.string() + " 2>" + err.string() + " </dev/null").c_str());
+  CommandResult result;
+  result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  result.out = read_text(out);
+  result.err = read_text(err);
+  return result;
+}
+
+}  // namespace evomoe::testing

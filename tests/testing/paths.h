@@ -1,0 +1,51 @@
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace evomoe::testing {
+
+/// Folder of the golden vectors: EVOMOE_GOLDEN, default tests/golden.
+std::filesystem::path golden_dir();
+
+/// Folder of whole golden training runs with their text (never committed): EVOMOE_GOLDEN_TRAINING, default
+/// ../shared/golden/training beside the checkout. It may not exist; a test that needs it then skips and says so.
+std::filesystem::path golden_training_dir();
+
+/// Folder of real text: EVOMOE_DATA, default ../shared/data beside the checkout. It may not exist.
+std::filesystem::path data_dir();
+
+/// The program under test, build/<preset>/evomoe, from EVOMOE_PROGRAM (set by CTest).
+std::filesystem::path program();
+
+nlohmann::json read_json(const std::filesystem::path& path);
+
+std::string read_text(const std::filesystem::path& path);
+void write_text(const std::filesystem::path& path, const std::string& text);
+
+/// A fresh temporary folder that is removed, with its content, at the end of the scope.
+class TemporaryFolder {
+ public:
+  TemporaryFolder();
+  ~TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+/// The result of a command that was run by a shell.
+struct CommandResult {
+  int exit_code = 0;
+  std::string out;  ///< stdout
+  std::string err;  ///< stderr
+};
+
+/// Runs `command` (a shell line) and waits for it.
+CommandResult run_command(const std::string& command);
+
+}  // namespace evomoe::testing
