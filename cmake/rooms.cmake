@@ -1,22 +1,37 @@
 # Functions that turn a folder evomoe/<room> into a library, and tests/<room> into test programs.
 
-# Finds LibTorch: EVOMOE_TORCH (a libtorch folder), else the torch package of the .venv that scripts/setup.sh makes.
+# Finds LibTorch: EVOMOE_TORCH (a libtorch folder), else the torch package of the .venv that scripts/setup.sh makes. Its own
+# CMake package is passed by: that of a CUDA build asks for a CUDA compiler, which we do not need.
 function(evomoe_find_torch)
   if(DEFINED ENV{EVOMOE_TORCH} AND NOT "$ENV{EVOMOE_TORCH}" STREQUAL "")
-    set(hints "$ENV{EVOMOE_TORCH}")
+    set(torch "$ENV{EVOMOE_TORCH}")
   else()
-    file(GLOB hints "${CMAKE_SOURCE_DIR}/.venv/lib/python3*/site-packages/torch")
+    file(GLOB torch "${CMAKE_SOURCE_DIR}/.venv/lib/python3*/site-packages/torch")
   endif()
-  find_package(Torch QUIET HINTS ${hints} PATH_SUFFIXES share/cmake/Torch)
-  if(NOT Torch_FOUND)
-    message(FATAL_ERROR "LibTorch was not found. Run scripts/setup.sh (it makes .venv with torch==2.13.0), "
+  if(NOT torch OR NOT EXISTS "${torch}/lib/libtorch_cpu.so")
+    message(FATAL_ERROR "LibTorch was not found at '${torch}'. Run scripts/setup.sh (it makes .venv with torch==2.13.0), "
                         "or set EVOMOE_TORCH=/path/to/libtorch.")
   endif()
-  message(STATUS "LibTorch ${Torch_VERSION} at ${TORCH_INSTALL_PREFIX}")
-  # One precompiled header for every file that knows tensors: it takes their compile time from 35 s to a few.
+  file(READ "${torch}/include/torch/headeronly/version.h" version_header)
+  string(REGEX MATCH "define TORCH_VERSION_MAJOR ([0-9]+)" _ "${version_header}")
+  set(version ${CMAKE_MATCH_1})
+  string(REGEX MATCH "define TORCH_VERSION_MINOR ([0-9]+)" _ "${version_header}")
+  set(version ${version}.${CMAKE_MATCH_1})
+  if(version VERSION_LESS 2.11 OR version VERSION_GREATER 2.13)
+    message(FATAL_ERROR "LibTorch ${version} at ${torch} is not supported: versions 2.11 to 2.13 are. "
+                        "Remove .venv and run scripts/setup.sh, or set EVOMOE_TORCH to another one.")
+  endif()
+  message(STATUS "LibTorch ${version} at ${torch}")
   add_library(evomoe_torch INTERFACE)
-  target_include_directories(evomoe_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
-  target_link_libraries(evomoe_torch INTERFACE ${TORCH_LIBRARIES})
+  target_include_directories(evomoe_torch SYSTEM INTERFACE ${torch}/include ${torch}/include/torch/csrc/api/include)
+  target_link_directories(evomoe_torch INTERFACE ${torch}/lib)
+  target_link_options(evomoe_torch INTERFACE -Wl,-rpath,${torch}/lib)
+  target_link_libraries(evomoe_torch INTERFACE torch torch_cpu c10)
+  if(EXISTS "${torch}/lib/libtorch_cuda.so")
+    # Nothing refers to this library by name: it registers the CUDA kernels when it is loaded.
+    target_link_libraries(evomoe_torch INTERFACE -Wl,--no-as-needed torch_cuda c10_cuda -Wl,--as-needed)
+  endif()
+  # One precompiled header for every file that knows tensors: it takes their compile time from 35 s to a few.
   add_library(evomoe_pch OBJECT cmake/pch.cpp)
   target_link_libraries(evomoe_pch PUBLIC evomoe_torch fmt::fmt)
   target_precompile_headers(evomoe_pch PRIVATE <torch/torch.h> <fmt/format.h> <string> <vector>)
@@ -36,6 +51,7 @@ function(evomoe_room name)
   endforeach()
   if(NOT sources)
     add_library(evomoe_${name} INTERFACE)
+    target_include_directories(evomoe_${name} INTERFACE ${CMAKE_SOURCE_DIR})
     target_link_libraries(evomoe_${name} INTERFACE ${links})
     if(NOT ROOM_PLAIN)
       target_link_libraries(evomoe_${name} INTERFACE evomoe_torch)

@@ -18,6 +18,8 @@ std::filesystem::path from_environment(const char* name, const std::filesystem::
 
 }  // namespace
 
+std::filesystem::path source_dir() { return EVOMOE_SOURCE_DIR; }
+
 std::filesystem::path golden_dir() {
   return from_environment("EVOMOE_GOLDEN", std::filesystem::path(EVOMOE_SOURCE_DIR) / "tests/golden");
 }

@@ -6,6 +6,9 @@
 
 namespace evomoe::testing {
 
+/// The checkout.
+std::filesystem::path source_dir();
+
 /// Folder of the golden vectors: EVOMOE_GOLDEN, default tests/golden.
 std::filesystem::path golden_dir();
 

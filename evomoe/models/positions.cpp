@@ -1,0 +1,26 @@
+#include "evomoe/models/positions.h"
+
+#include <cmath>
+
+namespace evomoe {
+
+torch::Tensor positions_of(const torch::Tensor& token_BS, const torch::Tensor& padding_BS, int64_t padding_index,
+                           int64_t first) {
+  const auto position_S = torch::arange(token_BS.size(1), token_BS.options().dtype(torch::kLong)) + (padding_index + 1 + first);
+  auto position_BS = position_S.unsqueeze(0).expand(token_BS.sizes());
+  if (padding_BS.defined()) position_BS = position_BS.masked_fill(padding_BS, padding_index);
+  return position_BS;
+}
+
+torch::Tensor sinusoidal_table(int64_t rows, int64_t dim, int64_t padding_index) {
+  const auto half = dim / 2;
+  const double step = std::log(10000.0) / static_cast<double>(std::max<int64_t>(half - 1, 1));
+  const auto frequency = torch::exp(torch::arange(half, torch::kFloat) * -step);
+  const auto angle = torch::arange(rows, torch::kFloat).unsqueeze(1) * frequency.unsqueeze(0);
+  auto table = torch::cat({torch::sin(angle), torch::cos(angle)}, 1);
+  if (dim % 2 == 1) table = torch::cat({table, torch::zeros({rows, 1})}, 1);
+  if (padding_index >= 0 && padding_index < rows) table[padding_index].zero_();
+  return table;
+}
+
+}  // namespace evomoe

@@ -1,0 +1,75 @@
+// Holds the direction of includes between rooms (docs/architecture.md): a room may include only rooms of the rows above it.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <regex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "tests/testing/paths.h"
+
+namespace evomoe {
+namespace {
+
+using Rooms = std::set<std::string>;
+
+Rooms operator+(Rooms a, const Rooms& b) {
+  a.insert(b.begin(), b.end());
+  return a;
+}
+
+std::map<std::string, Rooms> allowed() {
+  std::map<std::string, Rooms> may;
+  may["base"] = {};
+  for (const auto* room : {"kernels", "config", "data", "parallel", "report"}) may[room] = {"base"};
+  may["ops"] = {"base", "kernels"};
+  for (const auto* room : {"routing", "optim", "checkpoint"}) may[room] = may["ops"] + Rooms{"ops", "parallel"};
+  may["moe"] = may["routing"] + Rooms{"routing"};
+  may["models"] = may["moe"] + Rooms{"moe"};
+  may["train"] = may["models"] + Rooms{"models", "optim", "checkpoint", "data", "config", "report"};
+  may["cli"] = may["train"] + Rooms{"train"};
+  return may;
+}
+
+std::vector<std::string> violations(const std::filesystem::path& root) {
+  static const std::regex include(R"(^\s*#\s*include\s+"evomoe/([a-z_]+)/.*)");
+  const auto may = allowed();
+  std::vector<std::string> found;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(root)) {
+    if (!entry.is_regular_file()) continue;
+    const auto room = std::filesystem::relative(entry.path(), root).begin()->string();
+    if (!may.contains(room)) {
+      found.push_back(entry.path().string() + ": the room '" + room + "' has no row in this test");
+      continue;
+    }
+    std::ifstream file(entry.path());
+    std::string line;
+    while (std::getline(file, line)) {
+      std::smatch match;
+      if (!std::regex_match(line, match, include)) continue;
+      const auto other = match[1].str();
+      if (other != room && !may.at(room).contains(other)) {
+        found.push_back(entry.path().string() + " includes the room '" + other + "': " + line);
+      }
+    }
+  }
+  return found;
+}
+
+TEST(Includes, GoOneWayBetweenRooms) {
+  const auto found = violations(testing::source_dir() / "evomoe");
+  for (const auto& violation : found) ADD_FAILURE() << violation;
+}
+
+TEST(Includes, AWrongDirectionIsSeen) {
+  const testing::TemporaryFolder folder;
+  std::filesystem::create_directory(folder / "base");
+  testing::write_text(folder / "base/x.h", "#include \"evomoe/models/gpt.h\"\n");
+  EXPECT_EQ(violations(folder.path()).size(), 1U);
+}
+
+}  // namespace
+}  // namespace evomoe
