@@ -1,5 +1,81 @@
 #include "evomoe/cli/commands.h"
 
+#include <fmt/format.h>
+
+#include <functional>
+#include <map>
+
+#include "evomoe/base/error.h"
+#include "evomoe/base/log.h"
+#include "evomoe/cli/command_list.h"
+#include "evomoe/config/describe.h"
+
+#ifndef EVOMOE_VERSION
+#error "EVOMOE_VERSION is set by the build"
+#endif
+
 namespace evomoe {
-int run_command_line(int, char**) { return 2; }
+namespace {
+
+using Command = int (*)(const std::vector<std::string>&);
+
+const std::map<std::string, Command>& commands() {
+  static const std::map<std::string, Command> table = {
+      {"preprocess", preprocess_command}, {"bpe", bpe_command},           {"train", train_command},
+      {"validate", validate_command},     {"eval-lm", eval_lm_command},   {"generate", generate_command},
+      {"info", info_command},             {"compare", compare_command},   {"options", options_command},
+  };
+  return table;
+}
+
+std::string overview() {
+  std::string text =
+      "evomoe trains sparse Mixture-of-Experts Transformers by evolution (arXiv 2112.14397).\n\nusage: evomoe COMMAND [OPTIONS]   "
+      "(evomoe COMMAND --help tells all of a command)\n\ncommands:\n";
+  for (const auto& command : command_summaries()) text += fmt::format("  {:<12} {}\n", command.name, command.summary);
+  text += "\n  --version    prints the version\n";
+  return text;
+}
+
+int dispatch(const std::vector<std::string>& arguments) {
+  if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help") {
+    fmt::print("{}", overview());
+    return arguments.empty() ? 2 : 0;
+  }
+  if (arguments[0] == "--version") {
+    fmt::print("evomoe {}\n", EVOMOE_VERSION);
+    return 0;
+  }
+  const auto found = commands().find(arguments[0]);
+  if (found == commands().end()) {
+    std::string names;
+    for (const auto& [name, command] : commands()) names += (names.empty() ? "" : ", ") + name;
+    fail_usage("'{}' is no command; there are: {}", arguments[0], names);
+  }
+  return found->second({arguments.begin() + 1, arguments.end()});
+}
+
+/// What a library threw, without its backtrace.
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+}  // namespace
+
+int run_command_line(int argc, char** argv) {
+  try {
+    return dispatch({argv + 1, argv + argc});
+  } catch (const UsageError& error) {
+    fmt::print(stderr, "evomoe: {}\n", error.what());
+    return 2;
+  } catch (const Error& error) {
+    fmt::print(stderr, "evomoe: {}\n", error.what());
+    return 1;
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "evomoe: out of memory; lower --batch-size or --max-tokens, or use --checkpoint-activations\n");
+    return 1;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "evomoe: {}\n", first_line(error.what()));
+    return 1;
+  }
+}
+
 }  // namespace evomoe

@@ -33,7 +33,8 @@ BlockOutput DecoderBlockImpl::forward(const torch::Tensor& x_BSD, const ForwardC
   if (!moe_layer_) return {x + feed_forward_->forward(normed, context), {}, std::nullopt};
 
   RoutingContext routing;
-  routing.training = context.training;
+  routing.training = context.training || context.route_as_trained;
+  routing.without_dropout = !context.training;
   routing.recomputing = context.recomputing;
   routing.update = context.update;
   routing.token_id_T = context.token_id_T;

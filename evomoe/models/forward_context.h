@@ -23,6 +23,7 @@ struct KeyValueCache {
 struct ForwardContext {
   bool training = false;
   bool recomputing = false;          ///< second forward of activation checkpointing
+  bool route_as_trained = false;     ///< evaluation with the routing of the present training stage, noise included
   int64_t update = 0;                ///< completed updates
   NoiseKey noise;                    ///< seed, update, first sequence, sequence length; layer and site are set where it is used
   torch::Tensor padding_BS;          ///< bool, true = padding; undefined when no token is padding
@@ -33,6 +34,8 @@ struct ForwardContext {
   KeyValueCache* cache = nullptr;    ///< incremental decoding; null: the whole sequence at once
   /// Gumbel noise [T,E] of a layer's router given from outside (recorded runs); empty: drawn from `noise`.
   std::function<torch::Tensor(int64_t layer)> gate_gumbel;
+  /// Called with each block's output, to find where a value stops being finite; empty: not.
+  std::function<void(int64_t layer, const torch::Tensor& x_BSD)> probe;
 };
 
 }  // namespace evomoe

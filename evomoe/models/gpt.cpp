@@ -130,6 +130,7 @@ GptOutput GptImpl::forward(const torch::Tensor& token_BS, const ForwardContext& 
       result = block->forward(x, context);
     }
     x = result.x_BSD;
+    if (context.probe) context.probe(static_cast<int64_t>(i), x);
     if (result.stats) {
       output.losses.push_back(std::move(result.losses));
       output.stats.emplace_back(static_cast<int64_t>(i), std::move(*result.stats));

@@ -16,13 +16,17 @@ namespace evomoe {
 /// Everything a router needs that is not a parameter. No globals.
 struct RoutingContext {
   bool training = true;
-  bool recomputing = false;        ///< second forward of activation checkpointing: leave statistics alone
-  int64_t update = 0;              ///< completed updates
-  torch::Tensor valid_T;           ///< bool [T], true = real token; undefined: all are. False rows get no slot where a method heeds it
-  torch::Tensor token_id_T;        ///< int64 [T], the input token ids (hash routing); may be undefined
-  NoiseKey noise;                  ///< seed, update, layer, first sequence; a router sets the site
-  Communicator* communicator = nullptr;  ///< for statistics over the global batch; never null in training
-  /// Noise given from outside instead of drawn (tests and recorded runs): Gumbel [T,E], Gumbel of the second choice [T,E], uniform [T].
+  bool without_dropout = false;  ///< evaluation of the training stage: routed as in training, no dropout
+  bool recomputing = false;  ///< second forward of activation checkpointing: leave statistics alone
+  int64_t update = 0;        ///< completed updates
+  torch::Tensor valid_T;     ///< bool [T], true = real token; undefined: all are. False rows get no
+                             ///< slot where a method heeds it
+  torch::Tensor token_id_T;  ///< int64 [T], the input token ids (hash routing); may be undefined
+  NoiseKey noise;            ///< seed, update, layer, first sequence; a router sets the site
+  Communicator* communicator =
+      nullptr;  ///< for statistics over the global batch; never null in training
+  /// Noise given from outside instead of drawn (tests and recorded runs): Gumbel [T,E], Gumbel of
+  /// the second choice [T,E], uniform [T].
   torch::Tensor gumbel_TE, second_gumbel_TE, uniform_T;
 };
 
@@ -33,36 +37,52 @@ struct RouterOptions {
   int64_t num_experts = 0;        ///< E
   int64_t k = 2;                  ///< experts per token of `topk`
   bool normalize_topk = true;     ///< `topk`: divide the chosen probabilities by their sum
-  // Capacity (reference/evomoe.md 1.1-1.3). A factor <= 0: dropless.
-  double train_capacity_factor = 1.0;    ///< --moe-train-capacity-token-fraction
-  double eval_capacity_fraction = 0.25;  ///< --moe-eval-capacity-token-fraction; <= 0: the training formula
+  // Capacity (reference/evomoe.md 1.1-1.3). A training factor <= 0: dropless, in training and in
+  // evaluation.
+  double train_capacity_factor = 1.0;  ///< --moe-train-capacity-token-fraction
+  double eval_capacity_fraction =
+      0.25;  ///< --moe-eval-capacity-token-fraction; <= 0: the training formula
   std::string drop_policy = "position";  ///< position | probs
   // GShard
   std::string second_expert_policy = "sampling";  ///< sampling | random | all
   bool normalize_before_dropping = false;
   bool batch_prioritized = false;
   // Dense-to-sparse and Gumbel
-  double threshold = 0.001;     ///< an expert whose Gumbel-softmax value is <= this is not used
-  bool gumbel_gates = false;    ///< combine weights are the noisy values
-  bool normalize_dts = false;   ///< divide the combine weights by their sum over the selected experts
+  double threshold =
+      0.001;  ///< in [0,1): an expert whose Gumbel-softmax value is <= this is not used
+  bool gumbel_gates = false;  ///< combine weights are the noisy values
+  bool normalize_dts =
+      false;  ///< divide the combine weights by their sum over the selected experts
   // Losses
   double z_loss_weight = 0.0;
-  bool gating_fp32 = true;      ///< logits and softmax in float32 whatever the model's type
+  bool gating_fp32 = true;  ///< logits and softmax in float32 whatever the model's type
 };
 
-/// What changes in an update; a pure function of configuration and completed updates, set before each update.
+/// Throws UsageError when an option is outside its range or belongs to another method; it names
+/// flag, value and remedy.
+void validate_router_options(const RouterOptions& options);
+
+/// What changes in an update; a pure function of configuration and completed updates, set before
+/// each update.
 struct RouterSchedule {
-  double temperature = -1.0;  ///< Gumbel-softmax tau; <= 0: no Gumbel-softmax (plain softmax over all experts in `dts`)
+  double temperature = -1.0;  ///< Gumbel-softmax tau; <= 0: no Gumbel-softmax (plain softmax over
+                              ///< all experts in `dts`)
   bool hard = false;          ///< one expert per token
-  double noise_scale = 1.0;   ///< what the Gumbel noise is multiplied by; 0 makes the hard phase take the argmax
+  double noise_scale =
+      1.0;  ///< what the Gumbel noise is multiplied by; 0 makes the hard phase take the argmax
 };
 
-/// Maps tokens to experts.
+/// Maps tokens to experts. A method derives from this, implements route() and has a line in the
+/// registry.
 class Router : public torch::nn::Module {
  public:
+  /// Checks the options and registers the gate as the child `wg` (so that its parameter is
+  /// `wg.weight`), with the default initialisation of torch::nn::Linear: U(-1/sqrt(D), 1/sqrt(D)).
   explicit Router(RouterOptions options);
 
-  /// x_TD [T,D] -> who computes what. Deterministic in evaluation.
+  /// x_TD [T,D] -> who computes what, before capacity drops (apply_capacity is the caller's next
+  /// step). Deterministic in evaluation: no noise is drawn there; noise in the context is used
+  /// wherever it is given.
   virtual Routing route(const torch::Tensor& x_TD, const RoutingContext& context) = 0;
 
   /// The most assignments an expert may take of `num_rows` rows, or nothing when dropless.
@@ -81,8 +101,22 @@ class Router : public torch::nn::Module {
   torch::Tensor& gate_weight() { return gate_weight_; }
 
  protected:
-  /// Router logits [T,E]; float32 when options().gating_fp32.
+  /// Router logits [T,E]; at least float32 when options().gating_fp32 (float64 stays). Error: x_TD
+  /// is not [T,D].
   torch::Tensor logits(const torch::Tensor& x_TD) const;
+  /// Gumbel noise [T,E] of a site: the injected one, else drawn in training, else undefined (none).
+  torch::Tensor gate_noise(const torch::Tensor& injected_TE, NoiseSite site,
+                           const torch::Tensor& logits_TE, const RoutingContext& context) const;
+  /// context.valid_T, checked against the number of rows; undefined: all rows are real.
+  torch::Tensor valid_rows(const RoutingContext& context, int64_t num_rows) const;
+  /// The end of every route(): fills routing.stats and adds the z-loss when it is asked for.
+  /// `selected_TE` bool [T,E] before drops, `probability_TE` the softmax of the logits.
+  void complete(Routing& routing, const torch::Tensor& logits_TE,
+                const torch::Tensor& probability_TE, const torch::Tensor& selected_TE,
+                const torch::Tensor& valid_T) const;
+  /// The reference's capacity in evaluation, ceil(eval_capacity_fraction * rows), or nothing when
+  /// the fraction is <= 0.
+  std::optional<int64_t> evaluation_capacity(int64_t num_rows) const;
 
   RouterOptions options_;
   RouterSchedule schedule_;

@@ -1,0 +1,150 @@
+#include "evomoe/checkpoint/checkpoint.h"
+
+#include <fmt/format.h>
+
+#include <string>
+
+#include "evomoe/base/error.h"
+#include "evomoe/checkpoint/durable_file.h"
+
+namespace evomoe {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+namespace {
+
+constexpr const char* kFormat = "evomoe-checkpoint";
+constexpr int kVersion = 1;
+constexpr const char* kModelFile = "model.safetensors";
+constexpr const char* kOptimizerFile = "optimizer.safetensors";
+constexpr const char* kManifestFile = "manifest.json";
+
+std::string hex(uint64_t checksum) { return fmt::format("{:016x}", checksum); }
+
+/// The manifest is one JSON object whose first line is exactly this prefix; the checksum is that of all following lines. So every byte
+/// is covered and any JSON tool can read it.
+std::string manifest_prefix(std::string_view body) {
+  return fmt::format("{{\"xxh64_of_the_lines_below\": \"{}\",\n", hex(xxhash64(body)));
+}
+
+json describe(const FileDigest& digest) {
+  return {{"bytes", digest.bytes}, {"xxh64", hex(digest.checksum)}};
+}
+
+void write_manifest(const fs::path& path, const json& sections, const json& files) {
+  const json content = {
+      {"format", kFormat}, {"version", kVersion}, {"files", files}, {"sections", sections}};
+  std::string body;
+  try {
+    body = content.dump(1).substr(1) + "\n";  // without the first brace, which stands in the prefix
+  } catch (const json::exception& error) {
+    fail("cannot write {}: a section is not UTF-8 ({})", path.string(), error.what());
+  }
+  DurableFile out(path);
+  out.write(manifest_prefix(body));
+  out.write(body);
+  out.close();
+}
+
+json load_manifest(const fs::path& folder) {
+  const auto path = folder / kManifestFile;
+  const MappedFile file(path);
+  const auto text = file.bytes();
+  const size_t line = text.find('\n');
+  const auto body = line == std::string_view::npos ? std::string_view() : text.substr(line + 1);
+  EVOMOE_CHECK(line != std::string_view::npos && text.substr(0, line + 1) == manifest_prefix(body),
+               "{} does not match its checksum: it is cut, damaged or edited; use another checkpoint", path.string());
+  const auto content = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  EVOMOE_CHECK(content.is_object() && content.value("format", "") == kFormat &&
+                   content.contains("version") && content["version"].is_number_integer() &&
+                   content.contains("files") && content.contains("sections"),
+               "{} is not the manifest of an evomoe checkpoint", path.string());
+  const auto version = content["version"].get<int64_t>();
+  EVOMOE_CHECK(version >= 1 && version <= kVersion,
+               "{} has format version {}; this program reads up to {}: use a newer evomoe", path.string(), version,
+               kVersion);
+  return content;
+}
+
+/// Reads a tensor file after checking it, byte for byte, against the manifest.
+TensorMap load_verified(const fs::path& folder, const char* name, const json& files) {
+  const auto path = folder / name;
+  const auto& expected = files.at(name);
+  const MappedFile file(path);
+  const uint64_t bytes = expected.at("bytes").get<uint64_t>();
+  EVOMOE_CHECK(file.bytes().size() == bytes,
+               "{} has {} bytes, but was written with {}: it is cut or damaged; use another checkpoint", path.string(),
+               file.bytes().size(), bytes);
+  EVOMOE_CHECK(hex(xxhash64(file.bytes())) == expected.at("xxh64").get<std::string>(),
+               "{} does not match its checksum: it is damaged; use another checkpoint", path.string());
+  return parse_safetensors(file.bytes(), path.string());
+}
+
+/// The folder that `path` leads to now. A replacement that was interrupted on a file system without exchange left the old
+/// checkpoint under its backup name only.
+fs::path resolve(const fs::path& path) {
+  std::error_code error;
+  auto folder = fs::canonical(path, error);
+  if (error) {
+    auto target = path;
+    if (fs::is_symlink(path)) target = path.parent_path() / fs::read_symlink(path);
+    folder = fs::canonical(backup_name(target), error);
+    EVOMOE_CHECK(!error, "there is no checkpoint at {}{}", path.string(),
+                 fs::is_symlink(path) ? fmt::format(" (a link to {}, which is missing)",
+                                                    fs::read_symlink(path).string())
+                                      : "");
+  }
+  EVOMOE_CHECK(fs::is_directory(folder),
+               "{} is not a checkpoint: a checkpoint is a folder with {}; use `evomoe convert` for files of other programs",
+               path.string(), kManifestFile);
+  return folder;
+}
+
+}  // namespace
+
+void write_checkpoint(const fs::path& path, const Checkpoint& checkpoint) {
+  EVOMOE_CHECK(path.has_filename(), "'{}' is not the name of a checkpoint; leave out the last slash", path.string());
+  recover_entry(path);
+  const auto temporary = temporary_name(path);
+  std::error_code made;
+  fs::create_directory(temporary, made);
+  EVOMOE_CHECK(!made, "cannot write the checkpoint {}: {}", path.string(), made.message());
+  try {
+    json files;
+    files[kModelFile] = describe(write_safetensors(temporary / kModelFile, checkpoint.model));
+    if (!checkpoint.optimizer.empty()) {
+      files[kOptimizerFile] =
+          describe(write_safetensors(temporary / kOptimizerFile, checkpoint.optimizer));
+    }
+    write_manifest(temporary / kManifestFile, checkpoint.manifest, files);
+    sync_folder(temporary);
+    replace_by_temporary(path);
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove_all(temporary, ignored);
+    throw;
+  }
+}
+
+Checkpoint load_checkpoint(const fs::path& path, bool with_optimizer) {
+  const auto folder = resolve(path);
+  const auto content = load_manifest(folder);
+  const auto& files = content["files"];
+  Checkpoint checkpoint;
+  checkpoint.manifest = content["sections"];
+  checkpoint.model = load_verified(folder, kModelFile, files);
+  if (with_optimizer && files.contains(kOptimizerFile)) {
+    checkpoint.optimizer = load_verified(folder, kOptimizerFile, files);
+  }
+  return checkpoint;
+}
+
+json read_manifest(const fs::path& path) { return load_manifest(resolve(path))["sections"]; }
+
+bool checkpoint_exists(const fs::path& path) {
+  const auto target = fs::is_symlink(path) ? path.parent_path() / fs::read_symlink(path) : path;
+  return fs::exists(target / kManifestFile) || fs::exists(backup_name(target) / kManifestFile);
+}
+
+}  // namespace evomoe

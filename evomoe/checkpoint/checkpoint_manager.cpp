@@ -1,0 +1,267 @@
+#include "evomoe/checkpoint/checkpoint_manager.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <optional>
+#include <set>
+
+#include "evomoe/base/error.h"
+#include "evomoe/base/log.h"
+#include "evomoe/checkpoint/durable_file.h"
+
+namespace evomoe {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kSection = "checkpoint";
+constexpr const char* kBest = "checkpoint_best";
+constexpr const char* kLast = "checkpoint_last";
+
+/// The numbers of "checkpoint{a}" (epoch) or "checkpoint_{a}_{b}" (epoch, updates); nothing for any other name.
+std::optional<std::vector<int64_t>> numbers_of(std::string_view name) {
+  constexpr std::string_view kPrefix = "checkpoint";
+  if (!name.starts_with(kPrefix)) return std::nullopt;
+  name.remove_prefix(kPrefix.size());
+  const bool interval = name.starts_with('_');
+  std::vector<int64_t> numbers;
+  for (int i = 0; i < (interval ? 2 : 1); ++i) {
+    if (interval) {
+      if (!name.starts_with('_')) return std::nullopt;
+      name.remove_prefix(1);
+    }
+    int64_t number = 0;
+    const auto [rest, error] = std::from_chars(name.data(), name.data() + name.size(), number);
+    if (error != std::errc() || number < 0) return std::nullopt;
+    numbers.push_back(number);
+    name.remove_prefix(static_cast<size_t>(rest - name.data()));
+  }
+  if (!name.empty()) return std::nullopt;
+  return numbers;
+}
+
+std::vector<std::string> names_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    names.push_back(entry.path().filename().string());
+  }
+  return names;
+}
+
+/// Checkpoints of the folder that a link leads to.
+std::set<std::string> link_targets(const fs::path& folder) {
+  std::set<std::string> targets;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (entry.is_symlink()) targets.insert(fs::read_symlink(entry.path()).filename().string());
+  }
+  return targets;
+}
+
+/// A second name for a checkpoint that shares its files on the disk. Safe, as files of a checkpoint never change after they are
+/// written.
+void link_files(const fs::path& from, const fs::path& to) {
+  const auto temporary = temporary_name(to);
+  fs::create_directory(temporary);
+  for (const auto& entry : fs::directory_iterator(from)) {
+    const auto copy = temporary / entry.path().filename();
+    std::error_code unsupported;
+    fs::create_hard_link(entry.path(), copy, unsupported);
+    if (unsupported) fs::copy_file(entry.path(), copy);
+  }
+  sync_folder(temporary);
+}
+
+/// Tensors of its own on the CPU, which training cannot change under the writer's hands.
+TensorMap snapshot(const TensorMap& tensors) {
+  torch::NoGradGuard no_grad;
+  TensorMap copies;
+  for (const auto& [name, tensor] : tensors) {
+    copies[name] = tensor.defined() ? tensor.detach().to(tensor.options().device(torch::kCPU),
+                                                         /*non_blocking=*/false, /*copy=*/true)
+                                    : tensor;
+  }
+  return copies;
+}
+
+}  // namespace
+
+void CheckpointPolicy::validate() const {
+  if (best_metric.empty() || best_metric.find('/') != std::string::npos) {
+    fail_usage("--best-checkpoint-metric '{}' cannot be part of a file name; give the name of a validation metric, e.g. loss",
+               best_metric);
+  }
+}
+
+CheckpointManager::CheckpointManager(fs::path save_dir, CheckpointPolicy policy)
+    : save_dir_(std::move(save_dir)), policy_(std::move(policy)) {
+  policy_.validate();
+  if (policy_.no_save) return;
+  lock_.emplace(save_dir_);
+  recover_folder(save_dir_);
+}
+
+CheckpointManager::~CheckpointManager() {
+  try {
+    finish();
+  } catch (const std::exception& error) {
+    log().error("the last checkpoint was not written: {}", error.what());
+  }
+}
+
+bool CheckpointManager::is_at_least_as_good(double value, double than) const {
+  return policy_.maximize_best ? value >= than : value <= than;
+}
+
+std::string CheckpointManager::best_name(double value) const {
+  return fmt::format("checkpoint.best_{}_{:.2f}", policy_.best_metric, value);
+}
+
+/// The checkpoint.best_* of this metric, best first.
+std::vector<std::pair<double, std::string>> CheckpointManager::best_checkpoints() const {
+  const auto prefix = fmt::format("checkpoint.best_{}_", policy_.best_metric);
+  std::vector<std::pair<double, std::string>> found;
+  for (const auto& name : names_in(save_dir_)) {
+    if (!name.starts_with(prefix)) continue;
+    double value = 0;
+    const char* const end = name.data() + name.size();
+    const auto [rest, error] = std::from_chars(name.data() + prefix.size(), end, value);
+    if (error != std::errc() || rest != end) continue;
+    // The name holds two decimals only; the manifest knows better.
+    try {
+      value = read_manifest(save_dir_ / name).at(kSection).at("metric").get<double>();
+    } catch (const std::exception& unreadable) {
+      log().warn("{}: the exact value is unknown ({}); that of its name is taken", name, unreadable.what());
+    }
+    found.emplace_back(value, name);
+  }
+  std::sort(found.begin(), found.end(), [&](const auto& a, const auto& b) {
+    return a.first == b.first ? a.second < b.second : is_at_least_as_good(a.first, b.first);
+  });
+  return found;
+}
+
+bool CheckpointManager::belongs_to_best(double value) const {
+  if (policy_.keep_best_checkpoints <= 0 || !std::isfinite(value)) return false;
+  const auto kept = best_checkpoints();
+  for (const auto& [other, name] : kept) {
+    if (name == best_name(value)) return is_at_least_as_good(value, other);
+  }
+  return static_cast<int64_t>(kept.size()) < policy_.keep_best_checkpoints ||
+         is_at_least_as_good(value, kept.back().first);
+}
+
+/// The names that apply. The first is really written: one that no later save reuses where there is one, so that links to it
+/// stay true.
+std::vector<std::string> CheckpointManager::names_for(const SaveRequest& request, bool is_best) const {
+  std::vector<std::string> names;
+  if (request.end_of_epoch && !policy_.no_epoch_checkpoints) {
+    names.push_back(fmt::format("checkpoint{}", request.epoch));
+  }
+  if (request.interval && !request.end_of_epoch) {
+    names.push_back(fmt::format("checkpoint_{}_{}", request.epoch, request.updates));
+  }
+  if (request.metric && belongs_to_best(*request.metric)) names.push_back(best_name(*request.metric));
+  if (is_best) names.emplace_back(kBest);
+  if (!policy_.no_last_checkpoints) names.emplace_back(kLast);
+  return names;
+}
+
+void CheckpointManager::save(const SaveRequest& request, const Checkpoint& checkpoint) {
+  EVOMOE_CHECK(checkpoint.manifest.is_object() && !checkpoint.manifest.contains(kSection),
+               "the manifest of a checkpoint must be a JSON object without the section '{}', which is the manager's", kSection);
+  finish();
+  const bool is_best = request.metric && !std::isnan(*request.metric) &&
+                       (!best_ || is_at_least_as_good(*request.metric, *best_));
+  if (is_best) best_ = request.metric;
+  if (policy_.no_save) return;
+  const auto names = names_for(request, is_best);
+  if (names.empty()) return;
+
+  Checkpoint content;
+  content.manifest = checkpoint.manifest;
+  auto& section = content.manifest[kSection];
+  section = {{"epoch", request.epoch},
+             {"updates", request.updates},
+             {"end_of_epoch", request.end_of_epoch},
+             {"best_metric", policy_.best_metric},
+             {"maximize_best", policy_.maximize_best}};
+  if (request.metric) section["metric"] = *request.metric;
+  if (best_) section["best"] = *best_;
+
+  const auto tensors = [&](const TensorMap& map) { return policy_.asynchronous ? snapshot(map) : map; };
+  content.model = tensors(checkpoint.model);
+  if (!policy_.no_save_optimizer_state) content.optimizer = tensors(checkpoint.optimizer);
+  if (!policy_.asynchronous) {
+    write(names, content);
+    return;
+  }
+  in_flight_ = std::async(std::launch::async,
+                          [this, names, content = std::move(content)] { write(names, content); });
+}
+
+void CheckpointManager::finish() {
+  if (in_flight_.valid()) in_flight_.get();
+}
+
+void CheckpointManager::restore(const nlohmann::json& manifest) {
+  const auto section = manifest.find(kSection);
+  if (section == manifest.end() || !section->contains("best") || !(*section)["best"].is_number()) return;
+  if (section->value("best_metric", "") == policy_.best_metric &&
+      section->value("maximize_best", false) == policy_.maximize_best) {
+    best_ = (*section)["best"].get<double>();
+  }
+}
+
+void CheckpointManager::write(const std::vector<std::string>& names, const Checkpoint& checkpoint) const {
+  const auto& written = names.front();
+  write_checkpoint(save_dir_ / written, checkpoint);
+  for (size_t i = 1; i < names.size(); ++i) {
+    const auto path = save_dir_ / names[i];
+    try {
+      recover_entry(path);
+      if (policy_.symlink) {
+        // Relative to the link's own folder, so that the run folder can be moved.
+        fs::create_directory_symlink(written, temporary_name(path));
+      } else {
+        link_files(save_dir_ / written, path);
+      }
+      replace_by_temporary(path);
+    } catch (const fs::filesystem_error& error) {
+      std::error_code ignored;
+      fs::remove_all(temporary_name(path), ignored);
+      fail("cannot make {} beside {}: {}", path.string(), written, error.code().message());
+    }
+  }
+  prune();
+}
+
+/// Deletes what the keep rules no longer keep, links before what they may point to.
+void CheckpointManager::prune() const {
+  if (policy_.keep_best_checkpoints > 0) {
+    const auto kept = best_checkpoints();
+    const auto targets = link_targets(save_dir_);
+    for (size_t i = static_cast<size_t>(policy_.keep_best_checkpoints); i < kept.size(); ++i) {
+      if (!targets.contains(kept[i].second)) remove_entry(save_dir_ / kept[i].second);
+    }
+  }
+
+  std::vector<std::pair<int64_t, std::string>> epochs, intervals;
+  for (const auto& name : names_in(save_dir_)) {
+    const auto numbers = numbers_of(name);
+    if (numbers) (numbers->size() == 1 ? epochs : intervals).emplace_back(numbers->back(), name);
+  }
+  const auto targets = link_targets(save_dir_);
+  const auto keep_newest = [&](auto& checkpoints, int64_t count) {
+    if (count <= 0) return;
+    std::sort(checkpoints.rbegin(), checkpoints.rend());
+    for (size_t i = static_cast<size_t>(count); i < checkpoints.size(); ++i) {
+      if (!targets.contains(checkpoints[i].second)) remove_entry(save_dir_ / checkpoints[i].second);
+    }
+  };
+  keep_newest(epochs, policy_.keep_last_epochs);
+  keep_newest(intervals, policy_.keep_interval_updates);
+}
+
+}  // namespace evomoe

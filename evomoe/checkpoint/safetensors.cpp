@@ -1,0 +1,259 @@
+#include "evomoe/checkpoint/safetensors.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+
+#include "evomoe/base/error.h"
+#include "evomoe/checkpoint/durable_file.h"
+
+namespace evomoe {
+namespace {
+
+using nlohmann::json;
+
+constexpr uint64_t kLengthBytes = 8;
+constexpr uint64_t kLongestHeader = 100'000'000;  // the limit of the reference implementation
+constexpr const char* kMetadata = "__metadata__";
+
+struct TypeName {
+  std::string_view name;
+  torch::ScalarType type;
+};
+
+constexpr std::array<TypeName, 10> kTypes = {{{"F64", torch::kFloat64},
+                                              {"F32", torch::kFloat32},
+                                              {"F16", torch::kFloat16},
+                                              {"BF16", torch::kBFloat16},
+                                              {"I64", torch::kInt64},
+                                              {"I32", torch::kInt32},
+                                              {"I16", torch::kInt16},
+                                              {"I8", torch::kInt8},
+                                              {"U8", torch::kUInt8},
+                                              {"BOOL", torch::kBool}}};
+
+std::string known_types() {
+  std::string names;
+  for (const auto& entry : kTypes) names += (names.empty() ? "" : " ") + std::string(entry.name);
+  return names;
+}
+
+std::string_view type_name(torch::ScalarType type, const std::string& tensor) {
+  for (const auto& entry : kTypes) {
+    if (entry.type == type) return entry.name;
+  }
+  fail("safetensors: tensor '{}' has type {}, which the format cannot hold; known: {}", tensor,
+       c10::toString(type), known_types());
+}
+
+std::optional<torch::ScalarType> type_of(std::string_view name) {
+  for (const auto& entry : kTypes) {
+    if (entry.name == name) return entry.type;
+  }
+  return std::nullopt;
+}
+
+/// Parses the header; nlohmann would keep only the last of two entries of one name, so the names are watched.
+json parse_unique(std::string_view text, const std::string& file) {
+  std::vector<std::set<std::string>> open_objects;
+  const auto watch = [&](int, json::parse_event_t event, json& parsed) {
+    if (event == json::parse_event_t::object_start) open_objects.emplace_back();
+    if (event == json::parse_event_t::object_end) open_objects.pop_back();
+    if (event == json::parse_event_t::key) {
+      const auto& key = parsed.get_ref<const std::string&>();
+      EVOMOE_CHECK(open_objects.back().insert(key).second,
+                   "{}: the name '{}' comes twice in the safetensors header", file, key);
+    }
+    return true;
+  };
+  try {
+    return json::parse(text, watch);
+  } catch (const json::exception& error) {
+    fail("{}: the safetensors header is not valid JSON ({}); the file is damaged or of another format", file,
+         error.what());
+  }
+}
+
+uint64_t read_count(const json& value, const std::string& file, const std::string& tensor,
+                    const char* what) {
+  // 2^63 and more cannot be the size of a tensor or of a file.
+  EVOMOE_CHECK(value.is_number_unsigned() && value.get<uint64_t>() <= uint64_t{INT64_MAX},
+               "{}: tensor '{}': {} holds {}, which is not a count", file, tensor, what, value.dump());
+  return value.get<uint64_t>();
+}
+
+SafetensorsEntry parse_entry(const std::string& name, const json& value, uint64_t data_bytes,
+                             const std::string& file) {
+  EVOMOE_CHECK(value.is_object() && value.size() == 3 && value.contains("dtype") &&
+                   value.contains("shape") && value.contains("data_offsets"),
+               "{}: tensor '{}' must have exactly the entries dtype, shape and data_offsets", file, name);
+  const auto& dtype = value["dtype"];
+  const auto type = dtype.is_string() ? type_of(dtype.get_ref<const std::string&>()) : std::nullopt;
+  EVOMOE_CHECK(type.has_value(), "{}: tensor '{}' has the unknown type {}; known: {}", file, name,
+               dtype.dump(), known_types());
+
+  SafetensorsEntry entry;
+  entry.dtype = *type;
+  const auto& shape = value["shape"];
+  EVOMOE_CHECK(shape.is_array(), "{}: the shape of tensor '{}' is not a list", file, name);
+  uint64_t bytes = c10::elementSize(*type);
+  for (const auto& dimension : shape) {
+    const uint64_t size = read_count(dimension, file, name, "shape");
+    EVOMOE_CHECK(!__builtin_mul_overflow(bytes, size, &bytes),
+                 "{}: the shape {} of tensor '{}' is larger than any file", file, shape.dump(), name);
+    entry.shape.push_back(static_cast<int64_t>(size));
+  }
+
+  const auto& offsets = value["data_offsets"];
+  EVOMOE_CHECK(offsets.is_array() && offsets.size() == 2,
+               "{}: data_offsets of tensor '{}' is not a pair", file, name);
+  entry.begin = read_count(offsets[0], file, name, "data_offsets");
+  entry.end = read_count(offsets[1], file, name, "data_offsets");
+  EVOMOE_CHECK(entry.begin <= entry.end && entry.end <= data_bytes,
+               "{}: tensor '{}' lies at bytes {} to {}, but the file holds {} bytes of data; it is cut or damaged", file,
+               name, entry.begin, entry.end, data_bytes);
+  EVOMOE_CHECK(entry.end - entry.begin == bytes,
+               "{}: tensor '{}' of type {} and shape {} needs {} bytes, but has {}", file, name,
+               dtype.get<std::string>(), shape.dump(), bytes, entry.end - entry.begin);
+  return entry;
+}
+
+/// The tensors must fill the data from its first to its last byte: no gap can hide something and none can overlap.
+void check_contiguous(const SafetensorsHeader& header, uint64_t data_bytes, const std::string& file) {
+  std::vector<std::pair<const SafetensorsEntry*, const std::string*>> order;
+  for (const auto& [name, entry] : header.tensors) order.emplace_back(&entry, &name);
+  std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
+    return std::pair(a.first->begin, a.first->end) < std::pair(b.first->begin, b.first->end);
+  });
+  uint64_t at = 0;
+  for (const auto& [entry, name] : order) {
+    EVOMOE_CHECK(entry->begin == at,
+                 "{}: tensor '{}' begins at byte {} of the data, but the one before ends at {}; the header is damaged",
+                 file, *name, entry->begin, at);
+    at = entry->end;
+  }
+  EVOMOE_CHECK(at == data_bytes, "{}: {} bytes follow the last tensor; the file is damaged", file,
+               data_bytes - at);
+}
+
+/// The header of `tensors` in the given order, padded with spaces so that the data is aligned to 8 bytes.
+std::string make_header(const std::vector<std::pair<std::string, torch::Tensor>>& tensors,
+                        const std::map<std::string, std::string>& metadata, const std::string& file) {
+  auto header = json::object();
+  if (!metadata.empty()) header[kMetadata] = metadata;
+  uint64_t at = 0;
+  for (const auto& [name, tensor] : tensors) {
+    const uint64_t end = at + tensor.nbytes();
+    header[name] = {{"dtype", type_name(tensor.scalar_type(), name)},
+                    {"shape", tensor.sizes().vec()},
+                    {"data_offsets", {at, end}}};
+    at = end;
+  }
+  std::string text;
+  try {
+    text = header.dump();
+  } catch (const json::exception& error) {
+    fail("cannot write {}: a name or its metadata is not UTF-8 ({})", file, error.what());
+  }
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  EVOMOE_CHECK(text.size() <= kLongestHeader,
+               "cannot write {}: its header of {} bytes exceeds the {} that the format allows; store fewer tensors in one "
+               "file",
+               file, text.size(), kLongestHeader);
+  return text;
+}
+
+}  // namespace
+
+FileDigest write_safetensors(const std::filesystem::path& path, const TensorMap& tensors,
+                             const std::map<std::string, std::string>& metadata) {
+  const std::string file = path.string();
+  std::vector<std::pair<std::string, torch::Tensor>> order;
+  for (const auto& [name, tensor] : tensors) {
+    EVOMOE_CHECK(name != kMetadata, "cannot write {}: a tensor cannot be called {}", file, kMetadata);
+    EVOMOE_CHECK(tensor.defined(), "cannot write {}: tensor '{}' is undefined", file, name);
+    EVOMOE_CHECK(tensor.layout() == torch::kStrided, "cannot write {}: tensor '{}' is not dense", file, name);
+    order.emplace_back(name, tensor);
+  }
+  // Wide types first, as the reference implementation does: every tensor is then aligned to its type.
+  std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
+    return a.second.element_size() > b.second.element_size();
+  });
+  const std::string header = make_header(order, metadata, file);
+
+  DurableFile out(temporary_name(path));
+  const uint64_t length = header.size();
+  std::array<char, kLengthBytes> length_bytes{};
+  std::memcpy(length_bytes.data(), &length, kLengthBytes);
+  out.write({length_bytes.data(), kLengthBytes});
+  out.write(header);
+  for (const auto& [name, tensor] : order) {
+    const auto host = tensor.detach().to(torch::kCPU).contiguous();
+    out.write({static_cast<const char*>(host.const_data_ptr()), host.nbytes()});
+  }
+  out.close();
+  replace_by_temporary(path);
+  return {out.bytes(), out.checksum()};
+}
+
+SafetensorsHeader parse_safetensors_header(std::string_view file, const std::string& name) {
+  EVOMOE_CHECK(file.size() >= kLengthBytes,
+               "{}: {} bytes are too few for a safetensors file; it is cut or of another format", name, file.size());
+  uint64_t length = 0;
+  std::memcpy(&length, file.data(), kLengthBytes);
+  EVOMOE_CHECK(length <= kLongestHeader && length <= file.size() - kLengthBytes,
+               "{}: the file of {} bytes claims a header of {} bytes; it is cut or not a safetensors file", name,
+               file.size(), length);
+  const auto text = file.substr(kLengthBytes, length);
+  EVOMOE_CHECK(text.starts_with('{'), "{}: the safetensors header does not begin with '{{'", name);
+  const auto parsed = parse_unique(text, name);
+
+  SafetensorsHeader header;
+  header.data_offset = kLengthBytes + length;
+  const uint64_t data_bytes = file.size() - header.data_offset;
+  for (const auto& [key, value] : parsed.items()) {
+    if (key != kMetadata) {
+      header.tensors[key] = parse_entry(key, value, data_bytes, name);
+      continue;
+    }
+    EVOMOE_CHECK(value.is_object(), "{}: {} is not a map of strings", name, kMetadata);
+    for (const auto& [label, text_value] : value.items()) {
+      EVOMOE_CHECK(text_value.is_string(), "{}: {} entry '{}' is not a string", name, kMetadata, label);
+      header.metadata[label] = text_value.get<std::string>();
+    }
+  }
+  check_contiguous(header, data_bytes, name);
+  return header;
+}
+
+TensorMap parse_safetensors(std::string_view file, const std::string& name) {
+  const auto header = parse_safetensors_header(file, name);
+  TensorMap tensors;
+  for (const auto& [key, entry] : header.tensors) {
+    auto tensor = torch::empty(entry.shape, torch::TensorOptions().dtype(entry.dtype));
+    // Copied byte by byte, as the data need not be aligned to its type. An empty tensor may have no memory at all.
+    if (entry.end > entry.begin) {
+      std::memcpy(tensor.mutable_data_ptr(), file.data() + header.data_offset + entry.begin,
+                  entry.end - entry.begin);
+    }
+    tensors.emplace(key, std::move(tensor));
+  }
+  return tensors;
+}
+
+TensorMap read_safetensors(const std::filesystem::path& path) {
+  const MappedFile file(path);
+  return parse_safetensors(file.bytes(), path.string());
+}
+
+SafetensorsHeader read_safetensors_header(const std::filesystem::path& path) {
+  const MappedFile file(path);
+  return parse_safetensors_header(file.bytes(), path.string());
+}
+
+}  // namespace evomoe

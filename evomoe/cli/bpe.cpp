@@ -1,0 +1,72 @@
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <iostream>
+
+#include "evomoe/base/error.h"
+#include "evomoe/cli/command_list.h"
+#include "evomoe/cli/parse.h"
+#include "evomoe/config/validate_options.h"
+#include "evomoe/data/byte_bpe.h"
+
+namespace evomoe {
+namespace {
+
+/// The files named, and all regular files in the folders named, sorted.
+std::vector<std::filesystem::path> expand(const std::vector<std::string>& inputs) {
+  std::vector<std::filesystem::path> files;
+  for (const auto& input : inputs) {
+    EVOMOE_CHECK(std::filesystem::exists(input), "{}: there is no such file or folder", input);
+    if (!std::filesystem::is_directory(input)) {
+      files.emplace_back(input);
+      continue;
+    }
+    std::vector<std::filesystem::path> found;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(input)) {
+      if (entry.is_regular_file()) found.push_back(entry.path());
+    }
+    std::sort(found.begin(), found.end());
+    files.insert(files.end(), found.begin(), found.end());
+  }
+  return files;
+}
+
+ByteBpe load_bpe(const BpeFlags& flags) {
+  return ByteBpe::load(flags.gpt2_encoder_json.value_or("encoder.json"), flags.gpt2_vocab_bpe.value_or("vocab.bpe"));
+}
+
+int train(const BpeFlags& flags) {
+  if (flags.input.empty()) fail_usage("evomoe bpe train: name the files or folders of text to learn from");
+  std::filesystem::create_directories(flags.destdir);
+  const bool live = isatty(STDERR_FILENO) != 0;
+  const auto progress = [live](int64_t done, int64_t all) {
+    if (live) fmt::print(stderr, "\r{} of {} tokens \033[K", done, all);
+  };
+  const auto bpe = ByteBpe::train(expand(flags.input), flags.vocab_size, static_cast<int>(flags.workers), progress);
+  if (live) fmt::print(stderr, "\r\033[K");
+  const std::filesystem::path folder = flags.destdir;
+  bpe.save(folder / "encoder.json", folder / "vocab.bpe");
+  fmt::print("{} tokens in {} and {}\n", bpe.size(), (folder / "encoder.json").string(), (folder / "vocab.bpe").string());
+  return 0;
+}
+
+}  // namespace
+
+int bpe_command(const std::vector<std::string>& arguments) {
+  BpeFlags flags;
+  const auto bind = [](OptionTable& table, BpeFlags& o) { describe(table, o); };
+  if (!parse_command("bpe", arguments, flags, bind)) return 0;
+  validate_options(flags);
+  if (flags.action == "train") return train(flags);
+  const auto bpe = load_bpe(flags);
+  if (flags.input.size() > 1) fail_usage("evomoe bpe {}: name one input file, not {}", flags.action, flags.input.size());
+  const auto input = flags.input.empty() || flags.input[0] == "-" ? std::string("/dev/stdin") : flags.input[0];
+  const auto output = flags.output == "-" ? std::string("/dev/stdout") : flags.output;
+  const auto statistics = flags.action == "encode" ? bpe_encode_file(bpe, input, output, static_cast<int>(flags.workers))
+                                                   : bpe_decode_file(bpe, input, output);
+  log().info("{} lines, {} tokens", statistics.lines, statistics.tokens);
+  return 0;
+}
+
+}  // namespace evomoe

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+/// The commands of the program, one file each; `arguments` are those after the command's name. They return the exit code.
+namespace evomoe {
+
+int preprocess_command(const std::vector<std::string>& arguments);
+int bpe_command(const std::vector<std::string>& arguments);
+int train_command(const std::vector<std::string>& arguments);
+int validate_command(const std::vector<std::string>& arguments);
+int eval_lm_command(const std::vector<std::string>& arguments);
+int generate_command(const std::vector<std::string>& arguments);
+int info_command(const std::vector<std::string>& arguments);
+int compare_command(const std::vector<std::string>& arguments);
+int options_command(const std::vector<std::string>& arguments);
+
+}  // namespace evomoe

@@ -1,0 +1,147 @@
+#include <chrono>
+#include <cmath>
+#include <fstream>
+#include <map>
+
+#include "evomoe/base/error.h"
+#include "evomoe/cli/command_list.h"
+#include "evomoe/cli/parse.h"
+#include "evomoe/config/validate_options.h"
+#include "evomoe/data/language_model_data.h"
+#include "evomoe/report/meters.h"
+#include "evomoe/train/language_model_scorer.h"
+#include "evomoe/train/run_folder.h"
+
+namespace evomoe {
+namespace {
+
+/// Text statistics of the tokens scored: a token's bytes, and whether a word begins with it.
+class TokenText {
+ public:
+  explicit TokenText(const LoadedModel& loaded) : loaded_(loaded) {}
+
+  std::string bytes(int64_t token) const {
+    if (token == Dictionary::kEos) return "\n";
+    const auto& symbol = loaded_.dictionary.symbol(token);
+    if (loaded_.bpe == nullptr) return symbol + " ";
+    if (symbol.find_first_not_of("0123456789") != std::string::npos) return "";
+    return loaded_.bpe->bytes(std::stoi(symbol));
+  }
+
+  bool starts_word(int64_t token, bool after_break) const {
+    if (token == Dictionary::kEos) return false;
+    if (loaded_.bpe == nullptr) return true;
+    const auto text = bytes(token);
+    return !text.empty() && text != " " && (after_break || text[0] == ' ' || text[0] == '\n' || text[0] == '\t');
+  }
+
+ private:
+  const LoadedModel& loaded_;
+};
+
+struct Totals {
+  double log_probability = 0;  // nats
+  int64_t tokens = 0, words = 0, bytes = 0;
+};
+
+struct WordStats {
+  int64_t count = 0;
+  double log_probability = 0;
+};
+
+}  // namespace
+
+int eval_lm_command(const std::vector<std::string>& arguments) {
+  EvalOptions flags;
+  if (!parse_command("eval-lm", arguments, flags, describe_eval_lm)) return 0;
+  validate_options(flags);
+  const auto clock = steady_clock_seconds();
+  const double begin = clock();
+  auto loaded = load_model(flags.path, {.data = flags.data,
+                                        .bpe = flags.bpe,
+                                        .eval_capacity_fraction = flags.moe_eval_capacity_token_fraction,
+                                        .common = flags.common});
+  const double after_load = clock();
+  auto options = loaded.options;
+  if (flags.tokens_per_sample) options.task.tokens_per_sample = *flags.tokens_per_sample;
+  if (flags.sample_break_mode) options.task.sample_break_mode = *flags.sample_break_mode;
+  const auto window = flags.context_window;
+  if (window < 0 || window >= options.task.tokens_per_sample) {
+    fail_usage("--context-window {}: it must be at least 0 and less than the {} tokens per sample", window,
+               options.task.tokens_per_sample);
+  }
+  options.task.tokens_per_sample -= window;
+  const LanguageModelData data(flags.data, language_model_dataset_options(options));
+  const auto dataset = data.open(flags.gen_subset, /*combine=*/false);
+  ScorerOptions scorer;
+  scorer.context_window = window;
+  scorer.batch_size = flags.batch_size.value_or(0);
+  scorer.max_tokens = flags.max_tokens.value_or(36000);
+  scorer.max_batches = flags.max_valid_steps.value_or(-1);
+
+  const TokenText text(loaded);
+  Totals totals;
+  std::map<std::string, WordStats> words;
+  bool after_break = true;
+  score_dataset(loaded, *dataset, scorer, [&](const ScoredBlock& block) {
+    std::string line;
+    for (size_t i = 0; i < block.token.size(); ++i) {
+      const auto token = block.token[i];
+      const double log_probability = block.log_probability[i];
+      EVOMOE_CHECK(std::isfinite(log_probability), "item {}: the log-probability of token {} is {}", block.item, token, log_probability);
+      totals.log_probability += log_probability;
+      ++totals.tokens;
+      totals.bytes += static_cast<int64_t>(text.bytes(token).size());
+      totals.words += text.starts_word(token, after_break) ? 1 : 0;
+      after_break = token == Dictionary::kEos;
+      if (flags.output_word_stats) {
+        auto& stats = words[loaded.dictionary.symbol(token)];
+        ++stats.count;
+        stats.log_probability += log_probability;
+      }
+      if (flags.output_word_probs) {
+        line += fmt::format("{}{} [{:.4f}]", line.empty() ? "" : " ", loaded.dictionary.symbol(token), log_probability / std::log(2.0));
+      }
+    }
+    if (flags.output_word_probs) fmt::print("{} {}\n", block.item, line);
+  });
+  EVOMOE_CHECK(totals.tokens > 0, "{}: it holds no tokens to score", dataset->name());
+  if (flags.output_word_stats) {
+    for (const auto& [word, stats] : words) {
+      fmt::print("{}\t{}\t{:.4f}\n", word, stats.count, stats.log_probability / static_cast<double>(stats.count) / std::log(2.0));
+    }
+  }
+  const double seconds = clock() - after_load;
+  const double nats = -totals.log_probability;
+  const double bits_per_token = nats / std::log(2.0) / static_cast<double>(totals.tokens);
+  const auto per = [&](int64_t count) { return nats / static_cast<double>(std::max<int64_t>(count, 1)); };
+  log().info("Evaluated {} tokens in {:.1f}s ({:.2f} tokens/s)", totals.tokens, seconds, static_cast<double>(totals.tokens) / seconds);
+  nlohmann::ordered_json result;
+  result["loss"] = bits_per_token;
+  result["perplexity"] = std::exp(per(totals.tokens));
+  result["tokens"] = totals.tokens;
+  result["words"] = totals.words;
+  result["bytes"] = totals.bytes;
+  result["bits_per_word"] = per(totals.words) / std::log(2.0);
+  result["word_perplexity"] = std::exp(per(totals.words));
+  result["bits_per_byte"] = per(totals.bytes) / std::log(2.0);
+  result["ntok_total"] = totals.tokens;
+  result["wall_time"] = clock() - begin;
+  result["wall_time_load"] = after_load - begin;
+  result["wall_time_model"] = seconds;
+  if (flags.stats_path) {
+    std::ofstream file(*flags.stats_path + ".json");
+    file << result.dump(2) << "\n";
+    EVOMOE_CHECK(file.good(), "--stats-path {}: the file cannot be written", *flags.stats_path);
+  }
+  if (flags.common.log_format == "json") {
+    fmt::print("{}\n", result.dump());
+  } else {
+    fmt::print("{} Loss (base 2): {:.4f}, Perplexity: {:.2f}\n", flags.gen_subset, bits_per_token, std::exp(per(totals.tokens)));
+    fmt::print("{} per word: {:.4f} bits, perplexity {:.2f}; per byte: {:.4f} bits\n", flags.gen_subset,
+               per(totals.words) / std::log(2.0), std::exp(per(totals.words)), per(totals.bytes) / std::log(2.0));
+  }
+  return 0;
+}
+
+}  // namespace evomoe

@@ -1,0 +1,53 @@
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "evomoe/base/error.h"
+#include "evomoe/cli/command_list.h"
+#include "evomoe/cli/parse.h"
+#include "evomoe/config/validate_options.h"
+#include "evomoe/data/binarize.h"
+
+namespace evomoe {
+
+int preprocess_command(const std::vector<std::string>& arguments) {
+  PreprocessFlags flags;
+  const auto bind = [](OptionTable& table, PreprocessFlags& o) { describe(table, o); };
+  if (!parse_command("preprocess", arguments, flags, bind)) return 0;
+  validate_options(flags);
+  PreprocessOptions options;
+  options.trainpref = flags.trainpref.value_or("");
+  options.validpref = flags.validpref.value_or("");
+  options.testpref = flags.testpref.value_or("");
+  options.destdir = flags.destdir;
+  options.srcdict = flags.srcdict.value_or("");
+  options.thresholdsrc = flags.thresholdsrc;
+  options.nwordssrc = flags.nwordssrc;
+  options.padding_factor = flags.padding_factor;
+  options.workers = static_cast<int>(flags.workers);
+  options.gpt2_encoder_json = flags.bpe.gpt2_encoder_json.value_or("");
+  options.gpt2_vocab_bpe = flags.bpe.gpt2_vocab_bpe.value_or("");
+  const bool live = isatty(STDERR_FILENO) != 0;
+  if (live) {
+    options.progress = [](const std::string& step, int64_t done, int64_t all) {
+      fmt::print(stderr, "\r{}: {} of {} MB \033[K", step, done >> 20, all >> 20);
+    };
+  }
+  const auto result = preprocess(options);
+  if (live) fmt::print(stderr, "\r\033[K");
+  if (!options.gpt2_encoder_json.empty()) {
+    // The BPE goes with the data, so that what is trained on it can be given raw text.
+    const auto keep = std::filesystem::copy_options::overwrite_existing;
+    std::filesystem::copy_file(options.gpt2_encoder_json, options.destdir / "encoder.json", keep);
+    std::filesystem::copy_file(options.gpt2_vocab_bpe, options.destdir / "vocab.bpe", keep);
+  }
+  fmt::print("[dict] {} types\n", result.dictionary_size);
+  for (const auto& split : result.splits) {
+    const auto& statistics = split.statistics;
+    fmt::print("[{}] {}: {} sents, {} tokens, {:.3}% replaced by <unk>\n", split.name, split.source.string(), statistics.sentences,
+               statistics.tokens, 100.0 * static_cast<double>(statistics.replaced) / static_cast<double>(std::max<int64_t>(statistics.tokens, 1)));
+  }
+  return 0;
+}
+
+}  // namespace evomoe

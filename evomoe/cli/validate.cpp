@@ -1,0 +1,56 @@
+#include <cmath>
+#include <map>
+
+#include "evomoe/base/error.h"
+#include "evomoe/cli/command_list.h"
+#include "evomoe/cli/parse.h"
+#include "evomoe/config/validate_options.h"
+#include "evomoe/data/language_model_data.h"
+#include "evomoe/train/loaded_model.h"
+#include "evomoe/train/run_folder.h"
+#include "evomoe/train/training_metrics.h"
+#include "evomoe/train/validation.h"
+
+namespace evomoe {
+
+int validate_command(const std::vector<std::string>& arguments) {
+  EvalOptions flags;
+  if (!parse_command("validate", arguments, flags, describe_validate)) return 0;
+  validate_options(flags);
+  auto loaded = load_model(flags.path, {.data = flags.data,
+                                        .bpe = flags.bpe,
+                                        .eval_capacity_fraction = flags.moe_eval_capacity_token_fraction,
+                                        .common = flags.common});
+  auto options = loaded.options;
+  if (flags.max_tokens || flags.batch_size) {
+    options.dataset.max_tokens_valid = options.dataset.max_tokens = flags.max_tokens;
+    options.dataset.batch_size_valid = options.dataset.batch_size = flags.batch_size;
+  }
+  if (flags.tokens_per_sample) options.task.tokens_per_sample = *flags.tokens_per_sample;
+  if (flags.sample_break_mode) options.task.sample_break_mode = *flags.sample_break_mode;
+  options.dataset.num_workers = flags.num_workers;
+  const LanguageModelData data(flags.data, language_model_dataset_options(options));
+  const Criterion criterion(options.criterion, Dictionary::kPad);
+  for (const auto& subset : flags.valid_subset) {
+    for (const bool as_trained : {false, true}) {
+      if (flags.validate_routing == (as_trained ? "reference" : "stage")) continue;
+      const auto tag = as_trained ? subset + "_stage" : subset;
+      Metrics metrics;
+      const auto total = evaluate_dataset(
+          data.open(subset, /*combine=*/false), iterator_options(options, /*training=*/false), flags.max_valid_steps.value_or(-1),
+          criterion.is_moe(),
+          [&](const Batch& batch) { return evaluate_batch(loaded.model, criterion, options, batch, loaded.device, as_trained); },
+          metrics, tag);
+      auto& group = metrics.group(tag);
+      group.scalar("num_updates", static_cast<double>(loaded.updates), 0, 200);
+      LogLine line;
+      group.write(line);
+      line.add_data("perplexity", std::exp(total.inner / static_cast<double>(total.sample_size)));
+      const bool json = flags.common.log_format == "json";
+      fmt::print("{} | INFO | {} | {}\n", timestamp(), tag, json ? line.json_text(tag + "_") : line.bar_text(tag + "_"));
+    }
+  }
+  return 0;
+}
+
+}  // namespace evomoe

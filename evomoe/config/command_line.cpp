@@ -1,0 +1,209 @@
+// Reading of the arguments of a command (OptionTable::parse).
+#include <CLI/CLI.hpp>
+#include <algorithm>
+
+#include "evomoe/base/error.h"
+#include "evomoe/config/option_table.h"
+
+namespace evomoe {
+namespace {
+
+/// `--update_freq` means `--update-freq`, as many scripts around fairseq write it.
+std::string with_dashes(const std::string& argument) {
+  if (argument.compare(0, 2, "--") != 0) return argument;
+  const size_t end = std::min(argument.find('='), argument.size());
+  std::string result = argument;
+  std::replace(result.begin(), result.begin() + static_cast<std::ptrdiff_t>(end), '_', '-');
+  return result;
+}
+
+/// fairseq has a few names of one letter: `-a` for `--arch`.
+std::string spelling(const std::string& name) { return (name.size() == 1 ? "-" : "--") + name; }
+
+bool identifier(const std::string& text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0 || c == '_' || c == '-';
+  });
+}
+
+}  // namespace
+
+/// What CLI11 found: the texts given for each name, in the order of the table, and the unnamed rest.
+struct OptionTable::NamedArguments {
+  bool help = false;
+  std::vector<std::string> config_files;
+  std::vector<std::pair<Option*, std::string>> options;
+  std::vector<const Shorthand*> shorthands;
+  std::vector<std::pair<const LegacyFlag*, std::string>> legacy;
+  std::vector<std::string> rest;
+};
+
+OptionTable::NamedArguments OptionTable::read_named(const std::vector<std::string>& arguments) const {
+  CLI::App app;
+  app.set_help_flag();  // --help is ours
+  app.allow_extras();
+  const auto value = [&](const std::string& names) {
+    return app.add_option(names)->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  };
+  CLI::Option* help = app.add_flag("-h,--help");
+  CLI::Option* config = app.add_option("--config")->expected(1)->multi_option_policy(
+      CLI::MultiOptionPolicy::TakeAll);
+  std::vector<CLI::Option*> found_options, found_shorthands, found_legacy;
+  for (const auto& option : options_) {
+    std::string names = "--" + option->name();
+    for (const auto& alias : option->aliases()) names += "," + spelling(alias);
+    found_options.push_back(option->type() == OptionType::kFlag ? app.add_flag(names) : value(names));
+  }
+  for (const auto& shorthand : shorthands_) found_shorthands.push_back(app.add_flag("--" + shorthand.name));
+  for (const auto& flag : legacy_) {
+    const std::string name = "--" + flag.name;
+    found_legacy.push_back(flag.takes_value ? value(name) : app.add_flag(name));
+  }
+
+  std::vector<std::string> reversed;  // CLI11 takes its arguments from the back
+  for (auto it = arguments.rbegin(); it != arguments.rend(); ++it) reversed.push_back(with_dashes(*it));
+  try {
+    app.parse(reversed);
+  } catch (const CLI::ParseError& error) {
+    fail_usage("evomoe {}: {} (see evomoe {} --help)", command_, error.what(), command_);
+  }
+
+  NamedArguments named;
+  named.help = help->count() > 0;
+  if (config->count() > 0) named.config_files = config->results();
+  for (size_t i = 0; i < options_.size(); ++i) {
+    if (found_options[i]->count() > 0) {
+      named.options.emplace_back(options_[i].get(), found_options[i]->results().back());
+    }
+  }
+  for (size_t i = 0; i < shorthands_.size(); ++i) {
+    if (found_shorthands[i]->count() > 0) named.shorthands.push_back(&shorthands_[i]);
+  }
+  for (size_t i = 0; i < legacy_.size(); ++i) {
+    if (found_legacy[i]->count() > 0) {
+      named.legacy.emplace_back(&legacy_[i], found_legacy[i]->results().back());
+    }
+  }
+  named.rest = app.remaining();
+  for (const auto& argument : named.rest) {
+    if (argument.size() < 2 || argument[0] != '-') continue;
+    const std::string name = argument.substr(0, argument.find('='));
+    fail_usage("evomoe {}: unknown option '{}'{}; evomoe {} --help lists all", command_, name,
+               hint(name.substr(name.find_first_not_of('-') == std::string::npos
+                                    ? name.size()
+                                    : name.find_first_not_of('-')),
+                    "--"),
+               command_);
+  }
+  return named;
+}
+
+OptionTable::Assignment OptionTable::read_shorthand(const Shorthand& shorthand) const {
+  Option* option = find(shorthand.target);
+  const std::string shown = "--" + shorthand.name;
+  return {option, option->read(shorthand.value, shown), shown};
+}
+
+void OptionTable::take_legacy(const LegacyFlag& flag, const std::string& value) {
+  const bool harmless = flag.harmless.empty() || std::find(flag.harmless.begin(), flag.harmless.end(),
+                                                           value) != flag.harmless.end();
+  const std::string shown = flag.takes_value ? fmt::format("--{} {}", flag.name, value) : "--" + flag.name;
+  if (flag.refused || !harmless) fail_usage("{}: {}", shown, flag.note);
+  notices_.push_back(fmt::format("{}: accepted without effect: {}", shown, flag.note));
+}
+
+std::optional<OptionTable::Assignment> OptionTable::read_override(const std::string& argument) const {
+  const size_t equals = argument.find('=');
+  if (equals == std::string::npos) return std::nullopt;
+  const std::string left = argument.substr(0, equals);
+  const size_t dot = left.find('.');
+  if (dot == std::string::npos) return std::nullopt;
+  const std::string group = left.substr(0, dot), name = left.substr(dot + 1);
+  if (!identifier(group) || !identifier(name)) return std::nullopt;  // a path, not an override
+  if (!has_group(group)) {
+    std::vector<std::string> names;
+    for (const auto& known : groups_) {
+      if (!known.name.empty()) names.push_back(known.name);
+    }
+    fail_usage("override '{}': there is no group '{}'; the groups are {}", argument, group,
+               fmt::join(names, ", "));
+  }
+  Option* option = find_in_group(group, name);
+  if (option == nullptr) {
+    const Option* elsewhere = find(name);
+    fail_usage("override '{}': the group '{}' has no option '{}'{}", argument, group, name,
+               elsewhere != nullptr ? fmt::format(" (it is in '{}')", elsewhere->group()) : hint(name, ""));
+  }
+  return Assignment{option, option->read(argument.substr(equals + 1), left), left};
+}
+
+std::vector<OptionTable::Assignment> OptionTable::read_positionals(
+    const std::vector<std::string>& arguments) const {
+  std::vector<Assignment> assignments;
+  size_t next = 0;
+  for (size_t i = 0; i < positionals_.size() && next < arguments.size(); ++i) {
+    Option* option = positionals_[i];
+    const std::string shown = option->metavar();
+    if (option->is_list()) {  // each argument is an element: a path may contain commas
+      nlohmann::json elements(std::vector<std::string>(arguments.begin() + static_cast<std::ptrdiff_t>(next),
+                                                       arguments.end()));
+      option->check(elements, shown);
+      assignments.push_back({option, std::move(elements), shown});
+      next = arguments.size();
+    } else {
+      assignments.push_back({option, option->read(arguments[next], shown), shown});
+      ++next;
+    }
+  }
+  if (next < arguments.size()) {
+    fail_usage("evomoe {}: unexpected argument '{}'; a value belongs behind its option, and an override has "
+               "the form group.key=value",
+               command_, arguments[next]);
+  }
+  return assignments;
+}
+
+bool OptionTable::parse(const std::vector<std::string>& arguments) {
+  notices_.clear();
+  const NamedArguments named = read_named(arguments);
+  if (named.help) return false;
+
+  std::vector<Assignment> assignments;  // from the least to the most binding
+  const auto append = [&](std::vector<Assignment> more) {
+    std::move(more.begin(), more.end(), std::back_inserter(assignments));
+  };
+  for (const auto& path : named.config_files) append(read_yaml_file(path));
+  std::vector<std::string> unnamed;
+  for (const auto& argument : named.rest) {
+    if (auto assignment = read_override(argument)) {
+      assignments.push_back(std::move(*assignment));
+    } else {
+      unnamed.push_back(argument);
+    }
+  }
+
+  std::vector<Assignment> line = read_positionals(unnamed);
+  for (const auto& [option, text] : named.options) {
+    const std::string shown = "--" + option->name();
+    line.push_back({option, option->read(text, shown), shown});
+  }
+  for (const auto* shorthand : named.shorthands) line.push_back(read_shorthand(*shorthand));
+  for (size_t i = 0; i < line.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      if (line[i].option == line[j].option && line[i].value != line[j].value) {
+        fail_usage("{} and {} contradict each other: --{} cannot be both '{}' and '{}'", line[j].shown,
+                   line[i].shown, line[i].option->name(), value_text(line[j].value),
+                   value_text(line[i].value));
+      }
+    }
+  }
+  append(std::move(line));
+  for (const auto& [flag, value] : named.legacy) take_legacy(*flag, value);
+  require(assignments);
+  for (const auto& assignment : assignments) {
+    assignment.option->store(assignment.value, /*by_user=*/true);
+  }
+  return true;
+}
+
+}  // namespace evomoe

@@ -1,0 +1,24 @@
+#pragma once
+
+#include "evomoe/config/option_table.h"
+#include "evomoe/config/options.h"
+
+/// The parts from which the tables of the commands are put together (describe.h).
+namespace evomoe {
+
+void describe_task(OptionTable& table, TaskOptions& options);
+void describe_model(OptionTable& table, ModelOptions& options);
+void describe_moe(OptionTable& table, MoeOptions& options);
+void describe_evolution(OptionTable& table, EvolutionFlags& options);
+void describe_criterion(OptionTable& table, CriterionOptions& options);
+void describe_optimization(OptionTable& table, OptimizationOptions& options);
+void describe_dataset(OptionTable& table, DatasetOptions& options);
+void describe_checkpoint(OptionTable& table, CheckpointOptions& options);
+void describe_common(OptionTable& table, CommonOptions& options);
+void describe_bpe_files(OptionTable& table, BpeFiles& options);
+void describe_validate_routing(OptionTable& table, std::string& validate_routing);
+
+/// The reference's flags that mean nothing here, or are not supported.
+void describe_legacy_flags(OptionTable& table);
+
+}  // namespace evomoe

@@ -1,0 +1,144 @@
+// The two texts made from an OptionTable for people: `--help` and the reference page.
+#include <sstream>
+
+#include "evomoe/base/error.h"
+#include "evomoe/config/option_table.h"
+
+namespace evomoe {
+namespace {
+
+constexpr size_t kWidth = 100;
+constexpr size_t kIndent = 34;  // column where the help begins
+
+std::string wrap(const std::string& text, size_t indent) {
+  std::istringstream words(text);
+  std::string result, word;
+  size_t column = indent;
+  while (words >> word) {
+    if (column > indent && column + 1 + word.size() > kWidth) {
+      result += "\n" + std::string(indent, ' ');
+      column = indent;
+    } else if (column > indent) {
+      result += " ";
+      ++column;
+    }
+    result += word;
+    column += word.size();
+  }
+  return result;
+}
+
+std::string entry(const std::string& left, const std::string& help) {
+  std::string line = "  " + left;
+  line += line.size() + 2 > kIndent ? "\n" + std::string(kIndent, ' ') : std::string(kIndent - line.size(), ' ');
+  return line + wrap(help, kIndent) + "\n";
+}
+
+std::string default_text(const Option& option) {
+  if (option.type() == OptionType::kFlag) return "";
+  return value_text(option.default_value());
+}
+
+/// A cell of a Markdown table.
+std::string cell(const std::string& text) {
+  std::string escaped;
+  for (const char c : text) {
+    if (c == '|') escaped += '\\';
+    escaped += c;
+  }
+  return escaped;
+}
+
+std::string spelled(const Option& option, const std::string& before, const std::string& after) {
+  std::string names = before + "--" + option.name() + after;
+  for (const auto& alias : option.aliases()) {
+    names += ", " + before + (alias.size() == 1 ? "-" : "--") + alias + after;
+  }
+  return names;
+}
+
+}  // namespace
+
+std::string OptionTable::help_text() const {
+  std::string text = "usage: evomoe " + command_;
+  for (const auto* option : positionals_) {
+    text += option->is_required() ? " " + option->metavar() : " [" + option->metavar() + "]";
+  }
+  text += " [--option value ...]";
+  if (groups_.size() > 1) text += " [group.key=value ...]";
+  text += fmt::format("\n\n{}\n", wrap("evomoe " + command_ + " " + summary_ + ".", 0));
+  if (!examples_.empty()) text += "\nExamples:\n";
+  for (const auto& [line, what] : examples_) text += fmt::format("  # {}\n  {}\n", what, line);
+
+  for (const auto& group : groups_) {
+    text += group.name.empty() ? "\nGeneral\n" : fmt::format("\n{} ({})\n", group.title, group.name);
+    if (group.name.empty()) {
+      text += entry("-h, --help", "Shows this text.");
+      text += entry("--config FILE", "YAML file with options, flat or in groups; the command line wins over it.");
+    }
+    for (const auto& option : options_) {
+      if (option->group() != group.name) continue;
+      std::string help = option->help();
+      if (!option->choices().empty()) help += fmt::format(" One of: {}.", fmt::join(option->choices(), ", "));
+      const auto value = default_text(*option);
+      if (!value.empty()) help += fmt::format(" (default {})", value);
+      if (option->is_required()) help += " (needed)";
+      const std::string metavar = option->metavar();
+      text += entry(spelled(*option, "", "") + (metavar.empty() ? "" : " " + metavar), help);
+    }
+    for (const auto& shorthand : shorthands_) {
+      if (at(shorthand.target).group() != group.name) continue;
+      text += entry("--" + shorthand.name,
+                    fmt::format("{} The same as --{} {}.", shorthand.help, shorthand.target, shorthand.value));
+    }
+  }
+  if (!legacy_.empty()) {
+    std::string names;
+    for (const auto& flag : legacy_) {
+      if (!flag.refused) names += (names.empty() ? "--" : ", --") + flag.name;
+    }
+    text += "\nAccepted without effect, for old command lines\n  " + wrap(names, 2) + "\n";
+  }
+  return text;
+}
+
+std::string OptionTable::markdown() const {
+  std::string text = fmt::format("## evomoe {}\n\n`evomoe {}` {}.\n", command_, command_, summary_);
+  if (!examples_.empty()) {
+    text += "\n```sh\n";
+    for (const auto& [line, what] : examples_) text += fmt::format("# {}\n{}\n", what, line);
+    text += "```\n";
+  }
+  for (const auto& group : groups_) {
+    std::string rows;
+    for (const auto& option : options_) {
+      if (option->group() != group.name) continue;
+      const auto value = default_text(*option);
+      const std::string shown_default =
+          option->is_required() ? "needed" : (value.empty() ? "" : "`" + cell(value) + "`");
+      rows += fmt::format("| {} | {} | {} | {} |\n", spelled(*option, "`", "`"), cell(option->allowed()),
+                          shown_default, cell(option->help()));
+    }
+    for (const auto& shorthand : shorthands_) {
+      if (at(shorthand.target).group() != group.name) continue;
+      rows += fmt::format("| `--{}` | true or false | | {} The same as `--{} {}`. |\n", shorthand.name,
+                          cell(shorthand.help), shorthand.target, shorthand.value);
+    }
+    if (rows.empty()) continue;
+    if (!group.name.empty()) text += fmt::format("\n### {} (`{}`)\n", group.title, group.name);
+    text += "\n| option | value | default | meaning |\n| --- | --- | --- | --- |\n" + rows;
+  }
+  if (!legacy_.empty()) {
+    text += "\n### Flags of the reference without a counterpart\n\n| flag | what happens | why |\n| --- | --- | --- |\n";
+    for (const auto& flag : legacy_) {
+      const std::string what = flag.refused ? "refused"
+                               : flag.harmless.empty()
+                                   ? "no effect"
+                                   : fmt::format("no effect when {}, else refused", fmt::join(flag.harmless, " or "));
+      text += fmt::format("| `--{}` | {} | {} |\n", flag.name, what, cell(flag.note));
+    }
+  }
+  return text;
+}
+
+}  // namespace evomoe

@@ -1,0 +1,185 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "evomoe/config/option.h"
+
+namespace evomoe {
+
+/// A spelling that stands for another option with a value: `--cpu` is `--device cpu`.
+struct Shorthand {
+  std::string name, target, value, help;
+};
+
+/// A flag of the reference that this program accepts without effect, so that old command lines go on working, or refuses with a
+/// reason.
+struct LegacyFlag {
+  std::string name;
+  bool takes_value = false;
+  std::vector<std::string> harmless;  ///< values accepted; empty: any. Others are a UsageError
+  std::string note;                   ///< why there is nothing to do, or what to do instead
+  bool refused = false;
+};
+
+/// The one table of a command's options: from it come the command line, YAML files, `group.key=value` overrides, what a checkpoint
+/// stores, `--help` and the reference page. Every group becomes an object of the JSON and YAML forms; options of the group ""
+/// lie at the top.
+///
+///   TrainOptions options;
+///   OptionTable table("train", "trains a language model");
+///   describe(table, options);
+///   if (!table.parse(arguments)) fmt::print("{}", table.help_text());  // otherwise `options` is filled
+class OptionTable {
+ public:
+  OptionTable(std::string command, std::string summary);
+  OptionTable(const OptionTable&) = delete;
+  OptionTable& operator=(const OptionTable&) = delete;
+
+  // --- describing ---
+  /// The options added next belong to this group.
+  void group(std::string name, std::string title);
+  /// Adds an option that fills *target, whose value now is the default. T is bool, int64_t, double, std::string, an optional of
+  /// these, or a vector of the latter three.
+  template <typename T>
+  Option& add(const std::string& name, T* target, const std::string& help);
+  /// As add(), but filled by the next unnamed argument as well (a list: by all remaining ones).
+  template <typename T>
+  Option& positional(const std::string& name, T* target, const std::string& help);
+  void shorthand(std::string name, std::string target, std::string value, std::string help);
+  void legacy(LegacyFlag flag) { legacy_.push_back(std::move(flag)); }
+  void example(std::string command_line, std::string what);
+
+  // --- reading ---
+  /// Reads the arguments after the command's name. Precedence: command line, then `group.key=value`, then `--config` files (later
+  /// ones win), then defaults. False when `--help` was given. UsageError for anything that is not understood. In both cases the
+  /// options are as before.
+  bool parse(const std::vector<std::string>& arguments);
+  /// One line for each flag that was accepted without effect; to be shown to the user.
+  const std::vector<std::string>& notices() const { return notices_; }
+  /// Was the option given by the command line, an override or a file?
+  bool is_set(const std::string& name) const { return at(name).is_set(); }
+  /// The option of this name or alias; Error when there is none.
+  const Option& at(const std::string& name) const;
+
+  // --- storing ---
+  /// All values, defaults included; an optional that is not given is null. Numbers survive exactly.
+  nlohmann::ordered_json to_json() const;
+  /// Takes all values of `stored`; options that it lacks go back to their defaults. is_set() does not change. UsageError for
+  /// unknown keys and wrong types, and then the options are as before.
+  void from_json(const nlohmann::ordered_json& stored);
+  /// A file that `--config` reads back to the same values.
+  std::string to_yaml() const;
+
+  std::string help_text() const;
+  /// The command's section of docs/options.md.
+  std::string markdown() const;
+
+  const std::string& command() const { return command_; }
+  const std::vector<std::unique_ptr<Option>>& options() const { return options_; }
+
+ private:
+  /// A value that was read and checked, and waits until all others are.
+  struct Assignment {
+    Option* option;
+    nlohmann::json value;
+    std::string shown;
+  };
+  struct Group {
+    std::string name, title;
+  };
+  struct NamedArguments;
+
+  Option& insert(const std::string& name, const std::string& help, OptionType type, bool optional,
+                 std::function<nlohmann::json()> load,
+                 std::function<void(const nlohmann::json&)> store);
+  Option* find(const std::string& name) const;  ///< by name or alias, with '_' or '-'; or null
+  Option* find_in_group(const std::string& group, const std::string& name) const;
+  bool has_group(const std::string& name) const;
+  /// " (did you mean '--lr'?)" or nothing.
+  std::string hint(const std::string& name, const std::string& prefix) const;
+
+  NamedArguments read_named(const std::vector<std::string>& arguments) const;
+  Assignment read_shorthand(const Shorthand& shorthand) const;
+  void take_legacy(const LegacyFlag& flag, const std::string& value);
+  /// The override that `argument` is, if it is one.
+  std::optional<Assignment> read_override(const std::string& argument) const;
+  std::vector<Assignment> read_positionals(const std::vector<std::string>& arguments) const;
+  std::vector<Assignment> read_yaml_file(const std::string& path) const;
+  void require(const std::vector<Assignment>& assignments) const;
+
+  std::string command_, summary_;
+  std::vector<Group> groups_;
+  std::vector<std::unique_ptr<Option>> options_;
+  std::vector<Option*> positionals_;
+  std::vector<Shorthand> shorthands_;
+  std::vector<LegacyFlag> legacy_;
+  std::vector<std::pair<std::string, std::string>> examples_;
+  std::vector<std::string> notices_;
+};
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+namespace option_detail {
+
+template <typename T>
+struct Unwrap {
+  using type = T;
+  static constexpr bool optional = false;
+};
+template <typename T>
+struct Unwrap<std::optional<T>> {
+  using type = T;
+  static constexpr bool optional = true;
+};
+
+template <typename T>
+constexpr OptionType type_of() {
+  if constexpr (std::is_same_v<T, bool>) return OptionType::kFlag;
+  if constexpr (std::is_same_v<T, int64_t>) return OptionType::kInteger;
+  if constexpr (std::is_same_v<T, double>) return OptionType::kNumber;
+  if constexpr (std::is_same_v<T, std::string>) return OptionType::kText;
+  if constexpr (std::is_same_v<T, std::vector<int64_t>>) return OptionType::kIntegerList;
+  if constexpr (std::is_same_v<T, std::vector<double>>) return OptionType::kNumberList;
+  if constexpr (std::is_same_v<T, std::vector<std::string>>) return OptionType::kTextList;
+}
+
+}  // namespace option_detail
+
+template <typename T>
+Option& OptionTable::add(const std::string& name, T* target, const std::string& help) {
+  using Value = typename option_detail::Unwrap<T>::type;
+  constexpr bool optional = option_detail::Unwrap<T>::optional;
+  const auto load = [target]() -> nlohmann::json {
+    if constexpr (optional) {
+      return *target ? nlohmann::json(**target) : nlohmann::json();
+    } else {
+      return nlohmann::json(*target);
+    }
+  };
+  const auto store = [target](const nlohmann::json& value) {
+    if constexpr (optional) {
+      if (value.is_null()) {
+        target->reset();
+        return;
+      }
+    }
+    *target = value.get<Value>();
+  };
+  return insert(name, help, option_detail::type_of<Value>(), optional, load, store);
+}
+
+template <typename T>
+Option& OptionTable::positional(const std::string& name, T* target, const std::string& help) {
+  Option& option = add(name, target, help);
+  positionals_.push_back(&option);
+  return option;
+}
+
+}  // namespace evomoe

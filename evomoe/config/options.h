@@ -1,0 +1,278 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+/// What each command can be told. A field is the flag of the same name (`--tokens-per-sample` is tokens_per_sample); names
+/// are fairseq's where fairseq has one. describe.h says the type, the allowed values and the meaning of each.
+namespace evomoe {
+
+/// What is trained and how text is cut into sequences.
+struct TaskOptions {
+  std::string task = "language_modeling";
+  int64_t tokens_per_sample = 1024;       ///< longest sequence
+  std::string sample_break_mode = "none";  ///< none | complete | complete_doc | eos
+  bool add_bos_token = false;
+  bool pad_to_fixed_length = false;
+  bool pad_to_fixed_bsz = false;
+};
+
+/// The Transformer. An empty optional means "as the architecture says".
+struct ModelOptions {
+  std::string arch = "transformer_lm";
+  std::optional<int64_t> decoder_layers;
+  std::optional<int64_t> decoder_embed_dim;
+  std::optional<int64_t> decoder_ffn_embed_dim;
+  std::optional<int64_t> decoder_attention_heads;
+  std::optional<std::string> activation_fn;
+  std::optional<double> dropout;
+  std::optional<double> attention_dropout;
+  std::optional<double> activation_dropout;
+  std::optional<bool> decoder_learned_pos;
+  std::optional<bool> no_token_positional_embeddings;
+  std::optional<bool> no_scale_embedding;
+  std::optional<bool> share_decoder_input_output_embed;
+  std::optional<bool> no_decoder_final_norm;
+  std::optional<int64_t> max_target_positions;  ///< not given: tokens_per_sample
+  bool checkpoint_activations = false;
+};
+
+/// Experts and routing.
+struct MoeOptions {
+  int64_t moe_freq = 0;          ///< layer i (from 0) is MoE iff (i+1) % moe_freq == 0; 0: a dense model
+  int64_t moe_expert_count = 0;  ///< E
+  std::string moe_router = "gshard";  ///< --moe-top1-expert means switch, --moe-topk-expert means dts
+  int64_t moe_k = 2;                  ///< experts per token of the router `topk`
+  bool moe_no_normalize_topk = false;
+  int64_t topk = -1;                  ///< the reference's: -1 or E
+  bool moe_gating_use_fp32 = false;
+  std::string moe_second_expert_policy = "sampling";  ///< sampling | random | all
+  bool moe_normalize_gate_prob_before_dropping = false;
+  bool moe_batch_prioritized_routing = false;
+  double moe_train_capacity_token_fraction = 1.0;
+  double moe_eval_capacity_token_fraction = 0.25;
+  std::string moe_drop_policy = "position";  ///< position | probs
+  bool use_moe_pad_mask = false;
+  int64_t alternate_decoder_ffn_embed_dim = 0;
+  bool recompute_experts = false;
+  std::string validate_routing = "reference";  ///< reference | stage | both
+};
+
+/// The evolution of the experts: shared expert, spawn, dense-to-sparse, sparse.
+struct EvolutionFlags {
+  int64_t shared_expert_updates = 0;
+  std::string diversify = "mask";  ///< copy | mask | noise | drop-upcycling
+  double diversify_ratio = 0.1;
+  bool diversify_rescale = false;
+  bool diversify_keep_first = false;
+  std::string diversify_moments = "copy";  ///< copy | reset | scale
+  bool use_gumbel_softmax = false;
+  bool use_gumbel_gates = false;
+  std::string gumbel_decay_scheduler = "none";  ///< Linear | Exp | none
+  double gumbel_decay_factor = 1.0;             ///< updates from max_temperature to min_temperature
+  double max_temperature = 1.0;
+  double min_temperature = 0.5;
+  int64_t switch_to_hard_gumbel_softmax = -1;  ///< DTS update from which one expert per token is used
+  double dts_threshold = 0.001;
+  bool dts_normalize_weights = false;
+  double sparse_stage_noise = 1.0;
+  int64_t sparse_noise_decay = 0;  ///< updates from noise 1 to sparse_stage_noise
+};
+
+struct CriterionOptions {
+  std::string criterion = "cross_entropy";  ///< cross_entropy | moe_cross_entropy
+  double moe_gate_loss_wt = 1.0;
+  std::string moe_gate_loss_combine_method = "average";  ///< average | sum
+  std::string moe_gate_loss_transform = "none";          ///< none | neg_log
+  double moe_z_loss_wt = 0.0;
+};
+
+struct OptimizationOptions {
+  std::string optimizer = "adam";
+  std::vector<double> adam_betas = {0.9, 0.999};  ///< always two
+  double adam_eps = 1e-8;
+  double weight_decay = 0.0;
+  std::vector<double> lr = {0.25};  ///< by epoch; the last one stays
+  std::string lr_scheduler = "fixed";  ///< polynomial_decay | inverse_sqrt | cosine | fixed
+  std::optional<int64_t> warmup_updates;  ///< not given: 4000 for inverse_sqrt, else 0
+  double warmup_init_lr = -1.0;                 ///< < 0: the scheduler's own
+  std::optional<int64_t> total_num_update;      ///< polynomial_decay; not given: max_update
+  double end_learning_rate = 0.0;               ///< polynomial_decay
+  double power = 1.0;                           ///< polynomial_decay
+  double lr_shrink = 0.1;                       ///< fixed, cosine
+  std::optional<int64_t> force_anneal;          ///< epoch
+  double min_lr = 0.0;                          ///< cosine
+  double lr_period_updates = -1.0;              ///< cosine
+  double t_mult = 1.0;                          ///< cosine
+  std::vector<int64_t> update_freq = {1};       ///< by epoch; the last one stays
+  double clip_norm = 0.0;                       ///< 0: no clipping
+  int64_t max_update = 0;                       ///< 0: no limit
+  int64_t max_epoch = 0;                        ///< 0: no limit
+  double stop_time_hours = 0.0;                 ///< 0: no limit
+  double stop_min_lr = -1.0;
+  std::string on_non_finite = "stop";  ///< stop | skip
+
+  /// warmup_updates, or what the scheduler does when it is not given.
+  int64_t effective_warmup_updates() const {
+    return warmup_updates.value_or(lr_scheduler == "inverse_sqrt" ? 4000 : 0);
+  }
+};
+
+struct DatasetOptions {
+  std::optional<int64_t> max_tokens;  ///< tokens of a micro-batch
+  std::optional<int64_t> batch_size;  ///< sequences of a micro-batch
+  std::optional<int64_t> max_tokens_valid;  ///< not given: max_tokens
+  std::optional<int64_t> batch_size_valid;  ///< not given: batch_size
+  int64_t required_batch_size_multiple = 8;
+  int64_t num_workers = 1;
+  int64_t curriculum = 0;  ///< epochs without shuffling
+  std::string train_subset = "train";
+  std::vector<std::string> valid_subset = {"valid"};
+  bool combine_valid_subsets = false;
+  bool ignore_unused_valid_subsets = false;
+  int64_t validate_interval = 1;          ///< epochs
+  int64_t validate_interval_updates = 0;  ///< 0: only at epoch ends
+  int64_t validate_after_updates = 0;
+  std::optional<int64_t> max_valid_steps;
+  bool disable_validation = false;
+  std::optional<int64_t> fixed_validation_seed;
+  bool skip_invalid_size_inputs_valid_test = false;
+};
+
+struct CheckpointOptions {
+  std::string save_dir = "checkpoints";
+  std::string restore_file = "checkpoint_last";
+  std::optional<std::string> finetune_from_model;
+  std::optional<std::string> init_from;  ///< safetensors file with the initial weights
+  bool reset_dataloader = false;
+  bool reset_lr_scheduler = false;
+  bool reset_meters = false;
+  bool reset_optimizer = false;
+  int64_t save_interval = 1;          ///< epochs
+  int64_t save_interval_updates = 0;  ///< 0: only at epoch ends
+  int64_t keep_interval_updates = -1;  ///< -1: all
+  int64_t keep_last_epochs = -1;       ///< -1: all
+  int64_t keep_best_checkpoints = -1;  ///< -1: none
+  bool no_save = false;
+  bool no_epoch_checkpoints = false;
+  bool no_last_checkpoints = false;
+  bool no_save_optimizer_state = false;
+  std::string best_checkpoint_metric = "loss";
+  bool maximize_best_checkpoint_metric = false;
+  int64_t patience = -1;  ///< validations without improvement before the run stops; -1: never
+  bool write_checkpoints_asynchronously = false;
+  bool symlink = false;
+};
+
+/// What every command that computes has.
+struct CommonOptions {
+  int64_t seed = 1;
+  std::string log_format = "simple";  ///< json | simple | tqdm | none
+  int64_t log_interval = 100;         ///< updates
+  std::string device = "auto";        ///< auto | cpu | cuda
+  int64_t threads = 0;                ///< 0: as many as the machine has
+};
+
+/// `evomoe train DATA`.
+struct TrainOptions {
+  std::string data;  ///< data-bin folder, or several as `a:b:c`
+  TaskOptions task;
+  ModelOptions model;
+  MoeOptions moe;
+  EvolutionFlags evolution;
+  CriterionOptions criterion;
+  OptimizationOptions optimization;
+  DatasetOptions dataset;
+  CheckpointOptions checkpoint;
+  CommonOptions common;
+};
+
+/// The files of a GPT-2 byte-level BPE.
+struct BpeFiles {
+  std::optional<std::string> bpe;  ///< gpt2, or none
+  std::optional<std::string> gpt2_encoder_json;
+  std::optional<std::string> gpt2_vocab_bpe;
+};
+
+/// `evomoe validate DATA --path CHECKPOINT` and `evomoe eval-lm DATA --path CHECKPOINT`. What is empty comes from the checkpoint.
+struct EvalOptions {
+  std::string data;
+  std::string path;  ///< checkpoint
+  std::vector<std::string> valid_subset = {"valid"};  ///< validate
+  std::string gen_subset = "test";                    ///< eval-lm
+  std::optional<int64_t> max_tokens;
+  std::optional<int64_t> batch_size;
+  std::optional<int64_t> max_valid_steps;
+  std::optional<int64_t> tokens_per_sample;
+  std::optional<std::string> sample_break_mode;
+  std::optional<double> moe_eval_capacity_token_fraction;
+  std::string validate_routing = "reference";
+  int64_t num_workers = 1;
+  // eval-lm
+  int64_t context_window = 0;
+  bool output_word_probs = false;
+  bool output_word_stats = false;
+  std::optional<std::string> stats_path;
+  BpeFiles bpe;
+  CommonOptions common;
+};
+
+/// `evomoe generate --path CHECKPOINT`.
+struct GenerateOptions {
+  std::optional<std::string> data;  ///< folder with dict.txt; not given: the one trained on
+  std::string path;
+  std::optional<std::string> prompt;
+  std::string input = "-";  ///< file of prompts, one a line; - is stdin
+  int64_t max_len = 200;    ///< new tokens
+  int64_t min_len = 0;
+  bool sampling = false;  ///< not given: greedy
+  double temperature = 1.0;
+  int64_t sampling_topk = -1;  ///< -1: all
+  double sampling_topp = -1.0;  ///< -1: all
+  int64_t num_samples = 1;     ///< per prompt
+  bool ignore_eos = false;
+  BpeFiles bpe;
+  CommonOptions common;
+};
+
+/// `evomoe preprocess`.
+struct PreprocessFlags {
+  bool only_source = false;
+  std::optional<std::string> trainpref, validpref, testpref;  ///< file, or several as `a,b,c`
+  std::string destdir = "data-bin";
+  std::optional<std::string> srcdict;
+  int64_t thresholdsrc = 0;
+  int64_t nwordssrc = -1;
+  int64_t padding_factor = 8;
+  int64_t workers = 1;
+  BpeFiles bpe;
+};
+
+/// `evomoe bpe train|encode|decode`.
+struct BpeFlags {
+  std::string action;               ///< train | encode | decode
+  std::vector<std::string> input;   ///< files or folders; none: stdin
+  std::string output = "-";         ///< encode, decode: file; - is stdout
+  std::string destdir = ".";        ///< train: folder of encoder.json and vocab.bpe
+  int64_t vocab_size = 8192;        ///< train
+  std::optional<std::string> gpt2_encoder_json, gpt2_vocab_bpe;  ///< encode, decode
+  int64_t workers = 1;
+};
+
+/// `evomoe info CHECKPOINT`.
+struct InfoOptions {
+  std::string path;
+  std::string log_format = "simple";  ///< json | simple
+};
+
+/// `evomoe compare RUN RUN ...`.
+struct CompareOptions {
+  std::vector<std::string> run;
+  std::string baseline;             ///< the run whose final perplexity the others are timed to reach; empty: the first
+  std::string valid_subset = "valid";
+  std::string format = "text";  ///< text | markdown | json
+};
+
+}  // namespace evomoe

@@ -1,0 +1,111 @@
+#include "evomoe/data/batching.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "evomoe/base/error.h"
+#include "evomoe/base/log.h"
+#include "evomoe/data/numpy_random.h"
+
+namespace evomoe {
+
+std::vector<int64_t> ordered_by_size(int64_t items, const std::function<int64_t(int64_t)>& size,
+                                     int64_t seed) {
+  // numpy's lexsort((permutation, sizes)): the item with the smallest value of the permutation comes first among equals.
+  const auto permutation = NumpyRandom(seed).permutation(items);
+  std::vector<int64_t> order(items);
+  for (int64_t i = 0; i < items; ++i) order[permutation[i]] = i;
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return size(a) < size(b); });
+  return order;
+}
+
+std::vector<int64_t> ordered_by_pair_size(std::span<const int64_t> source_sizes,
+                                          std::span<const int64_t> target_sizes, int64_t seed) {
+  EVOMOE_CHECK(source_sizes.size() == target_sizes.size(),
+               "{} source sentences but {} target sentences; the two files must have the same lines",
+               source_sizes.size(), target_sizes.size());
+  auto order = NumpyRandom(seed).permutation(static_cast<int64_t>(source_sizes.size()));
+  for (const auto sizes : {target_sizes, source_sizes}) {
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int64_t a, int64_t b) { return sizes[a] < sizes[b]; });
+  }
+  return order;
+}
+
+Batches batch_by_size(std::vector<int64_t> items, const std::function<int64_t(int64_t)>& size,
+                      const BatchLimits& limits) {
+  const auto [max_tokens, max_sentences, multiple] = limits;
+  if (max_tokens <= 0 && max_sentences <= 0) {
+    fail_usage("neither --max-tokens nor --batch-size is given; give at least one of them");
+  }
+  if (multiple < 1) {
+    fail_usage("--required-batch-size-multiple is {}; it must be at least 1", multiple);
+  }
+  // A batch [start, end) grows by whole tails [end, position]: a tail joins it when the sum has a good number of rows. When batch and
+  // tail together break a limit, the batch is done and the tail becomes the next one; should even the tail break the token
+  // limit, it is done without the item at hand, which begins the next tail.
+  Batches batches;
+  const auto count = static_cast<int64_t>(items.size());
+  int64_t start = 0;
+  int64_t end = 0;
+  int64_t batch_longest = 0;
+  int64_t tail_longest = 0;
+  const auto finish = [&](int64_t at) {
+    batches.offset.push_back(at);
+    start = at;
+  };
+  for (int64_t position = 0; position < count; ++position) {
+    const int64_t item_size = size(items[position]);
+    EVOMOE_CHECK(max_tokens <= 0 || item_size <= max_tokens,
+                 "item {} has {} tokens, more than --max-tokens {}; raise --max-tokens, or cut the items with "
+                 "--tokens-per-sample or --max-target-positions",
+                 items[position], item_size, max_tokens);
+    tail_longest = std::max(tail_longest, item_size);
+    int64_t longest = std::max(batch_longest, tail_longest);
+    const int64_t rows = position + 1 - start;
+    const bool overflow = (max_sentences > 0 && rows > max_sentences) ||
+                          (max_tokens > 0 && rows * longest > max_tokens);
+    if (overflow) {
+      finish(end);
+      if (max_tokens > 0 && tail_longest * (position + 1 - end) > max_tokens) {
+        if (position > end) finish(position);
+        end = position;
+        tail_longest = item_size;
+      }
+      longest = tail_longest;
+    }
+    if (overflow || rows < multiple || rows % multiple == 0) {
+      end = position + 1;
+      batch_longest = longest;
+      tail_longest = 0;
+    }
+  }
+  if (end > start) batches.offset.push_back(end);
+  if (count > end) batches.offset.push_back(count);
+  batches.items = std::move(items);
+  return batches;
+}
+
+std::vector<int64_t> filter_by_size(std::vector<int64_t> items, const Dataset& dataset,
+                                    int64_t max_positions, bool skip_invalid) {
+  if (max_positions <= 0) return items;
+  int64_t removed = 0;
+  int64_t first = -1;
+  std::erase_if(items, [&](int64_t item) {
+    if (dataset.item_size(item) <= max_positions) return false;
+    if (removed++ == 0) first = item;
+    return true;
+  });
+  if (removed == 0) return items;
+  EVOMOE_CHECK(skip_invalid,
+               "{}: item {} has {} tokens (and {} more items are too long), but the model takes at most {} "
+               "positions; raise --max-target-positions, or leave such items out with "
+               "--skip-invalid-size-inputs-valid-test",
+               dataset.name(), first, dataset.item_size(first), removed - 1, max_positions);
+  log().warn("{}: {} items are longer than {} positions and are left out (the first is item {})",
+             dataset.name(), removed, max_positions, first);
+  return items;
+}
+
+}  // namespace evomoe

@@ -1,0 +1,174 @@
+#include "evomoe/data/binarize.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "evomoe/base/error.h"
+#include "evomoe/data/encoder_pool.h"
+#include "evomoe/data/indexed_dataset.h"
+#include "evomoe/data/text_lines.h"
+
+namespace evomoe {
+namespace {
+
+constexpr int64_t kPieceBytes = 2 << 20;
+
+/// Words must be UTF-8, for the dictionary is a UTF-8 file. BPE takes any bytes.
+void check_utf8(const MappedFile& file, std::string_view line) {
+  if (is_utf8(line)) return;
+  const auto number = 1 + std::count(file.bytes().data(), line.data(), '\n');
+  fail("{}:{}: not UTF-8; convert the file (`iconv -t UTF-8`), or encode it with a byte-level BPE", file.path().string(),
+       number);
+}
+
+/// The dictionary index of each BPE id: the symbols of a dictionary over BPE text are decimal ids.
+std::vector<int64_t> indices_of_bpe(const ByteBpe& bpe, const Dictionary& dictionary) {
+  std::vector<int64_t> indices;
+  for (int64_t id = 0; id < bpe.size(); ++id) indices.push_back(dictionary.index(std::to_string(id)));
+  return indices;
+}
+
+struct EncodedPiece {
+  std::vector<int32_t> sizes;
+  std::vector<char> bytes;
+  BinarizeStatistics statistics;
+};
+
+}  // namespace
+
+BinarizeStatistics binarize(const BinarizeOptions& options) {
+  EVOMOE_CHECK(options.dictionary != nullptr, "binarize needs a dictionary");
+  const Dictionary& dictionary = *options.dictionary;
+  const MappedFile file(options.source);
+  EVOMOE_CHECK(!file.bytes().empty(), "{}: it is empty; a split needs at least one line",
+               options.source.string());
+  IndexedBuilder builder(options.output_prefix, dictionary.size());
+  std::optional<EncoderPool> encoders;
+  std::vector<int64_t> bpe_index;
+  if (options.bpe != nullptr) {
+    encoders.emplace(*options.bpe);
+    bpe_index = indices_of_bpe(*options.bpe, dictionary);
+  }
+
+  const auto encode_piece = [&](std::string_view text) {
+    EncodedPiece piece;
+    auto& statistics = piece.statistics;
+    auto encoder = encoders ? encoders->take() : nullptr;
+    std::vector<int32_t> ids;
+    for_each_line(text, [&](std::string_view line) {
+      int64_t size = 1;
+      if (encoder) {
+        ids.clear();
+        encoder->encode(strip(line), ids);
+        for (const int32_t id : ids) {
+          append_token(builder.type(), bpe_index[id], piece.bytes);
+          if (bpe_index[id] == Dictionary::kUnk) ++statistics.replaced;
+        }
+        size += static_cast<int64_t>(ids.size());
+      } else {
+        check_utf8(file, line);
+        for (const int64_t token : dictionary.encode_line(line, false, &statistics.replaced)) {
+          append_token(builder.type(), token, piece.bytes);
+          ++size;
+        }
+      }
+      append_token(builder.type(), Dictionary::kEos, piece.bytes);
+      EVOMOE_CHECK(size <= std::numeric_limits<int32_t>::max(),
+                   "{}: a line of {} tokens is too long; split it into lines", options.source.string(), size);
+      piece.sizes.push_back(static_cast<int32_t>(size));
+      ++statistics.sentences;
+      statistics.tokens += size;
+    });
+    if (encoder) encoders->give(std::move(encoder));
+    return piece;
+  };
+
+  const auto pieces = split_at_lines(file.bytes(), kPieceBytes);
+  std::vector<EncodedPiece> done(pieces.size());
+  BinarizeStatistics total;
+  int64_t bytes_done = 0;
+  parallel_in_order(
+      static_cast<int64_t>(pieces.size()), options.workers,
+      [&](int64_t i) { done[i] = encode_piece(pieces[i]); },
+      [&](int64_t i) {
+        builder.add_encoded(done[i].sizes, done[i].bytes);
+        total.sentences += done[i].statistics.sentences;
+        total.tokens += done[i].statistics.tokens;
+        total.replaced += done[i].statistics.replaced;
+        done[i] = {};
+        bytes_done += static_cast<int64_t>(pieces[i].size());
+        if (options.progress) options.progress(bytes_done, static_cast<int64_t>(file.bytes().size()));
+      });
+  builder.finish();
+  return total;
+}
+
+Dictionary build_dictionary(const std::vector<std::filesystem::path>& files, int workers,
+                            const ByteBpe* bpe, const BinarizeProgress& progress) {
+  StringMap<int64_t> counts;
+  int64_t lines = 0;
+  int64_t bytes_done = 0;
+  int64_t bytes_in_all = 0;
+  for (const auto& path : files) bytes_in_all += static_cast<int64_t>(MappedFile(path).bytes().size());
+
+  struct Counted {
+    StringMap<int64_t> words;
+    std::vector<int64_t> ids;
+    int64_t lines = 0;
+  };
+  std::optional<EncoderPool> encoders;
+  if (bpe != nullptr) encoders.emplace(*bpe);
+  std::vector<int64_t> id_counts(bpe != nullptr ? bpe->size() : 0, 0);
+
+  for (const auto& path : files) {
+    const MappedFile file(path);
+    const auto pieces = split_at_lines(file.bytes(), kPieceBytes);
+    std::vector<Counted> partial(pieces.size());
+    const auto count = [&](int64_t i) {
+      Counted& counted = partial[i];
+      counted.ids.resize(id_counts.size());
+      auto encoder = encoders ? encoders->take() : nullptr;
+      std::vector<int32_t> ids;
+      for_each_line(pieces[i], [&](std::string_view line) {
+        ++counted.lines;
+        if (encoder) {
+          ids.clear();
+          encoder->encode(strip(line), ids);
+          for (const int32_t id : ids) ++counted.ids[id];
+          return;
+        }
+        check_utf8(file, line);
+        for_each_word(line, [&](std::string_view word) {
+          const auto found = counted.words.find(word);
+          if (found != counted.words.end()) {
+            ++found->second;
+          } else {
+            counted.words.emplace(word, 1);
+          }
+        });
+      });
+      if (encoder) encoders->give(std::move(encoder));
+    };
+    const auto add = [&](int64_t i) {
+      for (const auto& [word, number] : partial[i].words) counts[word] += number;
+      for (size_t id = 0; id < id_counts.size(); ++id) id_counts[id] += partial[i].ids[id];
+      lines += partial[i].lines;
+      partial[i] = {};
+      bytes_done += static_cast<int64_t>(pieces[i].size());
+      if (progress) progress(bytes_done, bytes_in_all);
+    };
+    parallel_in_order(static_cast<int64_t>(pieces.size()), workers, count, add);
+  }
+
+  for (size_t id = 0; id < id_counts.size(); ++id) {
+    if (id_counts[id] > 0) counts.emplace(std::to_string(id), id_counts[id]);
+  }
+  std::vector<std::pair<std::string_view, int64_t>> sorted(counts.begin(), counts.end());
+  std::sort(sorted.begin(), sorted.end());
+  Dictionary dictionary;
+  for (const auto& [word, number] : sorted) dictionary.add(word, number);
+  dictionary.add("</s>", lines);
+  return dictionary;
+}
+
+}  // namespace evomoe

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "evomoe/data/byte_bpe.h"
+#include "evomoe/data/dictionary.h"
+
+namespace evomoe {
+
+/// Called from the calling thread with (bytes of text done, bytes in all).
+using BinarizeProgress = std::function<void(int64_t, int64_t)>;
+
+struct BinarizeOptions {
+  std::filesystem::path source;         ///< text, a line an item
+  std::filesystem::path output_prefix;  ///< writes output_prefix.bin and .idx
+  const Dictionary* dictionary = nullptr;
+  int workers = 1;                      ///< threads; the output does not depend on their number
+  const ByteBpe* bpe = nullptr;         ///< encode each line with it first; null: words between white space
+  BinarizeProgress progress;
+};
+
+struct BinarizeStatistics {
+  int64_t sentences = 0;
+  int64_t tokens = 0;    ///< with the end-of-sentence of each line
+  int64_t replaced = 0;  ///< words that became <unk>
+};
+
+/// Encodes a text file. Every line gets an </s>; an empty line becomes `</s>` alone (a document separator).
+BinarizeStatistics binarize(const BinarizeOptions& options);
+
+/// Counts the words (or BPE ids) of text files. Not yet sorted or cut: see Dictionary::finalize.
+Dictionary build_dictionary(const std::vector<std::filesystem::path>& files, int workers,
+                            const ByteBpe* bpe = nullptr, const BinarizeProgress& progress = {});
+
+/// `fairseq-preprocess --only-source`.
+struct PreprocessOptions {
+  std::string trainpref;  ///< text files, comma separated: the second becomes train1, and so on; may be empty
+  std::string validpref;
+  std::string testpref;
+  std::filesystem::path destdir = "data-bin";
+  std::filesystem::path srcdict;  ///< use this dict.txt instead of counting
+  int64_t thresholdsrc = 0;       ///< words with fewer occurrences become <unk>
+  int64_t nwordssrc = -1;         ///< most symbols, the four specials included; -1: all
+  int64_t padding_factor = 8;
+  int workers = 1;
+  std::filesystem::path gpt2_encoder_json;  ///< with gpt2_vocab_bpe: encode with this BPE on the fly
+  std::filesystem::path gpt2_vocab_bpe;
+  /// Called with (name of the step such as "dictionary" or "train", bytes done, bytes in all).
+  std::function<void(const std::string&, int64_t, int64_t)> progress;
+};
+
+struct PreprocessResult {
+  int64_t dictionary_size = 0;
+  struct Split {
+    std::string name;  ///< train, train1, valid, ...
+    std::filesystem::path source;
+    BinarizeStatistics statistics;
+  };
+  std::vector<Split> splits;
+};
+
+/// Makes a data-bin folder: dict.txt, {train,valid,test}[n].{bin,idx} and preprocess.log. Missing inputs, a folder that cannot be written and
+/// an existing dict.txt (unless `srcdict` is given) are Errors before any work.
+PreprocessResult preprocess(const PreprocessOptions& options);
+
+}  // namespace evomoe

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace evomoe {
+
+/// Items padded to one rectangle.
+struct Batch {
+  int64_t rows = 0;     ///< with rows of padding, if any; 0: an empty batch (this rank has no work in this micro-batch)
+  int64_t columns = 0;
+  std::vector<int64_t> source;   ///< [rows, columns] row-major, right padded
+  std::vector<int64_t> target;   ///< [rows, columns]
+  std::vector<int64_t> ids;      ///< items of the dataset; rows of padding have none
+  std::vector<int64_t> lengths;  ///< real tokens of each item, as many as ids
+  int64_t tokens = 0;            ///< sum of lengths
+  /// Rows of the same update, over all ranks and micro-batches, before this batch's first one (the key of its noise, so that
+  /// splitting an update differently changes nothing).
+  int64_t first_sequence = 0;
+
+  bool empty() const { return rows == 0; }
+};
+
+/// Numbered items that can be ordered and made into batches. Safe to read from many threads.
+class Dataset {
+ public:
+  virtual ~Dataset() = default;
+  virtual int64_t size() const = 0;
+  /// Length of an item for sorting, batching and max positions.
+  virtual int64_t item_size(int64_t item) const = 0;
+  /// Batch order before batches are formed: by size, ties in an order drawn with `seed`.
+  virtual std::vector<int64_t> ordered_indices(int64_t seed) const = 0;
+  virtual Batch collate(std::span<const int64_t> items) const = 0;
+  /// Rows that collate makes of `items` items.
+  virtual int64_t rows_of(int64_t items) const { return items; }
+  /// For messages, for example `data-bin/train`.
+  virtual std::string name() const = 0;
+};
+
+}  // namespace evomoe

@@ -1,0 +1,112 @@
+#include "evomoe/data/epoch_iterator.h"
+
+#include <algorithm>
+#include <chrono>
+#include <numeric>
+
+#include "evomoe/base/error.h"
+#include "evomoe/data/batch_prefetcher.h"
+#include "evomoe/data/numpy_random.h"
+
+namespace evomoe {
+
+EpochIterator::EpochIterator(std::shared_ptr<const Dataset> dataset, EpochIteratorOptions options)
+    : EpochIterator([dataset](int64_t) { return dataset; }, std::move(options)) {}
+
+EpochIterator::EpochIterator(DatasetOfEpoch dataset_of_epoch, EpochIteratorOptions options)
+    : dataset_of_epoch_(std::move(dataset_of_epoch)), options_(std::move(options)) {
+  EVOMOE_CHECK(options_.world_size >= 1 && options_.rank >= 0 && options_.rank < options_.world_size,
+               "rank {} is not one of {} data-parallel ranks", options_.rank, options_.world_size);
+  const auto& freq = options_.update_freq;
+  if (freq.empty() || std::any_of(freq.begin(), freq.end(), [](int64_t n) { return n < 1; })) {
+    fail_usage("--update-freq must be a list of numbers of at least 1");
+  }
+  if (options_.num_workers < 0) {
+    fail_usage("--num-workers is {}; it must be 0 (no threads) or more", options_.num_workers);
+  }
+}
+
+EpochIterator::~EpochIterator() = default;
+
+void EpochIterator::form_batches(int64_t epoch) {
+  auto dataset = dataset_of_epoch_(epoch);
+  if (dataset == dataset_) return;  // frozen
+  const auto size = [&](int64_t item) { return dataset->item_size(item); };
+  auto items = filter_by_size(dataset->ordered_indices(options_.seed), *dataset,
+                              options_.max_positions, options_.skip_invalid);
+  EVOMOE_CHECK(!items.empty(), "{}: none of its {} items is at most {} tokens long; raise --max-target-positions",
+               dataset->name(), dataset->size(), options_.max_positions);
+  batches_ = batch_by_size(std::move(items), size, options_.limits);
+  dataset_ = std::move(dataset);
+}
+
+int64_t EpochIterator::update_freq() const {
+  const auto last = static_cast<int64_t>(options_.update_freq.size()) - 1;
+  return options_.update_freq[std::clamp<int64_t>(epoch_ - 1, 0, last)];
+}
+
+void EpochIterator::start_epoch(int64_t epoch, int64_t offset) {
+  EVOMOE_CHECK(epoch >= 1, "there is no epoch {}; epochs count from 1", epoch);
+  prefetcher_.reset();  // its threads read what changes now
+  form_batches(epoch);
+  epoch_ = epoch;
+  const int64_t batches = batches_per_epoch();
+  EVOMOE_CHECK(offset >= 0 && offset <= batches,
+               "cannot begin epoch {} behind micro-batch {}: it has {} on this rank. The data, the batch size or the "
+               "number of ranks differ from those of the checkpoint; give the same, or --reset-dataloader",
+               epoch, offset, batches);
+  order_.resize(batches_.size());
+  std::iota(order_.begin(), order_.end(), 0);
+  if (options_.shuffle && epoch > options_.curriculum) {
+    NumpyRandom(options_.seed + epoch).shuffle(order_);
+  }
+  offset_ = start_offset_ = offset;
+  if (options_.num_workers > 0) {
+    prefetcher_ = std::make_unique<BatchPrefetcher>([this](int64_t place) { return make(place); }, offset,
+                                                    batches, options_.num_workers,
+                                                    options_.prefetch_batches);
+  }
+}
+
+Batch EpochIterator::make(int64_t place) const {
+  const int64_t world = options_.world_size;
+  const int64_t mine = place * world + options_.rank;
+  Batch batch;
+  if (mine < batches_.size()) batch = dataset_->collate(batches_[order_[mine]]);
+  // Ranks take turns, so that the batches of an update are neighbours in the order whatever the number of ranks.
+  const int64_t group = (place - start_offset_) / update_freq() * update_freq() + start_offset_;
+  for (int64_t i = group * world; i < std::min(mine, batches_.size()); ++i) {
+    batch.first_sequence +=
+        dataset_->rows_of(static_cast<int64_t>(batches_[order_[i]].size()));
+  }
+  return batch;
+}
+
+std::optional<std::vector<Batch>> EpochIterator::next_update() {
+  EVOMOE_CHECK(epoch_ > 0, "start_epoch must come before next_update");
+  const int64_t end = std::min(offset_ + update_freq(), batches_per_epoch());
+  if (offset_ >= end) return std::nullopt;
+  const auto begin = std::chrono::steady_clock::now();
+  std::vector<Batch> update;
+  for (; offset_ < end; ++offset_) {
+    update.push_back(prefetcher_ ? prefetcher_->next() : make(offset_));
+  }
+  wait_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return update;
+}
+
+int64_t EpochIterator::batches_per_epoch() {
+  if (!dataset_) form_batches(1);
+  return (batches_.size() + options_.world_size - 1) / options_.world_size;
+}
+
+int64_t EpochIterator::updates_per_epoch() {
+  return (batches_per_epoch() + update_freq() - 1) / update_freq();
+}
+
+Batch EpochIterator::first_batch() {
+  if (!dataset_) form_batches(1);
+  return dataset_->collate(batches_[0]);
+}
+
+}  // namespace evomoe

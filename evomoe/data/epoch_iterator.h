@@ -1,0 +1,82 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "evomoe/data/batching.h"
+#include "evomoe/data/dataset.h"
+
+namespace evomoe {
+
+class BatchPrefetcher;
+
+struct EpochIteratorOptions {
+  BatchLimits limits;              ///< `--max-tokens`, `--batch-size`, `--required-batch-size-multiple`
+  int64_t max_positions = 0;       ///< longer items are left out (or are an Error); 0: no limit
+  bool skip_invalid = true;        ///< training: true; validation: `--skip-invalid-size-inputs-valid-test`
+  int64_t seed = 1;
+  bool shuffle = true;             ///< false for validation: batches come in order of size
+  int64_t curriculum = 0;          ///< epochs 1..curriculum are not shuffled either
+  int64_t rank = 0;                ///< of the data-parallel ranks
+  int64_t world_size = 1;
+  std::vector<int64_t> update_freq{1};  ///< micro-batches of an update by epoch; the last entry holds on
+  int num_workers = 0;             ///< threads that make batches ahead; 0: made when asked for
+  int64_t prefetch_batches = 10;   ///< most batches made ahead
+};
+
+/// Delivers the batches of each epoch in fairseq's order: batches are formed once, shuffled with seed + epoch, dealt out to the ranks
+/// (r, r+W, ...; ranks that come short get an empty batch) and grouped into updates that never cross an epoch.
+class EpochIterator {
+ public:
+  /// Gives the dataset of an epoch (first epoch: 1); must return the same object while it does not change.
+  using DatasetOfEpoch = std::function<std::shared_ptr<const Dataset>(int64_t epoch)>;
+
+  EpochIterator(std::shared_ptr<const Dataset> dataset, EpochIteratorOptions options);
+  /// For data paths `a:b:c`, of which each epoch uses one.
+  EpochIterator(DatasetOfEpoch dataset_of_epoch, EpochIteratorOptions options);
+  ~EpochIterator();
+  EpochIterator(const EpochIterator&) = delete;
+  EpochIterator& operator=(const EpochIterator&) = delete;
+
+  /// Begins epoch `epoch` (from 1) behind its first `offset` micro-batches of this rank (to resume). An Error when the
+  /// epoch has fewer.
+  void start_epoch(int64_t epoch, int64_t offset = 0);
+
+  /// The micro-batches of the next update: update_freq of them, fewer at the end of the epoch; nothing when the epoch is over.
+  std::optional<std::vector<Batch>> next_update();
+
+  int64_t epoch() const { return epoch_; }
+  /// Micro-batches of this rank delivered in this epoch, those skipped by start_epoch included.
+  int64_t offset() const { return offset_; }
+  /// Micro-batches of a rank in this epoch (before start_epoch: in epoch 1).
+  int64_t batches_per_epoch();
+  /// Updates in this epoch.
+  int64_t updates_per_epoch();
+  bool finished() { return offset_ >= batches_per_epoch(); }
+  /// The first non-empty batch of the epoch's unshuffled order, for a rank that needs something to run with an empty batch.
+  Batch first_batch();
+  /// Seconds next_update() has waited for batches so far (without workers: has made them).
+  double wait_seconds() const { return wait_seconds_; }
+
+ private:
+  void form_batches(int64_t epoch);
+  int64_t update_freq() const;
+  /// The micro-batch at place `place` of this rank; empty when there is none.
+  Batch make(int64_t place) const;
+
+  DatasetOfEpoch dataset_of_epoch_;
+  EpochIteratorOptions options_;
+  std::shared_ptr<const Dataset> dataset_;
+  Batches batches_;
+  std::vector<int64_t> order_;  // of batches_, in this epoch
+  int64_t epoch_ = 0;
+  int64_t offset_ = 0;
+  int64_t start_offset_ = 0;
+  double wait_seconds_ = 0;
+  std::unique_ptr<BatchPrefetcher> prefetcher_;
+};
+
+}  // namespace evomoe

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <random>
+#include <utility>
+#include <vector>
+
+namespace evomoe {
+
+/// NumPy's legacy generator (`numpy.random.seed(s)` and friends: MT19937), number for number. Orders of data drawn with it
+/// are those of fairseq, so that a run can be compared batch by batch.
+class NumpyRandom {
+ public:
+  /// `seed` as given to numpy.random.seed: 0 <= seed < 2^32, else an Error.
+  explicit NumpyRandom(int64_t seed);
+
+  uint32_t next_uint32() { return generator_(); }
+
+  /// Uniform in [0, 1) with 53 bits: numpy.random.rand().
+  double rand();
+
+  /// Uniform in [0, max], both ends included, by masked rejection.
+  uint64_t interval(uint64_t max);
+
+  /// numpy.random.shuffle of a list.
+  template <typename T>
+  void shuffle(std::vector<T>& values) {
+    for (size_t i = values.size(); i-- > 1;) std::swap(values[i], values[interval(i)]);
+  }
+
+  /// numpy.random.permutation(n).
+  std::vector<int64_t> permutation(int64_t n);
+
+  /// numpy.random.choice(n, k, replace=False): k different numbers below n.
+  std::vector<int64_t> choice_without_replacement(int64_t n, int64_t k);
+
+  /// numpy.random.choice(len(weights), k, p=weights / sum(weights)), with replacement.
+  std::vector<int64_t> choice_weighted(const std::vector<double>& weights, int64_t k);
+
+ private:
+  std::mt19937 generator_;
+};
+
+}  // namespace evomoe

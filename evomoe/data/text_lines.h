@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string_view>
+#include <vector>
+
+namespace evomoe {
+
+/// A whole file, memory-mapped for reading. An Error names a file that cannot be opened.
+class MappedFile {
+ public:
+  explicit MappedFile(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  std::string_view bytes() const { return {data_, static_cast<size_t>(size_)}; }
+  const std::filesystem::path& path() const { return path_; }
+  /// Tells the kernel that the pages need not stay in memory.
+  void forget_pages() const;
+
+ private:
+  std::filesystem::path path_;
+  const char* data_ = nullptr;
+  int64_t size_ = 0;
+};
+
+/// Length of the UTF-8 character at text[at], or 0 when there is none (invalid bytes, overlong forms, surrogates). `code` gets
+/// the code point.
+int utf8_character(std::string_view text, size_t at, uint32_t& code);
+
+/// Whether all of `text` is UTF-8.
+bool is_utf8(std::string_view text);
+
+/// What Python's str.isspace() calls white space.
+bool is_white_space(uint32_t code);
+
+/// `text` without white space at its end.
+std::string_view strip_end(std::string_view text);
+
+/// `text` without white space at both ends.
+std::string_view strip(std::string_view text);
+
+/// Calls `word` for each piece between white space.
+void for_each_word(std::string_view line, const std::function<void(std::string_view)>& word);
+
+/// Calls `line` for each line, without its end: \n, \r\n or \r, as Python reads text.
+void for_each_line(std::string_view text, const std::function<void(std::string_view)>& line);
+
+/// Cuts a text behind ends of lines into pieces of about `piece_bytes`.
+std::vector<std::string_view> split_at_lines(std::string_view text, int64_t piece_bytes);
+
+/// Runs `work(i)` for i in [0, count) on `threads` threads and `done(i)` on the calling thread in the order of i; at most a few
+/// pieces per thread are ahead of `done`, so memory stays bounded. The first exception is thrown again.
+void parallel_in_order(int64_t count, int threads, const std::function<void(int64_t)>& work,
+                       const std::function<void(int64_t)>& done);
+
+}  // namespace evomoe

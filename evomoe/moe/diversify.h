@@ -1,0 +1,47 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <string>
+
+namespace evomoe {
+
+/// How one trained expert becomes E different ones at the end of the shared-expert stage. The
+/// EvoMoE paper (arXiv 2112.14397) says that the copies' weights are masked at random; its code has
+/// no such step.
+struct DiversifyOptions {
+  /// - copy: equal experts (sparse upcycling, arXiv 2212.05055);
+  /// - mask: each element of w1 and w2 is zeroed with probability `ratio`;
+  /// - noise: w1 and w2 get normal noise of `ratio` times the matrix's standard deviation;
+  /// - drop-upcycling (arXiv 2502.19261): the share `ratio` of hidden units (rows of w1 with the
+  ///   same columns of w2) is drawn again from a normal distribution with the replaced values' mean
+  ///   and deviation.
+  /// Biases are copied always.
+  std::string operation = "mask";
+  double ratio = 0.5;
+  bool rescale = false;     ///< mask: divide what is left by 1 - ratio
+  bool keep_first = false;  ///< expert 0 stays an exact copy
+};
+
+/// Throws UsageError for an unknown operation, a ratio outside its range ([0,1) for mask, [0,1] for
+/// drop-upcycling, >= 0 for noise) or `rescale` without mask.
+void validate(const DiversifyOptions& options);
+
+/// Stacked expert weights: w1 [E,H,D], b1 [E,H], w2 [E,D,H], b2 [E,D].
+struct ExpertTensors {
+  torch::Tensor w1, b1, w2, b2;
+};
+
+/// E experts from one (each tensor of `one` with a first axis of 1). Every random number depends on
+/// (seed, layer, expert, matrix, element) only, so expert e is the same whatever E is.
+ExpertTensors diversify(const ExpertTensors& one, int64_t num_experts,
+                        const DiversifyOptions& options, uint64_t seed, int64_t layer);
+
+/// The Adam moment of E experts from that of one, [1, ...] -> [E, ...]; `second`: of the squared
+/// gradient. Rules: `copy`; `reset` to zero; `scale` by 1/E (the second one by 1/E^2), what an
+/// expert sees that takes part with an average combine weight of 1/E. UsageError: another rule.
+torch::Tensor diversify_moment(const torch::Tensor& moment, bool second, int64_t num_experts,
+                               const std::string& rule);
+
+}  // namespace evomoe

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "evomoe/routing/router.h"
+
+namespace evomoe {
+
+/// The parts of an evolution, in order. kConstant: nothing changes (no Gumbel-softmax).
+enum class Stage { kSharedExpert, kDenseToSparse, kSparse, kConstant };
+
+/// "shared-expert", "dense-to-sparse", "sparse", "constant".
+const char* stage_name(Stage stage);
+
+/// When the experts are spawned and how the dense-to-sparse gate is annealed.
+struct EvolutionOptions {
+  int64_t shared_expert_updates = 0;  ///< updates with one shared expert; 0: no such stage
+  bool use_gumbel_softmax = false;
+  std::string decay;        ///< Linear | Exp; empty or none: the temperature stays at its maximum
+  double decay_factor = 1;  ///< updates from max_temperature to min_temperature
+  double max_temperature = 1.0;
+  double min_temperature = 0.5;
+  int64_t switch_to_hard = -1;  ///< update since the spawn from which a token uses one expert; the
+                                ///< first is never hard, so -1 means the second
+  double sparse_stage_noise = 1.0;  ///< scale of the Gumbel noise in the sparse stage, in [0,1]
+  int64_t sparse_noise_decay = 0;   ///< updates from scale 1 to that one; 0: at once
+};
+
+/// Throws UsageError for values outside their ranges, naming flag, value and remedy.
+void validate(const EvolutionOptions& options);
+
+struct StageState {
+  Stage stage = Stage::kConstant;
+  RouterSchedule schedule;
+  bool spawn = false;  ///< the experts are to be spawned before this update: the first after the
+                       ///< shared-expert stage
+};
+
+/// What the next update runs with, after `completed_updates` successful ones. A pure function, so
+/// that a resumed run is the same as one that was not interrupted. Updates of the dense-to-sparse
+/// stage count from the spawn; without a shared-expert stage this is the reference's schedule.
+StageState stage_at(const EvolutionOptions& options, int64_t completed_updates);
+
+}  // namespace evomoe

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "evomoe/moe/diversify.h"
+#include "evomoe/moe/expert_bank.h"
+#include "evomoe/routing/router.h"
+
+namespace evomoe {
+
+struct MoELayerOptions {
+  RouterOptions router;    ///< with model_dim D and num_experts E
+  int64_t hidden_dim = 0;  ///< H
+  std::string activation = "gelu";
+  double activation_dropout = 0.0;
+  double dropout = 0.0;
+  bool shared_expert = false;  ///< start in the shared-expert stage: one expert takes every token
+                               ///< with weight 1 and the gate is unused, until spawn()
+  bool recompute_experts = false;
+  int64_t layer = 0;
+};
+
+struct MoEOutput {
+  torch::Tensor y_BSD;
+  std::vector<RouterLoss> losses;  ///< empty in the shared-expert stage
+  RouterStats stats;               ///< E = 1 in the shared-expert stage
+};
+
+/// A sparse Mixture-of-Experts layer: route -> drop what exceeds capacity -> experts -> combine.
+/// Children `gate` (parameter gate.wg.weight [E,D]) and `experts` (w1, b1, w2, b2).
+class MoELayerImpl : public torch::nn::Module {
+ public:
+  explicit MoELayerImpl(const MoELayerOptions& options);
+
+  /// x_BSD [B,S,D] -> y_BSD [B,S,D]. A batch of fewer than `padded_batch` sequences is routed with
+  /// rows of zeros up to that number, as the reference does (they count in capacity and losses, and
+  /// are not valid); 0: as it is. Noise given in the context then has padded_batch * S rows.
+  /// Errors: x_BSD has another shape; more than padded_batch sequences.
+  MoEOutput forward(const torch::Tensor& x_BSD, const RoutingContext& context,
+                    int64_t padded_batch = 0);
+
+  /// Sets gate and experts from the seed (torch::nn::Linear's distributions), keyed by layer.
+  void initialise(uint64_t seed);
+
+  /// Ends the shared-expert stage: the one expert becomes `num_experts` (the router's E). The
+  /// experts' parameters are new tensors under the old names; the gate stays as it is. Errors: not
+  /// in that stage, another number than the router's.
+  void spawn(int64_t num_experts, const DiversifyOptions& options, uint64_t seed);
+
+  bool in_shared_expert_stage() const { return shared_expert_; }
+  /// For begin_update and end_update, and its gate weight.
+  const std::shared_ptr<Router>& router() const { return router_; }
+  const ExpertBank& experts() const { return experts_; }
+  const MoELayerOptions& options() const { return options_; }
+
+ private:
+  Routing route(const torch::Tensor& x_TD, const RoutingContext& context);
+
+  MoELayerOptions options_;
+  bool shared_expert_;
+  std::shared_ptr<Router> router_;
+  ExpertBank experts_{nullptr};
+};
+TORCH_MODULE(MoELayer);
+
+}  // namespace evomoe

@@ -1,0 +1,219 @@
+#include "evomoe/optim/lr_schedule.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <numbers>
+#include <string_view>
+
+#include "evomoe/base/error.h"
+
+namespace evomoe {
+namespace {
+
+constexpr std::array<std::string_view, 4> kKinds = {"fixed", "polynomial_decay", "inverse_sqrt",
+                                                    "cosine"};
+
+/// Levenshtein distance, to name the kind that was probably meant.
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+std::string_view nearest_kind(std::string_view kind) {
+  return *std::min_element(kKinds.begin(), kKinds.end(), [&](auto a, auto b) {
+    return edit_distance(kind, a) < edit_distance(kind, b);
+  });
+}
+
+int64_t polynomial_end(const LrScheduleOptions& options) {
+  return options.total_num_update > 0 ? options.total_num_update : options.max_update;
+}
+
+int64_t first_cosine_period(const LrScheduleOptions& options) {
+  return options.lr_period_updates > 0 ? options.lr_period_updates
+                                       : options.max_update - options.warmup_updates;
+}
+
+/// Entry `index` of the --lr list, the last one for all later indices.
+double listed_lr(const LrScheduleOptions& options, int64_t index) {
+  const auto last = static_cast<int64_t>(options.lr.size()) - 1;
+  return options.lr[static_cast<size_t>(std::clamp<int64_t>(index, 0, last))];
+}
+
+double fixed_lr(const LrScheduleOptions& options, int64_t completed, int64_t epoch) {
+  double lr = listed_lr(options, epoch - 1);
+  if (options.force_anneal && epoch >= *options.force_anneal) {
+    lr = options.lr.back() *
+         std::pow(options.lr_shrink, static_cast<double>(epoch + 1 - *options.force_anneal));
+  }
+  // Unlike the other schedules the warm-up of `fixed` starts at 1/warmup, not at 0.
+  if (completed < options.warmup_updates) {
+    return static_cast<double>(completed + 1) / static_cast<double>(options.warmup_updates) * lr;
+  }
+  return lr;
+}
+
+double polynomial_lr(const LrScheduleOptions& options, int64_t completed, int64_t epoch) {
+  // The reference indexes the list by the epoch from 1 here (`fixed` by the epoch from 0): of several values the first is
+  // never used. Kept, as the same flags must give the same numbers.
+  const double lr = listed_lr(options, epoch);
+  const auto warmup = static_cast<double>(options.warmup_updates);
+  const auto n = static_cast<double>(completed);
+  const auto total = static_cast<double>(polynomial_end(options));
+  if (options.warmup_updates > 0 && completed <= options.warmup_updates) return n / warmup * lr;
+  if (n >= total) return options.end_learning_rate;
+  const double remaining = 1.0 - (n - warmup) / (total - warmup);
+  return (lr - options.end_learning_rate) * std::pow(remaining, options.power) +
+         options.end_learning_rate;
+}
+
+double inverse_sqrt_lr(const LrScheduleOptions& options, int64_t completed) {
+  const double lr = options.lr.front();
+  const auto warmup = static_cast<double>(options.warmup_updates);
+  const auto n = static_cast<double>(completed);
+  if (completed < options.warmup_updates) {
+    const double first = std::max(0.0, options.warmup_init_lr);
+    return first + n * ((lr - first) / warmup);
+  }
+  return lr * std::sqrt(warmup) * std::pow(n, -0.5);
+}
+
+/// Cosine annealing with warm restarts, arXiv 1608.03983.
+double cosine_lr(const LrScheduleOptions& options, int64_t completed) {
+  const double lr = options.lr.front();
+  if (completed < options.warmup_updates) {
+    const double first = options.warmup_init_lr < 0 ? options.min_lr : options.warmup_init_lr;
+    return first + static_cast<double>(completed) *
+                       ((lr - first) / static_cast<double>(options.warmup_updates));
+  }
+  // The periods are walked one by one: the reference's closed form with a logarithm can land in the wrong period by rounding
+  // when an update is exactly the first one of a period.
+  double at = static_cast<double>(completed - options.warmup_updates);
+  auto period = static_cast<double>(first_cosine_period(options));
+  double shrink = 1.0;
+  if (options.t_mult == 1.0) {
+    const double finished = std::floor(at / period);
+    at -= finished * period;
+    shrink = std::pow(options.lr_shrink, finished);
+  } else {
+    while (at >= period) {
+      at -= period;
+      period *= options.t_mult;
+      shrink *= options.lr_shrink;
+    }
+  }
+  const double low = options.min_lr * shrink;
+  const double high = lr * shrink;
+  return low + 0.5 * (high - low) * (1.0 + std::cos(std::numbers::pi * at / period));
+}
+
+void check_number(const char* name, double value, double lowest) {
+  if (!std::isfinite(value) || value < lowest) {
+    fail_usage("{} is {}; it must be a finite number of at least {}", name, value, lowest);
+  }
+}
+
+void check_count(const char* name, int64_t value) {
+  if (value < 0) fail_usage("{} is {}; it must not be negative", name, value);
+}
+
+void validate_polynomial(const LrScheduleOptions& options) {
+  // The reference starts the decay anew in each such epoch, from wherever the last one ended: no function of the update.
+  if (options.force_anneal) {
+    fail_usage("--force-anneal {} does not go with --lr-scheduler polynomial_decay; use it with fixed, or leave it out",
+               *options.force_anneal);
+  }
+  const int64_t total = polynomial_end(options);
+  if (total <= 0) {
+    fail_usage(
+        "--lr-scheduler polynomial_decay needs the update at which the decay ends: set --total-num-update or --max-update");
+  }
+  if (options.warmup_updates > total) {
+    fail_usage("--warmup-updates {} is more than {} {}, so the decay would never begin; lower it",
+               options.warmup_updates,
+               options.total_num_update > 0 ? "--total-num-update" : "--max-update", total);
+  }
+  if (!std::isfinite(options.power) || options.power <= 0) {
+    fail_usage("--power is {}; it must be a finite number greater than 0", options.power);
+  }
+}
+
+void validate_inverse_sqrt(const LrScheduleOptions& options) {
+  if (options.warmup_updates < 1) {
+    fail_usage(
+        "--lr-scheduler inverse_sqrt needs --warmup-updates of at least 1 (usual: 4000); with {} its learning rate lr*sqrt(warmup/n) is "
+        "always 0",
+        options.warmup_updates);
+  }
+}
+
+void validate_cosine(const LrScheduleOptions& options) {
+  if (options.lr_period_updates == 0 && options.max_update == 0) {
+    fail_usage("--lr-scheduler cosine needs the length of its period: set --lr-period-updates or --max-update");
+  }
+  if (first_cosine_period(options) <= 0) {
+    fail_usage(
+        "--warmup-updates {} leaves no update for the cosine (--max-update {}); lower it or set --lr-period-updates",
+        options.warmup_updates, options.max_update);
+  }
+  if (!std::isfinite(options.t_mult) || options.t_mult < 1.0) {
+    fail_usage("--t-mult is {}; it must be a finite number of at least 1", options.t_mult);
+  }
+  if (options.min_lr >= options.lr.front()) {
+    fail_usage("--min-lr {} must be less than --lr {}", options.min_lr, options.lr.front());
+  }
+}
+
+}  // namespace
+
+void LrScheduleOptions::validate() const {
+  if (std::find(kKinds.begin(), kKinds.end(), kind) == kKinds.end()) {
+    fail_usage("--lr-scheduler '{}' is unknown; did you mean '{}'? Known: {}", kind,
+               nearest_kind(kind), fmt::join(kKinds, ", "));
+  }
+  if (lr.empty()) fail_usage("--lr is empty; give a learning rate, e.g. --lr 0.0005");
+  for (const double value : lr) check_number("--lr", value, 0.0);
+  check_count("--warmup-updates", warmup_updates);
+  check_count("--total-num-update", total_num_update);
+  check_count("--lr-period-updates", lr_period_updates);
+  check_count("--max-update", max_update);
+  check_number("--end-learning-rate", end_learning_rate, 0.0);
+  check_number("--lr-shrink", lr_shrink, 0.0);
+  check_number("--min-lr", min_lr, 0.0);
+  if (!std::isfinite(warmup_init_lr)) fail_usage("--warmup-init-lr is {}; it must be finite", warmup_init_lr);
+  if (force_anneal && *force_anneal < 1) {
+    fail_usage("--force-anneal is {}; it is an epoch, counted from 1", *force_anneal);
+  }
+  const bool takes_list = kind == "fixed" || kind == "polynomial_decay";
+  if (lr.size() > 1 && !takes_list) {
+    fail_usage("--lr has {} values, but --lr-scheduler {} takes one; only fixed and polynomial_decay take one per epoch",
+               lr.size(), kind);
+  }
+  if (kind == "polynomial_decay") validate_polynomial(*this);
+  if (kind == "inverse_sqrt") validate_inverse_sqrt(*this);
+  if (kind == "cosine") validate_cosine(*this);
+}
+
+double lr_at(const LrScheduleOptions& options, int64_t completed_updates, int64_t epoch) {
+  if (options.kind == "polynomial_decay") return polynomial_lr(options, completed_updates, epoch);
+  if (options.kind == "inverse_sqrt") return inverse_sqrt_lr(options, completed_updates);
+  if (options.kind == "cosine") return cosine_lr(options, completed_updates);
+  EVOMOE_CHECK(options.kind == "fixed", "learning-rate schedule '{}' is unknown; call validate() first",
+               options.kind);
+  return fixed_lr(options, completed_updates, epoch);
+}
+
+}  // namespace evomoe

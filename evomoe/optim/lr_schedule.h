@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace evomoe {
+
+/// Flags of fairseq's learning-rate schedulers, with its defaults.
+struct LrScheduleOptions {
+  /// polynomial_decay, inverse_sqrt, cosine or fixed (--lr-scheduler).
+  std::string kind = "fixed";
+  /// --lr. One value; `fixed` and `polynomial_decay` also take a list, by epoch (the last one is for all later epochs). As in
+  /// fairseq, polynomial_decay never uses the first of several values.
+  std::vector<double> lr = {0.25};
+  /// 0: none. inverse_sqrt needs at least 1 (4000 is its usual value).
+  int64_t warmup_updates = 0;
+  /// First learning rate of the warm-up of inverse_sqrt (-1: 0) and cosine (-1: min_lr).
+  double warmup_init_lr = -1;
+  /// Update at which polynomial_decay reaches end_learning_rate; 0: max_update.
+  int64_t total_num_update = 0;
+  double end_learning_rate = 0.0;
+  double power = 1.0;
+  /// fixed: factor per epoch from force_anneal on; cosine: factor per period.
+  double lr_shrink = 0.1;
+  /// Epoch from which `fixed` shrinks the learning rate; no other schedule has it.
+  std::optional<int64_t> force_anneal;
+  double min_lr = 0.0;
+  /// Length of the first cosine period; 0: max_update - warmup_updates.
+  int64_t lr_period_updates = 0;
+  /// Growth of the cosine period from one to the next.
+  double t_mult = 1.0;
+  /// Length of the run; 0: no end.
+  int64_t max_update = 0;
+
+  /// Throws UsageError naming the option, its value and what is allowed.
+  void validate() const;
+};
+
+/// Learning rate of the update that follows `completed_updates`, in `epoch` (from 1). A pure function, so that a resumed run
+/// goes on exactly; the options must be valid.
+double lr_at(const LrScheduleOptions& options, int64_t completed_updates, int64_t epoch);
+
+}  // namespace evomoe

@@ -1,0 +1,92 @@
+#include "evomoe/routing/capacity.h"
+
+#include <utility>
+
+#include "evomoe/base/error.h"
+#include "evomoe/routing/epsilon.h"
+
+namespace evomoe {
+namespace {
+
+torch::Tensor count_E(const Routing& routing) {
+  return routing.offset_E1.slice(0, 1) - routing.offset_E1.slice(0, 0, routing.num_experts());
+}
+
+/// The place of each assignment in the order of storage: 0, 1, ... within each expert.
+torch::Tensor stored_slot_A(const Routing& routing) {
+  const auto& token_A = routing.token_A;
+  const auto start_A = routing.offset_E1.slice(0, 0, routing.num_experts())
+                           .repeat_interleave(count_E(routing))
+                           .to(token_A.device());
+  return torch::arange(token_A.size(0), token_A.options()) - start_A;
+}
+
+/// The place of each assignment in its expert's queue when `order_A` lists all assignments, first
+/// served first.
+torch::Tensor queue_slot_A(const Routing& routing, const torch::Tensor& order_A) {
+  const auto expert_A = routing.expert_A().index_select(0, order_A);
+  const auto by_expert_A = std::get<1>(expert_A.sort(/*stable=*/true, /*dim=*/0, false));
+  // Position i of the order by (expert, place in the queue) belongs to the expert of stored
+  // assignment i.
+  return torch::empty_like(order_A).scatter_(0, order_A.index_select(0, by_expert_A),
+                                             stored_slot_A(routing));
+}
+
+torch::Tensor sorted_order(const torch::Tensor& key_A, bool descending) {
+  return std::get<1>(key_A.detach().sort(/*stable=*/true, /*dim=*/0, descending));
+}
+
+void keep(Routing& routing, const torch::Tensor& kept_A, int64_t capacity) {
+  const auto place_A = kept_A.nonzero().squeeze(1);
+  const int64_t dropped = routing.num_assignments() - place_A.size(0);
+  const auto kept_count_E = count_E(routing).clamp_max(capacity);
+  routing.token_A = routing.token_A.index_select(0, place_A);
+  routing.weight_A = routing.weight_A.index_select(0, place_A);
+  if (routing.priority_A.defined()) {
+    routing.priority_A = routing.priority_A.index_select(0, place_A);
+  }
+  routing.offset_E1 =
+      torch::cat({torch::zeros({1}, kept_count_E.options()), kept_count_E.cumsum(0)});
+  auto& total = routing.stats.dropped;
+  total = total.defined() ? total + dropped : torch::tensor(dropped, routing.token_A.options());
+}
+
+/// GShard's normalisation over the experts that a token could keep.
+void normalize(Routing& routing) {
+  routing.normalize_after_drop = false;
+  if (routing.num_assignments() == 0) return;
+  const int64_t num_tokens = routing.token_A.max().item<int64_t>() + 1;
+  const auto& weight_A = routing.weight_A;
+  const auto sum_T = torch::zeros({num_tokens}, weight_A.options().requires_grad(false))
+                         .index_add(0, routing.token_A, weight_A)
+                         .clamp_min(epsilon(weight_A.scalar_type()));
+  routing.weight_A = weight_A / sum_T.index_select(0, routing.token_A);
+}
+
+}  // namespace
+
+torch::Tensor slots(const Routing& routing) {
+  if (!routing.priority_A.defined()) return stored_slot_A(routing);
+  return queue_slot_A(routing, sorted_order(routing.priority_A, /*descending=*/false));
+}
+
+Routing apply_capacity(Routing routing, int64_t capacity, const std::string& policy) {
+  EVOMOE_CHECK(capacity >= 0,
+               "the capacity of an expert is {}; it must be 0 or more (dropless: leave it out)",
+               capacity);
+  EVOMOE_CHECK(policy == "position" || policy == "probs",
+               "unknown drop policy `{}`: allowed are position and probs", policy);
+  const bool overflows = count_E(routing).max().item<int64_t>() > capacity;
+  if (overflows) {
+    const auto slot_A =
+        policy == "position"
+            ? slots(routing)
+            : queue_slot_A(routing, sorted_order(routing.weight_A, /*descending=*/true));
+    keep(routing, slot_A < capacity, capacity);
+  }
+  if (routing.normalize_after_drop) normalize(routing);
+  routing.stats.assignments = routing.num_assignments();
+  return routing;
+}
+
+}  // namespace evomoe

@@ -1,0 +1,143 @@
+// GShard, arXiv 2006.16668: two experts per token, as in the authors' top-2 gate.
+#include "evomoe/routing/gshard_router.h"
+
+#include <limits>
+#include <utility>
+
+#include "evomoe/base/error.h"
+#include "evomoe/ops/noise.h"
+#include "evomoe/routing/balance.h"
+#include "evomoe/routing/epsilon.h"
+#include "evomoe/routing/reference_metrics.h"
+#include "evomoe/routing/router_stats.h"
+
+namespace evomoe {
+namespace {
+
+/// Percentages of first and second choices that find no place. Second choices queue behind all
+/// first ones, so counts are enough. NaN when nobody chose, as in the reference.
+void append_overflow(ReferenceMetrics& metrics, const torch::Tensor& first_E,
+                     const torch::Tensor& second_E, std::optional<int64_t> capacity) {
+  auto over_first_E = torch::zeros_like(first_E);
+  auto over_second_E = torch::zeros_like(second_E);
+  if (capacity) {
+    over_first_E = (first_E - *capacity).clamp_min(0);
+    over_second_E = torch::minimum((first_E + second_E - *capacity).clamp_min(0), second_E);
+  }
+  metrics.emplace_back("overflow_expert1",
+                       100.0 * over_first_E.sum().to(torch::kFloat32) / first_E.sum());
+  metrics.emplace_back("overflow_expert2",
+                       100.0 * over_second_E.sum().to(torch::kFloat32) / second_E.sum());
+}
+
+/// 0 for the token that is most sure of its first expert, 1 for the next ...
+torch::Tensor importance_rank_T(const torch::Tensor& probability_T) {
+  const auto order_T =
+      std::get<1>(probability_T.detach().sort(/*stable=*/true, /*dim=*/0, /*descending=*/true));
+  return torch::empty_like(order_T).scatter_(0, order_T,
+                                             torch::arange(order_T.size(0), order_T.options()));
+}
+
+/// bool [T], who keeps the second expert under policy `random`: those with 2 * weight > U(0,1).
+/// Undefined: all do.
+torch::Tensor random_second_T(const torch::Tensor& second_weight_T, const RoutingContext& context) {
+  const int64_t num_tokens = second_weight_T.size(0);
+  auto uniform_T = context.uniform_T;
+  if (!uniform_T.defined()) {
+    if (!context.training) return {};
+    auto key = context.noise;
+    key.site = NoiseSite::kSecondExpertUniform;
+    uniform_T = uniform_noise(num_tokens, 1, key, second_weight_T.device()).squeeze(1);
+  }
+  EVOMOE_CHECK(uniform_T.dim() == 1 && uniform_T.size(0) == num_tokens,
+               "the injected uniform noise has shape {}, but there are {} rows",
+               c10::str(uniform_T.sizes()), num_tokens);
+  return 2 * second_weight_T.detach() > uniform_T.to(second_weight_T.options());
+}
+
+}  // namespace
+
+GshardRouter::GshardRouter(RouterOptions options) : Router(std::move(options)) {
+  if (num_experts() < 2) {
+    fail_usage("--moe-expert-count {}: the top-2 router `gshard` needs at least 2 experts",
+               num_experts());
+  }
+}
+
+Routing GshardRouter::route(const torch::Tensor& x_TD, const RoutingContext& context) {
+  const auto logits_TE = logits(x_TD);
+  const int64_t num_tokens = logits_TE.size(0);
+  const auto valid_T = valid_rows(context, num_tokens);
+  const auto capacity_of_expert = capacity(num_tokens, context.training);
+  const auto probability_TE = torch::softmax(logits_TE, /*dim=*/1);
+
+  // Both choices are constants of the graph.
+  const auto [first_weight_T, first_T] = probability_TE.max(/*dim=*/1);
+  const auto first_T1 = first_T.unsqueeze(1);
+  auto noisy_TE = logits_TE.detach();
+  if (options_.second_expert_policy == "sampling") {
+    const auto noise_TE =
+        gate_noise(context.second_gumbel_TE, NoiseSite::kSecondExpertGumbel, logits_TE, context);
+    if (noise_TE.defined()) noisy_TE = noisy_TE + noise_TE;
+  }
+  const auto second_T =
+      noisy_TE.scatter(1, first_T1, -std::numeric_limits<double>::infinity()).argmax(1);
+  const auto second_T1 = second_T.unsqueeze(1);
+  const auto second_weight_T = probability_TE.gather(1, second_T1).squeeze(1);
+
+  const double smallest = epsilon(logits_TE.scalar_type());
+  auto weight_TE = probability_TE;
+  auto decision_weight_T = second_weight_T;
+  if (options_.normalize_before_dropping) {
+    const auto sum_T = (first_weight_T + second_weight_T).clamp_min(smallest);
+    weight_TE = probability_TE / sum_T.unsqueeze(1);
+    decision_weight_T = second_weight_T / sum_T;
+  }
+  torch::Tensor keeps_second_T;
+  if (options_.second_expert_policy == "random") {
+    keeps_second_T = random_second_T(decision_weight_T, context);
+  }
+  auto first_TE = torch::zeros_like(logits_TE, torch::kBool).scatter_(1, first_T1, true);
+  auto second_TE = torch::zeros_like(logits_TE, torch::kBool).scatter_(1, second_T1, true);
+  if (keeps_second_T.defined()) second_TE.logical_and_(keeps_second_T.unsqueeze(1));
+  if (valid_T.defined()) {
+    first_TE.logical_and_(valid_T.unsqueeze(1));
+    second_TE.logical_and_(valid_T.unsqueeze(1));
+  }
+  const auto selected_TE = first_TE.logical_or(second_TE);
+  if (!options_.normalize_before_dropping && !capacity_of_expert) {
+    // Nothing will be dropped: "after dropping" is now.
+    const auto sum_T1 = (probability_TE * selected_TE).sum(1, /*keepdim=*/true);
+    weight_TE = probability_TE / sum_T1.clamp_min(smallest);
+  }
+
+  auto routing = Routing::from_mask(selected_TE, weight_TE);
+  routing.normalize_after_drop = !options_.normalize_before_dropping && capacity_of_expert;
+  // Second choices queue behind all first ones; within a choice tokens queue in order, or by
+  // importance.
+  const auto is_second_A = routing.expert_A() != first_T.index_select(0, routing.token_A);
+  const auto rank_A = options_.batch_prioritized
+                          ? importance_rank_T(first_weight_T).index_select(0, routing.token_A)
+                          : routing.token_A;
+  routing.priority_A = is_second_A * num_tokens + rank_A;
+
+  const auto first_count_E = first_TE.sum(0);
+  routing.losses.push_back(balance_loss(probability_TE, first_count_E, num_tokens));
+  complete(routing, logits_TE, probability_TE, selected_TE, valid_T);
+  auto& metrics = routing.stats.reference;
+  metrics.emplace_back("entropy_gating", entropy_T(probability_TE).mean());
+  append_overflow(metrics, first_count_E, second_TE.sum(0), capacity_of_expert);
+  append_histogram_metrics(metrics, "expert1", first_T, num_experts());
+  append_histogram_metrics(metrics, "expert2", second_T, num_experts());
+  return routing;
+}
+
+std::optional<int64_t> GshardRouter::capacity(int64_t num_rows, bool training) const {
+  if (options_.train_capacity_factor <= 0) return std::nullopt;
+  if (!training) {
+    if (const auto capacity = evaluation_capacity(num_rows)) return capacity;
+  }
+  return 2 * ((num_rows + num_experts() - 1) / num_experts());
+}
+
+}  // namespace evomoe

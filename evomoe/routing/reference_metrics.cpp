@@ -1,0 +1,35 @@
+#include "evomoe/routing/reference_metrics.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace evomoe {
+
+void append_histogram_metrics(ReferenceMetrics& metrics, const std::string& name,
+                              const torch::Tensor& expert_T, int64_t num_experts) {
+  const torch::NoGradGuard no_grad;
+  const auto count_E = torch::bincount(expert_T, /*weights=*/{}, num_experts);
+  const auto percent_E =
+      100.0 * count_E.to(torch::kFloat32) / static_cast<double>(expert_T.size(0));
+  const auto sorted_E = std::get<0>(percent_E.sort(/*dim=*/0, /*descending=*/true)) +
+                        std::numeric_limits<float>::min();
+  // max(ceil(0.2 E), 1) in exact arithmetic.
+  const int64_t fifth = std::max<int64_t>((num_experts + 4) / 5, 1);
+  metrics.emplace_back("unused_" + name + "_count", (count_E == 0).sum().to(torch::kFloat32));
+  metrics.emplace_back(name + "_balance_top", sorted_E.slice(0, 0, fifth).sum());
+  metrics.emplace_back(name + "_balance_bottom",
+                       sorted_E.slice(0, num_experts - fifth, num_experts).sum());
+}
+
+ReferenceMetrics mean_reference_metrics(const std::vector<RouterStats>& layers) {
+  RouterStats total;
+  for (const auto& stats : layers) {
+    RouterStats metrics_only;  // layers may differ in E
+    metrics_only.reference = stats.reference;
+    total += metrics_only;
+  }
+  for (auto& [name, value] : total.reference) value = value / static_cast<double>(layers.size());
+  return total.reference;
+}
+
+}  // namespace evomoe

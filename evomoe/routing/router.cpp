@@ -1,0 +1,113 @@
+#include "evomoe/routing/router.h"
+
+#include <cmath>
+#include <utility>
+
+#include "evomoe/base/error.h"
+#include "evomoe/ops/noise.h"
+#include "evomoe/routing/router_stats.h"
+#include "evomoe/routing/z_loss.h"
+
+namespace evomoe {
+
+void validate_router_options(const RouterOptions& options) {
+  const auto& method = options.method;
+  if (options.num_experts < 1) {
+    fail_usage("--moe-expert-count {}: a router needs at least 1 expert", options.num_experts);
+  }
+  if (options.model_dim < 1) {
+    fail_usage("the model dimension of router `{}` is {}; it must be at least 1", method,
+               options.model_dim);
+  }
+  if (!(options.threshold >= 0 && options.threshold < 1)) {
+    fail_usage("--dts-threshold {}: allowed is 0 <= threshold < 1 (reference: 0.001)",
+               options.threshold);
+  }
+  if (std::isnan(options.train_capacity_factor) || std::isinf(options.train_capacity_factor)) {
+    fail_usage("--moe-train-capacity-token-fraction {}: give a finite factor, or 0 for dropless",
+               options.train_capacity_factor);
+  }
+  if (std::isnan(options.eval_capacity_fraction) || options.eval_capacity_fraction > 1) {
+    fail_usage(
+        "--moe-eval-capacity-token-fraction {}: allowed is at most 1 (all tokens), or -1 for "
+        "the training formula",
+        options.eval_capacity_fraction);
+  }
+  if (!(options.z_loss_weight >= 0) || std::isinf(options.z_loss_weight)) {
+    fail_usage("--moe-z-loss-wt {}: allowed is a finite number >= 0", options.z_loss_weight);
+  }
+  if (options.drop_policy != "position" && options.drop_policy != "probs") {
+    fail_usage(
+        "unknown drop policy `{}`: allowed are position (first come, first served) and probs "
+        "(largest weights)",
+        options.drop_policy);
+  }
+  const auto& second = options.second_expert_policy;
+  if (second != "sampling" && second != "random" && second != "all") {
+    fail_usage("--moe-second-expert-policy {}: allowed are sampling, random, all", second);
+  }
+}
+
+Router::Router(RouterOptions options) : options_(std::move(options)) {
+  validate_router_options(options_);
+  auto gate = register_module(
+      "wg", torch::nn::Linear(
+                torch::nn::LinearOptions(options_.model_dim, options_.num_experts).bias(false)));
+  gate_weight_ = gate->weight;
+}
+
+std::optional<int64_t> Router::capacity(int64_t num_rows, bool training) const {
+  return std::nullopt;
+}
+
+torch::Tensor Router::logits(const torch::Tensor& x_TD) const {
+  EVOMOE_CHECK(x_TD.dim() == 2 && x_TD.size(1) == options_.model_dim,
+               "router `{}` was made for rows of {} features and got a tensor of shape {}",
+               options_.method, options_.model_dim, c10::str(x_TD.sizes()));
+  const auto type = options_.gating_fp32 ? torch::promote_types(x_TD.scalar_type(), torch::kFloat32)
+                                         : x_TD.scalar_type();
+  return torch::linear(x_TD.to(type), gate_weight_.to(type));
+}
+
+torch::Tensor Router::gate_noise(const torch::Tensor& injected_TE, NoiseSite site,
+                                 const torch::Tensor& logits_TE,
+                                 const RoutingContext& context) const {
+  if (injected_TE.defined()) {
+    EVOMOE_CHECK(injected_TE.sizes() == logits_TE.sizes(),
+                 "the injected noise has shape {}, the logits of router `{}` have {}",
+                 c10::str(injected_TE.sizes()), options_.method, c10::str(logits_TE.sizes()));
+    return injected_TE.to(logits_TE.options());
+  }
+  if (!context.training) return {};
+  auto key = context.noise;
+  key.site = site;
+  return gumbel_noise(logits_TE.size(0), logits_TE.size(1), key, logits_TE.device())
+      .to(logits_TE.scalar_type());
+}
+
+torch::Tensor Router::valid_rows(const RoutingContext& context, int64_t num_rows) const {
+  const auto& valid_T = context.valid_T;
+  if (!valid_T.defined()) return {};
+  EVOMOE_CHECK(
+      valid_T.scalar_type() == torch::kBool && valid_T.dim() == 1 && valid_T.size(0) == num_rows,
+      "valid_T of router `{}` must be bool [{}], not {} {}", options_.method, num_rows,
+      c10::toString(valid_T.scalar_type()), c10::str(valid_T.sizes()));
+  return valid_T;
+}
+
+void Router::complete(Routing& routing, const torch::Tensor& logits_TE,
+                      const torch::Tensor& probability_TE, const torch::Tensor& selected_TE,
+                      const torch::Tensor& valid_T) const {
+  if (options_.z_loss_weight > 0) {
+    routing.losses.push_back(z_loss(logits_TE, valid_T, options_.z_loss_weight));
+  }
+  record_stats(routing, selected_TE, probability_TE, valid_T);
+}
+
+std::optional<int64_t> Router::evaluation_capacity(int64_t num_rows) const {
+  if (options_.eval_capacity_fraction <= 0) return std::nullopt;
+  return static_cast<int64_t>(
+      std::ceil(options_.eval_capacity_fraction * static_cast<double>(num_rows)));
+}
+
+}  // namespace evomoe

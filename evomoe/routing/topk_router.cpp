@@ -1,0 +1,59 @@
+// Top-k softmax routing, arXiv 2401.04088 (normalised) and 2409.02060 (not).
+#include "evomoe/routing/topk_router.h"
+
+#include <cmath>
+#include <utility>
+
+#include "evomoe/base/error.h"
+#include "evomoe/routing/balance.h"
+#include "evomoe/routing/router_stats.h"
+
+namespace evomoe {
+
+TopkRouter::TopkRouter(RouterOptions options) : Router(std::move(options)) {
+  if (options_.k < 1 || options_.k > num_experts()) {
+    fail_usage("--moe-k {}: allowed are 1 to {} experts per token (--moe-expert-count)", options_.k,
+               num_experts());
+  }
+}
+
+Routing TopkRouter::route(const torch::Tensor& x_TD, const RoutingContext& context) {
+  const auto logits_TE = logits(x_TD);
+  const auto valid_T = valid_rows(context, logits_TE.size(0));
+  const auto probability_TE = torch::softmax(logits_TE, /*dim=*/1);
+  // A stable sort rather than topk: among equal probabilities the lowest expert wins on every
+  // device.
+  const auto order_TE =
+      std::get<1>(probability_TE.detach().sort(/*stable=*/true, /*dim=*/1, /*descending=*/true));
+  const auto expert_TK = order_TE.slice(/*dim=*/1, 0, options_.k);
+  auto selected_TE = torch::zeros_like(logits_TE, torch::kBool).scatter_(1, expert_TK, true);
+  auto weight_TE = probability_TE;
+  if (options_.normalize_topk) {
+    weight_TE = probability_TE / probability_TE.gather(1, expert_TK).sum(1, /*keepdim=*/true);
+  }
+  auto loss_gate_TE = probability_TE;
+  if (valid_T.defined()) {
+    selected_TE.logical_and_(valid_T.unsqueeze(1));
+    loss_gate_TE = probability_TE * valid_T.unsqueeze(1);
+  }
+  auto routing = Routing::from_mask(selected_TE, weight_TE);
+  complete(routing, logits_TE, probability_TE, selected_TE, valid_T);
+  // E/k sum_e f_e P_e over real tokens: 1 when balanced, whatever k.
+  auto balance = balance_loss(loss_gate_TE, routing.stats.load_E, routing.stats.tokens);
+  balance.value = balance.value / options_.k;
+  routing.losses.insert(routing.losses.begin(), std::move(balance));
+  routing.stats.reference.emplace_back("entropy_gating", entropy_T(probability_TE).mean());
+  return routing;
+}
+
+std::optional<int64_t> TopkRouter::capacity(int64_t num_rows, bool training) const {
+  if (options_.train_capacity_factor <= 0) return std::nullopt;
+  if (!training) {
+    if (const auto capacity = evaluation_capacity(num_rows)) return capacity;
+  }
+  return static_cast<int64_t>(
+      std::ceil(options_.train_capacity_factor * static_cast<double>(options_.k * num_rows) /
+                static_cast<double>(num_experts())));
+}
+
+}  // namespace evomoe

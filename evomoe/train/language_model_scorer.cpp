@@ -1,0 +1,91 @@
+#include "evomoe/train/language_model_scorer.h"
+
+#include <algorithm>
+
+#include "evomoe/ops/linear_cross_entropy.h"
+#include "evomoe/train/validation.h"
+
+namespace evomoe {
+namespace {
+
+/// A block behind the last tokens of the text before it, which are read but not scored (their target is padding).
+struct Row {
+  int64_t item;
+  std::vector<int64_t> source, target;
+};
+
+Row with_context(int64_t item, LanguageModelDataset::Item block, std::vector<int64_t>& context, int64_t window) {
+  Row row{item, context, std::vector<int64_t>(context.size(), Dictionary::kPad)};
+  row.source.insert(row.source.end(), block.source.begin(), block.source.end());
+  row.target.insert(row.target.end(), block.target.begin(), block.target.end());
+  if (window > 0) {
+    const auto keep = std::min<size_t>(static_cast<size_t>(window), row.source.size());
+    context.assign(row.source.end() - static_cast<int64_t>(keep), row.source.end());
+  }
+  return row;
+}
+
+void score(LoadedModel& loaded, const std::vector<Row>& rows, const std::function<void(const ScoredBlock&)>& visit) {
+  Batch batch;
+  batch.rows = static_cast<int64_t>(rows.size());
+  for (const auto& row : rows) {
+    batch.columns = std::max<int64_t>(batch.columns, static_cast<int64_t>(row.source.size()));
+    batch.tokens += static_cast<int64_t>(row.source.size());
+    batch.ids.push_back(row.item);
+  }
+  const auto cells = static_cast<size_t>(batch.rows * batch.columns);
+  batch.source.assign(cells, Dictionary::kPad);
+  batch.target.assign(cells, Dictionary::kPad);
+  for (size_t r = 0; r < rows.size(); ++r) {
+    const auto at = static_cast<int64_t>(r) * batch.columns;
+    std::copy(rows[r].source.begin(), rows[r].source.end(), batch.source.begin() + at);
+    std::copy(rows[r].target.begin(), rows[r].target.end(), batch.target.begin() + at);
+  }
+  const torch::NoGradGuard no_grad;
+  const auto device_batch = to_device(batch, Dictionary::kPad, loaded.device);
+  auto context = evaluation_context(loaded.options, device_batch, /*as_trained=*/false);
+  context.padded_batch = 0;
+  const auto output = loaded.model->forward(device_batch.source_BS, context);
+  const auto log_probability = linear_log_probability(output.x_BSD.flatten(0, 1), loaded.model->output_weight(),
+                                                      device_batch.target_BS.flatten())
+                                   .to(torch::kCPU)
+                                   .contiguous();
+  const auto* values = log_probability.data_ptr<float>();
+  for (size_t r = 0; r < rows.size(); ++r) {
+    ScoredBlock block;
+    block.item = rows[r].item;
+    for (size_t i = 0; i < rows[r].target.size(); ++i) {
+      if (rows[r].target[i] == Dictionary::kPad) continue;
+      block.token.push_back(rows[r].target[i]);
+      block.log_probability.push_back(values[static_cast<int64_t>(r) * batch.columns + static_cast<int64_t>(i)]);
+    }
+    visit(block);
+  }
+}
+
+}  // namespace
+
+void score_dataset(LoadedModel& loaded, const LanguageModelDataset& dataset, const ScorerOptions& options,
+                   const std::function<void(const ScoredBlock&)>& visit) {
+  std::vector<int64_t> context;
+  std::vector<Row> rows;
+  int64_t longest = 0, batches = 0;
+  for (int64_t item = 0; item < dataset.size(); ++item) {
+    auto row = with_context(item, dataset.item(item), context, options.context_window);
+    const auto length = static_cast<int64_t>(row.source.size());
+    const auto count = static_cast<int64_t>(rows.size());
+    const bool full = options.batch_size > 0 ? count >= options.batch_size
+                                             : count > 0 && std::max(longest, length) * (count + 1) > options.max_tokens;
+    if (full) {
+      score(loaded, rows, visit);
+      rows.clear();
+      longest = 0;
+      if (options.max_batches >= 0 && ++batches >= options.max_batches) return;
+    }
+    longest = std::max(longest, length);
+    rows.push_back(std::move(row));
+  }
+  if (!rows.empty()) score(loaded, rows, visit);
+}
+
+}  // namespace evomoe

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "evomoe/data/language_model_dataset.h"
+#include "evomoe/train/loaded_model.h"
+
+namespace evomoe {
+
+struct ScorerOptions {
+  int64_t context_window = 0;  ///< tokens of earlier text that each block is scored behind, at most
+  int64_t batch_size = 0;      ///< blocks at once; 0: by max_tokens
+  int64_t max_tokens = 36000;  ///< padded tokens at once
+  int64_t max_batches = -1;    ///< negative: all
+};
+
+/// The log-probability (nats) of every token of a block, in the order of the text.
+struct ScoredBlock {
+  int64_t item = 0;
+  std::vector<int64_t> token;
+  std::vector<float> log_probability;
+};
+
+/// Scores all blocks of a data set in the order of the text; `visit` gets each once. Deterministic.
+void score_dataset(LoadedModel& loaded, const LanguageModelDataset& dataset, const ScorerOptions& options,
+                   const std::function<void(const ScoredBlock&)>& visit);
+
+}  // namespace evomoe

@@ -1,0 +1,60 @@
+#include "evomoe/train/run_folder.h"
+
+#include <fmt/chrono.h>
+
+#include <fstream>
+
+#include "evomoe/base/error.h"
+#include "evomoe/config/describe.h"
+#include "evomoe/data/language_model_data.h"
+
+namespace evomoe {
+
+void write_run_folder(const TrainOptions& options, const std::filesystem::path& folder) {
+  TrainOptions copy = options;
+  OptionTable table("train", "");
+  describe(table, copy);
+  const auto config = folder / "config.yaml";
+  std::ofstream stream(config);
+  stream << table.to_yaml();
+  stream.close();
+  EVOMOE_CHECK(stream, "{}: cannot be written; is the disk full?", config.string());
+  const auto data = split_data_paths(options.data).front();
+  for (const auto* name : {"dict.txt", "encoder.json", "vocab.bpe"}) {
+    if (std::filesystem::exists(data / name)) {
+      std::filesystem::copy_file(data / name, folder / name, std::filesystem::copy_options::overwrite_existing);
+    }
+  }
+}
+
+std::filesystem::path run_folder_of(const std::filesystem::path& checkpoint) {
+  return std::filesystem::absolute(checkpoint).lexically_normal().parent_path();
+}
+
+Dictionary dictionary_of(const std::filesystem::path& checkpoint, const std::string& data) {
+  if (!data.empty()) return load_data_dictionary(data);
+  return Dictionary::load(run_folder_of(checkpoint) / "dict.txt");
+}
+
+std::unique_ptr<ByteBpe> bpe_of(const std::filesystem::path& checkpoint, const BpeFiles& files) {
+  const auto folder = run_folder_of(checkpoint);
+  std::filesystem::path encoder = folder / "encoder.json", merges = folder / "vocab.bpe";
+  if (files.gpt2_encoder_json) encoder = *files.gpt2_encoder_json;
+  if (files.gpt2_vocab_bpe) merges = *files.gpt2_vocab_bpe;
+  if (!files.gpt2_encoder_json && !std::filesystem::exists(encoder)) return nullptr;
+  return std::make_unique<ByteBpe>(ByteBpe::load(encoder, merges));
+}
+
+LanguageModelDatasetOptions language_model_dataset_options(const TrainOptions& options) {
+  LanguageModelDatasetOptions dataset;
+  dataset.tokens_per_sample = options.task.tokens_per_sample;
+  dataset.break_mode = parse_break_mode(options.task.sample_break_mode);
+  dataset.add_bos_token = options.task.add_bos_token;
+  dataset.pad_to_fixed_length = options.task.pad_to_fixed_length;
+  dataset.pad_to_batch_size = options.task.pad_to_fixed_bsz ? options.dataset.batch_size.value_or(0) : 0;
+  return dataset;
+}
+
+std::string timestamp() { return fmt::format("{:%Y-%m-%d %H:%M:%S}", fmt::localtime(std::time(nullptr))); }
+
+}  // namespace evomoe

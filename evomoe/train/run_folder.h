@@ -1,0 +1,33 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "evomoe/config/options.h"
+#include "evomoe/data/byte_bpe.h"
+#include "evomoe/data/dictionary.h"
+#include "evomoe/data/language_model_dataset.h"
+
+/// A run folder holds everything that its checkpoints need to be used: config.yaml, log.jsonl, checkpoints, and copies of the data's
+/// dict.txt and, if there is one, of its byte-level BPE (encoder.json, vocab.bpe).
+namespace evomoe {
+
+/// Writes config.yaml and copies dictionary and BPE.
+void write_run_folder(const TrainOptions& options, const std::filesystem::path& folder);
+
+/// The run folder of a checkpoint.
+std::filesystem::path run_folder_of(const std::filesystem::path& checkpoint);
+
+/// The dictionary for a checkpoint: of `data` if given, else the one in its run folder.
+Dictionary dictionary_of(const std::filesystem::path& checkpoint, const std::string& data);
+
+/// The BPE for a checkpoint: from the files given, else the one in its run folder, else none.
+std::unique_ptr<ByteBpe> bpe_of(const std::filesystem::path& checkpoint, const BpeFiles& files);
+
+LanguageModelDatasetOptions language_model_dataset_options(const TrainOptions& options);
+
+/// "2026-01-31 12:00:00", local time.
+std::string timestamp();
+
+}  // namespace evomoe

@@ -1,0 +1,199 @@
+#include "evomoe/train/trainer.h"
+
+#include <cmath>
+
+#include "evomoe/base/error.h"
+#include "evomoe/base/log.h"
+#include "evomoe/checkpoint/load_into.h"
+#include "evomoe/optim/gradient_norm.h"
+#include "evomoe/train/settings.h"
+#include "evomoe/train/validation.h"
+
+namespace evomoe {
+namespace {
+
+/// Adds the statistics of a micro-batch to those of the update.
+void add_stats(std::vector<std::pair<int64_t, RouterStats>>& sums, const GptOutput& output) {
+  if (sums.empty()) {
+    sums = output.stats;
+    return;
+  }
+  for (size_t i = 0; i < sums.size(); ++i) sums[i].second += output.stats[i].second;
+}
+
+bool all_finite(const torch::Tensor& tensor) { return torch::isfinite(tensor).all().item<bool>(); }
+
+}  // namespace
+
+std::vector<NamedParameter> named_parameters(const torch::nn::Module& model) {
+  std::vector<NamedParameter> parameters;
+  for (const auto& item : model.named_parameters()) parameters.push_back({item.key(), item.value()});
+  return parameters;
+}
+
+Trainer::Trainer(const TrainOptions& options, int64_t vocab_size, int64_t padding_index, torch::Device device,
+                 int64_t completed_updates)
+    : options_(options),
+      device_(device),
+      evolution_(evolution_options(options)),
+      lr_schedule_(lr_schedule_options(options)),
+      criterion_(options.criterion, padding_index),
+      communicator_(std::make_unique<SelfCommunicator>()),
+      updates_(completed_updates) {
+  validate_evolution_options(evolution_);
+  lr_schedule_.validate();
+  const bool shared = in_shared_expert_stage(options, completed_updates);
+  model_ = Gpt(gpt_options(options, vocab_size, padding_index, shared));
+  if (completed_updates == 0) model_->initialise(static_cast<uint64_t>(options.common.seed));
+  model_->to(device_);
+  optimizer_ = std::make_unique<Adam>(named_parameters(*model_), adam_options(options));
+}
+
+UpdateResult Trainer::update(const std::vector<Batch>& micro_batches, int64_t epoch) {
+  UpdateResult result;
+  result.lr = next_lr(epoch);
+  begin_update(result);
+  optimizer_->zero_grad();
+  for (size_t i = 0; i < micro_batches.size(); ++i) {
+    forward_backward(micro_batches[i], static_cast<int64_t>(i), result);
+  }
+  reduce_gradients(result);
+  if (!gradients_are_usable(result)) {
+    result.applied = false;
+    return result;
+  }
+  const auto scale = result.clip_coefficient / static_cast<double>(result.sums.sample_size);
+  optimizer_->step(result.lr, scale);
+  const auto layers = model_->moe_layers();
+  for (size_t i = 0; i < layers.size(); ++i) layers[i].second->end_update(result.routers[i].second);
+  ++updates_;
+  return result;
+}
+
+void Trainer::begin_update(UpdateResult& result) {
+  result.stage = next_stage();
+  if (result.stage.spawn) {
+    spawn_experts();
+    result.spawned = true;
+  }
+  for (auto& [layer, moe] : model_->moe_layers()) moe->begin_update(result.stage.schedule);
+}
+
+void Trainer::spawn_experts() {
+  const auto diversify = diversify_options(options_);
+  const auto experts = options_.moe.moe_expert_count;
+  for (auto& [layer, moe] : model_->moe_layers()) {
+    moe->spawn(experts, diversify, static_cast<uint64_t>(options_.common.seed));
+  }
+  for (const auto& parameter : named_parameters(*model_)) {
+    if (parameter.name.find(".moe_layer.experts.") == std::string::npos) continue;
+    optimizer_->replace(parameter.name, parameter.tensor, [&](torch::Tensor moment, bool second) {
+      return diversify_moment(moment, experts, diversify.moments, second ? 2 : 1);
+    });
+  }
+}
+
+void Trainer::forward_backward(const Batch& batch, int64_t micro_batch, UpdateResult& result) {
+  const auto device_batch = to_device(batch, model_->options().padding_index, device_);
+  auto context = training_context(batch, device_batch);
+  if (recorded_noise_) {
+    context.gate_gumbel = [this, micro_batch](int64_t layer) { return recorded_noise_(micro_batch, layer); };
+  }
+  const auto output = model_->forward(device_batch.source_BS, context);
+  auto [loss, sums] = criterion_(model_, output, device_batch);
+  if (!std::isfinite(sums.loss)) {
+    if (options_.optimization.on_non_finite == "stop") explain_non_finite(batch, fmt::format("the loss is {}", sums.loss));
+  } else {
+    loss.backward();
+  }
+  result.sums += sums;
+  add_stats(result.routers, output);
+  result.flops += flops_of(output, batch);
+}
+
+void Trainer::reduce_gradients(UpdateResult& result) {
+  for (const auto& parameter : optimizer_->parameters()) {
+    auto gradient = parameter.tensor.grad();
+    if (gradient.defined()) communicator_->all_reduce_sum(gradient);
+  }
+  const auto sample_size = static_cast<double>(std::max<int64_t>(result.sums.sample_size, 1));
+  result.gradient_norm = gradient_norm(optimizer_->parameters()) / sample_size;
+  result.clip_coefficient = clip_coefficient(result.gradient_norm, options_.optimization.clip_norm);
+}
+
+bool Trainer::gradients_are_usable(const UpdateResult& result) {
+  if (std::isfinite(result.sums.loss) && std::isfinite(result.gradient_norm)) return true;
+  const auto parameter = find_non_finite(optimizer_->parameters());
+  const auto found = parameter ? fmt::format("the gradient of {} is not finite", *parameter)
+                               : fmt::format("the loss is {}", result.sums.loss);
+  if (options_.optimization.on_non_finite == "stop") {
+    fail("update {}: {}. Lower --lr or --clip-norm, or skip such updates with --on-non-finite skip; the last checkpoint is as it was",
+         updates_ + 1, found);
+  }
+  log().warn("update {}: {}; the update is skipped", updates_ + 1, found);
+  return false;
+}
+
+void Trainer::explain_non_finite(const Batch& batch, const std::string& found) {
+  std::string where;
+  for (const auto& parameter : optimizer_->parameters()) {
+    if (where.empty() && !all_finite(parameter.tensor)) where = "the parameter " + parameter.name + " is not finite";
+  }
+  if (where.empty()) {
+    const torch::NoGradGuard no_grad;
+    const auto device_batch = to_device(batch, model_->options().padding_index, device_);
+    auto context = training_context(batch, device_batch);
+    context.probe = [&](int64_t layer, const torch::Tensor& x) {
+      if (where.empty() && !all_finite(x)) where = fmt::format("the output of layer {} is not finite", layer);
+    };
+    model_->forward(device_batch.source_BS, context);
+  }
+  if (where.empty()) where = "all layers are finite, so it arises in the output projection or a gate loss";
+  fail("update {}: {}; {}. Lower --lr or --clip-norm, or skip such updates with --on-non-finite skip; the last checkpoint is as it was",
+       updates_ + 1, found, where);
+}
+
+LossSums Trainer::evaluate(const Batch& batch, bool as_trained) {
+  return evaluate_batch(model_, criterion_, options_, batch, device_, as_trained);
+}
+
+ForwardContext Trainer::training_context(const Batch& batch, const DeviceBatch& device_batch) const {
+  ForwardContext context;
+  context.training = true;
+  context.update = updates_;
+  context.noise.seed = static_cast<uint64_t>(options_.common.seed);
+  context.noise.first_sequence = static_cast<uint32_t>(batch.first_sequence);
+  context.padding_BS = device_batch.padding_BS;
+  context.mask_padding_in_moe = options_.moe.use_moe_pad_mask;
+  context.padded_batch = options_.dataset.batch_size.value_or(0);
+  context.communicator = communicator_.get();
+  return context;
+}
+
+double Trainer::flops_of(const GptOutput& output, const Batch& batch) const {
+  const auto tokens = static_cast<double>(batch.rows * batch.columns);
+  double assignments = 0;
+  for (const auto& [layer, stats] : output.stats) assignments += static_cast<double>(stats.assignments);
+  const double per_token = output.stats.empty() ? 0 : assignments / tokens / static_cast<double>(output.stats.size());
+  return tokens * model_->training_flops_per_token(per_token, batch.columns);
+}
+
+TensorMap Trainer::model_state() const {
+  TensorMap state;
+  for (const auto& item : model_->named_parameters()) state[item.key()] = item.value().detach();
+  for (const auto& item : model_->named_buffers()) state[item.key()] = item.value().detach();
+  return state;
+}
+
+TensorMap Trainer::optimizer_state() const { return optimizer_->state_dict(); }
+
+void Trainer::load_model_state(const TensorMap& state, const std::string& what) {
+  std::vector<std::pair<std::string, torch::Tensor>> destination;
+  for (const auto& item : model_->named_parameters()) destination.emplace_back(item.key(), item.value());
+  for (const auto& item : model_->named_buffers()) destination.emplace_back(item.key(), item.value());
+  load_into(destination, state, what);
+}
+
+void Trainer::load_optimizer_state(const TensorMap& state) { optimizer_->load_state_dict(state); }
+
+}  // namespace evomoe

@@ -1,0 +1,98 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "evomoe/checkpoint/safetensors.h"
+#include "evomoe/config/options.h"
+#include "evomoe/data/dataset.h"
+#include "evomoe/models/gpt.h"
+#include "evomoe/moe/evolution.h"
+#include "evomoe/optim/adam.h"
+#include "evomoe/optim/lr_schedule.h"
+#include "evomoe/parallel/communicator.h"
+#include "evomoe/train/criterion.h"
+
+namespace evomoe {
+
+/// What one update did.
+struct UpdateResult {
+  bool applied = true;     ///< false: skipped, a loss or gradient was not finite (--on-non-finite skip)
+  LossSums sums;
+  double lr = 0;           ///< used in this update
+  double gradient_norm = 0;  ///< of the gradients divided by the sample size, before clipping
+  double clip_coefficient = 1;
+  StageState stage;        ///< in force in this update
+  bool spawned = false;    ///< the experts were spawned right before it
+  std::vector<std::pair<int64_t, RouterStats>> routers;  ///< (layer, statistics summed over the micro-batches)
+  double flops = 0;        ///< executed floating-point operations, forward and backward
+};
+
+/// Noise given from outside: (micro-batch of the update, layer) -> Gumbel noise [T,E] of the router; undefined: drawn.
+using RecordedNoise = std::function<torch::Tensor(int64_t micro_batch, int64_t layer)>;
+
+/// Owns model and optimiser, and the order of one update.
+class Trainer {
+ public:
+  /// Builds the model as it is after `completed_updates` (0: a new one, initialised from --seed).
+  Trainer(const TrainOptions& options, int64_t vocab_size, int64_t padding_index, torch::Device device,
+          int64_t completed_updates = 0);
+
+  /// One update from its micro-batches. Throws Error naming update, layer and tensor when something is not finite.
+  UpdateResult update(const std::vector<Batch>& micro_batches, int64_t epoch);
+
+  /// The losses of a batch without training. `as_trained`: with the routing of the present stage, instead of the reference's
+  /// (noise-free top-1 for the dense-to-sparse gate).
+  LossSums evaluate(const Batch& batch, bool as_trained = false);
+
+  int64_t updates() const { return updates_; }
+  /// Learning rate of the next update.
+  double next_lr(int64_t epoch) const { return lr_at(lr_schedule_, updates_, epoch); }
+  StageState next_stage() const { return stage_at(evolution_, updates_); }
+  Gpt& model() { return model_; }
+  torch::Device device() const { return device_; }
+  const Criterion& criterion() const { return criterion_; }
+
+  /// Parameters and buffers, by name.
+  TensorMap model_state() const;
+  TensorMap optimizer_state() const;
+  void load_model_state(const TensorMap& state, const std::string& what);
+  void load_optimizer_state(const TensorMap& state);
+  void set_updates(int64_t updates) { updates_ = updates; }
+  void set_recorded_noise(RecordedNoise noise) { recorded_noise_ = std::move(noise); }
+  /// Parameters with their gradients of the last update (a sum over target tokens).
+  const std::vector<NamedParameter>& parameters() const { return optimizer_->parameters(); }
+
+ private:
+  void begin_update(UpdateResult& result);
+  void spawn_experts();
+  void forward_backward(const Batch& batch, int64_t micro_batch, UpdateResult& result);
+  void reduce_gradients(UpdateResult& result);
+  bool gradients_are_usable(const UpdateResult& result);
+  [[noreturn]] void explain_non_finite(const Batch& batch, const std::string& found);
+  ForwardContext training_context(const Batch& batch, const DeviceBatch& device_batch) const;
+  double flops_of(const GptOutput& output, const Batch& batch) const;
+
+  TrainOptions options_;
+  torch::Device device_;
+  EvolutionOptions evolution_;
+  LrScheduleOptions lr_schedule_;
+  Criterion criterion_;
+  Gpt model_{nullptr};
+  std::unique_ptr<Adam> optimizer_;
+  std::unique_ptr<Communicator> communicator_;
+  int64_t updates_ = 0;
+  RecordedNoise recorded_noise_;
+};
+
+/// The trainable tensors of a model, in the order of its registration.
+std::vector<NamedParameter> named_parameters(const torch::nn::Module& model);
+
+}  // namespace evomoe

@@ -1,0 +1,87 @@
+#include "evomoe/train/training_metrics.h"
+
+#include <cmath>
+
+#include "evomoe/routing/router_metrics.h"
+
+namespace evomoe {
+namespace {
+
+// Priorities of fairseq's log: lower comes first.
+constexpr int kLoss = 10, kPerplexity = 20, kWps = 90, kUps = 100, kWpb = 180, kBsz = 190, kNumUpdates = 200, kLr = 300,
+              kGnorm = 400, kClip = 500;
+
+}  // namespace
+
+void log_losses(Metrics& metrics, const LossSums& sums, bool is_moe) {
+  const auto samples = static_cast<double>(sums.sample_size);
+  const double bits = std::log(2.0);
+  metrics.scalar("loss", sums.loss / samples / bits, samples, kLoss, 3);
+  if (is_moe) {
+    metrics.scalar("moe_gate_loss", sums.gate / samples, samples, kLoss, 8);
+    const auto batches = static_cast<double>(sums.batches);
+    for (const auto& [name, value] : sums.metrics) {
+      if (name == "gumbel_choosed_experts") {
+        metrics.scalar("gumbel_avg_experts", value / samples, samples, kLoss, 3);
+      } else {
+        metrics.scalar(name, value / batches, batches, kLoss, 3);
+      }
+    }
+    metrics.scalar("inner_loss", sums.inner / samples / bits, samples, kLoss, 3);
+  }
+  const std::string key = is_moe ? "inner_loss" : "loss";
+  metrics.derived("ppl", [key](const MeterGroup& group) { return perplexity(group.rounded(key)); }, kPerplexity, 2);
+}
+
+void log_update(Metrics& metrics, const UpdateResult& result, const Criterion& criterion, int64_t updates, double lr,
+                bool clips) {
+  const auto& sums = result.sums;
+  const auto tokens = static_cast<double>(sums.tokens);
+  log_losses(metrics, sums, criterion.is_moe());
+  metrics.speed("wps", tokens, kWps, 1);
+  metrics.speed("ups", 1, kUps, 2);
+  metrics.scalar("wpb", tokens, 1, kWpb, 1);
+  metrics.scalar("bsz", static_cast<double>(sums.sequences), 1, kBsz, 1);
+  metrics.scalar("num_updates", static_cast<double>(updates), 0, kNumUpdates);
+  metrics.scalar("lr", lr, 0, kLr);
+  metrics.scalar("gnorm", result.gradient_norm, 1, kGnorm, 3);
+  if (clips) metrics.scalar("clip", result.clip_coefficient < 1 ? 100 : 0, 1, kClip, 1);
+}
+
+nlohmann::ordered_json router_data(const std::vector<std::pair<int64_t, RouterStats>>& routers) {
+  auto data = nlohmann::ordered_json::array();
+  for (const auto& [layer, stats] : routers) {
+    const auto metrics = router_metrics(stats);
+    nlohmann::ordered_json entry;
+    entry["layer"] = layer;
+    entry["active_experts"] = metrics.mean_active;
+    entry["load_min"] = metrics.load_min;
+    entry["load_max"] = metrics.load_max;
+    entry["load_cv"] = metrics.load_cv;
+    entry["dead_experts"] = metrics.dead_experts;
+    entry["entropy"] = metrics.token_entropy;
+    entry["dropped_share"] = metrics.dropped_share;
+    entry["non_argmax_share"] = metrics.non_argmax_share;
+    data.push_back(std::move(entry));
+  }
+  return data;
+}
+
+nlohmann::ordered_json stage_data(const StageState& stage) {
+  nlohmann::ordered_json data;
+  data["stage"] = stage_name(stage.stage);
+  if (stage.schedule.temperature > 0) {
+    data["temperature"] = stage.schedule.temperature;
+    data["noise_scale"] = stage.schedule.noise_scale;
+  }
+  return data;
+}
+
+std::optional<double> active_experts(const std::vector<std::pair<int64_t, RouterStats>>& routers) {
+  if (routers.empty()) return std::nullopt;
+  double sum = 0;
+  for (const auto& [layer, stats] : routers) sum += router_metrics(stats).mean_active;
+  return sum / static_cast<double>(routers.size());
+}
+
+}  // namespace evomoe

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "evomoe/report/log_line.h"
+#include "evomoe/report/meters.h"
+#include "evomoe/train/trainer.h"
+
+/// What the log says of updates and validations: the reference's keys, order and rounding (reference/evomoe.md sections 5.1 and 8.5),
+/// then ours.
+namespace evomoe {
+
+/// The loss keys (loss, moe_gate_loss ... inner_loss, ppl) of a criterion's sums, into the open groups of `metrics`.
+void log_losses(Metrics& metrics, const LossSums& sums, bool is_moe);
+
+/// All keys of one update, into the open groups of `metrics`. `lr` is that of the next update, as the reference logs it.
+void log_update(Metrics& metrics, const UpdateResult& result, const Criterion& criterion, int64_t updates, double lr,
+                bool clips);
+
+/// Per-layer router metrics, as a list: load_min, load_max, load_cv, entropy, dropped_share, dead_experts, active_experts ...
+nlohmann::ordered_json router_data(const std::vector<std::pair<int64_t, RouterStats>>& routers);
+
+/// Stage, temperature and noise scale.
+nlohmann::ordered_json stage_data(const StageState& stage);
+
+/// Mean number of experts a real token uses, over all MoE layers; nothing for a dense model.
+std::optional<double> active_experts(const std::vector<std::pair<int64_t, RouterStats>>& routers);
+
+}  // namespace evomoe

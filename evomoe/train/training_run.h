@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "evomoe/checkpoint/checkpoint_manager.h"
+#include "evomoe/config/options.h"
+#include "evomoe/data/epoch_iterator.h"
+#include "evomoe/data/language_model_data.h"
+#include "evomoe/report/meters.h"
+#include "evomoe/report/progress_line.h"
+#include "evomoe/report/run_log.h"
+#include "evomoe/train/trainer.h"
+
+namespace evomoe {
+
+/// A whole run of `evomoe train`: epochs of updates, validation, checkpoints, logs, resuming. Section 8.4 of reference/evomoe.md.
+class TrainingRun {
+ public:
+  /// Opens data, model, run folder and the checkpoint to go on from. Everything that can be refused is refused here.
+  explicit TrainingRun(const TrainOptions& options);
+  ~TrainingRun();
+
+  /// Trains to the end. Returns 0, or 128 + signal when stopped by one after writing a checkpoint.
+  int run();
+
+  Trainer& trainer() { return *trainer_; }
+
+ private:
+  enum class Stop { kNo, kLimit, kPatience, kSignal };
+
+  void open_data();
+  void open_folder();
+  void restore();
+  void restore_from(const std::filesystem::path& path, bool finetune);
+  void announce() const;
+
+  /// The updates of one epoch, from where the iterator stands.
+  Stop train_epoch();
+  void report_update(const UpdateResult& result);
+  void log_train_inner(const UpdateResult& result);
+  void announce_stage(const UpdateResult& result);
+  Stop validate_and_save(bool end_of_epoch);
+  bool reached_limit() const;
+  double validate();
+  void validate_subset(const std::string& subset, const std::string& tag, bool as_trained, std::optional<double>* metric);
+  bool out_of_patience(double metric);
+  void save(bool end_of_epoch, bool interval, std::optional<double> metric);
+  Checkpoint snapshot() const;
+  void emit(const std::string& tag, const LogLine& line, const std::string& prefix = "");
+  double elapsed() const;
+
+  TrainOptions options_;
+  torch::Device device_;
+  std::unique_ptr<LanguageModelData> data_;
+  std::unique_ptr<Trainer> trainer_;
+  std::unique_ptr<EpochIterator> iterator_;
+  std::map<std::string, std::shared_ptr<const LanguageModelDataset>> valid_sets_;
+  std::unique_ptr<CheckpointManager> checkpoints_;
+  std::optional<RunLog> log_;
+  Metrics metrics_;
+  ProgressLine progress_;
+
+  int64_t epoch_ = 1;
+  int64_t offset_ = 0;            ///< micro-batches of the epoch done
+  double earlier_seconds_ = 0;    ///< of training before this process
+  double started_ = 0;
+  int64_t first_update_ = 0;      ///< completed updates when this process began
+  double flops_ = 0, tokens_ = 0;  ///< of the whole run
+  double inner_flops_ = 0, inner_tokens_ = 0;  ///< since the last log line
+  double shown_loss_ = 0, shown_speed_ = 0, last_update_at_ = 0;
+  std::optional<double> last_metric_;
+  std::optional<double> patience_best_;
+  int64_t patience_used_ = 0;
+  std::string last_stage_;
+};
+
+}  // namespace evomoe

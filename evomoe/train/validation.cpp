@@ -1,0 +1,82 @@
+#include "evomoe/train/validation.h"
+
+#include "evomoe/base/error.h"
+#include "evomoe/train/training_metrics.h"
+
+namespace evomoe {
+
+DeviceBatch to_device(const Batch& batch, int64_t padding_index, torch::Device device) {
+  const auto tensor = [&](const std::vector<int64_t>& values) {
+    return torch::tensor(values, torch::kLong).view({batch.rows, batch.columns}).to(device);
+  };
+  DeviceBatch result;
+  result.source_BS = tensor(batch.source);
+  result.target_BS = tensor(batch.target);
+  result.sequences = static_cast<int64_t>(batch.ids.size());
+  result.tokens = batch.tokens;
+  result.sample_size = batch.tokens;
+  if (batch.tokens < batch.rows * batch.columns) result.padding_BS = result.source_BS.eq(padding_index);
+  return result;
+}
+
+EpochIteratorOptions iterator_options(const TrainOptions& options, bool training) {
+  const auto& dataset = options.dataset;
+  const auto max_tokens = training || !dataset.max_tokens_valid ? dataset.max_tokens : dataset.max_tokens_valid;
+  const auto batch_size = training || !dataset.batch_size_valid ? dataset.batch_size : dataset.batch_size_valid;
+  EpochIteratorOptions iterator;
+  iterator.limits.max_tokens = max_tokens.value_or(0);
+  iterator.limits.max_sentences = batch_size.value_or(0);
+  iterator.limits.multiple = dataset.required_batch_size_multiple;
+  iterator.max_positions = options.model.max_target_positions.value_or(options.task.tokens_per_sample);
+  iterator.skip_invalid = training || dataset.skip_invalid_size_inputs_valid_test;
+  iterator.seed = options.common.seed;
+  iterator.shuffle = training;
+  iterator.curriculum = training ? dataset.curriculum : 0;
+  if (training) iterator.update_freq = options.optimization.update_freq;
+  iterator.num_workers = static_cast<int>(dataset.num_workers);
+  return iterator;
+}
+
+ForwardContext evaluation_context(const TrainOptions& options, const DeviceBatch& batch, bool as_trained) {
+  ForwardContext context;
+  context.route_as_trained = as_trained;
+  context.noise.seed = static_cast<uint64_t>(options.common.seed);
+  context.padding_BS = batch.padding_BS;
+  context.mask_padding_in_moe = options.moe.use_moe_pad_mask;
+  context.padded_batch = options.dataset.batch_size_valid.value_or(options.dataset.batch_size.value_or(0));
+  return context;
+}
+
+LossSums evaluate_batch(Gpt& model, const Criterion& criterion, const TrainOptions& options, const Batch& batch,
+                        torch::Device device, bool as_trained) {
+  const torch::NoGradGuard no_grad;
+  const auto device_batch = to_device(batch, model->options().padding_index, device);
+  const auto output = model->forward(device_batch.source_BS, evaluation_context(options, device_batch, as_trained));
+  return criterion(model, output, device_batch).sums;
+}
+
+LossSums evaluate_dataset(std::shared_ptr<const Dataset> dataset, const EpochIteratorOptions& options, int64_t max_steps,
+                          bool is_moe, const std::function<LossSums(const Batch&)>& evaluate, Metrics& metrics,
+                          const std::string& tag) {
+  const auto name = dataset->name();
+  EpochIterator batches(std::move(dataset), options);
+  batches.start_epoch(1);
+  metrics.open(tag);
+  LossSums total;
+  for (int64_t step = 0; max_steps < 0 || step < max_steps; ++step) {
+    const auto group = batches.next_update();
+    if (!group) break;
+    const auto sums = evaluate(group->front());
+    const auto tokens = static_cast<double>(sums.tokens);
+    log_losses(metrics, sums, is_moe);
+    metrics.speed("wps", tokens, 90, 1);
+    metrics.scalar("wpb", tokens, 1, 180, 1);
+    metrics.scalar("bsz", static_cast<double>(sums.sequences), 1, 190, 1);
+    total += sums;
+  }
+  metrics.close(tag);
+  EVOMOE_CHECK(total.sample_size > 0, "{}: it holds no tokens to validate on", name);
+  return total;
+}
+
+}  // namespace evomoe

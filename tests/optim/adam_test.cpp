@@ -1,0 +1,199 @@
+#include "evomoe/optim/adam.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "evomoe/base/error.h"
+
+namespace evomoe {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+torch::Tensor random_parameter(std::vector<int64_t> shape, torch::ScalarType type = torch::kFloat32) {
+  return torch::randn(shape).to(type).requires_grad_();
+}
+
+void set_grad(const torch::Tensor& parameter, const torch::Tensor& gradient) {
+  auto handle = parameter;
+  handle.mutable_grad() = gradient;
+}
+
+TEST(Adam, RawLoopEqualsItsDefinitionInFloat64) {
+  torch::manual_seed(1);
+  const auto p = random_parameter({131, 257});
+  auto reference_p = p.detach().to(torch::kFloat64).clone();
+  auto m = torch::zeros_like(reference_p), v = torch::zeros_like(reference_p);
+  Adam adam({{"p", p}}, {.beta1 = 0.9, .beta2 = 0.98, .eps = 1e-6, .weight_decay = 0.1});
+  for (int t = 1; t <= 4; ++t) {
+    const auto gradient = torch::randn_like(p).detach();
+    set_grad(p, gradient);
+    adam.step(0.01, 0.25);
+    const auto g = gradient.to(torch::kFloat64) * 0.25;
+    m = 0.9 * m + 0.1 * g;
+    v = 0.98 * v + 0.02 * g * g;
+    const double size = 0.01 * std::sqrt(1 - std::pow(0.98, t)) / (1 - std::pow(0.9, t));
+    reference_p = reference_p * (1 - 0.01 * 0.1) - size * m / (v.sqrt() + 1e-6);
+  }
+  EXPECT_LT((p.detach() - reference_p).abs().max().item<double>(), 1e-6);
+}
+
+TEST(Adam, OtherTypesAndLayoutsGiveTheSameNumbers) {
+  torch::manual_seed(2);
+  const auto start = torch::randn({6, 5});
+  const auto plain = start.clone().requires_grad_();
+  const auto transposed = start.t().contiguous().t().requires_grad_();
+  const auto wide = start.to(torch::kFloat64).requires_grad_();
+  const auto half = start.to(torch::kBFloat16).requires_grad_();
+  ASSERT_FALSE(transposed.is_contiguous());
+  Adam adam({{"plain", plain}, {"transposed", transposed}, {"wide", wide}, {"half", half}},
+            {.weight_decay = 0.1});
+  for (int t = 0; t < 3; ++t) {
+    const auto gradient = torch::randn({6, 5});
+    set_grad(plain, gradient.t().contiguous().t());
+    set_grad(transposed, gradient);
+    set_grad(wide, gradient.to(torch::kFloat64));
+    set_grad(half, gradient.to(torch::kBFloat16));
+    adam.step(0.01, 0.5);
+  }
+  EXPECT_TRUE(torch::allclose(plain, transposed, 1e-5, 1e-6));
+  EXPECT_TRUE(torch::allclose(plain.to(torch::kFloat64), wide, 1e-5, 1e-6));
+  EXPECT_TRUE(torch::allclose(plain, half.to(torch::kFloat32), 0.05, 0.05));
+  EXPECT_EQ(adam.state_dict().at("half.exp_avg").scalar_type(), torch::kFloat32);
+}
+
+TEST(Adam, IsTheSameForAnyNumberOfThreads) {
+  const int threads = torch::get_num_threads();
+  std::vector<torch::Tensor> results;
+  for (const int count : {1, 3}) {
+    torch::set_num_threads(count);
+    torch::manual_seed(3);
+    const auto p = random_parameter({100'003});
+    Adam adam({{"p", p}}, {});
+    for (int t = 0; t < 2; ++t) {
+      set_grad(p, torch::randn({100'003}));
+      adam.step(0.01);
+    }
+    results.push_back(p.detach());
+  }
+  torch::set_num_threads(threads);
+  EXPECT_TRUE(torch::equal(results[0], results[1]));
+}
+
+TEST(Adam, SkipsUndefinedGradientsButNotZeroOnes) {
+  const auto used = torch::ones({3}).requires_grad_(), unused = torch::ones({3}).requires_grad_();
+  Adam adam({{"used", used}, {"unused", unused}}, {.weight_decay = 0.5});
+  set_grad(used, torch::zeros({3}));
+  adam.step(0.1);
+  EXPECT_TRUE(torch::allclose(used, torch::full({3}, 0.95)));
+  EXPECT_TRUE(torch::equal(unused, torch::ones({3})));
+  const auto state = adam.state_dict();
+  EXPECT_EQ(state.at("used.step").item<int64_t>(), 1);
+  EXPECT_EQ(state.at("unused.step").item<int64_t>(), 0);
+  EXPECT_FALSE(state.contains("unused.exp_avg"));
+}
+
+TEST(Adam, ZeroGradKeepsBuffersUnlessAskedToDropThem) {
+  const auto p = torch::ones({3}).requires_grad_(), never = torch::ones({3}).requires_grad_();
+  Adam adam({{"p", p}, {"never", never}}, {});
+  set_grad(p, torch::ones({3}));
+  const void* buffer = p.grad().const_data_ptr();
+  adam.zero_grad();
+  EXPECT_EQ(p.grad().const_data_ptr(), buffer);
+  EXPECT_TRUE(torch::equal(p.grad(), torch::zeros({3})));
+  EXPECT_FALSE(never.grad().defined());
+  adam.zero_grad(/*set_to_none=*/true);
+  EXPECT_FALSE(p.grad().defined());
+}
+
+TEST(Adam, ContinuesExactlyFromItsState) {
+  torch::manual_seed(4);
+  const auto a = random_parameter({7, 3}), untouched = random_parameter({2});
+  Adam first({{"a", a}, {"untouched", untouched}}, {.weight_decay = 0.01});
+  set_grad(a, torch::randn({7, 3}));
+  first.step(0.01);
+  std::map<std::string, torch::Tensor> saved;
+  for (const auto& [name, tensor] : first.state_dict()) saved[name] = tensor.clone();
+  const auto copy = a.detach().clone().requires_grad_();
+  Adam second({{"a", copy}, {"untouched", untouched}}, {.weight_decay = 0.01});
+  second.load_state_dict(saved);
+  const auto gradient = torch::randn({7, 3});
+  set_grad(a, gradient);
+  set_grad(copy, gradient);
+  first.step(0.02);
+  second.step(0.02);
+  EXPECT_TRUE(torch::equal(a, copy));
+}
+
+TEST(Adam, RefusesAStateThatDoesNotFitAndKeepsItsOwn) {
+  const auto p = torch::ones({3}).requires_grad_();
+  Adam adam({{"p", p}}, {});
+  set_grad(p, torch::ones({3}));
+  adam.step(0.1);
+  const auto load = [&](auto change) {
+    auto state = adam.state_dict();
+    change(state);
+    return [&adam, state] { adam.load_state_dict(state); };
+  };
+  EXPECT_THAT(load([](auto& s) { s.erase("p.exp_avg_sq"); }),
+              ThrowsMessage<Error>(HasSubstr("'p.exp_avg_sq' is missing")));
+  EXPECT_THAT(load([](auto& s) { s.erase("p.step"); }),
+              ThrowsMessage<Error>(HasSubstr("'p.step' is missing")));
+  EXPECT_THAT(load([](auto& s) { s["q.step"] = torch::tensor(int64_t{0}); }),
+              ThrowsMessage<Error>(HasSubstr("'q.step' belongs to no parameter")));
+  EXPECT_THAT(load([](auto& s) { s["noise"] = torch::ones({1}); }),
+              ThrowsMessage<Error>(HasSubstr("'noise' belongs to no parameter")));
+  EXPECT_THAT(load([](auto& s) { s["p.step"] = torch::tensor(int64_t{0}); }),
+              ThrowsMessage<Error>(HasSubstr("'p.exp_avg' belongs to no parameter")));
+  EXPECT_THAT(load([](auto& s) { s["p.exp_avg"] = torch::ones({4}); }),
+              ThrowsMessage<Error>(HasSubstr("has shape [4], the parameter [3]")));
+  EXPECT_THAT(load([](auto& s) { s["p.step"] = torch::tensor(1.5); }),
+              ThrowsMessage<Error>(HasSubstr("not one int64")));
+  EXPECT_EQ(adam.state_dict().at("p.step").template item<int64_t>(), 1);
+}
+
+TEST(Adam, ReplacedParameterKeepsItsStepsAndTransformedMoments) {
+  torch::manual_seed(5);
+  const auto one = random_parameter({1, 4});
+  Adam adam({{"w", one}}, {});
+  set_grad(one, torch::randn({1, 4}));
+  adam.step(0.01);
+  const auto old = adam.state_dict().at("w.exp_avg").clone();
+  const auto four = one.detach().repeat({4, 1}).requires_grad_();
+  adam.replace("w", four, [](torch::Tensor moment, bool second) {
+    return second ? moment.expand({4, 4}) : moment.repeat({4, 1}) * 0.5;
+  });
+  auto state = adam.state_dict();
+  EXPECT_EQ(state.at("w.step").item<int64_t>(), 1);
+  EXPECT_TRUE(torch::equal(state.at("w.exp_avg"), old.repeat({4, 1}) * 0.5));
+  const auto before = four.detach().clone();
+  set_grad(four, torch::ones({4, 4}));
+  adam.step(0.01);
+  EXPECT_EQ(adam.state_dict().at("w.step").item<int64_t>(), 2);
+  EXPECT_FALSE(torch::equal(four, before));
+  EXPECT_TRUE(torch::equal(four[0], four[3]));
+
+  EXPECT_THAT(([&] { adam.replace("v", four, nullptr); }),
+              ThrowsMessage<Error>(HasSubstr("no parameter 'v'")));
+  EXPECT_THAT(([&] { adam.replace("w", one, [](torch::Tensor m, bool) { return m; }); }),
+              ThrowsMessage<Error>(HasSubstr("has shape [4, 4], its new parameter [1, 4]")));
+  EXPECT_EQ(adam.parameters()[0].tensor.size(0), 4);
+}
+
+TEST(Adam, RefusesBadOptionsAndParameters) {
+  const auto p = torch::ones({1}).requires_grad_();
+  const auto make = [&](AdamOptions options) { return [=] { Adam({{"p", p}}, options); }; };
+  EXPECT_THAT(make({.beta1 = 1.0}), ThrowsMessage<UsageError>(HasSubstr("beta1 is 1")));
+  EXPECT_THAT(make({.beta2 = -0.1}), ThrowsMessage<UsageError>(HasSubstr("beta2 is -0.1")));
+  EXPECT_THAT(make({.beta2 = NAN}), ThrowsMessage<UsageError>(HasSubstr("beta2 is nan")));
+  EXPECT_THAT(make({.eps = 0}), ThrowsMessage<UsageError>(HasSubstr("--adam-eps is 0")));
+  EXPECT_THAT(make({.weight_decay = -1}), ThrowsMessage<UsageError>(HasSubstr("--weight-decay is -1")));
+  EXPECT_THAT(([&] { Adam({{"p", p}, {"p", p}}, {}); }), ThrowsMessage<Error>(HasSubstr("called 'p'")));
+  EXPECT_THAT(([&] { Adam({{"p", torch::Tensor()}}, {}); }), ThrowsMessage<Error>(HasSubstr("undefined")));
+  EXPECT_THAT(([&] { Adam({{"p", torch::ones({1}, torch::kInt64)}}, {}); }),
+              ThrowsMessage<Error>(HasSubstr("'p' has type")));
+}
+
+}  // namespace
+}  // namespace evomoe

@@ -1,0 +1,122 @@
+#include "evomoe/optim/lr_schedule.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "evomoe/base/error.h"
+
+namespace evomoe {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+TEST(FixedSchedule, FollowsTheListByEpochAndThenShrinks) {
+  LrScheduleOptions options = {.lr = {0.1, 0.2, 0.3}, .lr_shrink = 0.5, .force_anneal = 5};
+  options.validate();
+  EXPECT_DOUBLE_EQ(lr_at(options, 0, 1), 0.1);
+  EXPECT_DOUBLE_EQ(lr_at(options, 99, 2), 0.2);
+  EXPECT_DOUBLE_EQ(lr_at(options, 99, 4), 0.3);
+  EXPECT_DOUBLE_EQ(lr_at(options, 99, 5), 0.15);
+  EXPECT_DOUBLE_EQ(lr_at(options, 99, 6), 0.075);
+}
+
+TEST(FixedSchedule, WarmsUpFromOneStepNotFromZero) {
+  const LrScheduleOptions options = {.lr = {0.4}, .warmup_updates = 4};
+  EXPECT_DOUBLE_EQ(lr_at(options, 0, 1), 0.1);
+  EXPECT_DOUBLE_EQ(lr_at(options, 3, 1), 0.4);
+  EXPECT_DOUBLE_EQ(lr_at(options, 100, 1), 0.4);
+}
+
+TEST(PolynomialSchedule, TakesMaxUpdateWhenNoTotalIsGiven) {
+  LrScheduleOptions options = {.kind = "polynomial_decay", .lr = {1.0}, .max_update = 10};
+  options.validate();
+  EXPECT_DOUBLE_EQ(lr_at(options, 0, 1), 1.0);
+  EXPECT_DOUBLE_EQ(lr_at(options, 5, 1), 0.5);
+  EXPECT_DOUBLE_EQ(lr_at(options, 10, 1), 0.0);
+}
+
+TEST(PolynomialSchedule, SkipsTheFirstOfSeveralValuesAsFairseqDoes) {
+  const LrScheduleOptions options = {.kind = "polynomial_decay", .lr = {1.0, 2.0, 4.0}, .max_update = 10};
+  EXPECT_DOUBLE_EQ(lr_at(options, 0, 1), 2.0);
+  EXPECT_DOUBLE_EQ(lr_at(options, 0, 9), 4.0);
+}
+
+TEST(CosineSchedule, WarmsUpFallsAndRestarts) {
+  LrScheduleOptions options = {.kind = "cosine", .lr = {1.0}, .warmup_updates = 10, .lr_shrink = 0.5,
+                               .min_lr = 0.2, .lr_period_updates = 100};
+  options.validate();
+  EXPECT_DOUBLE_EQ(lr_at(options, 0, 1), 0.2);
+  EXPECT_DOUBLE_EQ(lr_at(options, 5, 1), 0.6);
+  EXPECT_DOUBLE_EQ(lr_at(options, 10, 1), 1.0);
+  EXPECT_DOUBLE_EQ(lr_at(options, 60, 1), 0.6);
+  EXPECT_NEAR(lr_at(options, 109, 1), 0.2, 3e-4);
+  EXPECT_DOUBLE_EQ(lr_at(options, 110, 1), 0.5);
+  options.warmup_init_lr = 0.0;
+  EXPECT_DOUBLE_EQ(lr_at(options, 0, 1), 0.0);
+}
+
+TEST(CosineSchedule, PeriodsGrowByTMult) {
+  const LrScheduleOptions options = {.kind = "cosine", .lr = {1.0}, .lr_shrink = 0.5,
+                                     .lr_period_updates = 10, .t_mult = 3.0};
+  EXPECT_DOUBLE_EQ(lr_at(options, 5, 1), 0.5);
+  EXPECT_DOUBLE_EQ(lr_at(options, 10, 1), 0.5);
+  EXPECT_DOUBLE_EQ(lr_at(options, 25, 1), 0.25);
+  EXPECT_DOUBLE_EQ(lr_at(options, 40, 1), 0.25);
+  EXPECT_DOUBLE_EQ(lr_at(options, 130, 1), 0.125);
+}
+
+TEST(CosineSchedule, PeriodIsTheRestOfTheRunByDefault) {
+  const LrScheduleOptions options = {.kind = "cosine", .lr = {1.0}, .warmup_updates = 10, .max_update = 110};
+  EXPECT_DOUBLE_EQ(lr_at(options, 60, 1), 0.5);
+}
+
+TEST(InverseSqrtSchedule, StartsAtWarmupInitLr) {
+  const LrScheduleOptions options = {.kind = "inverse_sqrt", .lr = {1.0}, .warmup_updates = 10, .warmup_init_lr = 0.5};
+  EXPECT_DOUBLE_EQ(lr_at(options, 0, 1), 0.5);
+  EXPECT_DOUBLE_EQ(lr_at(options, 5, 1), 0.75);
+}
+
+struct BadOptions {
+  LrScheduleOptions options;
+  const char* message;
+};
+
+TEST(LrSchedule, RefusesBadOptionsByName) {
+  const std::vector<BadOptions> cases = {
+      {{.kind = "polynomial"}, "did you mean 'polynomial_decay'"},
+      {{.kind = "cosin"}, "did you mean 'cosine'? Known: fixed, polynomial_decay, inverse_sqrt, cosine"},
+      {{.lr = {}}, "--lr is empty"},
+      {{.lr = {-0.1}}, "--lr is -0.1"},
+      {{.lr = {NAN}}, "--lr is nan"},
+      {{.warmup_updates = -1}, "--warmup-updates is -1"},
+      {{.lr_shrink = -2}, "--lr-shrink is -2"},
+      {{.force_anneal = 0}, "--force-anneal is 0"},
+      {{.max_update = -3}, "--max-update is -3"},
+      {{.kind = "polynomial_decay"}, "set --total-num-update or --max-update"},
+      {{.kind = "polynomial_decay", .warmup_updates = 11, .total_num_update = 10},
+       "--warmup-updates 11 is more than --total-num-update 10"},
+      {{.kind = "polynomial_decay", .warmup_updates = 11, .max_update = 10},
+       "--warmup-updates 11 is more than --max-update 10"},
+      {{.kind = "polynomial_decay", .power = 0, .max_update = 10}, "--power is 0"},
+      {{.kind = "polynomial_decay", .force_anneal = 2, .max_update = 10}, "--force-anneal 2 does not go"},
+      {{.kind = "polynomial_decay", .end_learning_rate = INFINITY, .max_update = 10}, "--end-learning-rate is inf"},
+      {{.kind = "inverse_sqrt"}, "needs --warmup-updates of at least 1"},
+      {{.kind = "inverse_sqrt", .lr = {1, 2}, .warmup_updates = 5}, "--lr has 2 values"},
+      {{.kind = "inverse_sqrt", .warmup_updates = 5, .warmup_init_lr = NAN}, "--warmup-init-lr is nan"},
+      {{.kind = "cosine"}, "set --lr-period-updates or --max-update"},
+      {{.kind = "cosine", .warmup_updates = 10, .max_update = 10}, "leaves no update for the cosine"},
+      {{.kind = "cosine", .t_mult = 0.5, .max_update = 10}, "--t-mult is 0.5"},
+      {{.kind = "cosine", .min_lr = 0.5, .max_update = 10}, "--min-lr 0.5 must be less than --lr 0.25"},
+      {{.kind = "cosine", .lr_period_updates = -5, .max_update = 10}, "--lr-period-updates is -5"},
+  };
+  for (const auto& bad : cases) {
+    EXPECT_THAT(([&] { bad.options.validate(); }), ThrowsMessage<UsageError>(HasSubstr(bad.message)));
+  }
+  EXPECT_NO_THROW(LrScheduleOptions{}.validate());
+}
+
+}  // namespace
+}  // namespace evomoe

@@ -1,0 +1,359 @@
+// What every routing method promises, against ten-line dense definitions.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "evomoe/base/error.h"
+#include "evomoe/parallel/communicator.h"
+#include "tests/routing/golden_case.h"
+
+namespace evomoe {
+namespace {
+
+using testing::logits_router;
+using testing::loss_named;
+using testing::route_with_capacity;
+
+constexpr int64_t kTokens = 48;
+constexpr int64_t kExperts = 6;
+
+const std::vector<std::string>& methods() {
+  static const std::vector<std::string> names = {"dense", "dts", "gshard", "switch", "topk"};
+  return names;
+}
+
+/// A router of each method with all its noise and losses on, dropless.
+std::shared_ptr<Router> noisy_router(const std::string& method, bool hard = false) {
+  RouterOptions options;
+  options.method = method;
+  options.train_capacity_factor = 0;
+  options.eval_capacity_fraction = -1;
+  options.z_loss_weight = 0.5;
+  options.gumbel_gates = method == "switch";
+  auto router = logits_router(options, kExperts, torch::kFloat64);
+  RouterSchedule schedule;
+  schedule.temperature = 0.3;
+  schedule.hard = hard;
+  router->begin_update(schedule);
+  return router;
+}
+
+torch::Tensor random_logits(int64_t seed = 7) {
+  torch::manual_seed(seed);
+  return torch::randn({kTokens, kExperts}, torch::kFloat64);
+}
+
+RoutingContext injected(bool training = true) {
+  torch::manual_seed(8);
+  RoutingContext context;
+  context.training = training;
+  context.gumbel_TE = -(-torch::rand({kTokens, kExperts}, torch::kFloat64).log()).log();
+  context.second_gumbel_TE = -(-torch::rand({kTokens, kExperts}, torch::kFloat64).log()).log();
+  context.uniform_T = torch::rand({kTokens}, torch::kFloat64);
+  return context;
+}
+
+torch::Tensor one_hot(const torch::Tensor& expert_T) {
+  return expert_T.unsqueeze(1) == torch::arange(kExperts);
+}
+
+TEST(Routers, WeightsEqualTheirDenseDefinitions) {
+  const auto logits_TE = random_logits();
+  const auto context = injected();
+  const auto p = torch::softmax(logits_TE, 1);
+  const auto y = torch::softmax((logits_TE + context.gumbel_TE) / 0.3, 1);
+  const auto first = one_hot(p.argmax(1));
+  const auto second = one_hot(
+      (logits_TE + context.second_gumbel_TE).masked_fill(first, -1e9).argmax(1));
+  const auto both = first.logical_or(second);
+  const auto top2 = p >= std::get<0>(p.topk(2, 1)).slice(1, 1, 2);
+  const std::map<std::string, torch::Tensor> expected = {
+      {"dense", p},
+      {"dts", p * (y > 0.001)},
+      {"gshard", p * both / (p * both).sum(1, true)},
+      {"switch", y * one_hot(y.argmax(1))},
+      {"topk", p * top2 / (p * top2).sum(1, true)},
+  };
+  for (const auto& method : methods()) {
+    const auto routing = noisy_router(method)->route(logits_TE, context);
+    EXPECT_TRUE(torch::allclose(routing.dense(kTokens), expected.at(method), 1e-12, 1e-14))
+        << method;
+  }
+  const auto hard = noisy_router("dts", /*hard=*/true)->route(logits_TE, context);
+  EXPECT_TRUE(torch::allclose(hard.dense(kTokens), p * one_hot(y.argmax(1)), 1e-12, 1e-14));
+}
+
+TEST(Routers, PermutingTokensPermutesTheRouting) {
+  const auto logits_TE = random_logits();
+  auto context = injected();
+  auto permuted = context;
+  const auto order_T = torch::randperm(kTokens);
+  permuted.gumbel_TE = context.gumbel_TE.index_select(0, order_T);
+  permuted.second_gumbel_TE = context.second_gumbel_TE.index_select(0, order_T);
+  for (const auto& method : methods()) {
+    const auto router = noisy_router(method);
+    const auto original = router->route(logits_TE, context).dense(kTokens);
+    const auto moved = router->route(logits_TE.index_select(0, order_T), permuted).dense(kTokens);
+    EXPECT_TRUE(torch::equal(original.index_select(0, order_T), moved)) << method;
+  }
+}
+
+TEST(Routers, PaddingTakesNoSlotAndStatisticsCountRealTokensOnly) {
+  const auto logits_TE = random_logits();
+  for (const auto& method : methods()) {
+    for (const bool training : {true, false}) {
+      SCOPED_TRACE(method + (training ? " training" : " evaluation"));
+      auto context = injected(training);
+      const auto router = noisy_router(method);
+      const auto all = router->route(logits_TE, context);
+      context.valid_T = torch::arange(kTokens) % 3 != 1;
+      const auto padded = router->route(logits_TE, context);
+      const auto valid_T1 = context.valid_T.unsqueeze(1);
+      // The dense-to-sparse gate routes padding in training, as the reference does.
+      const bool routes_padding = method == "dts" && training;
+      const auto expected_TE = routes_padding ? all.dense(kTokens) : all.dense(kTokens) * valid_T1;
+      EXPECT_TRUE(torch::equal(padded.dense(kTokens), expected_TE));
+      EXPECT_EQ(padded.stats.tokens, 32);
+      EXPECT_EQ(padded.stats.assignments, padded.num_assignments());
+      const auto used_TE = (all.dense(kTokens) != 0).logical_and(valid_T1);
+      EXPECT_TRUE(torch::equal(padded.stats.load_E, used_TE.sum(0)));
+      EXPECT_EQ(padded.stats.active_E1.sum().item<int64_t>(), 32);
+      const auto p = torch::softmax(logits_TE, 1);
+      EXPECT_NEAR(padded.stats.entropy_sum.item<double>(),
+                  -(p * p.log() * valid_T1).sum().item<double>(), 1e-10);
+      const auto lse_T = torch::logsumexp(logits_TE, 1);
+      EXPECT_NEAR(loss_named(padded, "z").item<double>(),
+                  lse_T.square().masked_select(context.valid_T).mean().item<double>(), 1e-12);
+    }
+  }
+}
+
+TEST(Routers, GradientsMatchFiniteDifferencesInFloat64) {
+  const auto context = injected();
+  torch::manual_seed(9);
+  const auto factor_TE = torch::randn({kTokens, kExperts}, torch::kFloat64);
+  for (const auto& method : methods()) {
+    SCOPED_TRACE(method);
+    const auto router = noisy_router(method);
+    const auto objective = [&](const torch::Tensor& logits_TE) {
+      auto routing = router->route(logits_TE, context);
+      auto value = (routing.dense(kTokens) * factor_TE).sum();
+      for (const auto& loss : routing.losses) value = value + loss.weight * loss.value;
+      return value;
+    };
+    auto logits_TE = random_logits().requires_grad_();
+    objective(logits_TE).backward();
+    const torch::NoGradGuard no_grad;
+    for (int64_t i = 0; i < logits_TE.numel(); i += 7) {
+      auto up = logits_TE.clone();
+      auto down = logits_TE.clone();
+      up.view(-1)[i] += 1e-6;
+      down.view(-1)[i] -= 1e-6;
+      const double slope = (objective(up) - objective(down)).item<double>() / 2e-6;
+      EXPECT_NEAR(logits_TE.grad().view(-1)[i].item<double>(), slope, 2e-8);
+    }
+  }
+}
+
+TEST(Routers, EvaluationDrawsNoNoiseAndIgnoresTheUpdate) {
+  const auto logits_TE = random_logits();
+  const auto p = torch::softmax(logits_TE, 1);
+  for (const auto& method : methods()) {
+    RoutingContext context;
+    context.training = false;
+    const auto router = noisy_router(method);
+    const auto first = router->route(logits_TE, context).dense(kTokens);
+    context.noise.update = 99;
+    EXPECT_TRUE(torch::equal(first, router->route(logits_TE, context).dense(kTokens))) << method;
+    if (method == "switch" || method == "dts") {
+      EXPECT_TRUE(torch::equal(first, p * one_hot(p.argmax(1)))) << method;
+    }
+  }
+  // Without noise the random and the sampled second expert are the runner-up.
+  torch::Tensor all_TE;
+  for (const auto* policy : {"all", "sampling", "random"}) {
+    RouterOptions options;
+    options.method = "gshard";
+    options.second_expert_policy = policy;
+    RoutingContext context;
+    context.training = false;
+    auto router = logits_router(options, kExperts, torch::kFloat64);
+    const auto dense_TE = route_with_capacity(*router, logits_TE, context).dense(kTokens);
+    if (!all_TE.defined()) all_TE = dense_TE;
+    EXPECT_TRUE(torch::equal(dense_TE, all_TE)) << policy;
+  }
+}
+
+TEST(Routers, TrainingNoiseIsAFunctionOfItsKey) {
+  const auto logits_TE = random_logits();
+  for (const auto* method : {"dts", "gshard", "switch"}) {
+    SCOPED_TRACE(method);
+    const auto router = noisy_router(method);
+    RoutingContext context;
+    context.noise.sequence_length = kTokens / 2;
+    const auto whole = router->route(logits_TE, context).dense(kTokens);
+    auto again = context;
+    again.recomputing = true;
+    EXPECT_TRUE(torch::equal(whole, router->route(logits_TE, again).dense(kTokens)));
+    auto other_update = context;
+    other_update.noise.update = 1;
+    EXPECT_FALSE(torch::equal(whole, router->route(logits_TE, other_update).dense(kTokens)));
+    // A micro-batch of the second sequence alone gets the numbers it had in the whole batch.
+    auto second = context;
+    second.noise.first_sequence = 1;
+    const auto half_TD = logits_TE.slice(0, kTokens / 2);
+    EXPECT_TRUE(torch::equal(whole.slice(0, kTokens / 2),
+                             router->route(half_TD, second).dense(kTokens / 2)));
+  }
+}
+
+TEST(Routers, DenseToSparseGoesFromAllExpertsToOne) {
+  const auto logits_TE = random_logits();
+  const auto context = injected();
+  RouterOptions options;
+  options.method = "dts";
+  options.normalize_dts = true;
+  auto router = logits_router(options, kExperts, torch::kFloat64);
+  const auto active = [&](double temperature, bool hard) {
+    RouterSchedule schedule;
+    schedule.temperature = temperature;
+    schedule.hard = hard;
+    router->begin_update(schedule);
+    const auto routing = router->route(logits_TE, context);
+    EXPECT_TRUE(torch::allclose(routing.dense(kTokens).sum(1),
+                                torch::ones({kTokens}, torch::kFloat64)));
+    return routing.num_assignments();
+  };
+  EXPECT_EQ(active(-1, false), kTokens * kExperts);
+  EXPECT_EQ(active(100, false), kTokens * kExperts);
+  const int64_t middle = active(0.3, false);
+  EXPECT_LT(middle, kTokens * kExperts);
+  EXPECT_GT(middle, kTokens);
+  EXPECT_LT(active(0.05, false), middle);
+  EXPECT_EQ(active(0.3, true), kTokens);
+}
+
+TEST(Routers, NoiseScaleZeroMakesTheHardPhaseTakeTheArgmax) {
+  const auto logits_TE = random_logits();
+  const auto context = injected();
+  const auto router = noisy_router("dts");
+  RouterSchedule schedule;
+  schedule.temperature = 0.5;
+  schedule.hard = true;
+  router->begin_update(schedule);
+  const auto noisy = router->route(logits_TE, context);
+  const auto differs_T =
+      (logits_TE + context.gumbel_TE).argmax(1) != logits_TE.argmax(1);
+  EXPECT_EQ(noisy.stats.non_argmax.item<int64_t>(), differs_T.sum().item<int64_t>());
+  EXPECT_GT(noisy.stats.non_argmax.item<int64_t>(), 0);
+  schedule.noise_scale = 0;
+  router->begin_update(schedule);
+  const auto quiet = router->route(logits_TE, context);
+  EXPECT_EQ(quiet.stats.non_argmax.item<int64_t>(), 0);
+  EXPECT_TRUE(torch::equal(quiet.dense(kTokens) != 0, one_hot(logits_TE.argmax(1))));
+}
+
+TEST(Routers, GshardDroplessNormalisesAsAfterDroppingWithRoomForAll) {
+  const auto logits_TE = random_logits();
+  for (const auto* policy : {"all", "random"}) {
+    RouterOptions options;
+    options.method = "gshard";
+    options.second_expert_policy = policy;
+    options.eval_capacity_fraction = 1.0;  // room for every token
+    auto roomy = logits_router(options, kExperts, torch::kFloat64);
+    auto context = injected(/*training=*/false);
+    const auto expected = route_with_capacity(*roomy, logits_TE, context).dense(kTokens);
+    options.train_capacity_factor = 0;
+    auto dropless = logits_router(options, kExperts, torch::kFloat64);
+    EXPECT_FALSE(dropless->capacity(kTokens, false).has_value());
+    EXPECT_TRUE(torch::allclose(route_with_capacity(*dropless, logits_TE, context).dense(kTokens),
+                                expected, 1e-12, 1e-14));
+  }
+}
+
+TEST(Routers, EqualLogitsGoToTheLowestExperts) {
+  RouterOptions options;
+  options.method = "topk";
+  options.k = 3;
+  auto router = logits_router(options, kExperts);
+  const auto routing = router->route(torch::zeros({5, kExperts}), RoutingContext{});
+  EXPECT_TRUE(torch::equal(routing.stats.load_E, torch::tensor({5, 5, 5, 0, 0, 0}, torch::kInt64)));
+}
+
+TEST(Routers, NoTokensAndOnlyPaddingAreNormal) {
+  for (const auto& method : methods()) {
+    SCOPED_TRACE(method);
+    const auto router = noisy_router(method);
+    RoutingContext context;
+    context.valid_T = torch::zeros({kTokens}, torch::kBool);
+    auto routing = router->route(random_logits(), context);
+    EXPECT_EQ(routing.stats.tokens, 0);
+    EXPECT_EQ(routing.stats.load_E.sum().item<int64_t>(), 0);
+    for (const auto& loss : routing.losses) {
+      EXPECT_TRUE(torch::isfinite(loss.value).item<bool>()) << loss.name;
+    }
+    routing = router->route(torch::zeros({0, kExperts}, torch::kFloat64), RoutingContext{});
+    EXPECT_EQ(routing.num_assignments(), 0);
+    for (const auto& loss : routing.losses) {
+      EXPECT_TRUE(torch::isfinite(loss.value).item<bool>()) << loss.name;
+    }
+  }
+}
+
+TEST(Routers, CapacityFollowsTheReferenceFormulas) {
+  RouterOptions options;
+  options.train_capacity_factor = 0.5;
+  options.eval_capacity_fraction = 0.25;
+  const auto capacity = [&](const std::string& method, bool training) {
+    options.method = method;
+    return logits_router(options, 4)->capacity(12, training);
+  };
+  EXPECT_EQ(capacity("switch", true), 1);   // int(0.5 * 3)
+  EXPECT_EQ(capacity("switch", false), 3);  // ceil(0.25 * 12)
+  EXPECT_EQ(capacity("gshard", true), 6);
+  EXPECT_EQ(capacity("topk", true), 3);  // ceil(0.5 * 2 * 12 / 4)
+  EXPECT_EQ(capacity("dts", true), std::nullopt);
+  EXPECT_EQ(capacity("dts", false), 3);
+  EXPECT_EQ(capacity("dense", false), std::nullopt);
+  options.eval_capacity_fraction = -1;
+  EXPECT_EQ(capacity("switch", false), 1);
+  EXPECT_EQ(capacity("gshard", false), 6);
+  EXPECT_EQ(capacity("dts", false), std::nullopt);
+  options.eval_capacity_fraction = 0.25;
+  options.train_capacity_factor = 0;
+  for (const auto& method : methods()) {
+    EXPECT_EQ(capacity(method, true), std::nullopt) << method;
+  }
+  EXPECT_EQ(capacity("topk", false), std::nullopt);
+}
+
+TEST(Routers, TheGateIsOneParameterNamedWgWeight) {
+  for (const auto& method : methods()) {
+    RouterOptions options;
+    options.method = method;
+    options.model_dim = 10;
+    options.num_experts = 4;
+    const auto router = make_router(options);
+    const auto parameters = router->named_parameters();
+    ASSERT_EQ(parameters.size(), 1);
+    EXPECT_EQ(parameters[0].key(), "wg.weight");
+    EXPECT_EQ(parameters[0].value().sizes(), (std::vector<int64_t>{4, 10}));
+    EXPECT_TRUE(router->gate_weight().is_same(parameters["wg.weight"]));
+  }
+}
+
+TEST(Routers, LowerPrecisionInputsAreRoutedInFloat32WhenAsked) {
+  RouterOptions options;
+  options.model_dim = 8;
+  options.num_experts = 4;
+  for (const bool gating_fp32 : {true, false}) {
+    options.gating_fp32 = gating_fp32;
+    const auto router = make_router(options);
+    const auto routing = router->route(torch::randn({5, 8}).to(torch::kBFloat16), RoutingContext{});
+    EXPECT_EQ(routing.weight_A.scalar_type(), gating_fp32 ? torch::kFloat32 : torch::kBFloat16);
+  }
+}
+
+}  // namespace
+}  // namespace evomoe

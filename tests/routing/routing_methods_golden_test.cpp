@@ -1,0 +1,133 @@
+// Other people's routing methods in float64: tests/golden/routing_methods.json, the cases of the
+// methods that exist here.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "evomoe/routing/router_metrics.h"
+#include "tests/routing/golden_case.h"
+
+namespace evomoe {
+namespace {
+
+using nlohmann::json;
+using testing::deviation;
+
+// The file has nine significant digits.
+constexpr double kTolerance = 1e-8;
+
+RouterOptions options_of(const json& entry) {
+  RouterOptions options;
+  const auto& params = entry["params"];
+  const std::string method = entry["method"];
+  if (method == "switch_top1") {
+    options.method = "switch";
+    options.drop_policy = params["drop"] == "prob" ? "probs" : "position";
+  } else if (method == "gshard_top2") {
+    options.method = "gshard";
+    options.normalize_before_dropping = params["normalize"] == "before";
+    options.second_expert_policy = params["second"];
+  } else {
+    options.method = "topk";
+    options.k = params["k"];
+    options.normalize_topk = params["norm_topk_prob"];
+    options.train_capacity_factor = 0;
+    options.z_loss_weight = 1;
+  }
+  return options;
+}
+
+double check_case(const json& input, const json& entry) {
+  auto logits_TE = testing::json_matrix(input["logits"]).requires_grad_();
+  const int64_t num_tokens = logits_TE.size(0);
+  auto router = testing::logits_router(options_of(entry), logits_TE.size(1), torch::kFloat64);
+  RoutingContext context;
+  context.training = true;
+  if (router->options().second_expert_policy == "random") {
+    context.uniform_T = testing::json_matrix(input["u"])[0];
+  }
+  if (entry["id"].get<std::string>().find("padded") != std::string::npos) {
+    context.valid_T = testing::json_matrix(input["valid"]) > 0;
+  }
+  const auto& expect = entry["expect"];
+  auto routing = router->route(logits_TE, context);
+  if (expect["info"].contains(
+          "capacity")) {  // the file rounds capacities otherwise than the reference
+    routing = apply_capacity(routing, expect["info"]["capacity"], router->options().drop_policy);
+  }
+  const auto weight_TE = routing.dense(num_tokens);
+  auto selected_TE = torch::zeros_like(weight_TE, torch::kBool);
+  for (int64_t token = 0; token < num_tokens; ++token) {
+    for (const int64_t expert : expect["selected"][token]) selected_TE[token][expert] = true;
+  }
+  EXPECT_TRUE(torch::equal(testing::dense_slots(routing, num_tokens) >= 0, selected_TE));
+  double largest = deviation(weight_TE, testing::json_matrix(expect["weights"]));
+  const auto gradient = [&](const torch::Tensor& value) {
+    return torch::autograd::grad({value}, {logits_TE}, {}, /*retain_graph=*/true)[0];
+  };
+  largest =
+      std::max(largest, deviation(gradient((weight_TE * testing::json_matrix(input["R"])).sum()),
+                                  testing::json_matrix(expect["grad_weights"])));
+  for (const auto& [name, ours] : {std::pair{"lb", "balance"}, std::pair{"z", "z"}}) {
+    if (!expect["losses"].contains(name)) continue;
+    const auto loss = testing::loss_named(routing, ours);
+    largest = std::max(
+        {largest,
+         deviation(loss, torch::tensor(expect["losses"][name].get<double>(), torch::kFloat64)),
+         deviation(gradient(loss), testing::json_matrix(expect["grad_losses"][name]))});
+  }
+  if (expect["info"].contains("dropped")) {
+    EXPECT_EQ(routing.stats.dropped.item<int64_t>(), expect["info"]["dropped"]);
+  }
+  for (const auto* key : {"n", "n_pre"}) {
+    if (!expect["info"].contains(key)) continue;
+    EXPECT_EQ(deviation(routing.stats.load_E, testing::json_matrix(expect["info"][key])), 0);
+  }
+  EXPECT_LE(largest, kTolerance);
+  return largest;
+}
+
+TEST(RoutingMethodsGolden, SwitchGshardAndTopkMatchSelectionsWeightsLossesAndGradients) {
+  const auto file = testing::read_json(testing::golden_dir() / "routing_methods.json");
+  int cases = 0;
+  double largest = 0;
+  for (const auto& entry : file["cases"]) {
+    const std::string method = entry["method"];
+    if (method != "switch_top1" && method != "gshard_top2" && method != "topk_softmax") continue;
+    SCOPED_TRACE(entry["id"].get<std::string>());
+    largest =
+        std::max(largest, check_case(file["inputs"][entry["input"].get<std::string>()], entry));
+    ++cases;
+  }
+  std::printf("routing_methods.json: %d cases, largest deviation %.2g\n", cases, largest);
+  EXPECT_EQ(cases, 37);
+}
+
+TEST(RoutingMethodsGolden, RouterMetricsMatchTheirDefinitions) {
+  const auto file = testing::read_json(testing::golden_dir() / "routing_methods.json");
+  for (const auto& entry : file["cases"]) {
+    if (entry["method"] != "metrics") continue;
+    RouterOptions options;
+    options.method = "topk";
+    options.k = entry["params"]["k"];
+    const auto logits_TE =
+        testing::json_matrix(file["inputs"][entry["input"].get<std::string>()]["logits"]);
+    auto router = testing::logits_router(options, logits_TE.size(1), torch::kFloat64);
+    const auto metrics = router_metrics(router->route(logits_TE, RoutingContext{}).stats);
+    const auto& expect = entry["expect"];
+    EXPECT_EQ(metrics.load_E, expect["load"].get<std::vector<int64_t>>());
+    EXPECT_NEAR(metrics.max_violation, expect["max_vio"], 1e-8);
+    EXPECT_NEAR(metrics.load_min_ratio, expect["min_ratio"], 1e-8);
+    EXPECT_NEAR(metrics.load_cv, expect["cv"], 1e-8);
+    EXPECT_NEAR(metrics.load_gini, expect["gini"], 1e-8);
+    EXPECT_NEAR(metrics.load_entropy, expect["load_entropy"], 1e-8);
+    EXPECT_NEAR(metrics.token_entropy, expect["token_entropy"], 1e-8);
+    EXPECT_NEAR(metrics.mean_active, expect["mean_active"], 1e-8);
+    EXPECT_EQ(metrics.dead_experts, expect["dead"]);
+    return;
+  }
+  FAIL() << "the golden file has no metrics case";
+}
+
+}  // namespace
+}  // namespace evomoe
