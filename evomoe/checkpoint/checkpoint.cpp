@@ -22,8 +22,8 @@ constexpr const char* kManifestFile = "manifest.json";
 
 std::string hex(uint64_t checksum) { return fmt::format("{:016x}", checksum); }
 
-/// The manifest is one JSON object whose first line is exactly this prefix; the checksum is that of all following lines. So every byte
-/// is covered and any JSON tool can read it.
+/// The manifest is one JSON object whose first line is exactly this prefix; the checksum is that of
+/// all following lines. So every byte is covered and any JSON tool can read it.
 std::string manifest_prefix(std::string_view body) {
   return fmt::format("{{\"xxh64_of_the_lines_below\": \"{}\",\n", hex(xxhash64(body)));
 }
@@ -53,8 +53,10 @@ json load_manifest(const fs::path& folder) {
   const auto text = file.bytes();
   const size_t line = text.find('\n');
   const auto body = line == std::string_view::npos ? std::string_view() : text.substr(line + 1);
-  EVOMOE_CHECK(line != std::string_view::npos && text.substr(0, line + 1) == manifest_prefix(body),
-               "{} does not match its checksum: it is cut, damaged or edited; use another checkpoint", path.string());
+  EVOMOE_CHECK(
+      line != std::string_view::npos && text.substr(0, line + 1) == manifest_prefix(body),
+      "{} does not match its checksum: it is cut, damaged or edited; use another checkpoint",
+      path.string());
   const auto content = json::parse(text, nullptr, /*allow_exceptions=*/false);
   EVOMOE_CHECK(content.is_object() && content.value("format", "") == kFormat &&
                    content.contains("version") && content["version"].is_number_integer() &&
@@ -62,8 +64,8 @@ json load_manifest(const fs::path& folder) {
                "{} is not the manifest of an evomoe checkpoint", path.string());
   const auto version = content["version"].get<int64_t>();
   EVOMOE_CHECK(version >= 1 && version <= kVersion,
-               "{} has format version {}; this program reads up to {}: use a newer evomoe", path.string(), version,
-               kVersion);
+               "{} has format version {}; this program reads up to {}: use a newer evomoe",
+               path.string(), version, kVersion);
   return content;
 }
 
@@ -73,16 +75,18 @@ TensorMap load_verified(const fs::path& folder, const char* name, const json& fi
   const auto& expected = files.at(name);
   const MappedFile file(path);
   const uint64_t bytes = expected.at("bytes").get<uint64_t>();
-  EVOMOE_CHECK(file.bytes().size() == bytes,
-               "{} has {} bytes, but was written with {}: it is cut or damaged; use another checkpoint", path.string(),
-               file.bytes().size(), bytes);
+  EVOMOE_CHECK(
+      file.bytes().size() == bytes,
+      "{} has {} bytes, but was written with {}: it is cut or damaged; use another checkpoint",
+      path.string(), file.bytes().size(), bytes);
   EVOMOE_CHECK(hex(xxhash64(file.bytes())) == expected.at("xxh64").get<std::string>(),
-               "{} does not match its checksum: it is damaged; use another checkpoint", path.string());
+               "{} does not match its checksum: it is damaged; use another checkpoint",
+               path.string());
   return parse_safetensors(file.bytes(), path.string());
 }
 
-/// The folder that `path` leads to now. A replacement that was interrupted on a file system without exchange left the old
-/// checkpoint under its backup name only.
+/// The folder that `path` leads to now. A replacement that was interrupted on a file system without
+/// exchange left the old checkpoint under its backup name only.
 fs::path resolve(const fs::path& path) {
   std::error_code error;
   auto folder = fs::canonical(path, error);
@@ -96,7 +100,8 @@ fs::path resolve(const fs::path& path) {
                                       : "");
   }
   EVOMOE_CHECK(fs::is_directory(folder),
-               "{} is not a checkpoint: a checkpoint is a folder with {}; use `evomoe convert` for files of other programs",
+               "{} is not a checkpoint: a checkpoint is a folder with {}; use `evomoe convert` for "
+               "files of other programs",
                path.string(), kManifestFile);
   return folder;
 }
@@ -104,7 +109,8 @@ fs::path resolve(const fs::path& path) {
 }  // namespace
 
 void write_checkpoint(const fs::path& path, const Checkpoint& checkpoint) {
-  EVOMOE_CHECK(path.has_filename(), "'{}' is not the name of a checkpoint; leave out the last slash", path.string());
+  EVOMOE_CHECK(path.has_filename(),
+               "'{}' is not the name of a checkpoint; leave out the last slash", path.string());
   recover_entry(path);
   const auto temporary = temporary_name(path);
   std::error_code made;

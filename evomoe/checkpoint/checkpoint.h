@@ -9,29 +9,34 @@ namespace evomoe {
 
 /// Everything that a run needs to go on.
 struct Checkpoint {
-  /// Sections filled by the trainer (config, counters, data position, evolution, metrics). A NaN or Inf in it becomes null.
+  /// Sections filled by the trainer (config, counters, data position, evolution, metrics). A NaN or
+  /// Inf in it becomes null.
   nlohmann::json manifest = nlohmann::json::object();
   TensorMap model;
   TensorMap optimizer;  ///< empty: none is written
 };
 
-/// A checkpoint is a folder of model.safetensors, optimizer.safetensors (optional) and manifest.json. The manifest holds the
-/// sections, the format version and the size and checksum of both other files, and begins with a checksum over itself.
+/// A checkpoint is a folder of model.safetensors, optimizer.safetensors (optional) and
+/// manifest.json. The manifest holds the sections, the format version and the size and checksum of
+/// both other files, and begins with a checksum over itself.
 ///
-/// Writes it under a temporary name in the same folder, brings it to the disk and renames it, in the place of whatever has the name
-/// now: at each moment the old or the new one can be loaded. On failure throws an Error that names the path and the cause
-/// (disk full, not writable ...), removes the temporary and leaves the old one untouched.
+/// Writes it under a temporary name in the same folder, brings it to the disk and renames it, in
+/// the place of whatever has the name now: at each moment the old or the new one can be loaded. On
+/// failure throws an Error that names the path and the cause (disk full, not writable ...), removes
+/// the temporary and leaves the old one untouched.
 void write_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint);
 
-/// Reads a checkpoint (tensors on the CPU), following links. Every file read is checked against its size and checksum first;
-/// any missing, cut or altered byte is an Error that names the file. Without `with_optimizer` that file is not looked at; with it,
-/// `optimizer` is empty when the checkpoint was written without one.
+/// Reads a checkpoint (tensors on the CPU), following links. Every file read is checked against its
+/// size and checksum first; any missing, cut or altered byte is an Error that names the file.
+/// Without `with_optimizer` that file is not looked at; with it, `optimizer` is empty when the
+/// checkpoint was written without one.
 Checkpoint load_checkpoint(const std::filesystem::path& path, bool with_optimizer = true);
 
 /// Reads and verifies only the sections of manifest.json.
 nlohmann::json read_manifest(const std::filesystem::path& path);
 
-/// Whether `path` is (a link to) a folder with a manifest, or can be recovered from an interrupted replacement.
+/// Whether `path` is (a link to) a folder with a manifest, or can be recovered from an interrupted
+/// replacement.
 bool checkpoint_exists(const std::filesystem::path& path);
 
 }  // namespace evomoe

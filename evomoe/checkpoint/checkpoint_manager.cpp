@@ -20,7 +20,8 @@ constexpr const char* kSection = "checkpoint";
 constexpr const char* kBest = "checkpoint_best";
 constexpr const char* kLast = "checkpoint_last";
 
-/// The numbers of "checkpoint{a}" (epoch) or "checkpoint_{a}_{b}" (epoch, updates); nothing for any other name.
+/// The numbers of "checkpoint{a}" (epoch) or "checkpoint_{a}_{b}" (epoch, updates); nothing for any
+/// other name.
 std::optional<std::vector<int64_t>> numbers_of(std::string_view name) {
   constexpr std::string_view kPrefix = "checkpoint";
   if (!name.starts_with(kPrefix)) return std::nullopt;
@@ -59,8 +60,8 @@ std::set<std::string> link_targets(const fs::path& folder) {
   return targets;
 }
 
-/// A second name for a checkpoint that shares its files on the disk. Safe, as files of a checkpoint never change after they are
-/// written.
+/// A second name for a checkpoint that shares its files on the disk. Safe, as files of a checkpoint
+/// never change after they are written.
 void link_files(const fs::path& from, const fs::path& to) {
   const auto temporary = temporary_name(to);
   fs::create_directory(temporary);
@@ -89,8 +90,10 @@ TensorMap snapshot(const TensorMap& tensors) {
 
 void CheckpointPolicy::validate() const {
   if (best_metric.empty() || best_metric.find('/') != std::string::npos) {
-    fail_usage("--best-checkpoint-metric '{}' cannot be part of a file name; give the name of a validation metric, e.g. loss",
-               best_metric);
+    fail_usage(
+        "--best-checkpoint-metric '{}' cannot be part of a file name; give the name of a "
+        "validation metric, e.g. loss",
+        best_metric);
   }
 }
 
@@ -132,7 +135,8 @@ std::vector<std::pair<double, std::string>> CheckpointManager::best_checkpoints(
     try {
       value = read_manifest(save_dir_ / name).at(kSection).at("metric").get<double>();
     } catch (const std::exception& unreadable) {
-      log().warn("{}: the exact value is unknown ({}); that of its name is taken", name, unreadable.what());
+      log().warn("{}: the exact value is unknown ({}); that of its name is taken", name,
+                 unreadable.what());
     }
     found.emplace_back(value, name);
   }
@@ -152,9 +156,10 @@ bool CheckpointManager::belongs_to_best(double value) const {
          is_at_least_as_good(value, kept.back().first);
 }
 
-/// The names that apply. The first is really written: one that no later save reuses where there is one, so that links to it
-/// stay true.
-std::vector<std::string> CheckpointManager::names_for(const SaveRequest& request, bool is_best) const {
+/// The names that apply. The first is really written: one that no later save reuses where there is
+/// one, so that links to it stay true.
+std::vector<std::string> CheckpointManager::names_for(const SaveRequest& request,
+                                                      bool is_best) const {
   std::vector<std::string> names;
   if (request.end_of_epoch && !policy_.no_epoch_checkpoints) {
     names.push_back(fmt::format("checkpoint{}", request.epoch));
@@ -162,7 +167,8 @@ std::vector<std::string> CheckpointManager::names_for(const SaveRequest& request
   if (request.interval && !request.end_of_epoch) {
     names.push_back(fmt::format("checkpoint_{}_{}", request.epoch, request.updates));
   }
-  if (request.metric && belongs_to_best(*request.metric)) names.push_back(best_name(*request.metric));
+  if (request.metric && belongs_to_best(*request.metric))
+    names.push_back(best_name(*request.metric));
   if (is_best) names.emplace_back(kBest);
   if (!policy_.no_last_checkpoints) names.emplace_back(kLast);
   return names;
@@ -170,7 +176,9 @@ std::vector<std::string> CheckpointManager::names_for(const SaveRequest& request
 
 void CheckpointManager::save(const SaveRequest& request, const Checkpoint& checkpoint) {
   EVOMOE_CHECK(checkpoint.manifest.is_object() && !checkpoint.manifest.contains(kSection),
-               "the manifest of a checkpoint must be a JSON object without the section '{}', which is the manager's", kSection);
+               "the manifest of a checkpoint must be a JSON object without the section '{}', which "
+               "is the manager's",
+               kSection);
   finish();
   const bool is_best = request.metric && !std::isnan(*request.metric) &&
                        (!best_ || is_at_least_as_good(*request.metric, *best_));
@@ -190,7 +198,9 @@ void CheckpointManager::save(const SaveRequest& request, const Checkpoint& check
   if (request.metric) section["metric"] = *request.metric;
   if (best_) section["best"] = *best_;
 
-  const auto tensors = [&](const TensorMap& map) { return policy_.asynchronous ? snapshot(map) : map; };
+  const auto tensors = [&](const TensorMap& map) {
+    return policy_.asynchronous ? snapshot(map) : map;
+  };
   content.model = tensors(checkpoint.model);
   if (!policy_.no_save_optimizer_state) content.optimizer = tensors(checkpoint.optimizer);
   if (!policy_.asynchronous) {
@@ -207,14 +217,16 @@ void CheckpointManager::finish() {
 
 void CheckpointManager::restore(const nlohmann::json& manifest) {
   const auto section = manifest.find(kSection);
-  if (section == manifest.end() || !section->contains("best") || !(*section)["best"].is_number()) return;
+  if (section == manifest.end() || !section->contains("best") || !(*section)["best"].is_number())
+    return;
   if (section->value("best_metric", "") == policy_.best_metric &&
       section->value("maximize_best", false) == policy_.maximize_best) {
     best_ = (*section)["best"].get<double>();
   }
 }
 
-void CheckpointManager::write(const std::vector<std::string>& names, const Checkpoint& checkpoint) const {
+void CheckpointManager::write(const std::vector<std::string>& names,
+                              const Checkpoint& checkpoint) const {
   const auto& written = names.front();
   write_checkpoint(save_dir_ / written, checkpoint);
   for (size_t i = 1; i < names.size(); ++i) {

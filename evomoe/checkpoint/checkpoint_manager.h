@@ -17,11 +17,12 @@ namespace evomoe {
 struct CheckpointPolicy {
   int64_t keep_interval_updates = -1;  ///< newest checkpoint_{epoch}_{updates} to keep; <= 0: all
   int64_t keep_last_epochs = -1;       ///< newest checkpoint{epoch} to keep; <= 0: all
-  int64_t keep_best_checkpoints = -1;  ///< checkpoint.best_{metric}_{value} to keep; <= 0: none is written
-  std::string best_metric = "loss";    ///< --best-checkpoint-metric
-  bool maximize_best = false;          ///< --maximize-best-checkpoint-metric
-  bool symlink = false;                ///< further names are relative symlinks, not hard-linked copies
-  bool asynchronous = false;           ///< --write-checkpoints-asynchronously
+  int64_t keep_best_checkpoints =
+      -1;  ///< checkpoint.best_{metric}_{value} to keep; <= 0: none is written
+  std::string best_metric = "loss";  ///< --best-checkpoint-metric
+  bool maximize_best = false;        ///< --maximize-best-checkpoint-metric
+  bool symlink = false;       ///< further names are relative symlinks, not hard-linked copies
+  bool asynchronous = false;  ///< --write-checkpoints-asynchronously
   bool no_save = false;
   bool no_epoch_checkpoints = false;
   bool no_last_checkpoints = false;
@@ -33,38 +34,43 @@ struct CheckpointPolicy {
 
 /// What the trainer knows when it asks for a checkpoint.
 struct SaveRequest {
-  int64_t epoch = 1;           ///< from 1
-  int64_t updates = 0;         ///< completed updates
-  bool end_of_epoch = false;   ///< also asks for checkpoint{epoch}
-  bool interval = false;       ///< due by --save-interval-updates: asks for checkpoint_{epoch}_{updates}
+  int64_t epoch = 1;          ///< from 1
+  int64_t updates = 0;        ///< completed updates
+  bool end_of_epoch = false;  ///< also asks for checkpoint{epoch}
+  bool interval = false;  ///< due by --save-interval-updates: asks for checkpoint_{epoch}_{updates}
   std::optional<double> metric;  ///< value of best_metric when there was a validation
 };
 
-/// The checkpoints of one run folder. Holds a lock on it, so that a second process cannot write there.
+/// The checkpoints of one run folder. Holds a lock on it, so that a second process cannot write
+/// there.
 ///
-/// Names are fairseq's without .pt: checkpoint{epoch}, checkpoint_{epoch}_{updates}, checkpoint_best,
-/// checkpoint.best_{metric}_{value:.2f}, checkpoint_last. One of those that apply is really written, the others point to it. A
-/// metric as good as the best so far counts as best; NaN never does.
+/// Names are fairseq's without .pt: checkpoint{epoch}, checkpoint_{epoch}_{updates},
+/// checkpoint_best, checkpoint.best_{metric}_{value:.2f}, checkpoint_last. One of those that apply
+/// is really written, the others point to it. A metric as good as the best so far counts as best;
+/// NaN never does.
 class CheckpointManager {
  public:
-  /// Makes and locks the folder and removes what a crashed writer left. Throws Error when the folder cannot be written or another
-  /// process has it. With policy.no_save nothing is touched.
+  /// Makes and locks the folder and removes what a crashed writer left. Throws Error when the
+  /// folder cannot be written or another process has it. With policy.no_save nothing is touched.
   CheckpointManager(std::filesystem::path save_dir, CheckpointPolicy policy);
-  /// Waits for the checkpoint in flight; an error that nobody asked for by finish() goes to the log.
+  /// Waits for the checkpoint in flight; an error that nobody asked for by finish() goes to the
+  /// log.
   ~CheckpointManager();
   CheckpointManager(const CheckpointManager&) = delete;
   CheckpointManager& operator=(const CheckpointManager&) = delete;
 
-  /// Writes a checkpoint under the names that apply, then deletes old ones by the keep rules (never one that a link points to).
-  /// Asynchronous: copies the tensors, returns, and writes in the background; waits for the previous one first and throws its
-  /// error. Adds a section "checkpoint" to the manifest: epoch, updates, end_of_epoch, best_metric, maximize_best, metric, best.
+  /// Writes a checkpoint under the names that apply, then deletes old ones by the keep rules (never
+  /// one that a link points to). Asynchronous: copies the tensors, returns, and writes in the
+  /// background; waits for the previous one first and throws its error. Adds a section "checkpoint"
+  /// to the manifest: epoch, updates, end_of_epoch, best_metric, maximize_best, metric, best.
   void save(const SaveRequest& request, const Checkpoint& checkpoint);
 
   /// Waits for the checkpoint in flight and throws its error.
   void finish();
 
-  /// Takes the best value so far from the sections of a loaded checkpoint, so that a resumed run does not take its first
-  /// validation for the best. Ignored when that run followed another metric.
+  /// Takes the best value so far from the sections of a loaded checkpoint, so that a resumed run
+  /// does not take its first validation for the best. Ignored when that run followed another
+  /// metric.
   void restore(const nlohmann::json& manifest);
 
   /// Best value of best_metric so far.

@@ -23,17 +23,22 @@ constexpr std::string_view kTemporary = ".tmp";
 constexpr std::string_view kBackup = ".old";
 
 [[noreturn]] void fail_errno(std::string_view action, const fs::path& path, int error) {
-  const std::string_view remedy =
-      error == ENOSPC || error == EDQUOT || error == EFBIG
-          ? "; free some space or choose another folder"
-          : (error == EACCES || error == EPERM || error == EROFS ? "; choose a folder you may write to" : "");
+  const std::string_view remedy = error == ENOSPC || error == EDQUOT || error == EFBIG
+                                      ? "; free some space or choose another folder"
+                                      : (error == EACCES || error == EPERM || error == EROFS
+                                             ? "; choose a folder you may write to"
+                                             : "");
   fail("cannot {} {}: {}{}", action, path.string(), std::strerror(error), remedy);
 }
 
 /// Whether something has this name, be it a link that leads nowhere.
-bool has_entry(const fs::path& path) { return fs::symlink_status(path).type() != fs::file_type::not_found; }
+bool has_entry(const fs::path& path) {
+  return fs::symlink_status(path).type() != fs::file_type::not_found;
+}
 
-bool is_real_folder(const fs::path& path) { return fs::symlink_status(path).type() == fs::file_type::directory; }
+bool is_real_folder(const fs::path& path) {
+  return fs::symlink_status(path).type() == fs::file_type::directory;
+}
 
 void rename_entry(const fs::path& from, const fs::path& to) {
   if (::rename(from.c_str(), to.c_str()) != 0) fail_errno("rename a temporary to", to, errno);
@@ -97,7 +102,8 @@ MappedFile::MappedFile(const fs::path& path) {
   if (error == 0 && !S_ISREG(status.st_mode)) error = S_ISDIR(status.st_mode) ? EISDIR : EINVAL;
   void* data = nullptr;
   if (error == 0 && status.st_size > 0) {
-    data = ::mmap(nullptr, static_cast<size_t>(status.st_size), PROT_READ, MAP_PRIVATE, descriptor, 0);
+    data =
+        ::mmap(nullptr, static_cast<size_t>(status.st_size), PROT_READ, MAP_PRIVATE, descriptor, 0);
     if (data == MAP_FAILED) error = errno;
   }
   ::close(descriptor);
@@ -116,8 +122,10 @@ void sync_folder(const fs::path& folder) {
   if (descriptor < 0) fail_errno("open", folder, errno);
   const int error = ::fsync(descriptor) == 0 ? 0 : errno;
   ::close(descriptor);
-  // Some network file systems cannot sync a folder; their renames are durable or not as they please.
-  if (error != 0 && error != EINVAL && error != ENOTSUP) fail_errno("bring to the disk", folder, error);
+  // Some network file systems cannot sync a folder; their renames are durable or not as they
+  // please.
+  if (error != 0 && error != EINVAL && error != ENOTSUP)
+    fail_errno("bring to the disk", folder, error);
 }
 
 fs::path temporary_name(const fs::path& path) {
@@ -157,7 +165,8 @@ void recover_folder(const fs::path& folder) {
 void replace_by_temporary(const fs::path& path) {
   const auto temporary = temporary_name(path);
   const auto parent = path.has_parent_path() ? path.parent_path() : fs::path(".");
-  // rename replaces a file or link by another in one step, but never puts a folder in the place of something.
+  // rename replaces a file or link by another in one step, but never puts a folder in the place of
+  // something.
   const bool one_step = !has_entry(path) || (!is_real_folder(path) && !is_real_folder(temporary));
   if (one_step) {
     rename_entry(temporary, path);

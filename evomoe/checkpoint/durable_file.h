@@ -6,10 +6,12 @@
 
 #include "evomoe/checkpoint/xxhash64.h"
 
-/// Files and folder entries that survive a crash at any moment. All errors name the path and the system's reason.
+/// Files and folder entries that survive a crash at any moment. All errors name the path and the
+/// system's reason.
 namespace evomoe {
 
-/// Writes a file from its beginning to its end, with a running checksum. Unless close() was reached, the file is removed.
+/// Writes a file from its beginning to its end, with a running checksum. Unless close() was
+/// reached, the file is removed.
 class DurableFile {
  public:
   explicit DurableFile(std::filesystem::path path);
@@ -48,20 +50,23 @@ class MappedFile {
 /// Brings the entries of a folder (names made, renamed, removed) to the disk.
 void sync_folder(const std::filesystem::path& folder);
 
-/// The name beside `path` under which its next content is prepared, or its old content waits for deletion.
+/// The name beside `path` under which its next content is prepared, or its old content waits for
+/// deletion.
 std::filesystem::path temporary_name(const std::filesystem::path& path);
 
-/// The name beside `path` that holds its old content in the middle of a replacement on file systems that cannot exchange two names.
+/// The name beside `path` that holds its old content in the middle of a replacement on file systems
+/// that cannot exchange two names.
 std::filesystem::path backup_name(const std::filesystem::path& path);
 
-/// Removes what a crashed writer left of `path`: its temporary; its backup too, unless that is all there is, which is put back.
+/// Removes what a crashed writer left of `path`: its temporary; its backup too, unless that is all
+/// there is, which is put back.
 void recover_entry(const std::filesystem::path& path);
 
 /// recover_entry for every name in the folder.
 void recover_folder(const std::filesystem::path& folder);
 
-/// Moves temporary_name(path), a file, link or folder, to `path` in the place of whatever is there, and deletes that. At each moment
-/// the old or the new one has the name (or can be recovered).
+/// Moves temporary_name(path), a file, link or folder, to `path` in the place of whatever is there,
+/// and deletes that. At each moment the old or the new one has the name (or can be recovered).
 void replace_by_temporary(const std::filesystem::path& path);
 
 /// Removes a file, link or folder such that a crash never leaves half of it under its name.

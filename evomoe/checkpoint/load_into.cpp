@@ -10,17 +10,19 @@ namespace evomoe {
 namespace {
 
 /// "2 missing: a, b"; names at most ten.
-void append_problems(std::string& message, const char* kind, const std::vector<std::string>& names) {
+void append_problems(std::string& message, const char* kind,
+                     const std::vector<std::string>& names) {
   constexpr size_t kShown = 10;
   if (names.empty()) return;
-  const std::vector<std::string> shown(names.begin(),
-                                       names.begin() + static_cast<long>(std::min(kShown, names.size())));
+  const std::vector<std::string> shown(
+      names.begin(), names.begin() + static_cast<long>(std::min(kShown, names.size())));
   message += fmt::format("; {} {}: {}{}", names.size(), kind, fmt::join(shown, ", "),
                          names.size() > kShown ? ", ..." : "");
 }
 
 std::string describe(const torch::Tensor& tensor) {
-  return fmt::format("{} [{}]", c10::toString(tensor.scalar_type()), fmt::join(tensor.sizes(), ", "));
+  return fmt::format("{} [{}]", c10::toString(tensor.scalar_type()),
+                     fmt::join(tensor.sizes(), ", "));
 }
 
 }  // namespace

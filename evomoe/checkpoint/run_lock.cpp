@@ -18,8 +18,8 @@ namespace fs = std::filesystem;
 RunLock::RunLock(const fs::path& folder) {
   std::error_code made;
   fs::create_directories(folder, made);
-  EVOMOE_CHECK(!made, "cannot make the run folder {}: {}; choose another --save-dir", folder.string(),
-               made.message());
+  EVOMOE_CHECK(!made, "cannot make the run folder {}: {}; choose another --save-dir",
+               folder.string(), made.message());
 
   const auto path = folder / ".lock";
   descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
@@ -32,20 +32,23 @@ RunLock::RunLock(const fs::path& folder) {
     owner.resize(read > 0 ? static_cast<size_t>(read) : 0);
     if (error == EWOULDBLOCK) {
       ::close(descriptor_);
-      fail("run folder {} is in use by process {}; wait for it to end, or choose another --save-dir", folder.string(),
-           owner.empty() ? "(unknown)" : owner);
+      fail(
+          "run folder {} is in use by process {}; wait for it to end, or choose another --save-dir",
+          folder.string(), owner.empty() ? "(unknown)" : owner);
     }
     // Some network file systems know no locks; that must not keep anybody from training.
-    log().warn("run folder {}: cannot be locked ({}); make sure that no other process writes to it", folder.string(),
-               std::strerror(error));
+    log().warn("run folder {}: cannot be locked ({}); make sure that no other process writes to it",
+               folder.string(), std::strerror(error));
   }
   const std::string self = std::to_string(::getpid());
-  const bool written = ::ftruncate(descriptor_, 0) == 0 &&
-                       ::pwrite(descriptor_, self.data(), self.size(), 0) == static_cast<ssize_t>(self.size());
+  const bool written =
+      ::ftruncate(descriptor_, 0) == 0 &&
+      ::pwrite(descriptor_, self.data(), self.size(), 0) == static_cast<ssize_t>(self.size());
   if (!written) {
     const int error = errno;
     ::close(descriptor_);
-    fail("cannot write to the run folder {}: {}; choose another --save-dir", folder.string(), std::strerror(error));
+    fail("cannot write to the run folder {}: {}; choose another --save-dir", folder.string(),
+         std::strerror(error));
   }
 }
 

@@ -4,10 +4,12 @@
 
 namespace evomoe {
 
-/// A lock on a run folder (flock on the file `.lock` in it), held until the end of its life or of the process, however it ends.
+/// A lock on a run folder (flock on the file `.lock` in it), held until the end of its life or of
+/// the process, however it ends.
 class RunLock {
  public:
-  /// Makes the folder when it is missing. Throws Error when it cannot be written, or "run folder ... is in use by process N".
+  /// Makes the folder when it is missing. Throws Error when it cannot be written, or "run folder
+  /// ... is in use by process N".
   explicit RunLock(const std::filesystem::path& folder);
   ~RunLock();
   RunLock(const RunLock&) = delete;

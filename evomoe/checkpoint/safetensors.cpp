@@ -58,7 +58,8 @@ std::optional<torch::ScalarType> type_of(std::string_view name) {
   return std::nullopt;
 }
 
-/// Parses the header; nlohmann would keep only the last of two entries of one name, so the names are watched.
+/// Parses the header; nlohmann would keep only the last of two entries of one name, so the names
+/// are watched.
 json parse_unique(std::string_view text, const std::string& file) {
   std::vector<std::set<std::string>> open_objects;
   const auto watch = [&](int, json::parse_event_t event, json& parsed) {
@@ -74,8 +75,10 @@ json parse_unique(std::string_view text, const std::string& file) {
   try {
     return json::parse(text, watch);
   } catch (const json::exception& error) {
-    fail("{}: the safetensors header is not valid JSON ({}); the file is damaged or of another format", file,
-         error.what());
+    fail(
+        "{}: the safetensors header is not valid JSON ({}); the file is damaged or of another "
+        "format",
+        file, error.what());
   }
 }
 
@@ -83,7 +86,8 @@ uint64_t read_count(const json& value, const std::string& file, const std::strin
                     const char* what) {
   // 2^63 and more cannot be the size of a tensor or of a file.
   EVOMOE_CHECK(value.is_number_unsigned() && value.get<uint64_t>() <= uint64_t{INT64_MAX},
-               "{}: tensor '{}': {} holds {}, which is not a count", file, tensor, what, value.dump());
+               "{}: tensor '{}': {} holds {}, which is not a count", file, tensor, what,
+               value.dump());
   return value.get<uint64_t>();
 }
 
@@ -91,7 +95,8 @@ SafetensorsEntry parse_entry(const std::string& name, const json& value, uint64_
                              const std::string& file) {
   EVOMOE_CHECK(value.is_object() && value.size() == 3 && value.contains("dtype") &&
                    value.contains("shape") && value.contains("data_offsets"),
-               "{}: tensor '{}' must have exactly the entries dtype, shape and data_offsets", file, name);
+               "{}: tensor '{}' must have exactly the entries dtype, shape and data_offsets", file,
+               name);
   const auto& dtype = value["dtype"];
   const auto type = dtype.is_string() ? type_of(dtype.get_ref<const std::string&>()) : std::nullopt;
   EVOMOE_CHECK(type.has_value(), "{}: tensor '{}' has the unknown type {}; known: {}", file, name,
@@ -105,7 +110,8 @@ SafetensorsEntry parse_entry(const std::string& name, const json& value, uint64_
   for (const auto& dimension : shape) {
     const uint64_t size = read_count(dimension, file, name, "shape");
     EVOMOE_CHECK(!__builtin_mul_overflow(bytes, size, &bytes),
-                 "{}: the shape {} of tensor '{}' is larger than any file", file, shape.dump(), name);
+                 "{}: the shape {} of tensor '{}' is larger than any file", file, shape.dump(),
+                 name);
     entry.shape.push_back(static_cast<int64_t>(size));
   }
 
@@ -115,16 +121,19 @@ SafetensorsEntry parse_entry(const std::string& name, const json& value, uint64_
   entry.begin = read_count(offsets[0], file, name, "data_offsets");
   entry.end = read_count(offsets[1], file, name, "data_offsets");
   EVOMOE_CHECK(entry.begin <= entry.end && entry.end <= data_bytes,
-               "{}: tensor '{}' lies at bytes {} to {}, but the file holds {} bytes of data; it is cut or damaged", file,
-               name, entry.begin, entry.end, data_bytes);
+               "{}: tensor '{}' lies at bytes {} to {}, but the file holds {} bytes of data; it is "
+               "cut or damaged",
+               file, name, entry.begin, entry.end, data_bytes);
   EVOMOE_CHECK(entry.end - entry.begin == bytes,
                "{}: tensor '{}' of type {} and shape {} needs {} bytes, but has {}", file, name,
                dtype.get<std::string>(), shape.dump(), bytes, entry.end - entry.begin);
   return entry;
 }
 
-/// The tensors must fill the data from its first to its last byte: no gap can hide something and none can overlap.
-void check_contiguous(const SafetensorsHeader& header, uint64_t data_bytes, const std::string& file) {
+/// The tensors must fill the data from its first to its last byte: no gap can hide something and
+/// none can overlap.
+void check_contiguous(const SafetensorsHeader& header, uint64_t data_bytes,
+                      const std::string& file) {
   std::vector<std::pair<const SafetensorsEntry*, const std::string*>> order;
   for (const auto& [name, entry] : header.tensors) order.emplace_back(&entry, &name);
   std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
@@ -133,7 +142,8 @@ void check_contiguous(const SafetensorsHeader& header, uint64_t data_bytes, cons
   uint64_t at = 0;
   for (const auto& [entry, name] : order) {
     EVOMOE_CHECK(entry->begin == at,
-                 "{}: tensor '{}' begins at byte {} of the data, but the one before ends at {}; the header is damaged",
+                 "{}: tensor '{}' begins at byte {} of the data, but the one before ends at {}; "
+                 "the header is damaged",
                  file, *name, entry->begin, at);
     at = entry->end;
   }
@@ -141,9 +151,11 @@ void check_contiguous(const SafetensorsHeader& header, uint64_t data_bytes, cons
                data_bytes - at);
 }
 
-/// The header of `tensors` in the given order, padded with spaces so that the data is aligned to 8 bytes.
+/// The header of `tensors` in the given order, padded with spaces so that the data is aligned to 8
+/// bytes.
 std::string make_header(const std::vector<std::pair<std::string, torch::Tensor>>& tensors,
-                        const std::map<std::string, std::string>& metadata, const std::string& file) {
+                        const std::map<std::string, std::string>& metadata,
+                        const std::string& file) {
   auto header = json::object();
   if (!metadata.empty()) header[kMetadata] = metadata;
   uint64_t at = 0;
@@ -162,7 +174,8 @@ std::string make_header(const std::vector<std::pair<std::string, torch::Tensor>>
   }
   text.resize((text.size() + 7) / 8 * 8, ' ');
   EVOMOE_CHECK(text.size() <= kLongestHeader,
-               "cannot write {}: its header of {} bytes exceeds the {} that the format allows; store fewer tensors in one "
+               "cannot write {}: its header of {} bytes exceeds the {} that the format allows; "
+               "store fewer tensors in one "
                "file",
                file, text.size(), kLongestHeader);
   return text;
@@ -175,12 +188,15 @@ FileDigest write_safetensors(const std::filesystem::path& path, const TensorMap&
   const std::string file = path.string();
   std::vector<std::pair<std::string, torch::Tensor>> order;
   for (const auto& [name, tensor] : tensors) {
-    EVOMOE_CHECK(name != kMetadata, "cannot write {}: a tensor cannot be called {}", file, kMetadata);
+    EVOMOE_CHECK(name != kMetadata, "cannot write {}: a tensor cannot be called {}", file,
+                 kMetadata);
     EVOMOE_CHECK(tensor.defined(), "cannot write {}: tensor '{}' is undefined", file, name);
-    EVOMOE_CHECK(tensor.layout() == torch::kStrided, "cannot write {}: tensor '{}' is not dense", file, name);
+    EVOMOE_CHECK(tensor.layout() == torch::kStrided, "cannot write {}: tensor '{}' is not dense",
+                 file, name);
     order.emplace_back(name, tensor);
   }
-  // Wide types first, as the reference implementation does: every tensor is then aligned to its type.
+  // Wide types first, as the reference implementation does: every tensor is then aligned to its
+  // type.
   std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
     return a.second.element_size() > b.second.element_size();
   });
@@ -203,12 +219,14 @@ FileDigest write_safetensors(const std::filesystem::path& path, const TensorMap&
 
 SafetensorsHeader parse_safetensors_header(std::string_view file, const std::string& name) {
   EVOMOE_CHECK(file.size() >= kLengthBytes,
-               "{}: {} bytes are too few for a safetensors file; it is cut or of another format", name, file.size());
+               "{}: {} bytes are too few for a safetensors file; it is cut or of another format",
+               name, file.size());
   uint64_t length = 0;
   std::memcpy(&length, file.data(), kLengthBytes);
-  EVOMOE_CHECK(length <= kLongestHeader && length <= file.size() - kLengthBytes,
-               "{}: the file of {} bytes claims a header of {} bytes; it is cut or not a safetensors file", name,
-               file.size(), length);
+  EVOMOE_CHECK(
+      length <= kLongestHeader && length <= file.size() - kLengthBytes,
+      "{}: the file of {} bytes claims a header of {} bytes; it is cut or not a safetensors file",
+      name, file.size(), length);
   const auto text = file.substr(kLengthBytes, length);
   EVOMOE_CHECK(text.starts_with('{'), "{}: the safetensors header does not begin with '{{'", name);
   const auto parsed = parse_unique(text, name);
@@ -223,7 +241,8 @@ SafetensorsHeader parse_safetensors_header(std::string_view file, const std::str
     }
     EVOMOE_CHECK(value.is_object(), "{}: {} is not a map of strings", name, kMetadata);
     for (const auto& [label, text_value] : value.items()) {
-      EVOMOE_CHECK(text_value.is_string(), "{}: {} entry '{}' is not a string", name, kMetadata, label);
+      EVOMOE_CHECK(text_value.is_string(), "{}: {} entry '{}' is not a string", name, kMetadata,
+                   label);
       header.metadata[label] = text_value.get<std::string>();
     }
   }
@@ -236,7 +255,8 @@ TensorMap parse_safetensors(std::string_view file, const std::string& name) {
   TensorMap tensors;
   for (const auto& [key, entry] : header.tensors) {
     auto tensor = torch::empty(entry.shape, torch::TensorOptions().dtype(entry.dtype));
-    // Copied byte by byte, as the data need not be aligned to its type. An empty tensor may have no memory at all.
+    // Copied byte by byte, as the data need not be aligned to its type. An empty tensor may have no
+    // memory at all.
     if (entry.end > entry.begin) {
       std::memcpy(tensor.mutable_data_ptr(), file.data() + header.data_offset + entry.begin,
                   entry.end - entry.begin);

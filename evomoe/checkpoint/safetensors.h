@@ -9,8 +9,8 @@
 #include <string_view>
 #include <vector>
 
-/// The safetensors format: eight bytes of header length (little-endian), a JSON header, then the raw tensors without gaps.
-/// Types: F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL.
+/// The safetensors format: eight bytes of header length (little-endian), a JSON header, then the
+/// raw tensors without gaps. Types: F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL.
 namespace evomoe {
 
 using TensorMap = std::map<std::string, torch::Tensor>;
@@ -37,12 +37,14 @@ struct SafetensorsHeader {
   uint64_t data_offset = 0;                     ///< of the first tensor in the file, bytes
 };
 
-/// Writes all tensors (of any device, copied to the CPU one by one) to `path`, under a temporary name that is renamed when all is
-/// on disk: a failure leaves no partial file and whatever was there before. Throws Error naming the path and the cause.
+/// Writes all tensors (of any device, copied to the CPU one by one) to `path`, under a temporary
+/// name that is renamed when all is on disk: a failure leaves no partial file and whatever was
+/// there before. Throws Error naming the path and the cause.
 FileDigest write_safetensors(const std::filesystem::path& path, const TensorMap& tensors,
                              const std::map<std::string, std::string>& metadata = {});
 
-/// Reads all tensors of a file to the CPU. Every violation of the format is an Error that names the file and what is wrong.
+/// Reads all tensors of a file to the CPU. Every violation of the format is an Error that names the
+/// file and what is wrong.
 TensorMap read_safetensors(const std::filesystem::path& path);
 
 /// Reads and checks only the header: names, types and shapes without the data.

@@ -7,8 +7,8 @@
 
 namespace evomoe {
 
-/// XXH64 with seed 0 (https://github.com/Cyan4973/xxHash, doc/xxhash_spec.md), fed piece by piece. A checksum against damage, not
-/// against forgery; several GB/s.
+/// XXH64 with seed 0 (https://github.com/Cyan4973/xxHash, doc/xxhash_spec.md), fed piece by piece.
+/// A checksum against damage, not against forgery; several GB/s.
 class XxHash64 {
  public:
   void update(std::string_view bytes);

@@ -35,13 +35,12 @@ int validate_command(const std::vector<std::string>& arguments) {
     for (const bool as_trained : {false, true}) {
       if (flags.validate_routing == (as_trained ? "reference" : "stage")) continue;
       const auto tag = as_trained ? subset + "_stage" : subset;
-      Metrics metrics;
+      MeterGroup group;
       const auto total = evaluate_dataset(
           data.open(subset, /*combine=*/false), iterator_options(options, /*training=*/false), flags.max_valid_steps.value_or(-1),
           criterion.is_moe(),
           [&](const Batch& batch) { return evaluate_batch(loaded.model, criterion, options, batch, loaded.device, as_trained); },
-          metrics, tag);
-      auto& group = metrics.group(tag);
+          group);
       group.scalar("num_updates", static_cast<double>(loaded.updates), 0, 200);
       LogLine line;
       group.write(line);

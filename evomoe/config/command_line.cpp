@@ -28,7 +28,8 @@ bool identifier(const std::string& text) {
 
 }  // namespace
 
-/// What CLI11 found: the texts given for each name, in the order of the table, and the unnamed rest.
+/// What CLI11 found: the texts given for each name, in the order of the table, and the unnamed
+/// rest.
 struct OptionTable::NamedArguments {
   bool help = false;
   std::vector<std::string> config_files;
@@ -38,32 +39,41 @@ struct OptionTable::NamedArguments {
   std::vector<std::string> rest;
 };
 
-OptionTable::NamedArguments OptionTable::read_named(const std::vector<std::string>& arguments) const {
+OptionTable::NamedArguments OptionTable::read_named(
+    const std::vector<std::string>& arguments) const {
   CLI::App app;
   app.set_help_flag();  // --help is ours
   app.allow_extras();
   const auto value = [&](const std::string& names) {
-    return app.add_option(names)->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    return app.add_option(names)->expected(1)->multi_option_policy(
+        CLI::MultiOptionPolicy::TakeLast);
   };
   CLI::Option* help = app.add_flag("-h,--help");
-  CLI::Option* config = app.add_option("--config")->expected(1)->multi_option_policy(
-      CLI::MultiOptionPolicy::TakeAll);
+  CLI::Option* config =
+      app.add_option("--config")->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   std::vector<CLI::Option*> found_options, found_shorthands, found_legacy;
   for (const auto& option : options_) {
     std::string names = "--" + option->name();
     for (const auto& alias : option->aliases()) names += "," + spelling(alias);
-    found_options.push_back(option->type() == OptionType::kFlag ? app.add_flag(names) : value(names));
+    found_options.push_back(option->type() == OptionType::kFlag ? app.add_flag(names)
+                                                                : value(names));
   }
-  for (const auto& shorthand : shorthands_) found_shorthands.push_back(app.add_flag("--" + shorthand.name));
+  for (const auto& shorthand : shorthands_)
+    found_shorthands.push_back(app.add_flag("--" + shorthand.name));
   for (const auto& flag : legacy_) {
     const std::string name = "--" + flag.name;
     found_legacy.push_back(flag.takes_value ? value(name) : app.add_flag(name));
   }
 
   std::vector<std::string> reversed;  // CLI11 takes its arguments from the back
-  for (auto it = arguments.rbegin(); it != arguments.rend(); ++it) reversed.push_back(with_dashes(*it));
+  for (auto it = arguments.rbegin(); it != arguments.rend(); ++it)
+    reversed.push_back(with_dashes(*it));
   try {
     app.parse(reversed);
+  } catch (const CLI::ArgumentMismatch& error) {
+    const std::string text = error.what();  // "--lr: 1 required ..."
+    fail_usage("evomoe {}: {} needs a value (see evomoe {} --help)", command_,
+               text.substr(0, text.find(':')), command_);
   } catch (const CLI::ParseError& error) {
     fail_usage("evomoe {}: {} (see evomoe {} --help)", command_, error.what(), command_);
   }
@@ -77,7 +87,13 @@ OptionTable::NamedArguments OptionTable::read_named(const std::vector<std::strin
     }
   }
   for (size_t i = 0; i < shorthands_.size(); ++i) {
-    if (found_shorthands[i]->count() > 0) named.shorthands.push_back(&shorthands_[i]);
+    if (found_shorthands[i]->count() == 0) continue;
+    const std::string value = found_shorthands[i]->results().back();
+    if (value != "true") {
+      fail_usage("--{}={}: this flag takes no value; leave it out, or use --{}",
+                 shorthands_[i].name, value, shorthands_[i].target);
+    }
+    named.shorthands.push_back(&shorthands_[i]);
   }
   for (size_t i = 0; i < legacy_.size(); ++i) {
     if (found_legacy[i]->count() > 0) {
@@ -105,14 +121,17 @@ OptionTable::Assignment OptionTable::read_shorthand(const Shorthand& shorthand) 
 }
 
 void OptionTable::take_legacy(const LegacyFlag& flag, const std::string& value) {
-  const bool harmless = flag.harmless.empty() || std::find(flag.harmless.begin(), flag.harmless.end(),
-                                                           value) != flag.harmless.end();
-  const std::string shown = flag.takes_value ? fmt::format("--{} {}", flag.name, value) : "--" + flag.name;
+  const bool harmless =
+      flag.harmless.empty() ||
+      std::find(flag.harmless.begin(), flag.harmless.end(), value) != flag.harmless.end();
+  const std::string shown =
+      flag.takes_value ? fmt::format("--{} {}", flag.name, value) : "--" + flag.name;
   if (flag.refused || !harmless) fail_usage("{}: {}", shown, flag.note);
   notices_.push_back(fmt::format("{}: accepted without effect: {}", shown, flag.note));
 }
 
-std::optional<OptionTable::Assignment> OptionTable::read_override(const std::string& argument) const {
+std::optional<OptionTable::Assignment> OptionTable::read_override(
+    const std::string& argument) const {
   const size_t equals = argument.find('=');
   if (equals == std::string::npos) return std::nullopt;
   const std::string left = argument.substr(0, equals);
@@ -132,7 +151,8 @@ std::optional<OptionTable::Assignment> OptionTable::read_override(const std::str
   if (option == nullptr) {
     const Option* elsewhere = find(name);
     fail_usage("override '{}': the group '{}' has no option '{}'{}", argument, group, name,
-               elsewhere != nullptr ? fmt::format(" (it is in '{}')", elsewhere->group()) : hint(name, ""));
+               elsewhere != nullptr ? fmt::format(" (it is in '{}')", elsewhere->group())
+                                    : hint(name, ""));
   }
   return Assignment{option, option->read(argument.substr(equals + 1), left), left};
 }
@@ -145,8 +165,8 @@ std::vector<OptionTable::Assignment> OptionTable::read_positionals(
     Option* option = positionals_[i];
     const std::string shown = option->metavar();
     if (option->is_list()) {  // each argument is an element: a path may contain commas
-      nlohmann::json elements(std::vector<std::string>(arguments.begin() + static_cast<std::ptrdiff_t>(next),
-                                                       arguments.end()));
+      nlohmann::json elements(std::vector<std::string>(
+          arguments.begin() + static_cast<std::ptrdiff_t>(next), arguments.end()));
       option->check(elements, shown);
       assignments.push_back({option, std::move(elements), shown});
       next = arguments.size();
@@ -156,9 +176,11 @@ std::vector<OptionTable::Assignment> OptionTable::read_positionals(
     }
   }
   if (next < arguments.size()) {
-    fail_usage("evomoe {}: unexpected argument '{}'; a value belongs behind its option, and an override has "
-               "the form group.key=value",
-               command_, arguments[next]);
+    fail_usage(
+        "evomoe {}: unexpected argument '{}'; a value belongs behind its option, and an override "
+        "has "
+        "the form group.key=value",
+        command_, arguments[next]);
   }
   return assignments;
 }
@@ -191,8 +213,8 @@ bool OptionTable::parse(const std::vector<std::string>& arguments) {
   for (size_t i = 0; i < line.size(); ++i) {
     for (size_t j = 0; j < i; ++j) {
       if (line[i].option == line[j].option && line[i].value != line[j].value) {
-        fail_usage("{} and {} contradict each other: --{} cannot be both '{}' and '{}'", line[j].shown,
-                   line[i].shown, line[i].option->name(), value_text(line[j].value),
+        fail_usage("{} and {} contradict each other: --{} cannot be both '{}' and '{}'",
+                   line[j].shown, line[i].shown, line[i].option->name(), value_text(line[j].value),
                    value_text(line[i].value));
       }
     }

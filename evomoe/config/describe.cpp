@@ -7,20 +7,31 @@ namespace evomoe {
 namespace {
 
 void describe_evaluation(OptionTable& table, EvalOptions& o) {
-  table.positional("data", &o.data, "data-bin folder, or several as a:b:c.").metavar("DATA").required();
+  table.positional("data", &o.data, "data-bin folder, or several as a:b:c.")
+      .metavar("DATA")
+      .required();
   table.add("path", &o.path, "Checkpoint.").metavar("CHECKPOINT").required();
-  table.add("max-tokens", &o.max_tokens, "Most tokens of a batch; not given: as in training.").at_least(1);
+  table.add("max-tokens", &o.max_tokens, "Most tokens of a batch; not given: as in training.")
+      .at_least(1);
   table.add("batch-size", &o.batch_size, "Most sequences of a batch; not given: as in training.")
       .alias("max-sentences")
       .at_least(1);
-  table.add("max-valid-steps", &o.max_valid_steps, "Batches to evaluate.").alias("nval").at_least(1);
-  table.add("tokens-per-sample", &o.tokens_per_sample, "Longest sequence; not given: as in training.").at_least(1);
-  table.add("sample-break-mode", &o.sample_break_mode, "How the text is cut; not given: as in training.")
+  table.add("max-valid-steps", &o.max_valid_steps, "Batches to evaluate.")
+      .alias("nval")
+      .at_least(1);
+  table
+      .add("tokens-per-sample", &o.tokens_per_sample,
+           "Longest sequence; not given: as in training.")
+      .at_least(1);
+  table
+      .add("sample-break-mode", &o.sample_break_mode,
+           "How the text is cut; not given: as in training.")
       .choices({"none", "complete", "complete_doc", "eos"});
   table.add("moe-eval-capacity-token-fraction", &o.moe_eval_capacity_token_fraction,
             "Capacity as a fraction of the tokens; not given: as in training.");
   describe_validate_routing(table, o.validate_routing);
-  table.add("num-workers", &o.num_workers, "Threads that prepare batches ahead; 0: none.").range(0, 256);
+  table.add("num-workers", &o.num_workers, "Threads that prepare batches ahead; 0: none.")
+      .range(0, 256);
   table.legacy({"is-moe", false, {}, "the checkpoint says what it is", false});
   table.legacy({"task", true, {"language_modeling"}, "the checkpoint says what it is", false});
 }
@@ -49,13 +60,16 @@ std::string command_summary(const std::string& name) {
 }
 
 void describe_bpe_files(OptionTable& table, BpeFiles& o) {
-  table.add("bpe", &o.bpe, "How text becomes symbols; not given: it is split at spaces.").choices({"gpt2"});
+  table.add("bpe", &o.bpe, "How text becomes symbols; not given: it is split at spaces.")
+      .choices({"gpt2"});
   table.add("gpt2-encoder-json", &o.gpt2_encoder_json, "encoder.json of the BPE.").metavar("FILE");
   table.add("gpt2-vocab-bpe", &o.gpt2_vocab_bpe, "vocab.bpe of the BPE.").metavar("FILE");
 }
 
 void describe(OptionTable& table, TrainOptions& o) {
-  table.positional("data", &o.data, "data-bin folder, or several as a:b:c, one per epoch.").metavar("DATA").required();
+  table.positional("data", &o.data, "data-bin folder, or several as a:b:c, one per epoch.")
+      .metavar("DATA")
+      .required();
   describe_task(table, o.task);
   describe_model(table, o.model);
   describe_moe(table, o.moe);
@@ -67,11 +81,16 @@ void describe(OptionTable& table, TrainOptions& o) {
   describe_common(table, o.common);
   describe_legacy_flags(table);
   table.example(
-      "evomoe train data-bin --arch transformer_lm_gpt2_tiny --batch-size 8 --lr 0.001 --max-update 1000",
+      "evomoe train data-bin --arch transformer_lm_gpt2_tiny --batch-size 8 --lr 0.001 "
+      "--max-update 1000",
       "a small dense model");
   table.example(
-      "evomoe train data-bin --batch-size 8 --moe-freq 2 --moe-expert-count 8 --moe-topk-expert --use-gumbel-softmax "
-      "--shared-expert-updates 500 --lr 0.001 --max-update 2000",
+      "evomoe train data-bin --batch-size 8 --moe-freq 2 --moe-expert-count 8 --moe-topk-expert "
+      "--use-gumbel-softmax --shared-expert-updates 500 --gumbel-decay-scheduler Exp "
+      "--max-temperature 2 "
+      "--min-temperature 0.05 --gumbel-decay-factor 1000 --switch-to-hard-gumbel-softmax 1200 --lr "
+      "0.001 "
+      "--max-update 2000",
       "an evolution: one shared expert, eight, then one per token");
   table.example("evomoe train --config runs/a/config.yaml checkpoint.save_dir=runs/b common.seed=2",
                 "a run again, with another seed");
@@ -81,13 +100,16 @@ void describe_validate(OptionTable& table, EvalOptions& o) {
   describe_evaluation(table, o);
   table.add("valid-subset", &o.valid_subset, "Splits to validate on.").metavar("NAME,...");
   describe_common(table, o.common);
-  table.example("evomoe validate data-bin --path runs/a/checkpoint_best", "the best checkpoint of a run");
+  table.example("evomoe validate data-bin --path runs/a/checkpoint_best",
+                "the best checkpoint of a run");
 }
 
 void describe_eval_lm(OptionTable& table, EvalOptions& o) {
   describe_evaluation(table, o);
   table.add("gen-subset", &o.gen_subset, "Split to evaluate.").metavar("NAME");
-  table.add("context-window", &o.context_window, "Tokens of earlier text that each sequence is prefixed with, unscored.")
+  table
+      .add("context-window", &o.context_window,
+           "Tokens of earlier text that each sequence is prefixed with, unscored.")
       .at_least(0);
   table.add("output-word-probs", &o.output_word_probs, "Prints each word's probability.");
   table.add("output-word-stats", &o.output_word_stats, "Prints statistics of each word.");
@@ -99,43 +121,62 @@ void describe_eval_lm(OptionTable& table, EvalOptions& o) {
 }
 
 void describe(OptionTable& table, GenerateOptions& o) {
-  table.positional("data", &o.data, "Folder with dict.txt; not given: the one trained on.").metavar("DATA");
+  table.positional("data", &o.data, "Folder with dict.txt; not given: the one trained on.")
+      .metavar("DATA");
   table.add("path", &o.path, "Checkpoint.").metavar("CHECKPOINT").required();
   table.add("prompt", &o.prompt, "Text to continue.");
-  table.add("input", &o.input, "File of prompts, one a line; -: stdin. Not read when there is a prompt.").metavar("FILE");
+  table
+      .add("input", &o.input,
+           "File of prompts, one a line; -: stdin. Not read when there is a prompt.")
+      .metavar("FILE");
   table.add("max-len", &o.max_len, "Most new tokens.").alias("max-len-b").at_least(1);
   table.add("min-len", &o.min_len, "Fewest new tokens.").at_least(0);
   table.add("sampling", &o.sampling, "Samples instead of taking the most probable token.");
   table.add("temperature", &o.temperature, "Of sampling; below 1 is surer.").above(0);
-  table.add("sampling-topk", &o.sampling_topk, "Samples from so many most probable tokens; -1: from all.").at_least(-1);
-  table.add("sampling-topp", &o.sampling_topp,
-            "Samples from the most probable tokens that have this probability together; below 0: from all.")
+  table
+      .add("sampling-topk", &o.sampling_topk,
+           "Samples from so many most probable tokens; -1: from all.")
+      .at_least(-1);
+  table
+      .add("sampling-topp", &o.sampling_topp,
+           "Samples from the most probable tokens that have this probability together; below 0: "
+           "from all.")
       .range(-1, 1);
-  table.add("num-samples", &o.num_samples, "Continuations of each prompt.").alias("nbest").at_least(1);
+  table.add("num-samples", &o.num_samples, "Continuations of each prompt.")
+      .alias("nbest")
+      .at_least(1);
   table.add("ignore-eos", &o.ignore_eos, "Goes on after an end of sentence.");
   describe_bpe_files(table, o.bpe);
   describe_common(table, o.common);
-  table.example("evomoe generate --path runs/a/checkpoint_best --prompt 'def main(' --sampling --temperature 0.8",
-                "one sampled continuation");
+  table.example(
+      "evomoe generate --path runs/a/checkpoint_best --prompt 'def main(' --sampling --temperature "
+      "0.8",
+      "one sampled continuation");
 }
 
 void describe(OptionTable& table, PreprocessFlags& o) {
   table.add("only-source", &o.only_source, "Text of one language, which is all there is here.");
   table.add("trainpref", &o.trainpref, "Training text; several files as a,b,c.").metavar("FILE");
-  table.add("validpref", &o.validpref, "Validation text; further files become valid1, valid2, ...").metavar("FILE");
-  table.add("testpref", &o.testpref, "Test text; further files become test1, test2, ...").metavar("FILE");
+  table.add("validpref", &o.validpref, "Validation text; further files become valid1, valid2, ...")
+      .metavar("FILE");
+  table.add("testpref", &o.testpref, "Test text; further files become test1, test2, ...")
+      .metavar("FILE");
   table.add("destdir", &o.destdir, "Folder to make.").metavar("FOLDER");
   table.add("srcdict", &o.srcdict, "Dictionary to use instead of making one.").metavar("FILE");
   table.add("thresholdsrc", &o.thresholdsrc, "Symbols rarer than this become <unk>.").at_least(0);
   table.add("nwordssrc", &o.nwordssrc, "Most symbols of the dictionary; -1: all.").at_least(-1);
-  table.add("padding-factor", &o.padding_factor, "The dictionary's size is a multiple of this.").at_least(1);
+  table.add("padding-factor", &o.padding_factor, "The dictionary's size is a multiple of this.")
+      .at_least(1);
   table.add("workers", &o.workers, "Threads; the result does not depend on it.").range(1, 1024);
   describe_bpe_files(table, o.bpe);
   table.legacy({"dataset-impl", true, {"mmap"}, "data is written in the mmap format", false});
-  table.example("evomoe preprocess --only-source --trainpref train.txt --validpref valid.txt --destdir data-bin",
-                "words between spaces");
   table.example(
-      "evomoe preprocess --only-source --bpe gpt2 --gpt2-encoder-json bpe/encoder.json --gpt2-vocab-bpe bpe/vocab.bpe "
+      "evomoe preprocess --only-source --trainpref train.txt --validpref valid.txt --destdir "
+      "data-bin",
+      "words between spaces");
+  table.example(
+      "evomoe preprocess --only-source --bpe gpt2 --gpt2-encoder-json bpe/encoder.json "
+      "--gpt2-vocab-bpe bpe/vocab.bpe "
       "--trainpref train.txt --validpref valid.txt --destdir data-bin",
       "raw text through a BPE");
 }
@@ -147,14 +188,18 @@ void describe(OptionTable& table, BpeFlags& o) {
       .required();
   table.positional("input", &o.input, "Text files or folders; none: stdin.").metavar("FILE...");
   table.add("output", &o.output, "encode, decode: file to write; -: stdout.").metavar("FILE");
-  table.add("destdir", &o.destdir, "train: folder for encoder.json and vocab.bpe.").metavar("FOLDER");
+  table.add("destdir", &o.destdir, "train: folder for encoder.json and vocab.bpe.")
+      .metavar("FOLDER");
   table.add("vocab-size", &o.vocab_size, "train: symbols, the 256 bytes included.").at_least(256);
-  table.add("gpt2-encoder-json", &o.gpt2_encoder_json, "encode, decode: encoder.json of the BPE.").metavar("FILE");
-  table.add("gpt2-vocab-bpe", &o.gpt2_vocab_bpe, "encode, decode: vocab.bpe of the BPE.").metavar("FILE");
+  table.add("gpt2-encoder-json", &o.gpt2_encoder_json, "encode, decode: encoder.json of the BPE.")
+      .metavar("FILE");
+  table.add("gpt2-vocab-bpe", &o.gpt2_vocab_bpe, "encode, decode: vocab.bpe of the BPE.")
+      .metavar("FILE");
   table.add("workers", &o.workers, "Threads; the result does not depend on it.").range(1, 1024);
   table.example("evomoe bpe train corpus/ --vocab-size 8192 --destdir bpe", "learn a BPE");
   table.example(
-      "evomoe bpe encode book.txt --gpt2-encoder-json bpe/encoder.json --gpt2-vocab-bpe bpe/vocab.bpe --output book.bpe",
+      "evomoe bpe encode book.txt --gpt2-encoder-json bpe/encoder.json --gpt2-vocab-bpe "
+      "bpe/vocab.bpe --output book.bpe",
       "use it");
 }
 
@@ -166,19 +211,25 @@ void describe(OptionTable& table, InfoOptions& o) {
 
 void describe(OptionTable& table, CompareOptions& o) {
   table.positional("run", &o.run, "Run folders.").metavar("RUN...").required();
-  table.add("baseline", &o.baseline, "Run whose final perplexity the others are timed to reach; not given: the first.")
+  table
+      .add("baseline", &o.baseline,
+           "Run whose final perplexity the others are timed to reach; not given: the first.")
       .metavar("RUN");
   table.add("valid-subset", &o.valid_subset, "Split whose perplexity is compared.").metavar("NAME");
   table.add("format", &o.format, "Form of the table.").choices({"text", "markdown", "json"});
-  table.example("evomoe compare runs/evomoe runs/switch runs/dense --baseline runs/switch", "three runs");
+  table.example("evomoe compare runs/evomoe runs/switch runs/dense --baseline runs/switch",
+                "three runs");
 }
 
 std::string options_markdown() {
   std::string text =
       "# Options\n\n"
-      "Generated from the option table (`options_markdown()` in evomoe/config/describe.h); do not edit by hand.\n\n"
-      "Options may be given as `--name value` (`_` for `-` works too), as `group.name=value`, or in a YAML file named by\n"
-      "`--config`, flat or in groups. The command line wins over `group.name=value`, that over files, and a later file over an\n"
+      "Generated from the option table (`options_markdown()` in evomoe/config/describe.h); do not "
+      "edit by hand.\n\n"
+      "Options may be given as `--name value` (`_` for `-` works too), as `group.name=value`, or "
+      "in a YAML file named by\n"
+      "`--config`, flat or in groups. The command line wins over `group.name=value`, that over "
+      "files, and a later file over an\n"
       "earlier one.\n";
   const auto add = [&](const std::string& name, auto options, auto describe_into) {
     OptionTable table(name, command_summary(name));

@@ -7,123 +7,179 @@ void describe_task(OptionTable& table, TaskOptions& o) {
   table.group("task", "Task");
   table.add("task", &o.task, "What is learned.").choices({"language_modeling"});
   table.add("tokens-per-sample", &o.tokens_per_sample, "Longest sequence, in tokens.").at_least(1);
-  table.add("sample-break-mode", &o.sample_break_mode,
-            "How the text is cut into sequences: at any token, at sentence ends, at sentence ends within a document, "
-            "or one sentence each.")
+  table
+      .add("sample-break-mode", &o.sample_break_mode,
+           "How the text is cut into sequences: at any token, at sentence ends, at sentence ends "
+           "within a document, "
+           "or one sentence each.")
       .choices({"none", "complete", "complete_doc", "eos"});
   table.add("add-bos-token", &o.add_bos_token, "Puts <s> before each sequence.");
-  table.add("pad-to-fixed-length", &o.pad_to_fixed_length, "Pads each sequence to tokens-per-sample.");
-  table.add("pad-to-fixed-bsz", &o.pad_to_fixed_bsz, "Pads each micro-batch to batch-size sequences.");
+  table.add("pad-to-fixed-length", &o.pad_to_fixed_length,
+            "Pads each sequence to tokens-per-sample.");
+  table.add("pad-to-fixed-bsz", &o.pad_to_fixed_bsz,
+            "Pads each micro-batch to batch-size sequences.");
 }
 
 void describe_model(OptionTable& table, ModelOptions& o) {
   table.group("model", "Model (what is not given follows from the architecture)");
-  table.add("arch", &o.arch, "Architecture, e.g. transformer_lm_gptsmall_moe.").alias("a").metavar("NAME");
+  table.add("arch", &o.arch, "Architecture, e.g. transformer_lm_gptsmall_moe.")
+      .alias("a")
+      .metavar("NAME");
   table.add("decoder-layers", &o.decoder_layers, "Number of layers.").at_least(1);
   table.add("decoder-embed-dim", &o.decoder_embed_dim, "Model width.").at_least(1);
-  table.add("decoder-ffn-embed-dim", &o.decoder_ffn_embed_dim, "Hidden width of feed-forward blocks and experts.")
+  table
+      .add("decoder-ffn-embed-dim", &o.decoder_ffn_embed_dim,
+           "Hidden width of feed-forward blocks and experts.")
       .at_least(1);
   table.add("decoder-attention-heads", &o.decoder_attention_heads, "Attention heads.").at_least(1);
   table.add("activation-fn", &o.activation_fn, "Activation of feed-forward blocks and experts.")
       .choices({"relu", "gelu", "gelu_tanh"});
   table.add("dropout", &o.dropout, "Dropout of embeddings and residuals.").range(0, 1);
-  table.add("attention-dropout", &o.attention_dropout, "Dropout of attention probabilities.").range(0, 1);
+  table.add("attention-dropout", &o.attention_dropout, "Dropout of attention probabilities.")
+      .range(0, 1);
   table.add("activation-dropout", &o.activation_dropout, "Dropout after the activation.")
       .alias("relu-dropout")
       .range(0, 1);
-  table.add("decoder-learned-pos", &o.decoder_learned_pos, "Learned instead of sinusoidal positions.");
-  table.add("no-token-positional-embeddings", &o.no_token_positional_embeddings, "No positions at all.");
-  table.add("no-scale-embedding", &o.no_scale_embedding, "Embeddings are not multiplied by the root of the width.");
+  table.add("decoder-learned-pos", &o.decoder_learned_pos,
+            "Learned instead of sinusoidal positions.");
+  table.add("no-token-positional-embeddings", &o.no_token_positional_embeddings,
+            "No positions at all.");
+  table.add("no-scale-embedding", &o.no_scale_embedding,
+            "Embeddings are not multiplied by the root of the width.");
   table.add("share-decoder-input-output-embed", &o.share_decoder_input_output_embed,
             "One matrix for input and output embeddings.");
-  table.add("no-decoder-final-norm", &o.no_decoder_final_norm, "No layer norm after the last layer.");
-  table.add("max-target-positions", &o.max_target_positions, "Positions the model has; not given: tokens-per-sample.")
+  table.add("no-decoder-final-norm", &o.no_decoder_final_norm,
+            "No layer norm after the last layer.");
+  table
+      .add("max-target-positions", &o.max_target_positions,
+           "Positions the model has; not given: tokens-per-sample.")
       .at_least(1);
   table.add("checkpoint-activations", &o.checkpoint_activations,
             "Recomputes each layer in the backward pass instead of keeping its activations.");
 }
 
 void describe_validate_routing(OptionTable& table, std::string& validate_routing) {
-  table.add("validate-routing", &validate_routing,
-            "How validation routes: as the reference (the most probable expert, no noise), as the current stage does, or "
-            "both, one after the other.")
+  table
+      .add("validate-routing", &validate_routing,
+           "How validation routes: as the reference (the most probable expert, no noise), as the "
+           "current stage does, or "
+           "both, one after the other.")
       .choices({"reference", "stage", "both"});
 }
 
 void describe_moe(OptionTable& table, MoeOptions& o) {
   table.group("moe", "Mixture of experts");
-  table.add("moe-freq", &o.moe_freq, "Every such layer is MoE (2: layers 1, 3, 5, ... counted from 0); 0: none.")
+  table
+      .add("moe-freq", &o.moe_freq,
+           "Every such layer is MoE (2: layers 1, 3, 5, ... counted from 0); 0: none.")
       .at_least(0);
   table.add("moe-expert-count", &o.moe_expert_count, "Experts of an MoE layer.").at_least(0);
-  table.add("moe-router", &o.moe_router,
-            "Routing method. gshard (top-2) is what the reference uses when neither --moe-top1-expert nor "
-            "--moe-topk-expert is given.")
+  table
+      .add("moe-router", &o.moe_router,
+           "Routing method. gshard (top-2) is what the reference uses when neither "
+           "--moe-top1-expert nor "
+           "--moe-topk-expert is given.")
       .choices({"dense", "switch", "gshard", "topk", "dts"});
   table.shorthand("moe-top1-expert", "moe-router", "switch", "One expert per token.");
   table.shorthand("moe-topk-expert", "moe-router", "dts", "The dense-to-sparse gate.");
   table.add("moe-k", &o.moe_k, "Experts per token of the router topk.").at_least(1);
   table.add("moe-no-normalize-topk", &o.moe_no_normalize_topk,
-            "The router topk uses the chosen probabilities as they are, instead of dividing them by their sum.");
-  table.add("topk", &o.topk, "Of the reference's dense-to-sparse gate: -1 or the number of experts, the same thing.");
-  table.add("moe-gating-use-fp32", &o.moe_gating_use_fp32, "Gate in float32 whatever the model's type.");
-  table.add("moe-second-expert-policy", &o.moe_second_expert_policy, "When gshard uses a token's second expert.")
+            "The router topk uses the chosen probabilities as they are, instead of dividing them "
+            "by their sum.");
+  table.add(
+      "topk", &o.topk,
+      "Of the reference's dense-to-sparse gate: -1 or the number of experts, the same thing.");
+  table.add("moe-gating-use-fp32", &o.moe_gating_use_fp32,
+            "Gate in float32 whatever the model's type.");
+  table
+      .add("moe-second-expert-policy", &o.moe_second_expert_policy,
+           "When gshard uses a token's second expert.")
       .choices({"sampling", "random", "all"});
   table.add("moe-normalize-gate-prob-before-dropping", &o.moe_normalize_gate_prob_before_dropping,
-            "gshard: the two weights are divided by their sum before tokens are dropped for capacity, not after.");
+            "gshard: the two weights are divided by their sum before tokens are dropped for "
+            "capacity, not after.");
   table.add("moe-batch-prioritized-routing", &o.moe_batch_prioritized_routing,
             "gshard: the surest tokens get their places first.");
   table.add("moe-train-capacity-token-fraction", &o.moe_train_capacity_token_fraction,
             "Capacity factor of switch in training; 0 or less: no token is dropped.");
   table.add("moe-eval-capacity-token-fraction", &o.moe_eval_capacity_token_fraction,
             "Capacity in evaluation as a fraction of the tokens; 0 or less: the training formula.");
-  table.add("moe-drop-policy", &o.moe_drop_policy, "Which assignments of a full expert are kept: the first, or the "
-            "most probable.")
+  table
+      .add("moe-drop-policy", &o.moe_drop_policy,
+           "Which assignments of a full expert are kept: the first, or the "
+           "most probable.")
       .choices({"position", "probs"});
   table.add("use-moe-pad-mask", &o.use_moe_pad_mask, "Padding tokens take no place in an expert.");
-  table.add("alternate-decoder-ffn-embed-dim", &o.alternate_decoder_ffn_embed_dim,
-            "Above 0: the MoE layers become dense ones of this hidden width, for comparison.")
+  table
+      .add("alternate-decoder-ffn-embed-dim", &o.alternate_decoder_ffn_embed_dim,
+           "Above 0: the MoE layers become dense ones of this hidden width, for comparison.")
       .at_least(0);
-  table.add("recompute-experts", &o.recompute_experts,
-            "Recomputes the experts' hidden activations in the backward pass instead of keeping them.");
+  table.add(
+      "recompute-experts", &o.recompute_experts,
+      "Recomputes the experts' hidden activations in the backward pass instead of keeping them.");
   describe_validate_routing(table, o.validate_routing);
 }
 
 void describe_evolution(OptionTable& table, EvolutionFlags& o) {
   table.group("evolution", "Evolution of the experts");
-  table.add("shared-expert-updates", &o.shared_expert_updates,
-            "Updates with one shared expert per MoE layer, before it is diversified into all; 0: start with all.")
+  table
+      .add("shared-expert-updates", &o.shared_expert_updates,
+           "Updates with one shared expert per MoE layer, before it is diversified into all; 0: "
+           "start with all.")
       .at_least(0);
-  table.add("diversify", &o.diversify,
-            "How the experts are made from the shared one: equal copies; a share of weights set to zero; noise added; "
-            "a share of hidden units drawn anew.")
+  table
+      .add("diversify", &o.diversify,
+           "How the experts are made from the shared one: equal copies; a share of weights set to "
+           "zero; noise added; "
+           "a share of hidden units drawn anew.")
       .choices({"copy", "mask", "noise", "drop-upcycling"});
-  table.add("diversify-ratio", &o.diversify_ratio,
-            "Strength: share of masked weights, noise in standard deviations of the weights, or share of units drawn "
-            "anew.")
+  table
+      .add("diversify-ratio", &o.diversify_ratio,
+           "Strength: share of masked weights, noise in standard deviations of the weights, or "
+           "share of units drawn "
+           "anew.")
       .at_least(0);
-  table.add("diversify-rescale", &o.diversify_rescale, "mask: divides the kept weights by the kept share.");
-  table.add("diversify-keep-first", &o.diversify_keep_first, "The first expert stays an exact copy.");
-  table.add("diversify-moments", &o.diversify_moments,
-            "Adam moments of the new experts: copied, set to zero, or scaled by the share of tokens each will get.")
+  table.add("diversify-rescale", &o.diversify_rescale,
+            "mask: divides the kept weights by the kept share.");
+  table.add("diversify-keep-first", &o.diversify_keep_first,
+            "The first expert stays an exact copy.");
+  table
+      .add("diversify-moments", &o.diversify_moments,
+           "Adam moments of the new experts: copied, set to zero, or divided by their number (the "
+           "second by its square), which suits a dense gate.")
       .choices({"copy", "reset", "scale"});
   table.add("use-gumbel-softmax", &o.use_gumbel_softmax, "Turns the temperature schedule on.");
-  table.add("use-gumbel-gates", &o.use_gumbel_gates, "The combine weights are the noisy Gumbel-softmax values.");
-  table.add("gumbel-decay-scheduler", &o.gumbel_decay_scheduler, "How the temperature falls; none: it stays.")
+  table.add("use-gumbel-gates", &o.use_gumbel_gates,
+            "The combine weights are the noisy Gumbel-softmax values.");
+  table
+      .add("gumbel-decay-scheduler", &o.gumbel_decay_scheduler,
+           "How the temperature falls; none: it stays.")
       .choices({"Linear", "Exp", "none"});
-  table.add("gumbel-decay-factor", &o.gumbel_decay_factor, "Updates from the highest to the lowest temperature.").above(0);
-  table.add("max-temperature", &o.max_temperature, "Temperature at the start of the dense-to-sparse stage.");
+  table
+      .add("gumbel-decay-factor", &o.gumbel_decay_factor,
+           "Updates from the highest to the lowest temperature.")
+      .above(0);
+  table.add("max-temperature", &o.max_temperature,
+            "Temperature at the start of the dense-to-sparse stage.");
   table.add("min-temperature", &o.min_temperature, "Lowest temperature.");
   table.add("switch-to-hard-gumbel-softmax", &o.switch_to_hard_gumbel_softmax,
-            "Updates of the dense-to-sparse stage before each token uses one expert; -1: from the second update on, as the "
+            "Updates of the dense-to-sparse stage before each token uses one expert; -1: from the "
+            "second update on, as the "
             "reference.");
-  table.add("dts-threshold", &o.dts_threshold, "An expert with a Gumbel-softmax value up to this is not used.").range(0, 1);
+  table
+      .add("dts-threshold", &o.dts_threshold,
+           "An expert with a Gumbel-softmax value up to this is not used.")
+      .range(0, 1);
   table.add("dts-normalize-weights", &o.dts_normalize_weights,
-            "Divides the combine weights by their sum over the experts used, which keeps the output's size at the spawn.");
+            "Divides the combine weights by their sum over the experts used, which keeps the "
+            "output's size at the spawn.");
   table.add("sparse-stage-noise", &o.sparse_stage_noise,
-            "Scale of the Gumbel noise in the sparse stage: 1 samples the expert, as the reference; 0 takes the most "
+            "Scale of the Gumbel noise in the sparse stage: 1 samples the expert, as the "
+            "reference; 0 takes the most "
             "probable one.");
-  table.add("sparse-noise-decay", &o.sparse_noise_decay,
-            "Updates over which the noise falls from 1 to sparse-stage-noise; 0: at once.")
+  table
+      .add("sparse-noise-decay", &o.sparse_noise_decay,
+           "Updates over which the noise falls from 1 to sparse-stage-noise; 0: at once.")
       .at_least(0);
 }
 
@@ -136,7 +192,10 @@ void describe_criterion(OptionTable& table, CriterionOptions& o) {
       .choices({"average", "sum"});
   table.add("moe-gate-loss-transform", &o.moe_gate_loss_transform, "Applied to the balance loss.")
       .choices({"none", "neg_log"});
-  table.add("moe-z-loss-wt", &o.moe_z_loss_wt, "Weight of the router z-loss, which keeps the logits small.").at_least(0);
+  table
+      .add("moe-z-loss-wt", &o.moe_z_loss_wt,
+           "Weight of the router z-loss, which keeps the logits small.")
+      .at_least(0);
 }
 
 }  // namespace evomoe

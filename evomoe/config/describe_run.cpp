@@ -6,67 +6,106 @@ namespace evomoe {
 void describe_optimization(OptionTable& table, OptimizationOptions& o) {
   table.group("optimization", "Optimisation");
   table.add("optimizer", &o.optimizer, "Optimiser.").choices({"adam"});
-  table.add("adam-betas", &o.adam_betas, "Decay of the two moments, e.g. '(0.9, 0.98)'.").range(0, 1).count(2);
+  table.add("adam-betas", &o.adam_betas, "Decay of the two moments, e.g. '(0.9, 0.98)'.")
+      .range(0, 1)
+      .count(2);
   table.add("adam-eps", &o.adam_eps, "Added to the root of the second moment.").at_least(0);
   table.add("weight-decay", &o.weight_decay, "Decoupled weight decay.").alias("wd").at_least(0);
   table.add("lr", &o.lr, "Learning rate, one per epoch; the last one stays.").at_least(0);
   table.add("lr-scheduler", &o.lr_scheduler, "Learning-rate schedule.")
       .choices({"polynomial_decay", "inverse_sqrt", "cosine", "fixed"});
-  table.add("warmup-updates", &o.warmup_updates, "Updates of linear warm-up; not given: 4000 for inverse_sqrt, else 0.")
+  table
+      .add("warmup-updates", &o.warmup_updates,
+           "Updates of linear warm-up; not given: 4000 for inverse_sqrt, else 0.")
       .at_least(0);
-  table.add("warmup-init-lr", &o.warmup_init_lr, "Learning rate at the start of warm-up; below 0: the scheduler's own.");
-  table.add("total-num-update", &o.total_num_update, "polynomial_decay: update at which it ends; not given: max-update.")
+  table.add("warmup-init-lr", &o.warmup_init_lr,
+            "Learning rate at the start of warm-up; below 0: the scheduler's own.");
+  table
+      .add("total-num-update", &o.total_num_update,
+           "polynomial_decay: update at which it ends; not given: max-update.")
       .at_least(1);
   table.add("end-learning-rate", &o.end_learning_rate, "polynomial_decay: its end.").at_least(0);
   table.add("power", &o.power, "polynomial_decay: exponent.").at_least(0);
-  table.add("lr-shrink", &o.lr_shrink, "fixed, cosine: factor after force-anneal, or of each further period.").above(0);
-  table.add("force-anneal", &o.force_anneal, "fixed, polynomial_decay: epoch from which the rate shrinks.")
+  table
+      .add("lr-shrink", &o.lr_shrink,
+           "fixed, cosine: factor after force-anneal, or of each further period.")
+      .above(0);
+  table
+      .add("force-anneal", &o.force_anneal,
+           "fixed, polynomial_decay: epoch from which the rate shrinks.")
       .alias("fa")
       .at_least(0);
   table.add("min-lr", &o.min_lr, "cosine: lowest rate.").at_least(0);
   table.add("lr-period-updates", &o.lr_period_updates,
             "cosine: updates of the first period; 0 or less: all after the warm-up.");
-  table.add("t-mult", &o.t_mult, "cosine: each period is so much longer than the one before.").above(0);
-  table.add("update-freq", &o.update_freq, "Micro-batches of one update, one number per epoch; the last one stays.")
+  table.add("t-mult", &o.t_mult, "cosine: each period is so much longer than the one before.")
+      .above(0);
+  table
+      .add("update-freq", &o.update_freq,
+           "Micro-batches of one update, one number per epoch; the last one stays.")
       .at_least(1);
   table.add("clip-norm", &o.clip_norm, "Largest norm of the gradient; 0: no limit.").at_least(0);
   table.add("max-update", &o.max_update, "Updates of the run; 0: no limit.").at_least(0);
   table.add("max-epoch", &o.max_epoch, "Epochs of the run; 0: no limit.").at_least(0);
-  table.add("stop-time-hours", &o.stop_time_hours, "Hours after which the run ends, earlier parts included; 0: no limit.")
+  table
+      .add("stop-time-hours", &o.stop_time_hours,
+           "Hours after which the run ends, earlier parts included; 0: no limit.")
       .at_least(0);
-  table.add("stop-min-lr", &o.stop_min_lr, "The run ends at an epoch's end when the rate is not above this.");
-  table.add("on-non-finite", &o.on_non_finite, "What a NaN or Inf in loss or gradient does: stop the run, or skip the "
-            "update.")
+  table.add("stop-min-lr", &o.stop_min_lr,
+            "The run ends at an epoch's end when the rate is not above this.");
+  table
+      .add("on-non-finite", &o.on_non_finite,
+           "What a NaN or Inf in loss or gradient does: stop the run, or skip the "
+           "update.")
       .choices({"stop", "skip"});
 }
 
 void describe_dataset(OptionTable& table, DatasetOptions& o) {
   table.group("dataset", "Data and validation");
-  table.add("max-tokens", &o.max_tokens, "Most tokens of a micro-batch, padding included.").at_least(1);
-  table.add("batch-size", &o.batch_size, "Most sequences of a micro-batch.").alias("max-sentences").at_least(1);
-  table.add("max-tokens-valid", &o.max_tokens_valid, "As max-tokens, in validation; not given: the same.").at_least(1);
-  table.add("batch-size-valid", &o.batch_size_valid, "As batch-size, in validation; not given: the same.")
+  table.add("max-tokens", &o.max_tokens, "Most tokens of a micro-batch, padding included.")
+      .at_least(1);
+  table.add("batch-size", &o.batch_size, "Most sequences of a micro-batch.")
+      .alias("max-sentences")
+      .at_least(1);
+  table
+      .add("max-tokens-valid", &o.max_tokens_valid,
+           "As max-tokens, in validation; not given: the same.")
+      .at_least(1);
+  table
+      .add("batch-size-valid", &o.batch_size_valid,
+           "As batch-size, in validation; not given: the same.")
       .alias("max-sentences-valid")
       .at_least(1);
-  table.add("required-batch-size-multiple", &o.required_batch_size_multiple,
-            "Sequences of a micro-batch are a multiple of this, where max-tokens limits it.")
+  table
+      .add("required-batch-size-multiple", &o.required_batch_size_multiple,
+           "Sequences of a micro-batch are a multiple of this, where max-tokens limits it.")
       .at_least(1);
-  table.add("num-workers", &o.num_workers, "Threads that prepare batches ahead; 0: none.").range(0, 256);
+  table.add("num-workers", &o.num_workers, "Threads that prepare batches ahead; 0: none.")
+      .range(0, 256);
   table.add("curriculum", &o.curriculum, "Epochs at the start without shuffling.").at_least(0);
   table.add("train-subset", &o.train_subset, "Split to train on.").metavar("NAME");
-  table.add("valid-subset", &o.valid_subset, "Splits to validate on; the first one decides about the best checkpoint.")
+  table
+      .add("valid-subset", &o.valid_subset,
+           "Splits to validate on; the first one decides about the best checkpoint.")
       .metavar("NAME,...");
-  table.add("combine-valid-subsets", &o.combine_valid_subsets, "Joins valid, valid1, ... to one.").alias("combine-val");
+  table.add("combine-valid-subsets", &o.combine_valid_subsets, "Joins valid, valid1, ... to one.")
+      .alias("combine-val");
   table.add("ignore-unused-valid-subsets", &o.ignore_unused_valid_subsets,
             "Splits valid1, ... that are not named are no error.");
   table.add("validate-interval", &o.validate_interval, "Epochs between validations.").at_least(1);
-  table.add("validate-interval-updates", &o.validate_interval_updates, "Updates between validations; 0: only at epoch "
-            "ends.")
+  table
+      .add("validate-interval-updates", &o.validate_interval_updates,
+           "Updates between validations; 0: only at epoch "
+           "ends.")
       .at_least(0);
-  table.add("validate-after-updates", &o.validate_after_updates, "No validation and no checkpoint within an epoch before "
-            "this update.")
+  table
+      .add("validate-after-updates", &o.validate_after_updates,
+           "No validation and no checkpoint within an epoch before "
+           "this update.")
       .at_least(0);
-  table.add("max-valid-steps", &o.max_valid_steps, "Batches of a validation.").alias("nval").at_least(1);
+  table.add("max-valid-steps", &o.max_valid_steps, "Batches of a validation.")
+      .alias("nval")
+      .at_least(1);
   table.add("disable-validation", &o.disable_validation, "No validation.");
   table.add("fixed-validation-seed", &o.fixed_validation_seed, "Seed of every validation.");
   table.add("skip-invalid-size-inputs-valid-test", &o.skip_invalid_size_inputs_valid_test,
@@ -75,47 +114,77 @@ void describe_dataset(OptionTable& table, DatasetOptions& o) {
 
 void describe_checkpoint(OptionTable& table, CheckpointOptions& o) {
   table.group("checkpoint", "Checkpoints");
-  table.add("save-dir", &o.save_dir, "The run folder: checkpoints, config.yaml, log.jsonl.").metavar("FOLDER");
-  table.add("restore-file", &o.restore_file, "Checkpoint to continue from, by name in save-dir or by path.").metavar("NAME");
-  table.add("finetune-from-model", &o.finetune_from_model,
-            "Checkpoint whose weights a new run starts with; counters and optimiser start anew.")
+  table.add("save-dir", &o.save_dir, "The run folder: checkpoints, config.yaml, log.jsonl.")
+      .metavar("FOLDER");
+  table
+      .add("restore-file", &o.restore_file,
+           "Checkpoint to continue from, by name in save-dir or by path.")
+      .metavar("NAME");
+  table
+      .add("finetune-from-model", &o.finetune_from_model,
+           "Checkpoint whose weights a new run starts with; counters and optimiser start anew.")
       .metavar("PATH");
-  table.add("init-from", &o.init_from, "safetensors file with the weights a new run starts with.").metavar("FILE");
+  table.add("init-from", &o.init_from, "safetensors file with the weights a new run starts with.")
+      .metavar("FILE");
   table.add("reset-dataloader", &o.reset_dataloader, "Does not restore the position in the data.");
-  table.add("reset-lr-scheduler", &o.reset_lr_scheduler, "Does not restore the learning-rate schedule.");
+  table.add("reset-lr-scheduler", &o.reset_lr_scheduler,
+            "Does not restore the learning-rate schedule.");
   table.add("reset-meters", &o.reset_meters, "Does not restore the meters.");
   table.add("reset-optimizer", &o.reset_optimizer, "Does not restore the optimiser.");
   table.add("save-interval", &o.save_interval, "Epochs between checkpoints.").at_least(1);
-  table.add("save-interval-updates", &o.save_interval_updates, "Updates between checkpoints; 0: only at epoch ends.")
+  table
+      .add("save-interval-updates", &o.save_interval_updates,
+           "Updates between checkpoints; 0: only at epoch ends.")
       .at_least(0);
-  table.add("keep-interval-updates", &o.keep_interval_updates, "How many checkpoints within epochs are kept; -1: all.")
+  table
+      .add("keep-interval-updates", &o.keep_interval_updates,
+           "How many checkpoints within epochs are kept; -1: all.")
       .at_least(-1);
-  table.add("keep-last-epochs", &o.keep_last_epochs, "How many checkpoints of epoch ends are kept; -1: all.").at_least(-1);
-  table.add("keep-best-checkpoints", &o.keep_best_checkpoints, "How many of the best checkpoints are kept by name; -1: "
-            "none but checkpoint_best.")
+  table
+      .add("keep-last-epochs", &o.keep_last_epochs,
+           "How many checkpoints of epoch ends are kept; -1: all.")
+      .at_least(-1);
+  table
+      .add("keep-best-checkpoints", &o.keep_best_checkpoints,
+           "How many of the best checkpoints are kept by name; -1: "
+           "none but checkpoint_best.")
       .at_least(-1);
   table.add("no-save", &o.no_save, "Writes no checkpoints.");
-  table.add("no-epoch-checkpoints", &o.no_epoch_checkpoints, "Writes only checkpoint_last and checkpoint_best.");
+  table.add("no-epoch-checkpoints", &o.no_epoch_checkpoints,
+            "Writes only checkpoint_last and checkpoint_best.");
   table.add("no-last-checkpoints", &o.no_last_checkpoints, "Does not write checkpoint_last.");
-  table.add("no-save-optimizer-state", &o.no_save_optimizer_state, "Leaves out what only continuing needs.");
-  table.add("best-checkpoint-metric", &o.best_checkpoint_metric, "Validation metric that decides about the best.")
+  table.add("no-save-optimizer-state", &o.no_save_optimizer_state,
+            "Leaves out what only continuing needs.");
+  table
+      .add("best-checkpoint-metric", &o.best_checkpoint_metric,
+           "Validation metric that decides about the best.")
       .metavar("KEY");
-  table.add("maximize-best-checkpoint-metric", &o.maximize_best_checkpoint_metric, "The largest value is the best.");
-  table.add("patience", &o.patience, "Validations without improvement after which the run ends; -1: never.").at_least(-1);
-  table.add("write-checkpoints-asynchronously", &o.write_checkpoints_asynchronously, "Writes while training goes on.")
+  table.add("maximize-best-checkpoint-metric", &o.maximize_best_checkpoint_metric,
+            "The largest value is the best.");
+  table
+      .add("patience", &o.patience,
+           "Validations without improvement after which the run ends; -1: never.")
+      .at_least(-1);
+  table
+      .add("write-checkpoints-asynchronously", &o.write_checkpoints_asynchronously,
+           "Writes while training goes on.")
       .alias("save-async");
-  table.add("symlink", &o.symlink, "checkpoint_last and checkpoint_best are links instead of copies.")
+  table
+      .add("symlink", &o.symlink,
+           "checkpoint_last and checkpoint_best are links instead of copies.")
       .alias("symlink-best-and-last-checkpoints");
 }
 
 void describe_common(OptionTable& table, CommonOptions& o) {
   table.group("common", "Process");
   table.add("seed", &o.seed, "Every random number follows from it.").at_least(0);
-  table.add("log-format", &o.log_format, "Form of the log on stdout.").choices({"json", "simple", "tqdm", "none"});
+  table.add("log-format", &o.log_format, "Form of the log on stdout.")
+      .choices({"json", "simple", "tqdm", "none"});
   table.add("log-interval", &o.log_interval, "Updates between log lines.").at_least(1);
   table.add("device", &o.device, "auto: CUDA when there is one.").choices({"auto", "cpu", "cuda"});
   table.shorthand("cpu", "device", "cpu", "Computes on the CPU.");
-  table.add("threads", &o.threads, "CPU threads of the computation; 0: as many as the machine has.").range(0, 4096);
+  table.add("threads", &o.threads, "CPU threads of the computation; 0: as many as the machine has.")
+      .range(0, 4096);
 }
 
 }  // namespace evomoe

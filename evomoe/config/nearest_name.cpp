@@ -5,7 +5,8 @@
 namespace evomoe {
 namespace {
 
-/// Optimal string alignment distance: insertions, deletions, substitutions and swaps of neighbours cost 1.
+/// Optimal string alignment distance: insertions, deletions, substitutions and swaps of neighbours
+/// cost 1.
 size_t edit_distance(const std::string& a, const std::string& b) {
   std::vector<size_t> before(b.size() + 1), last(b.size() + 1), now(b.size() + 1);
   for (size_t j = 0; j <= b.size(); ++j) last[j] = j;
@@ -27,11 +28,14 @@ size_t edit_distance(const std::string& a, const std::string& b) {
 
 std::string nearest_name(const std::string& name, const std::vector<std::string>& candidates) {
   std::string best;
-  size_t best_distance = std::max<size_t>(2, name.size() / 3) + 1;
+  // Of a very short name one letter is already much.
+  size_t best_distance =
+      (name.size() <= 3 ? name.size() / 2 : std::max<size_t>(2, name.size() / 3)) + 1;
   for (const auto& candidate : candidates) {
     size_t distance = edit_distance(name, candidate);
     // A beginning of the full name is the likeliest slip (argparse would have accepted it).
-    if (name.size() >= 3 && candidate.compare(0, name.size(), name) == 0) distance = std::min<size_t>(distance, 1);
+    if (name.size() >= 3 && candidate.compare(0, name.size(), name) == 0)
+      distance = std::min<size_t>(distance, 1);
     if (distance < best_distance) {
       best = candidate;
       best_distance = distance;

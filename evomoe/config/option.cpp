@@ -18,7 +18,8 @@ std::string trim(const std::string& text) {
   return text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
 }
 
-/// Python's way to write a list or tuple on a command line, "(0.9, 0.98)", and fairseq's, "0.9,0.98".
+/// Python's way to write a list or tuple on a command line, "(0.9, 0.98)", and fairseq's,
+/// "0.9,0.98".
 std::vector<std::string> split_list(const std::string& text) {
   std::string inner = trim(text);
   if (inner.size() >= 2 && ((inner.front() == '(' && inner.back() == ')') ||
@@ -154,28 +155,42 @@ bool Option::is_list() const {
 std::string Option::metavar() const {
   if (!metavar_.empty()) return metavar_;
   switch (type_) {
-    case OptionType::kFlag: return "";
-    case OptionType::kInteger: return "N";
-    case OptionType::kNumber: return "X";
-    case OptionType::kText: return choices_.empty() ? "TEXT" : "NAME";
-    case OptionType::kIntegerList: return "N,...";
-    case OptionType::kNumberList: return "X,...";
-    case OptionType::kTextList: return "TEXT,...";
+    case OptionType::kFlag:
+      return "";
+    case OptionType::kInteger:
+      return "N";
+    case OptionType::kNumber:
+      return "X";
+    case OptionType::kText:
+      return choices_.empty() ? "TEXT" : "NAME";
+    case OptionType::kIntegerList:
+      return "N,...";
+    case OptionType::kNumberList:
+      return "X,...";
+    case OptionType::kTextList:
+      return "TEXT,...";
   }
   return "";
 }
 
 std::string Option::allowed() const {
   std::string words;
-  if (is_list()) words = count_ ? fmt::format("{} values, each ", *count_) : "a comma-separated list, each ";
+  if (is_list())
+    words = count_ ? fmt::format("{} values, each ", *count_) : "a comma-separated list, each ";
   if (!choices_.empty()) return words + fmt::format("one of: {}", fmt::join(choices_, ", "));
   switch (type_) {
-    case OptionType::kFlag: return "true or false";
+    case OptionType::kFlag:
+      return "true or false";
     case OptionType::kInteger:
-    case OptionType::kIntegerList: words += "an integer"; break;
+    case OptionType::kIntegerList:
+      words += "an integer";
+      break;
     case OptionType::kNumber:
-    case OptionType::kNumberList: words += "a number"; break;
-    default: words += "a text that is not empty";
+    case OptionType::kNumberList:
+      words += "a number";
+      break;
+    default:
+      words += "a text that is not empty";
   }
   if (least_ && most_) {
     words += fmt::format(" from {:g} to {:g}", *least_, *most_);
@@ -215,12 +230,16 @@ json Option::read(const std::string& text, const std::string& shown) const {
 
 bool Option::has_right_type(const json& element) const {
   switch (type_) {
-    case OptionType::kFlag: return element.is_boolean();
+    case OptionType::kFlag:
+      return element.is_boolean();
     case OptionType::kInteger:
-    case OptionType::kIntegerList: return element.is_number_integer();
+    case OptionType::kIntegerList:
+      return element.is_number_integer();
     case OptionType::kNumber:
-    case OptionType::kNumberList: return element.is_number() && std::isfinite(element.get<double>());
-    default: return element.is_string();
+    case OptionType::kNumberList:
+      return element.is_number() && std::isfinite(element.get<double>());
+    default:
+      return element.is_string();
   }
 }
 
@@ -228,7 +247,8 @@ bool Option::element_allowed(const json& element) const {
   if (!has_right_type(element)) return false;
   if (element.is_string()) {
     const auto& text = element.get_ref<const std::string&>();
-    if (!choices_.empty()) return std::find(choices_.begin(), choices_.end(), text) != choices_.end();
+    if (!choices_.empty())
+      return std::find(choices_.begin(), choices_.end(), text) != choices_.end();
     return !text.empty();
   }
   if (!element.is_number()) return true;

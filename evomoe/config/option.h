@@ -43,8 +43,8 @@ class Option {
 
   nlohmann::json value() const { return load_(); }
 
-  /// The value that `text` means, checked. UsageError naming the option as the user wrote it (`shown`), the text, and what is
-  /// allowed.
+  /// The value that `text` means, checked. UsageError naming the option as the user wrote it
+  /// (`shown`), the text, and what is allowed.
   nlohmann::json read(const std::string& text, const std::string& shown) const;
   /// Refuses a typed value that the option does not allow; null is allowed for optionals.
   void check(const nlohmann::json& value, const std::string& shown) const;

@@ -30,7 +30,8 @@ std::string wrap(const std::string& text, size_t indent) {
 
 std::string entry(const std::string& left, const std::string& help) {
   std::string line = "  " + left;
-  line += line.size() + 2 > kIndent ? "\n" + std::string(kIndent, ' ') : std::string(kIndent - line.size(), ' ');
+  line += line.size() + 2 > kIndent ? "\n" + std::string(kIndent, ' ')
+                                    : std::string(kIndent - line.size(), ' ');
   return line + wrap(help, kIndent) + "\n";
 }
 
@@ -44,7 +45,7 @@ std::string cell(const std::string& text) {
   std::string escaped;
   for (const char c : text) {
     if (c == '|') escaped += '\\';
-    escaped += c;
+    escaped += c == '<' ? "&lt;" : std::string(1, c);
   }
   return escaped;
 }
@@ -71,15 +72,18 @@ std::string OptionTable::help_text() const {
   for (const auto& [line, what] : examples_) text += fmt::format("  # {}\n  {}\n", what, line);
 
   for (const auto& group : groups_) {
-    text += group.name.empty() ? "\nGeneral\n" : fmt::format("\n{} ({})\n", group.title, group.name);
+    text +=
+        group.name.empty() ? "\nGeneral\n" : fmt::format("\n{} ({})\n", group.title, group.name);
     if (group.name.empty()) {
       text += entry("-h, --help", "Shows this text.");
-      text += entry("--config FILE", "YAML file with options, flat or in groups; the command line wins over it.");
+      text += entry("--config FILE",
+                    "YAML file with options, flat or in groups; the command line wins over it.");
     }
     for (const auto& option : options_) {
       if (option->group() != group.name) continue;
       std::string help = option->help();
-      if (!option->choices().empty()) help += fmt::format(" One of: {}.", fmt::join(option->choices(), ", "));
+      if (!option->choices().empty())
+        help += fmt::format(" One of: {}.", fmt::join(option->choices(), ", "));
       const auto value = default_text(*option);
       if (!value.empty()) help += fmt::format(" (default {})", value);
       if (option->is_required()) help += " (needed)";
@@ -88,8 +92,8 @@ std::string OptionTable::help_text() const {
     }
     for (const auto& shorthand : shorthands_) {
       if (at(shorthand.target).group() != group.name) continue;
-      text += entry("--" + shorthand.name,
-                    fmt::format("{} The same as --{} {}.", shorthand.help, shorthand.target, shorthand.value));
+      text += entry("--" + shorthand.name, fmt::format("{} The same as --{} {}.", shorthand.help,
+                                                       shorthand.target, shorthand.value));
     }
   }
   if (!legacy_.empty()) {
@@ -116,25 +120,28 @@ std::string OptionTable::markdown() const {
       const auto value = default_text(*option);
       const std::string shown_default =
           option->is_required() ? "needed" : (value.empty() ? "" : "`" + cell(value) + "`");
-      rows += fmt::format("| {} | {} | {} | {} |\n", spelled(*option, "`", "`"), cell(option->allowed()),
-                          shown_default, cell(option->help()));
+      rows += fmt::format("| {} | {} | {} | {} |\n", spelled(*option, "`", "`"),
+                          cell(option->allowed()), shown_default, cell(option->help()));
     }
     for (const auto& shorthand : shorthands_) {
       if (at(shorthand.target).group() != group.name) continue;
-      rows += fmt::format("| `--{}` | true or false | | {} The same as `--{} {}`. |\n", shorthand.name,
-                          cell(shorthand.help), shorthand.target, shorthand.value);
+      rows += fmt::format("| `--{}` | true or false | | {} The same as `--{} {}`. |\n",
+                          shorthand.name, cell(shorthand.help), shorthand.target, shorthand.value);
     }
     if (rows.empty()) continue;
     if (!group.name.empty()) text += fmt::format("\n### {} (`{}`)\n", group.title, group.name);
     text += "\n| option | value | default | meaning |\n| --- | --- | --- | --- |\n" + rows;
   }
   if (!legacy_.empty()) {
-    text += "\n### Flags of the reference without a counterpart\n\n| flag | what happens | why |\n| --- | --- | --- |\n";
+    text +=
+        "\n### Flags of the reference without a counterpart\n\n| flag | what happens | why |\n| "
+        "--- | --- | --- |\n";
     for (const auto& flag : legacy_) {
-      const std::string what = flag.refused ? "refused"
-                               : flag.harmless.empty()
-                                   ? "no effect"
-                                   : fmt::format("no effect when {}, else refused", fmt::join(flag.harmless, " or "));
+      const std::string what =
+          flag.refused ? "refused"
+          : flag.harmless.empty()
+              ? "no effect"
+              : fmt::format("no effect when {}, else refused", fmt::join(flag.harmless, " or "));
       text += fmt::format("| `--{}` | {} | {} |\n", flag.name, what, cell(flag.note));
     }
   }

@@ -30,7 +30,8 @@ void OptionTable::group(std::string name, std::string title) {
 Option& OptionTable::insert(const std::string& name, const std::string& help, OptionType type,
                             bool optional, std::function<json()> load,
                             std::function<void(const json&)> store) {
-  EVOMOE_CHECK(find(name) == nullptr, "option table of '{}': --{} is described twice", command_, name);
+  EVOMOE_CHECK(find(name) == nullptr, "option table of '{}': --{} is described twice", command_,
+               name);
   options_.push_back(std::make_unique<Option>(name, groups_.back().name, help, type, optional,
                                               std::move(load), std::move(store)));
   return *options_.back();
@@ -38,8 +39,9 @@ Option& OptionTable::insert(const std::string& name, const std::string& help, Op
 
 void OptionTable::shorthand(std::string name, std::string target, std::string value,
                             std::string help) {
-  EVOMOE_CHECK(find(target) != nullptr, "option table of '{}': --{} stands for --{}, which is not there",
-               command_, name, target);
+  EVOMOE_CHECK(find(target) != nullptr,
+               "option table of '{}': --{} stands for --{}, which is not there", command_, name,
+               target);
   shorthands_.push_back({std::move(name), std::move(target), std::move(value), std::move(help)});
 }
 
@@ -93,11 +95,12 @@ std::string OptionTable::hint(const std::string& name, const std::string& prefix
 
 void OptionTable::require(const std::vector<Assignment>& assignments) const {
   for (const auto& option : options_) {
-    const bool assigned =
-        std::any_of(assignments.begin(), assignments.end(),
-                    [&](const Assignment& assignment) { return assignment.option == option.get(); });
+    const bool assigned = std::any_of(
+        assignments.begin(), assignments.end(),
+        [&](const Assignment& assignment) { return assignment.option == option.get(); });
     if (!option->is_required() || assigned || option->value() != option->default_value()) continue;
-    const bool unnamed = std::find(positionals_.begin(), positionals_.end(), option.get()) != positionals_.end();
+    const bool unnamed =
+        std::find(positionals_.begin(), positionals_.end(), option.get()) != positionals_.end();
     fail_usage("evomoe {}: {} is missing: {} (see evomoe {} --help)", command_,
                unnamed ? option->metavar() : "--" + option->name(), option->help(), command_);
   }
@@ -115,11 +118,13 @@ ordered_json OptionTable::to_json() const {
 void OptionTable::from_json(const ordered_json& stored) {
   if (!stored.is_object()) fail_usage("the stored options of '{}' are not a JSON object", command_);
   std::vector<Assignment> assignments;
-  const auto take = [&](const std::string& group, const std::string& key, const ordered_json& value) {
+  const auto take = [&](const std::string& group, const std::string& key,
+                        const ordered_json& value) {
     const std::string shown = group.empty() ? key : group + "." + key;
     Option* option = find_in_group(group, key);
     if (option == nullptr || option->key() != key) {
-      fail_usage("stored options: '{}' is not known to this version of evomoe{}", shown, hint(key, ""));
+      fail_usage("stored options: '{}' is not known to this version of evomoe{}", shown,
+                 hint(key, ""));
     }
     assignments.push_back({option, json(value), "stored option " + shown});
     option->check(assignments.back().value, assignments.back().shown);

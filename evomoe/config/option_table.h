@@ -18,8 +18,8 @@ struct Shorthand {
   std::string name, target, value, help;
 };
 
-/// A flag of the reference that this program accepts without effect, so that old command lines go on working, or refuses with a
-/// reason.
+/// A flag of the reference that this program accepts without effect, so that old command lines go
+/// on working, or refuses with a reason.
 struct LegacyFlag {
   std::string name;
   bool takes_value = false;
@@ -28,14 +28,15 @@ struct LegacyFlag {
   bool refused = false;
 };
 
-/// The one table of a command's options: from it come the command line, YAML files, `group.key=value` overrides, what a checkpoint
-/// stores, `--help` and the reference page. Every group becomes an object of the JSON and YAML forms; options of the group ""
-/// lie at the top.
+/// The one table of a command's options: from it come the command line, YAML files,
+/// `group.key=value` overrides, what a checkpoint stores, `--help` and the reference page. Every
+/// group becomes an object of the JSON and YAML forms; options of the group "" lie at the top.
 ///
 ///   TrainOptions options;
 ///   OptionTable table("train", "trains a language model");
 ///   describe(table, options);
-///   if (!table.parse(arguments)) fmt::print("{}", table.help_text());  // otherwise `options` is filled
+///   if (!table.parse(arguments)) fmt::print("{}", table.help_text());  // otherwise `options` is
+///   filled
 class OptionTable {
  public:
   OptionTable(std::string command, std::string summary);
@@ -45,8 +46,8 @@ class OptionTable {
   // --- describing ---
   /// The options added next belong to this group.
   void group(std::string name, std::string title);
-  /// Adds an option that fills *target, whose value now is the default. T is bool, int64_t, double, std::string, an optional of
-  /// these, or a vector of the latter three.
+  /// Adds an option that fills *target, whose value now is the default. T is bool, int64_t, double,
+  /// std::string, an optional of these, or a vector of the latter three.
   template <typename T>
   Option& add(const std::string& name, T* target, const std::string& help);
   /// As add(), but filled by the next unnamed argument as well (a list: by all remaining ones).
@@ -57,9 +58,10 @@ class OptionTable {
   void example(std::string command_line, std::string what);
 
   // --- reading ---
-  /// Reads the arguments after the command's name. Precedence: command line, then `group.key=value`, then `--config` files (later
-  /// ones win), then defaults. False when `--help` was given. UsageError for anything that is not understood. In both cases the
-  /// options are as before.
+  /// Reads the arguments after the command's name. Precedence: command line, then
+  /// `group.key=value`, then `--config` files (later ones win), then defaults. False when `--help`
+  /// was given. UsageError for anything that is not understood. In both cases the options are as
+  /// before.
   bool parse(const std::vector<std::string>& arguments);
   /// One line for each flag that was accepted without effect; to be shown to the user.
   const std::vector<std::string>& notices() const { return notices_; }
@@ -71,8 +73,8 @@ class OptionTable {
   // --- storing ---
   /// All values, defaults included; an optional that is not given is null. Numbers survive exactly.
   nlohmann::ordered_json to_json() const;
-  /// Takes all values of `stored`; options that it lacks go back to their defaults. is_set() does not change. UsageError for
-  /// unknown keys and wrong types, and then the options are as before.
+  /// Takes all values of `stored`; options that it lacks go back to their defaults. is_set() does
+  /// not change. UsageError for unknown keys and wrong types, and then the options are as before.
   void from_json(const nlohmann::ordered_json& stored);
   /// A file that `--config` reads back to the same values.
   std::string to_yaml() const;

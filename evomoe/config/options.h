@@ -5,14 +5,15 @@
 #include <string>
 #include <vector>
 
-/// What each command can be told. A field is the flag of the same name (`--tokens-per-sample` is tokens_per_sample); names
-/// are fairseq's where fairseq has one. describe.h says the type, the allowed values and the meaning of each.
+/// What each command can be told. A field is the flag of the same name (`--tokens-per-sample` is
+/// tokens_per_sample); names are fairseq's where fairseq has one. describe.h says the type, the
+/// allowed values and the meaning of each.
 namespace evomoe {
 
 /// What is trained and how text is cut into sequences.
 struct TaskOptions {
   std::string task = "language_modeling";
-  int64_t tokens_per_sample = 1024;       ///< longest sequence
+  int64_t tokens_per_sample = 1024;        ///< longest sequence
   std::string sample_break_mode = "none";  ///< none | complete | complete_doc | eos
   bool add_bos_token = false;
   bool pad_to_fixed_length = false;
@@ -41,12 +42,13 @@ struct ModelOptions {
 
 /// Experts and routing.
 struct MoeOptions {
-  int64_t moe_freq = 0;          ///< layer i (from 0) is MoE iff (i+1) % moe_freq == 0; 0: a dense model
+  int64_t moe_freq = 0;  ///< layer i (from 0) is MoE iff (i+1) % moe_freq == 0; 0: a dense model
   int64_t moe_expert_count = 0;  ///< E
-  std::string moe_router = "gshard";  ///< --moe-top1-expert means switch, --moe-topk-expert means dts
-  int64_t moe_k = 2;                  ///< experts per token of the router `topk`
+  std::string moe_router =
+      "gshard";       ///< --moe-top1-expert means switch, --moe-topk-expert means dts
+  int64_t moe_k = 2;  ///< experts per token of the router `topk`
   bool moe_no_normalize_topk = false;
-  int64_t topk = -1;                  ///< the reference's: -1 or E
+  int64_t topk = -1;  ///< the reference's: -1 or E
   bool moe_gating_use_fp32 = false;
   std::string moe_second_expert_policy = "sampling";  ///< sampling | random | all
   bool moe_normalize_gate_prob_before_dropping = false;
@@ -64,7 +66,7 @@ struct MoeOptions {
 struct EvolutionFlags {
   int64_t shared_expert_updates = 0;
   std::string diversify = "mask";  ///< copy | mask | noise | drop-upcycling
-  double diversify_ratio = 0.1;
+  double diversify_ratio = 0.5;
   bool diversify_rescale = false;
   bool diversify_keep_first = false;
   std::string diversify_moments = "copy";  ///< copy | reset | scale
@@ -74,7 +76,8 @@ struct EvolutionFlags {
   double gumbel_decay_factor = 1.0;             ///< updates from max_temperature to min_temperature
   double max_temperature = 1.0;
   double min_temperature = 0.5;
-  int64_t switch_to_hard_gumbel_softmax = -1;  ///< DTS update from which one expert per token is used
+  int64_t switch_to_hard_gumbel_softmax =
+      -1;  ///< DTS update from which one expert per token is used
   double dts_threshold = 0.001;
   bool dts_normalize_weights = false;
   double sparse_stage_noise = 1.0;
@@ -94,23 +97,23 @@ struct OptimizationOptions {
   std::vector<double> adam_betas = {0.9, 0.999};  ///< always two
   double adam_eps = 1e-8;
   double weight_decay = 0.0;
-  std::vector<double> lr = {0.25};  ///< by epoch; the last one stays
-  std::string lr_scheduler = "fixed";  ///< polynomial_decay | inverse_sqrt | cosine | fixed
-  std::optional<int64_t> warmup_updates;  ///< not given: 4000 for inverse_sqrt, else 0
-  double warmup_init_lr = -1.0;                 ///< < 0: the scheduler's own
-  std::optional<int64_t> total_num_update;      ///< polynomial_decay; not given: max_update
-  double end_learning_rate = 0.0;               ///< polynomial_decay
-  double power = 1.0;                           ///< polynomial_decay
-  double lr_shrink = 0.1;                       ///< fixed, cosine
-  std::optional<int64_t> force_anneal;          ///< epoch
-  double min_lr = 0.0;                          ///< cosine
-  double lr_period_updates = -1.0;              ///< cosine
-  double t_mult = 1.0;                          ///< cosine
-  std::vector<int64_t> update_freq = {1};       ///< by epoch; the last one stays
-  double clip_norm = 0.0;                       ///< 0: no clipping
-  int64_t max_update = 0;                       ///< 0: no limit
-  int64_t max_epoch = 0;                        ///< 0: no limit
-  double stop_time_hours = 0.0;                 ///< 0: no limit
+  std::vector<double> lr = {0.25};          ///< by epoch; the last one stays
+  std::string lr_scheduler = "fixed";       ///< polynomial_decay | inverse_sqrt | cosine | fixed
+  std::optional<int64_t> warmup_updates;    ///< not given: 4000 for inverse_sqrt, else 0
+  double warmup_init_lr = -1.0;             ///< < 0: the scheduler's own
+  std::optional<int64_t> total_num_update;  ///< polynomial_decay; not given: max_update
+  double end_learning_rate = 0.0;           ///< polynomial_decay
+  double power = 1.0;                       ///< polynomial_decay
+  double lr_shrink = 0.1;                   ///< fixed, cosine
+  std::optional<int64_t> force_anneal;      ///< epoch
+  double min_lr = 0.0;                      ///< cosine
+  double lr_period_updates = -1.0;          ///< cosine
+  double t_mult = 1.0;                      ///< cosine
+  std::vector<int64_t> update_freq = {1};   ///< by epoch; the last one stays
+  double clip_norm = 0.0;                   ///< 0: no clipping
+  int64_t max_update = 0;                   ///< 0: no limit
+  int64_t max_epoch = 0;                    ///< 0: no limit
+  double stop_time_hours = 0.0;             ///< 0: no limit
   double stop_min_lr = -1.0;
   std::string on_non_finite = "stop";  ///< stop | skip
 
@@ -121,8 +124,8 @@ struct OptimizationOptions {
 };
 
 struct DatasetOptions {
-  std::optional<int64_t> max_tokens;  ///< tokens of a micro-batch
-  std::optional<int64_t> batch_size;  ///< sequences of a micro-batch
+  std::optional<int64_t> max_tokens;        ///< tokens of a micro-batch
+  std::optional<int64_t> batch_size;        ///< sequences of a micro-batch
   std::optional<int64_t> max_tokens_valid;  ///< not given: max_tokens
   std::optional<int64_t> batch_size_valid;  ///< not given: batch_size
   int64_t required_batch_size_multiple = 8;
@@ -150,8 +153,8 @@ struct CheckpointOptions {
   bool reset_lr_scheduler = false;
   bool reset_meters = false;
   bool reset_optimizer = false;
-  int64_t save_interval = 1;          ///< epochs
-  int64_t save_interval_updates = 0;  ///< 0: only at epoch ends
+  int64_t save_interval = 1;           ///< epochs
+  int64_t save_interval_updates = 0;   ///< 0: only at epoch ends
   int64_t keep_interval_updates = -1;  ///< -1: all
   int64_t keep_last_epochs = -1;       ///< -1: all
   int64_t keep_best_checkpoints = -1;  ///< -1: none
@@ -196,10 +199,11 @@ struct BpeFiles {
   std::optional<std::string> gpt2_vocab_bpe;
 };
 
-/// `evomoe validate DATA --path CHECKPOINT` and `evomoe eval-lm DATA --path CHECKPOINT`. What is empty comes from the checkpoint.
+/// `evomoe validate DATA --path CHECKPOINT` and `evomoe eval-lm DATA --path CHECKPOINT`. What is
+/// empty comes from the checkpoint.
 struct EvalOptions {
   std::string data;
-  std::string path;  ///< checkpoint
+  std::string path;                                   ///< checkpoint
   std::vector<std::string> valid_subset = {"valid"};  ///< validate
   std::string gen_subset = "test";                    ///< eval-lm
   std::optional<int64_t> max_tokens;
@@ -229,9 +233,9 @@ struct GenerateOptions {
   int64_t min_len = 0;
   bool sampling = false;  ///< not given: greedy
   double temperature = 1.0;
-  int64_t sampling_topk = -1;  ///< -1: all
+  int64_t sampling_topk = -1;   ///< -1: all
   double sampling_topp = -1.0;  ///< -1: all
-  int64_t num_samples = 1;     ///< per prompt
+  int64_t num_samples = 1;      ///< per prompt
   bool ignore_eos = false;
   BpeFiles bpe;
   CommonOptions common;
@@ -252,11 +256,11 @@ struct PreprocessFlags {
 
 /// `evomoe bpe train|encode|decode`.
 struct BpeFlags {
-  std::string action;               ///< train | encode | decode
-  std::vector<std::string> input;   ///< files or folders; none: stdin
-  std::string output = "-";         ///< encode, decode: file; - is stdout
-  std::string destdir = ".";        ///< train: folder of encoder.json and vocab.bpe
-  int64_t vocab_size = 8192;        ///< train
+  std::string action;              ///< train | encode | decode
+  std::vector<std::string> input;  ///< files or folders; none: stdin
+  std::string output = "-";        ///< encode, decode: file; - is stdout
+  std::string destdir = ".";       ///< train: folder of encoder.json and vocab.bpe
+  int64_t vocab_size = 8192;       ///< train
   std::optional<std::string> gpt2_encoder_json, gpt2_vocab_bpe;  ///< encode, decode
   int64_t workers = 1;
 };
@@ -270,7 +274,8 @@ struct InfoOptions {
 /// `evomoe compare RUN RUN ...`.
 struct CompareOptions {
   std::vector<std::string> run;
-  std::string baseline;             ///< the run whose final perplexity the others are timed to reach; empty: the first
+  std::string
+      baseline;  ///< the run whose final perplexity the others are timed to reach; empty: the first
   std::string valid_subset = "valid";
   std::string format = "text";  ///< text | markdown | json
 };

@@ -30,10 +30,12 @@ std::string where(const std::string& path, const YAML::Node& node) {
 /// The elements of a YAML list, or one scalar, as the command line would write them.
 std::string scalar_text(const YAML::Node& node, const std::string& shown) {
   if (node.IsScalar()) return node.Scalar();
-  if (!node.IsSequence()) fail_usage("{}: a single value or a list is needed here, not a group of keys", shown);
+  if (!node.IsSequence())
+    fail_usage("{}: a single value or a list is needed here, not a group of keys", shown);
   std::string text;
   for (const auto& element : node) {
-    if (!element.IsScalar()) fail_usage("{}: the elements of the list must be single values", shown);
+    if (!element.IsScalar())
+      fail_usage("{}: the elements of the list must be single values", shown);
     if (!text.empty()) text += ",";
     text += element.Scalar();
   }
@@ -52,17 +54,20 @@ std::vector<OptionTable::Assignment> OptionTable::read_yaml_file(const std::stri
     fail_usage("--config {}: line {} is not YAML: {}", path, error.mark.line + 1, error.msg);
   }
   if (root.IsNull()) return {};
-  if (!root.IsMap()) fail_usage("--config {}: the file must hold `option: value` lines, or groups of them", path);
+  if (!root.IsMap())
+    fail_usage("--config {}: the file must hold `option: value` lines, or groups of them", path);
 
   std::vector<Assignment> assignments;
   std::set<const Option*> seen;
-  const auto take = [&](const std::string& group, const YAML::Node& key_node, const YAML::Node& value) {
+  const auto take = [&](const std::string& group, const YAML::Node& key_node,
+                        const YAML::Node& value) {
     const std::string key = key_node.Scalar();
     const std::string shown = fmt::format("{}: {}", where(path, key_node), key);
     Option* option = find(key);
     if (option == nullptr) fail_usage("{}: unknown option{}", shown, hint(key, ""));
     if (!group.empty() && option->group() != group) {
-      fail_usage("{}: this option is not in the group '{}' but in '{}'", shown, group, option->group());
+      fail_usage("{}: this option is not in the group '{}' but in '{}'", shown, group,
+                 option->group());
     }
     if (!seen.insert(option).second) fail_usage("{}: given twice in this file", shown);
     if (value.IsNull()) {

@@ -16,13 +16,15 @@ namespace evomoe {
 /// Threads that make batches ahead of their use and deliver them in order.
 class BatchPrefetcher {
  public:
-  /// `make(place)` is called once for each place in [first, end), from any thread; at most `ahead` batches wait at a time.
+  /// `make(place)` is called once for each place in [first, end), from any thread; at most `ahead`
+  /// batches wait at a time.
   BatchPrefetcher(std::function<Batch(int64_t)> make, int64_t first, int64_t end, int threads,
                   int64_t ahead);
   /// Stops the threads; batches under way are thrown away.
   ~BatchPrefetcher();
 
-  /// The next batch; waits for it. Throws what `make` threw for it. Must not be called more often than there are places.
+  /// The next batch; waits for it. Throws what `make` threw for it. Must not be called more often
+  /// than there are places.
   Batch next();
 
  private:

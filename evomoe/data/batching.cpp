@@ -11,7 +11,8 @@ namespace evomoe {
 
 std::vector<int64_t> ordered_by_size(int64_t items, const std::function<int64_t(int64_t)>& size,
                                      int64_t seed) {
-  // numpy's lexsort((permutation, sizes)): the item with the smallest value of the permutation comes first among equals.
+  // numpy's lexsort((permutation, sizes)): the item with the smallest value of the permutation
+  // comes first among equals.
   const auto permutation = NumpyRandom(seed).permutation(items);
   std::vector<int64_t> order(items);
   for (int64_t i = 0; i < items; ++i) order[permutation[i]] = i;
@@ -22,9 +23,10 @@ std::vector<int64_t> ordered_by_size(int64_t items, const std::function<int64_t(
 
 std::vector<int64_t> ordered_by_pair_size(std::span<const int64_t> source_sizes,
                                           std::span<const int64_t> target_sizes, int64_t seed) {
-  EVOMOE_CHECK(source_sizes.size() == target_sizes.size(),
-               "{} source sentences but {} target sentences; the two files must have the same lines",
-               source_sizes.size(), target_sizes.size());
+  EVOMOE_CHECK(
+      source_sizes.size() == target_sizes.size(),
+      "{} source sentences but {} target sentences; the two files must have the same lines",
+      source_sizes.size(), target_sizes.size());
   auto order = NumpyRandom(seed).permutation(static_cast<int64_t>(source_sizes.size()));
   for (const auto sizes : {target_sizes, source_sizes}) {
     std::stable_sort(order.begin(), order.end(),
@@ -42,9 +44,10 @@ Batches batch_by_size(std::vector<int64_t> items, const std::function<int64_t(in
   if (multiple < 1) {
     fail_usage("--required-batch-size-multiple is {}; it must be at least 1", multiple);
   }
-  // A batch [start, end) grows by whole tails [end, position]: a tail joins it when the sum has a good number of rows. When batch and
-  // tail together break a limit, the batch is done and the tail becomes the next one; should even the tail break the token
-  // limit, it is done without the item at hand, which begins the next tail.
+  // A batch [start, end) grows by whole tails [end, position]: a tail joins it when the sum has a
+  // good number of rows. When batch and tail together break a limit, the batch is done and the tail
+  // becomes the next one; should even the tail break the token limit, it is done without the item
+  // at hand, which begins the next tail.
   Batches batches;
   const auto count = static_cast<int64_t>(items.size());
   int64_t start = 0;
@@ -58,7 +61,8 @@ Batches batch_by_size(std::vector<int64_t> items, const std::function<int64_t(in
   for (int64_t position = 0; position < count; ++position) {
     const int64_t item_size = size(items[position]);
     EVOMOE_CHECK(max_tokens <= 0 || item_size <= max_tokens,
-                 "item {} has {} tokens, more than --max-tokens {}; raise --max-tokens, or cut the items with "
+                 "item {} has {} tokens, more than --max-tokens {}; raise --max-tokens, or cut the "
+                 "items with "
                  "--tokens-per-sample or --max-target-positions",
                  items[position], item_size, max_tokens);
     tail_longest = std::max(tail_longest, item_size);
@@ -98,11 +102,12 @@ std::vector<int64_t> filter_by_size(std::vector<int64_t> items, const Dataset& d
     return true;
   });
   if (removed == 0) return items;
-  EVOMOE_CHECK(skip_invalid,
-               "{}: item {} has {} tokens (and {} more items are too long), but the model takes at most {} "
-               "positions; raise --max-target-positions, or leave such items out with "
-               "--skip-invalid-size-inputs-valid-test",
-               dataset.name(), first, dataset.item_size(first), removed - 1, max_positions);
+  EVOMOE_CHECK(
+      skip_invalid,
+      "{}: item {} has {} tokens (and {} more items are too long), but the model takes at most {} "
+      "positions; raise --max-target-positions, or leave such items out with "
+      "--skip-invalid-size-inputs-valid-test",
+      dataset.name(), first, dataset.item_size(first), removed - 1, max_positions);
   log().warn("{}: {} items are longer than {} positions and are left out (the first is item {})",
              dataset.name(), removed, max_positions, first);
   return items;

@@ -9,11 +9,13 @@
 
 namespace evomoe {
 
-/// fairseq's order of a language-model dataset: by size, ties by the value of a permutation drawn with `seed`.
+/// fairseq's order of a language-model dataset: by size, ties by the value of a permutation drawn
+/// with `seed`.
 std::vector<int64_t> ordered_by_size(int64_t items, const std::function<int64_t(int64_t)>& size,
                                      int64_t seed);
 
-/// fairseq's order of a dataset of pairs: permuted, then by target size, then (stable) by source size.
+/// fairseq's order of a dataset of pairs: permuted, then by target size, then (stable) by source
+/// size.
 std::vector<int64_t> ordered_by_pair_size(std::span<const int64_t> source_sizes,
                                           std::span<const int64_t> target_sizes, int64_t seed);
 
@@ -33,13 +35,13 @@ struct BatchLimits {
   int64_t multiple = 8;       ///< when max_tokens limits, rows are below it or a multiple of it
 };
 
-/// Cuts `items` into batches, in their order, by fairseq's greedy algorithm. An Error names an item longer than max_tokens; neither limit
-/// given is a UsageError.
+/// Cuts `items` into batches, in their order, by fairseq's greedy algorithm. An Error names an item
+/// longer than max_tokens; neither limit given is a UsageError.
 Batches batch_by_size(std::vector<int64_t> items, const std::function<int64_t(int64_t)>& size,
                       const BatchLimits& limits);
 
-/// Removes items longer than `max_positions` (0: none), keeping the order. When `skip_invalid` a warning tells how many, else the first
-/// one is an Error.
+/// Removes items longer than `max_positions` (0: none), keeping the order. When `skip_invalid` a
+/// warning tells how many, else the first one is an Error.
 std::vector<int64_t> filter_by_size(std::vector<int64_t> items, const Dataset& dataset,
                                     int64_t max_positions, bool skip_invalid);
 

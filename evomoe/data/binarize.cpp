@@ -17,14 +17,15 @@ constexpr int64_t kPieceBytes = 2 << 20;
 void check_utf8(const MappedFile& file, std::string_view line) {
   if (is_utf8(line)) return;
   const auto number = 1 + std::count(file.bytes().data(), line.data(), '\n');
-  fail("{}:{}: not UTF-8; convert the file (`iconv -t UTF-8`), or encode it with a byte-level BPE", file.path().string(),
-       number);
+  fail("{}:{}: not UTF-8; convert the file (`iconv -t UTF-8`), or encode it with a byte-level BPE",
+       file.path().string(), number);
 }
 
 /// The dictionary index of each BPE id: the symbols of a dictionary over BPE text are decimal ids.
 std::vector<int64_t> indices_of_bpe(const ByteBpe& bpe, const Dictionary& dictionary) {
   std::vector<int64_t> indices;
-  for (int64_t id = 0; id < bpe.size(); ++id) indices.push_back(dictionary.index(std::to_string(id)));
+  for (int64_t id = 0; id < bpe.size(); ++id)
+    indices.push_back(dictionary.index(std::to_string(id)));
   return indices;
 }
 
@@ -74,7 +75,8 @@ BinarizeStatistics binarize(const BinarizeOptions& options) {
       }
       append_token(builder.type(), Dictionary::kEos, piece.bytes);
       EVOMOE_CHECK(size <= std::numeric_limits<int32_t>::max(),
-                   "{}: a line of {} tokens is too long; split it into lines", options.source.string(), size);
+                   "{}: a line of {} tokens is too long; split it into lines",
+                   options.source.string(), size);
       piece.sizes.push_back(static_cast<int32_t>(size));
       ++statistics.sentences;
       statistics.tokens += size;
@@ -97,7 +99,8 @@ BinarizeStatistics binarize(const BinarizeOptions& options) {
         total.replaced += done[i].statistics.replaced;
         done[i] = {};
         bytes_done += static_cast<int64_t>(pieces[i].size());
-        if (options.progress) options.progress(bytes_done, static_cast<int64_t>(file.bytes().size()));
+        if (options.progress)
+          options.progress(bytes_done, static_cast<int64_t>(file.bytes().size()));
       });
   builder.finish();
   return total;
@@ -109,7 +112,8 @@ Dictionary build_dictionary(const std::vector<std::filesystem::path>& files, int
   int64_t lines = 0;
   int64_t bytes_done = 0;
   int64_t bytes_in_all = 0;
-  for (const auto& path : files) bytes_in_all += static_cast<int64_t>(MappedFile(path).bytes().size());
+  for (const auto& path : files)
+    bytes_in_all += static_cast<int64_t>(MappedFile(path).bytes().size());
 
   struct Counted {
     StringMap<int64_t> words;

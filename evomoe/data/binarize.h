@@ -19,8 +19,9 @@ struct BinarizeOptions {
   std::filesystem::path source;         ///< text, a line an item
   std::filesystem::path output_prefix;  ///< writes output_prefix.bin and .idx
   const Dictionary* dictionary = nullptr;
-  int workers = 1;                      ///< threads; the output does not depend on their number
-  const ByteBpe* bpe = nullptr;         ///< encode each line with it first; null: words between white space
+  int workers = 1;  ///< threads; the output does not depend on their number
+  const ByteBpe* bpe =
+      nullptr;  ///< encode each line with it first; null: words between white space
   BinarizeProgress progress;
 };
 
@@ -30,7 +31,8 @@ struct BinarizeStatistics {
   int64_t replaced = 0;  ///< words that became <unk>
 };
 
-/// Encodes a text file. Every line gets an </s>; an empty line becomes `</s>` alone (a document separator).
+/// Encodes a text file. Every line gets an </s>; an empty line becomes `</s>` alone (a document
+/// separator).
 BinarizeStatistics binarize(const BinarizeOptions& options);
 
 /// Counts the words (or BPE ids) of text files. Not yet sorted or cut: see Dictionary::finalize.
@@ -39,7 +41,8 @@ Dictionary build_dictionary(const std::vector<std::filesystem::path>& files, int
 
 /// `fairseq-preprocess --only-source`.
 struct PreprocessOptions {
-  std::string trainpref;  ///< text files, comma separated: the second becomes train1, and so on; may be empty
+  std::string trainpref;  ///< text files, comma separated: the second becomes train1, and so on;
+                          ///< may be empty
   std::string validpref;
   std::string testpref;
   std::filesystem::path destdir = "data-bin";
@@ -48,7 +51,8 @@ struct PreprocessOptions {
   int64_t nwordssrc = -1;         ///< most symbols, the four specials included; -1: all
   int64_t padding_factor = 8;
   int workers = 1;
-  std::filesystem::path gpt2_encoder_json;  ///< with gpt2_vocab_bpe: encode with this BPE on the fly
+  std::filesystem::path
+      gpt2_encoder_json;  ///< with gpt2_vocab_bpe: encode with this BPE on the fly
   std::filesystem::path gpt2_vocab_bpe;
   /// Called with (name of the step such as "dictionary" or "train", bytes done, bytes in all).
   std::function<void(const std::string&, int64_t, int64_t)> progress;
@@ -64,8 +68,9 @@ struct PreprocessResult {
   std::vector<Split> splits;
 };
 
-/// Makes a data-bin folder: dict.txt, {train,valid,test}[n].{bin,idx} and preprocess.log. Missing inputs, a folder that cannot be written and
-/// an existing dict.txt (unless `srcdict` is given) are Errors before any work.
+/// Makes a data-bin folder: dict.txt, {train,valid,test}[n].{bin,idx} and preprocess.log. Missing
+/// inputs, a folder that cannot be written and an existing dict.txt (unless `srcdict` is given) are
+/// Errors before any work.
 PreprocessResult preprocess(const PreprocessOptions& options);
 
 }  // namespace evomoe

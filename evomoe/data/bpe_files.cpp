@@ -17,8 +17,9 @@ struct Piece {
 };
 
 /// Makes `output` from the pieces of `input`, in order and in parallel.
-BpeFileStatistics convert_lines(const std::filesystem::path& input, const std::filesystem::path& output,
-                                int threads, const std::function<Piece(std::string_view)>& convert) {
+BpeFileStatistics convert_lines(const std::filesystem::path& input,
+                                const std::filesystem::path& output, int threads,
+                                const std::function<Piece(std::string_view)>& convert) {
   const MappedFile file(input);
   const auto pieces = split_at_lines(file.bytes(), kPieceBytes);
   auto temporary = output;
@@ -30,7 +31,8 @@ BpeFileStatistics convert_lines(const std::filesystem::path& input, const std::f
   BpeFileStatistics total;
   total.bytes = static_cast<int64_t>(file.bytes().size());
   parallel_in_order(
-      static_cast<int64_t>(pieces.size()), threads, [&](int64_t i) { done[i] = convert(pieces[i]); },
+      static_cast<int64_t>(pieces.size()), threads,
+      [&](int64_t i) { done[i] = convert(pieces[i]); },
       [&](int64_t i) {
         stream << done[i].text;
         total.lines += done[i].statistics.lines;
@@ -80,8 +82,8 @@ BpeFileStatistics bpe_decode_file(const ByteBpe& bpe, const std::filesystem::pat
         int32_t id = -1;
         const auto [end, error] = std::from_chars(word.begin(), word.end(), id);
         EVOMOE_CHECK(error == std::errc() && end == word.end() && id >= 0 && id < bpe.size(),
-                     "{}:{}: `{}` is no id of this vocabulary (0 .. {})", input.string(), number, word,
-                     bpe.size() - 1);
+                     "{}:{}: `{}` is no id of this vocabulary (0 .. {})", input.string(), number,
+                     word, bpe.size() - 1);
         piece.text += bpe.bytes(id);
         ++piece.statistics.tokens;
       });

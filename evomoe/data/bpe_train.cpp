@@ -1,5 +1,6 @@
-// Byte-pair encoding is learnt by joining the most frequent pair of neighbours again and again (Sennrich et al., arXiv 1508.07909,
-// algorithm 1). Counts of pairs are kept up to date, so that a join costs what the words it changes cost.
+// Byte-pair encoding is learnt by joining the most frequent pair of neighbours again and again
+// (Sennrich et al., arXiv 1508.07909, algorithm 1). Counts of pairs are kept up to date, so that a
+// join costs what the words it changes cost.
 #include <algorithm>
 #include <queue>
 #include <unordered_map>
@@ -41,7 +42,8 @@ WordCounts count_words(const std::vector<std::filesystem::path>& files, int thre
     const auto pieces = split_at_lines(file.bytes(), kPieceBytes);
     std::vector<WordCounts> partial(pieces.size());
     parallel_in_order(
-        static_cast<int64_t>(pieces.size()), threads, [&](int64_t i) { count_words(pieces[i], partial[i]); },
+        static_cast<int64_t>(pieces.size()), threads,
+        [&](int64_t i) { count_words(pieces[i], partial[i]); },
         [&](int64_t i) {
           for (const auto& [word, count] : partial[i]) counts[word] += count;
           partial[i] = {};
@@ -108,7 +110,8 @@ class Trainer {
     for (const int32_t index : where) join_in_word(index, left, right, merged);
     pairs_.erase(key);
     for (const uint64_t pair : raised_) {
-      if (const auto found = pairs_.find(pair); found != pairs_.end()) heap_.push({found->second.count, pair});
+      if (const auto found = pairs_.find(pair); found != pairs_.end())
+        heap_.push({found->second.count, pair});
     }
   }
 
@@ -163,11 +166,13 @@ class Trainer {
 ByteBpe ByteBpe::train(const std::vector<std::filesystem::path>& files, int64_t vocab_size,
                        int threads, const std::function<void(int64_t, int64_t)>& progress) {
   if (vocab_size < 257) {
-    fail_usage("a vocabulary of {} tokens is too small: 256 bytes and <|endoftext|> make 257", vocab_size);
+    fail_usage("a vocabulary of {} tokens is too small: 256 bytes and <|endoftext|> make 257",
+               vocab_size);
   }
   EVOMOE_CHECK(!files.empty(), "no text file to learn a vocabulary from");
   const auto counts = count_words(files, threads);
-  EVOMOE_CHECK(!counts.empty(), "{}: no text in it to learn a vocabulary from", files.front().string());
+  EVOMOE_CHECK(!counts.empty(), "{}: no text in it to learn a vocabulary from",
+               files.front().string());
 
   ByteBpe bpe;
   bpe.byte_id_.resize(256);
@@ -197,7 +202,8 @@ ByteBpe ByteBpe::train(const std::vector<std::filesystem::path>& files, int64_t 
   }
   bpe.bytes_of_.emplace_back("<|endoftext|>");
   if (bpe.size() < vocab_size) {
-    log().warn("the text gives only {} of {} tokens: no other pair of tokens occurs twice", bpe.size(), vocab_size);
+    log().warn("the text gives only {} of {} tokens: no other pair of tokens occurs twice",
+               bpe.size(), vocab_size);
   }
   return bpe;
 }

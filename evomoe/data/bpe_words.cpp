@@ -20,18 +20,19 @@ constexpr std::array<Kind, 256> kKinds = [] {
   for (int c = 0; c < 256; ++c) {
     const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
     const bool space = c == ' ' || (c >= '\t' && c <= '\r');
-    kinds[c] = c >= 0x80             ? Kind::kNotAscii
-               : letter              ? Kind::kLetter
+    kinds[c] = c >= 0x80              ? Kind::kNotAscii
+               : letter               ? Kind::kLetter
                : c >= '0' && c <= '9' ? Kind::kDigit
-               : space               ? Kind::kSpace
-                                     : Kind::kOther;
+               : space                ? Kind::kSpace
+                                      : Kind::kOther;
   }
   return kinds;
 }();
 
 Kind kind(char c) { return kKinds[static_cast<uint8_t>(c)]; }
 
-/// White space is spelled out, because PCRE2's \s has one character more (U+180E) than that of the `regex` package that GPT-2 uses.
+/// White space is spelled out, because PCRE2's \s has one character more (U+180E) than that of the
+/// `regex` package that GPT-2 uses.
 constexpr const char* kPattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^S\p{L}\p{N}]+|[S]+(?![^S])|[S]+)";
 constexpr std::string_view kSpaces =
@@ -50,9 +51,10 @@ const pcre2_code* compiled_pattern() {
     int error = 0;
     PCRE2_SIZE where = 0;
     pcre2_code* made = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
-                                     PCRE2_UTF | PCRE2_UCP | PCRE2_ANCHORED | PCRE2_NO_UTF_CHECK, &error,
-                                     &where, nullptr);
-    EVOMOE_CHECK(made != nullptr, "PCRE2 refuses GPT-2's pattern (error {} at {}); it was built without Unicode",
+                                     PCRE2_UTF | PCRE2_UCP | PCRE2_ANCHORED | PCRE2_NO_UTF_CHECK,
+                                     &error, &where, nullptr);
+    EVOMOE_CHECK(made != nullptr,
+                 "PCRE2 refuses GPT-2's pattern (error {} at {}); it was built without Unicode",
                  error, where);
     pcre2_jit_compile(made, PCRE2_JIT_COMPLETE);  // without JIT pcre2_match interprets
     return made;
@@ -116,10 +118,11 @@ size_t BpeWords::regex_end() const {
   const pcre2_code* const code = compiled_pattern();
   thread_local const std::unique_ptr<pcre2_match_data, Free> match(
       pcre2_match_data_create_from_pattern(code, nullptr));
-  const int found =
-      pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(text_.data() + region_begin_),
-                  region_end_ - region_begin_, at_ - region_begin_, PCRE2_NO_UTF_CHECK, match.get(), nullptr);
-  // A run of a million letters may exceed PCRE2's limits; a cut inside a word still decodes exactly.
+  const int found = pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(text_.data() + region_begin_),
+                                region_end_ - region_begin_, at_ - region_begin_,
+                                PCRE2_NO_UTF_CHECK, match.get(), nullptr);
+  // A run of a million letters may exceed PCRE2's limits; a cut inside a word still decodes
+  // exactly.
   if (found < 1) {
     uint32_t character = 0;
     return at_ + utf8_character(text_, at_, character);

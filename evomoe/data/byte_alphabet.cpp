@@ -54,7 +54,8 @@ bool unspell_bytes(std::string_view spelling, std::string& bytes) {
   for (size_t at = 0; at < spelling.size();) {
     uint32_t character = 0;
     const int length = utf8_character(spelling, at, character);
-    if (length == 0 || character >= kAlphabet.byte.size() || kAlphabet.byte[character] < 0) return false;
+    if (length == 0 || character >= kAlphabet.byte.size() || kAlphabet.byte[character] < 0)
+      return false;
     bytes += static_cast<char>(kAlphabet.byte[character]);
     at += length;
   }

@@ -15,7 +15,7 @@ namespace evomoe {
 namespace {
 
 constexpr uint64_t kNoPair = ~uint64_t{0};
-constexpr size_t kLongWord = 64;          // bytes; longer words are merged with a heap and not remembered
+constexpr size_t kLongWord = 64;  // bytes; longer words are merged with a heap and not remembered
 constexpr size_t kMostWords = 1'000'000;  // remembered; then the memory starts anew
 
 uint64_t pair_key(int32_t left, int32_t right) {
@@ -28,7 +28,8 @@ void write_file(const std::filesystem::path& path, const std::string& text) {
   std::ofstream stream(temporary, std::ios::binary);
   stream << text;
   stream.close();
-  EVOMOE_CHECK(!stream.fail(), "cannot write {}; check that the folder exists and the disk is not full",
+  EVOMOE_CHECK(!stream.fail(),
+               "cannot write {}; check that the folder exists and the disk is not full",
                temporary.string());
   std::filesystem::rename(temporary, path);
 }
@@ -68,9 +69,11 @@ ByteBpe ByteBpe::load(const std::filesystem::path& encoder_json,
                       const std::filesystem::path& vocab_bpe) {
   const MappedFile encoder_file(encoder_json);
   const MappedFile merges_file(vocab_bpe);
-  const auto json = nlohmann::json::parse(encoder_file.bytes(), nullptr, /*allow_exceptions=*/false);
+  const auto json =
+      nlohmann::json::parse(encoder_file.bytes(), nullptr, /*allow_exceptions=*/false);
   EVOMOE_CHECK(json.is_object() && !json.empty(),
-               "{}: no JSON object of tokens; it must be GPT-2's encoder.json or one written by this program",
+               "{}: no JSON object of tokens; it must be GPT-2's encoder.json or one written by "
+               "this program",
                encoder_json.string());
   ByteBpe bpe;
   bpe.bytes_of_.resize(json.size());
@@ -78,11 +81,12 @@ ByteBpe ByteBpe::load(const std::filesystem::path& encoder_json,
   StringMap<int32_t> id_of;
   for (const auto& [spelling, id] : json.items()) {
     EVOMOE_CHECK(id.is_number_integer() && id >= 0 && id < json.size() && !taken[id],
-                 "{}: token `{}` has id {}; the ids must be 0 .. {}, each once", encoder_json.string(), spelling,
-                 id.dump(), json.size() - 1);
+                 "{}: token `{}` has id {}; the ids must be 0 .. {}, each once",
+                 encoder_json.string(), spelling, id.dump(), json.size() - 1);
     std::string bytes;
     EVOMOE_CHECK(unspell_bytes(spelling, bytes),
-                 "{}: token `{}` holds a character that is not in GPT-2's alphabet of bytes; this is no byte-level BPE",
+                 "{}: token `{}` holds a character that is not in GPT-2's alphabet of bytes; this "
+                 "is no byte-level BPE",
                  encoder_json.string(), spelling);
     taken[id] = 1;
     id_of.emplace(bytes, id);
@@ -108,7 +112,8 @@ ByteBpe ByteBpe::load(const std::filesystem::path& encoder_json,
     const auto right_id = id_of.find(right);
     const auto merged_id = id_of.find(left + right);
     EVOMOE_CHECK(left_id != id_of.end() && right_id != id_of.end() && merged_id != id_of.end(),
-                 "{}:{}: `{}` uses or makes a token that {} does not have; the two files do not belong together",
+                 "{}:{}: `{}` uses or makes a token that {} does not have; the two files do not "
+                 "belong together",
                  vocab_bpe.string(), number, line, encoder_json.string());
     bpe.add_merge(left_id->second, right_id->second, merged_id->second);
   });
@@ -132,7 +137,8 @@ void ByteBpe::save(const std::filesystem::path& encoder_json,
 
 const std::string& ByteBpe::bytes(int32_t id) const {
   EVOMOE_CHECK(id >= 0 && id < size(),
-               "token {} is outside the vocabulary of {} tokens; text and vocabulary do not match", id, size());
+               "token {} is outside the vocabulary of {} tokens; text and vocabulary do not match",
+               id, size());
   return bytes_of_[id];
 }
 
@@ -177,7 +183,8 @@ void BpeEncoder::encode_word(std::string_view word, std::vector<int32_t>& ids) {
       cache_.clear();
       cached_ids_.clear();
     }
-    cache_.emplace(word, Span{static_cast<uint32_t>(cached_ids_.size()), static_cast<uint32_t>(word_.size())});
+    cache_.emplace(
+        word, Span{static_cast<uint32_t>(cached_ids_.size()), static_cast<uint32_t>(word_.size())});
     cached_ids_.insert(cached_ids_.end(), word_.begin(), word_.end());
   }
   ids.insert(ids.end(), word_.begin(), word_.end());
@@ -198,7 +205,8 @@ void BpeEncoder::merge_short_word() {
     if (best.rank < 0) return;
     size_t out = 0;
     for (size_t i = 0; i < word_.size(); ++i, ++out) {
-      const bool match = word_[i] == pair.first && i + 1 < word_.size() && word_[i + 1] == pair.second;
+      const bool match =
+          word_[i] == pair.first && i + 1 < word_.size() && word_[i + 1] == pair.second;
       word_[out] = match ? best.merged : word_[i];
       if (match) ++i;
     }
@@ -207,8 +215,8 @@ void BpeEncoder::merge_short_word() {
 }
 
 void BpeEncoder::merge_long_word() {
-  // The same result in n log n: a heap of pairs by rank, then place. Pairs that a merge makes wait until all occurrences of the
-  // merged pair are done, even when their rank is lower.
+  // The same result in n log n: a heap of pairs by rank, then place. Pairs that a merge makes wait
+  // until all occurrences of the merged pair are done, even when their rank is lower.
   struct Candidate {
     ByteBpe::Merge merge;
     int32_t left, right;  // places of the two symbols

@@ -12,9 +12,11 @@
 
 namespace evomoe {
 
-/// Byte-level byte-pair encoding of GPT-2 ("Language Models are Unsupervised Multitask Learners", 2.2): text is split into words by
-/// a regular expression, the bytes of a word are merged in the order of the merge table. Every string of bytes can be encoded, and
-/// decodes to itself. Immutable and safe to share between threads; each thread encodes through its own BpeEncoder.
+/// Byte-level byte-pair encoding of GPT-2 ("Language Models are Unsupervised Multitask
+/// Learners", 2.2): text is split into words by a regular expression, the bytes of a word are
+/// merged in the order of the merge table. Every string of bytes can be encoded, and decodes to
+/// itself. Immutable and safe to share between threads; each thread encodes through its own
+/// BpeEncoder.
 class ByteBpe {
  public:
   /// A merge of two tokens.
@@ -23,22 +25,26 @@ class ByteBpe {
     int32_t merged = -1;  ///< the token it makes
   };
 
-  /// Reads GPT-2's `encoder.json` (token -> id) and `vocab.bpe` (merges). Errors name the file and line.
+  /// Reads GPT-2's `encoder.json` (token -> id) and `vocab.bpe` (merges). Errors name the file and
+  /// line.
   static ByteBpe load(const std::filesystem::path& encoder_json,
                       const std::filesystem::path& vocab_bpe);
 
-  /// Learns `vocab_size` tokens (256 bytes, merges, and `<|endoftext|>` as the last) from the lines of text files. Ties of the
-  /// pair counts go to the smaller ids, so that the result does not depend on `threads`. `progress` gets (tokens made, vocab_size).
-  /// With too little text the vocabulary stays smaller, and a warning says so.
+  /// Learns `vocab_size` tokens (256 bytes, merges, and `<|endoftext|>` as the last) from the lines
+  /// of text files. Ties of the pair counts go to the smaller ids, so that the result does not
+  /// depend on `threads`. `progress` gets (tokens made, vocab_size). With too little text the
+  /// vocabulary stays smaller, and a warning says so.
   static ByteBpe train(const std::vector<std::filesystem::path>& files, int64_t vocab_size,
                        int threads, const std::function<void(int64_t, int64_t)>& progress = {});
 
   /// Writes the two files that load() reads.
-  void save(const std::filesystem::path& encoder_json, const std::filesystem::path& vocab_bpe) const;
+  void save(const std::filesystem::path& encoder_json,
+            const std::filesystem::path& vocab_bpe) const;
 
   int64_t size() const { return static_cast<int64_t>(bytes_of_.size()); }
 
-  /// The ids of `text`. Convenient for a single string; BpeEncoder remembers words and is much faster for many.
+  /// The ids of `text`. Convenient for a single string; BpeEncoder remembers words and is much
+  /// faster for many.
   std::vector<int32_t> encode(std::string_view text) const;
   /// The tokens of `text` in GPT-2's printable spelling (a space is `Ġ`).
   std::vector<std::string> encode_as_tokens(std::string_view text) const;
@@ -56,10 +62,11 @@ class ByteBpe {
   void add_merge(int32_t left, int32_t right, int32_t merged);
   Merge find_merge(int32_t left, int32_t right) const;
 
-  std::vector<std::string> bytes_of_;             // by id
-  std::vector<int32_t> byte_id_;                  // 256 entries: the id of each single byte
+  std::vector<std::string> bytes_of_;                // by id
+  std::vector<int32_t> byte_id_;                     // 256 entries: the id of each single byte
   std::vector<std::pair<int32_t, int32_t>> merges_;  // by rank
-  std::vector<std::pair<uint64_t, Merge>> table_;    // open addressing by pair; its size is a power of two
+  std::vector<std::pair<uint64_t, Merge>>
+      table_;  // open addressing by pair; its size is a power of two
 };
 
 /// Encodes with a memory of the words seen so far. Not safe to share between threads.
@@ -86,8 +93,9 @@ class BpeEncoder {
   std::vector<int32_t> word_;  // the symbols of the word at hand
 };
 
-/// Encodes a text file line by line into lines of decimal ids, as in fairseq's GPT-2 recipe: the ends of each line are stripped, an empty
-/// line stays empty. Parallel over `threads`; the output does not depend on their number. Returns {lines, ids}.
+/// Encodes a text file line by line into lines of decimal ids, as in fairseq's GPT-2 recipe: the
+/// ends of each line are stripped, an empty line stays empty. Parallel over `threads`; the output
+/// does not depend on their number. Returns {lines, ids}.
 struct BpeFileStatistics {
   int64_t lines = 0;
   int64_t tokens = 0;
@@ -96,8 +104,8 @@ struct BpeFileStatistics {
 BpeFileStatistics bpe_encode_file(const ByteBpe& bpe, const std::filesystem::path& input,
                                   const std::filesystem::path& output, int threads);
 
-/// The inverse of bpe_encode_file (but for the stripped ends of lines). An id that is no number or not in the vocabulary is an
-/// Error that names the line.
+/// The inverse of bpe_encode_file (but for the stripped ends of lines). An id that is no number or
+/// not in the vocabulary is an Error that names the line.
 BpeFileStatistics bpe_decode_file(const ByteBpe& bpe, const std::filesystem::path& input,
                                   const std::filesystem::path& output);
 

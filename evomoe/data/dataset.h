@@ -9,15 +9,16 @@ namespace evomoe {
 
 /// Items padded to one rectangle.
 struct Batch {
-  int64_t rows = 0;     ///< with rows of padding, if any; 0: an empty batch (this rank has no work in this micro-batch)
+  int64_t rows = 0;  ///< with rows of padding, if any; 0: an empty batch (this rank has no work in
+                     ///< this micro-batch)
   int64_t columns = 0;
   std::vector<int64_t> source;   ///< [rows, columns] row-major, right padded
   std::vector<int64_t> target;   ///< [rows, columns]
   std::vector<int64_t> ids;      ///< items of the dataset; rows of padding have none
   std::vector<int64_t> lengths;  ///< real tokens of each item, as many as ids
   int64_t tokens = 0;            ///< sum of lengths
-  /// Rows of the same update, over all ranks and micro-batches, before this batch's first one (the key of its noise, so that
-  /// splitting an update differently changes nothing).
+  /// Rows of the same update, over all ranks and micro-batches, before this batch's first one (the
+  /// key of its noise, so that splitting an update differently changes nothing).
   int64_t first_sequence = 0;
 
   bool empty() const { return rows == 0; }

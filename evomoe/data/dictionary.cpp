@@ -20,8 +20,8 @@ Dictionary Dictionary::load(const std::filesystem::path& path) {
   int64_t number = 0;
   for_each_line(file.bytes(), [&](std::string_view line) {
     ++number;
-    EVOMOE_CHECK(is_utf8(line), "{}:{}: not UTF-8; write the dictionary again as UTF-8", path.string(),
-                 number);
+    EVOMOE_CHECK(is_utf8(line), "{}:{}: not UTF-8; write the dictionary again as UTF-8",
+                 path.string(), number);
     line = strip_end(line);
     constexpr std::string_view kOverwrite = " #fairseq:overwrite";
     const bool overwrite = line.ends_with(kOverwrite);
@@ -33,7 +33,8 @@ Dictionary Dictionary::load(const std::filesystem::path& path) {
       const auto [end, error] = std::from_chars(digits.begin(), digits.end(), count);
       if (error != std::errc() || end != digits.end()) count = -1;
     }
-    EVOMOE_CHECK(count >= 0, "{}:{}: expected `symbol count`, found `{}`; this is no fairseq dictionary",
+    EVOMOE_CHECK(count >= 0,
+                 "{}:{}: expected `symbol count`, found `{}`; this is no fairseq dictionary",
                  path.string(), number, line);
     const auto symbol = line.substr(0, space);
     EVOMOE_CHECK(overwrite || !dictionary.contains(symbol),
@@ -51,7 +52,8 @@ void Dictionary::save(const std::filesystem::path& path) const {
   std::ofstream stream(temporary, std::ios::binary);
   for (int64_t i = kSpecials; i < size(); ++i) stream << symbols_[i] << ' ' << counts_[i] << '\n';
   stream.close();
-  EVOMOE_CHECK(!stream.fail(), "cannot write {}; check that the folder exists and the disk is not full",
+  EVOMOE_CHECK(!stream.fail(),
+               "cannot write {}; check that the folder exists and the disk is not full",
                temporary.string());
   std::filesystem::rename(temporary, path);
 }
@@ -95,8 +97,8 @@ int64_t Dictionary::index(std::string_view symbol) const {
 
 const std::string& Dictionary::symbol(int64_t index) const {
   EVOMOE_CHECK(index >= 0 && index < size(),
-               "token {} is outside the dictionary of {} symbols; data and dictionary do not match", index,
-               size());
+               "token {} is outside the dictionary of {} symbols; data and dictionary do not match",
+               index, size());
   return symbols_[index];
 }
 

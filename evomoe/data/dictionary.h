@@ -11,7 +11,8 @@
 
 namespace evomoe {
 
-/// Hashes std::string and std::string_view alike, so that a map of strings is searched without making a string.
+/// Hashes std::string and std::string_view alike, so that a map of strings is searched without
+/// making a string.
 struct StringHash {
   using is_transparent = void;
   size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
@@ -20,8 +21,8 @@ struct StringHash {
 template <typename Value>
 using StringMap = std::unordered_map<std::string, Value, StringHash, std::equal_to<>>;
 
-/// The symbols of a model in fairseq's order and file format (`dict.txt`: a line `symbol count` for each symbol but the four
-/// specials). Symbols are UTF-8.
+/// The symbols of a model in fairseq's order and file format (`dict.txt`: a line `symbol count` for
+/// each symbol but the four specials). Symbols are UTF-8.
 class Dictionary {
  public:
   static constexpr int64_t kBos = 0;  ///< <s>
@@ -32,18 +33,20 @@ class Dictionary {
 
   Dictionary();
 
-  /// Reads a dict.txt. A missing file, a malformed line and a symbol that comes twice (unless its second line ends
-  /// in ` #fairseq:overwrite`) are Errors that name the line.
+  /// Reads a dict.txt. A missing file, a malformed line and a symbol that comes twice (unless its
+  /// second line ends in ` #fairseq:overwrite`) are Errors that name the line.
   static Dictionary load(const std::filesystem::path& path);
 
   /// Writes a dict.txt, all symbols but the specials, under a temporary name first.
   void save(const std::filesystem::path& path) const;
 
-  /// Adds `count` occurrences of `symbol`, which is appended when new (or always, when `overwrite`). Returns its index.
+  /// Adds `count` occurrences of `symbol`, which is appended when new (or always, when
+  /// `overwrite`). Returns its index.
   int64_t add(std::string_view symbol, int64_t count = 1, bool overwrite = false);
 
-  /// Sorts the symbols by falling count (ties: by bytes), keeps at most `max_symbols` (specials included; <= 0: all) of at least
-  /// `threshold` occurrences, and appends `madeupword0000` ... until the size is a multiple of `padding_factor`.
+  /// Sorts the symbols by falling count (ties: by bytes), keeps at most `max_symbols` (specials
+  /// included; <= 0: all) of at least `threshold` occurrences, and appends `madeupword0000` ...
+  /// until the size is a multiple of `padding_factor`.
   void finalize(int64_t threshold, int64_t max_symbols, int64_t padding_factor);
 
   int64_t size() const { return static_cast<int64_t>(symbols_.size()); }
@@ -54,8 +57,8 @@ class Dictionary {
   const std::string& symbol(int64_t index) const;
   int64_t count(int64_t index) const;
 
-  /// The ids of a line that is split at (Unicode) white space. When `replaced` is given, it is raised by the number of words that are
-  /// not in the dictionary.
+  /// The ids of a line that is split at (Unicode) white space. When `replaced` is given, it is
+  /// raised by the number of words that are not in the dictionary.
   std::vector<int64_t> encode_line(std::string_view line, bool append_eos = true,
                                    int64_t* replaced = nullptr) const;
 

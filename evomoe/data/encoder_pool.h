@@ -8,7 +8,8 @@
 
 namespace evomoe {
 
-/// BpeEncoders that wait for their next piece of text, so that threads keep the memory of words between pieces.
+/// BpeEncoders that wait for their next piece of text, so that threads keep the memory of words
+/// between pieces.
 class EncoderPool {
  public:
   explicit EncoderPool(const ByteBpe& bpe) : bpe_(bpe) {}

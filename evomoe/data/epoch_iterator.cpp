@@ -15,8 +15,9 @@ EpochIterator::EpochIterator(std::shared_ptr<const Dataset> dataset, EpochIterat
 
 EpochIterator::EpochIterator(DatasetOfEpoch dataset_of_epoch, EpochIteratorOptions options)
     : dataset_of_epoch_(std::move(dataset_of_epoch)), options_(std::move(options)) {
-  EVOMOE_CHECK(options_.world_size >= 1 && options_.rank >= 0 && options_.rank < options_.world_size,
-               "rank {} is not one of {} data-parallel ranks", options_.rank, options_.world_size);
+  EVOMOE_CHECK(
+      options_.world_size >= 1 && options_.rank >= 0 && options_.rank < options_.world_size,
+      "rank {} is not one of {} data-parallel ranks", options_.rank, options_.world_size);
   const auto& freq = options_.update_freq;
   if (freq.empty() || std::any_of(freq.begin(), freq.end(), [](int64_t n) { return n < 1; })) {
     fail_usage("--update-freq must be a list of numbers of at least 1");
@@ -34,7 +35,8 @@ void EpochIterator::form_batches(int64_t epoch) {
   const auto size = [&](int64_t item) { return dataset->item_size(item); };
   auto items = filter_by_size(dataset->ordered_indices(options_.seed), *dataset,
                               options_.max_positions, options_.skip_invalid);
-  EVOMOE_CHECK(!items.empty(), "{}: none of its {} items is at most {} tokens long; raise --max-target-positions",
+  EVOMOE_CHECK(!items.empty(),
+               "{}: none of its {} items is at most {} tokens long; raise --max-target-positions",
                dataset->name(), dataset->size(), options_.max_positions);
   batches_ = batch_by_size(std::move(items), size, options_.limits);
   dataset_ = std::move(dataset);
@@ -51,10 +53,12 @@ void EpochIterator::start_epoch(int64_t epoch, int64_t offset) {
   form_batches(epoch);
   epoch_ = epoch;
   const int64_t batches = batches_per_epoch();
-  EVOMOE_CHECK(offset >= 0 && offset <= batches,
-               "cannot begin epoch {} behind micro-batch {}: it has {} on this rank. The data, the batch size or the "
-               "number of ranks differ from those of the checkpoint; give the same, or --reset-dataloader",
-               epoch, offset, batches);
+  EVOMOE_CHECK(
+      offset >= 0 && offset <= batches,
+      "cannot begin epoch {} behind micro-batch {}: it has {} on this rank. The data, the batch "
+      "size or the "
+      "number of ranks differ from those of the checkpoint; give the same, or --reset-dataloader",
+      epoch, offset, batches);
   order_.resize(batches_.size());
   std::iota(order_.begin(), order_.end(), 0);
   if (options_.shuffle && epoch > options_.curriculum) {
@@ -62,9 +66,9 @@ void EpochIterator::start_epoch(int64_t epoch, int64_t offset) {
   }
   offset_ = start_offset_ = offset;
   if (options_.num_workers > 0) {
-    prefetcher_ = std::make_unique<BatchPrefetcher>([this](int64_t place) { return make(place); }, offset,
-                                                    batches, options_.num_workers,
-                                                    options_.prefetch_batches);
+    prefetcher_ =
+        std::make_unique<BatchPrefetcher>([this](int64_t place) { return make(place); }, offset,
+                                          batches, options_.num_workers, options_.prefetch_batches);
   }
 }
 
@@ -73,11 +77,11 @@ Batch EpochIterator::make(int64_t place) const {
   const int64_t mine = place * world + options_.rank;
   Batch batch;
   if (mine < batches_.size()) batch = dataset_->collate(batches_[order_[mine]]);
-  // Ranks take turns, so that the batches of an update are neighbours in the order whatever the number of ranks.
+  // Ranks take turns, so that the batches of an update are neighbours in the order whatever the
+  // number of ranks.
   const int64_t group = (place - start_offset_) / update_freq() * update_freq() + start_offset_;
   for (int64_t i = group * world; i < std::min(mine, batches_.size()); ++i) {
-    batch.first_sequence +=
-        dataset_->rows_of(static_cast<int64_t>(batches_[order_[i]].size()));
+    batch.first_sequence += dataset_->rows_of(static_cast<int64_t>(batches_[order_[i]].size()));
   }
   return batch;
 }

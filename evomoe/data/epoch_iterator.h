@@ -14,24 +14,28 @@ namespace evomoe {
 class BatchPrefetcher;
 
 struct EpochIteratorOptions {
-  BatchLimits limits;              ///< `--max-tokens`, `--batch-size`, `--required-batch-size-multiple`
-  int64_t max_positions = 0;       ///< longer items are left out (or are an Error); 0: no limit
-  bool skip_invalid = true;        ///< training: true; validation: `--skip-invalid-size-inputs-valid-test`
+  BatchLimits limits;         ///< `--max-tokens`, `--batch-size`, `--required-batch-size-multiple`
+  int64_t max_positions = 0;  ///< longer items are left out (or are an Error); 0: no limit
+  bool skip_invalid =
+      true;  ///< training: true; validation: `--skip-invalid-size-inputs-valid-test`
   int64_t seed = 1;
-  bool shuffle = true;             ///< false for validation: batches come in order of size
-  int64_t curriculum = 0;          ///< epochs 1..curriculum are not shuffled either
-  int64_t rank = 0;                ///< of the data-parallel ranks
+  bool shuffle = true;     ///< false for validation: batches come in order of size
+  int64_t curriculum = 0;  ///< epochs 1..curriculum are not shuffled either
+  int64_t rank = 0;        ///< of the data-parallel ranks
   int64_t world_size = 1;
-  std::vector<int64_t> update_freq{1};  ///< micro-batches of an update by epoch; the last entry holds on
-  int num_workers = 0;             ///< threads that make batches ahead; 0: made when asked for
-  int64_t prefetch_batches = 10;   ///< most batches made ahead
+  std::vector<int64_t> update_freq{
+      1};                         ///< micro-batches of an update by epoch; the last entry holds on
+  int num_workers = 0;            ///< threads that make batches ahead; 0: made when asked for
+  int64_t prefetch_batches = 10;  ///< most batches made ahead
 };
 
-/// Delivers the batches of each epoch in fairseq's order: batches are formed once, shuffled with seed + epoch, dealt out to the ranks
-/// (r, r+W, ...; ranks that come short get an empty batch) and grouped into updates that never cross an epoch.
+/// Delivers the batches of each epoch in fairseq's order: batches are formed once, shuffled with
+/// seed + epoch, dealt out to the ranks (r, r+W, ...; ranks that come short get an empty batch) and
+/// grouped into updates that never cross an epoch.
 class EpochIterator {
  public:
-  /// Gives the dataset of an epoch (first epoch: 1); must return the same object while it does not change.
+  /// Gives the dataset of an epoch (first epoch: 1); must return the same object while it does not
+  /// change.
   using DatasetOfEpoch = std::function<std::shared_ptr<const Dataset>(int64_t epoch)>;
 
   EpochIterator(std::shared_ptr<const Dataset> dataset, EpochIteratorOptions options);
@@ -41,11 +45,12 @@ class EpochIterator {
   EpochIterator(const EpochIterator&) = delete;
   EpochIterator& operator=(const EpochIterator&) = delete;
 
-  /// Begins epoch `epoch` (from 1) behind its first `offset` micro-batches of this rank (to resume). An Error when the
-  /// epoch has fewer.
+  /// Begins epoch `epoch` (from 1) behind its first `offset` micro-batches of this rank (to
+  /// resume). An Error when the epoch has fewer.
   void start_epoch(int64_t epoch, int64_t offset = 0);
 
-  /// The micro-batches of the next update: update_freq of them, fewer at the end of the epoch; nothing when the epoch is over.
+  /// The micro-batches of the next update: update_freq of them, fewer at the end of the epoch;
+  /// nothing when the epoch is over.
   std::optional<std::vector<Batch>> next_update();
 
   int64_t epoch() const { return epoch_; }
@@ -56,7 +61,8 @@ class EpochIterator {
   /// Updates in this epoch.
   int64_t updates_per_epoch();
   bool finished() { return offset_ >= batches_per_epoch(); }
-  /// The first non-empty batch of the epoch's unshuffled order, for a rank that needs something to run with an empty batch.
+  /// The first non-empty batch of the epoch's unshuffled order, for a rank that needs something to
+  /// run with an empty batch.
   Batch first_batch();
   /// Seconds next_update() has waited for batches so far (without workers: has made them).
   double wait_seconds() const { return wait_seconds_; }

@@ -16,14 +16,17 @@ std::filesystem::path temporary(const std::filesystem::path& prefix, const char*
 
 std::FILE* open_new(const std::filesystem::path& path) {
   std::FILE* file = std::fopen(path.c_str(), "w+b");
-  EVOMOE_CHECK(file != nullptr, "cannot write {}: {}; check that the folder exists and may be written to",
+  EVOMOE_CHECK(file != nullptr,
+               "cannot write {}: {}; check that the folder exists and may be written to",
                path.string(), std::strerror(errno));
   return file;
 }
 
-void write_all(std::FILE* file, const void* data, size_t bytes, const std::filesystem::path& prefix) {
+void write_all(std::FILE* file, const void* data, size_t bytes,
+               const std::filesystem::path& prefix) {
   EVOMOE_CHECK(bytes == 0 || std::fwrite(data, 1, bytes, file) == bytes,
-               "cannot write {}: {}; free some space and try again", prefix.string(), std::strerror(errno));
+               "cannot write {}: {}; free some space and try again", prefix.string(),
+               std::strerror(errno));
 }
 
 void close(std::FILE*& file, const std::filesystem::path& prefix) {
@@ -36,7 +39,8 @@ template <typename T>
 void append_as(int64_t token, std::vector<char>& bytes) {
   const auto value = static_cast<T>(token);
   EVOMOE_CHECK(std::in_range<T>(token),
-               "token {} does not fit into the {} bytes of an element; the dictionary is larger than the one "
+               "token {} does not fit into the {} bytes of an element; the dictionary is larger "
+               "than the one "
                "the file was begun with",
                token, sizeof(T));
   const auto* raw = reinterpret_cast<const char*>(&value);
@@ -50,14 +54,22 @@ constexpr int64_t kCountPosition = 18;
 
 void append_token(TokenType type, int64_t token, std::vector<char>& bytes) {
   switch (type) {
-    case TokenType::kUint8: return append_as<uint8_t>(token, bytes);
-    case TokenType::kInt8: return append_as<int8_t>(token, bytes);
-    case TokenType::kInt16: return append_as<int16_t>(token, bytes);
-    case TokenType::kInt32: return append_as<int32_t>(token, bytes);
-    case TokenType::kInt64: return append_as<int64_t>(token, bytes);
-    case TokenType::kUint16: return append_as<uint16_t>(token, bytes);
-    case TokenType::kUint32: return append_as<uint32_t>(token, bytes);
-    case TokenType::kUint64: return append_as<uint64_t>(token, bytes);
+    case TokenType::kUint8:
+      return append_as<uint8_t>(token, bytes);
+    case TokenType::kInt8:
+      return append_as<int8_t>(token, bytes);
+    case TokenType::kInt16:
+      return append_as<int16_t>(token, bytes);
+    case TokenType::kInt32:
+      return append_as<int32_t>(token, bytes);
+    case TokenType::kInt64:
+      return append_as<int64_t>(token, bytes);
+    case TokenType::kUint16:
+      return append_as<uint16_t>(token, bytes);
+    case TokenType::kUint32:
+      return append_as<uint32_t>(token, bytes);
+    case TokenType::kUint64:
+      return append_as<uint64_t>(token, bytes);
   }
 }
 
@@ -90,8 +102,8 @@ void IndexedBuilder::add(std::span<const int64_t> item) {
   std::vector<char> bytes;
   for (const int64_t token : item) append_token(type_, token, bytes);
   EVOMOE_CHECK(item.size() <= static_cast<size_t>(std::numeric_limits<int32_t>::max()),
-               "{}: an item of {} tokens is too long for the format; split it into lines", prefix_.string(),
-               item.size());
+               "{}: an item of {} tokens is too long for the format; split it into lines",
+               prefix_.string(), item.size());
   const auto size = static_cast<int32_t>(item.size());
   add_encoded({&size, 1}, bytes);
 }
@@ -104,7 +116,8 @@ void IndexedBuilder::add_encoded(std::span<const int32_t> sizes, std::span<const
 }
 
 void IndexedBuilder::finish() {
-  // The offsets follow all sizes in the file: the sizes are read back, so that memory does not grow with the corpus.
+  // The offsets follow all sizes in the file: the sizes are read back, so that memory does not grow
+  // with the corpus.
   constexpr int64_t kPiece = 1 << 16;
   std::vector<int32_t> sizes;
   std::vector<int64_t> offsets;

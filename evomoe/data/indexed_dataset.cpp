@@ -11,7 +11,8 @@
 namespace evomoe {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "the files are little-endian and read in place");
+static_assert(std::endian::native == std::endian::little,
+              "the files are little-endian and read in place");
 
 constexpr std::string_view kMmapMagic("MMIDIDX\0\0", 9);
 constexpr std::string_view kLegacyMagic("TNTIDX\0\0", 8);
@@ -34,21 +35,29 @@ void widen(const char* data, int64_t shift, std::span<int64_t> out) {
 
 void widen(TokenType type, const char* data, int64_t shift, std::span<int64_t> out) {
   switch (type) {
-    case TokenType::kUint8: return widen<uint8_t>(data, shift, out);
-    case TokenType::kInt8: return widen<int8_t>(data, shift, out);
-    case TokenType::kInt16: return widen<int16_t>(data, shift, out);
-    case TokenType::kInt32: return widen<int32_t>(data, shift, out);
-    case TokenType::kInt64: return widen<int64_t>(data, shift, out);
-    case TokenType::kUint16: return widen<uint16_t>(data, shift, out);
-    case TokenType::kUint32: return widen<uint32_t>(data, shift, out);
-    case TokenType::kUint64: return widen<uint64_t>(data, shift, out);
+    case TokenType::kUint8:
+      return widen<uint8_t>(data, shift, out);
+    case TokenType::kInt8:
+      return widen<int8_t>(data, shift, out);
+    case TokenType::kInt16:
+      return widen<int16_t>(data, shift, out);
+    case TokenType::kInt32:
+      return widen<int32_t>(data, shift, out);
+    case TokenType::kInt64:
+      return widen<int64_t>(data, shift, out);
+    case TokenType::kUint16:
+      return widen<uint16_t>(data, shift, out);
+    case TokenType::kUint32:
+      return widen<uint32_t>(data, shift, out);
+    case TokenType::kUint64:
+      return widen<uint64_t>(data, shift, out);
   }
 }
 
 TokenType checked_type(uint64_t code, const std::filesystem::path& file) {
   const bool known = (code >= 1 && code <= 5) || (code >= 8 && code <= 10);
-  EVOMOE_CHECK(known, "{}: element type {} is not one of integers (1-5, 8-10); {}", file.string(), code,
-               kRemedy);
+  EVOMOE_CHECK(known, "{}: element type {} is not one of integers (1-5, 8-10); {}", file.string(),
+               code, kRemedy);
   return static_cast<TokenType>(code);
 }
 
@@ -60,13 +69,16 @@ std::filesystem::path with_suffix(std::filesystem::path prefix, const char* suff
 class MappedStream : public TokenStream {
  public:
   explicit MappedStream(const std::filesystem::path& prefix)
-      : idx_(with_suffix(prefix, ".idx")), bin_(with_suffix(prefix, ".bin")), name_(prefix.string()) {}
+      : idx_(with_suffix(prefix, ".idx")),
+        bin_(with_suffix(prefix, ".bin")),
+        name_(prefix.string()) {}
 
   int64_t items() const override { return items_; }
   std::string name() const override { return name_; }
   void read(int64_t begin, std::span<int64_t> out) const override {
     EVOMOE_CHECK(begin >= 0 && begin + static_cast<int64_t>(out.size()) <= tokens_,
-                 "{}: tokens {} to {} were asked for, it has {}", name_, begin, begin + out.size(), tokens_);
+                 "{}: tokens {} to {} were asked for, it has {}", name_, begin, begin + out.size(),
+                 tokens_);
     widen(type_, bin_.bytes().data() + begin * token_width(type_), shift_, out);
   }
 
@@ -76,7 +88,8 @@ class MappedStream : public TokenStream {
 
   void check_index_size(int64_t header, int64_t needed) const {
     EVOMOE_CHECK(items_ >= 0 && needed == index_bytes(),
-                 "{}: {} bytes, but its header of {} bytes says {} items, which take {} bytes: it was cut or is "
+                 "{}: {} bytes, but its header of {} bytes says {} items, which take {} bytes: it "
+                 "was cut or is "
                  "damaged; {}",
                  idx_.path().string(), index_bytes(), header, items_, needed, kRemedy);
   }
@@ -84,7 +97,8 @@ class MappedStream : public TokenStream {
   void check_data_size() const {
     const auto needed = tokens_ * token_width(type_);
     EVOMOE_CHECK(static_cast<int64_t>(bin_.bytes().size()) == needed,
-                 "{}: {} bytes, but {} says {} tokens of {} bytes: it was cut or does not belong to this index; {}",
+                 "{}: {} bytes, but {} says {} tokens of {} bytes: it was cut or does not belong "
+                 "to this index; {}",
                  bin_.path().string(), bin_.bytes().size(), idx_.path().string(), tokens_,
                  token_width(type_), kRemedy);
     idx_.forget_pages();  // the checks have touched all of it
@@ -135,8 +149,9 @@ class MmapStream : public MappedStream {
   const char* offsets_ = nullptr;
 };
 
-/// magic, u64 version, u64 type, u64 element size, u64 items, u64 sizes, i64 dimension offset[items + 1],
-/// i64 data offset[items + 1], i64 size[sizes]. Tokens are stored one higher (they once were Lua indices).
+/// magic, u64 version, u64 type, u64 element size, u64 items, u64 sizes, i64 dimension offset[items
+/// + 1], i64 data offset[items + 1], i64 size[sizes]. Tokens are stored one higher (they once were
+/// Lua indices).
 class LegacyStream : public MappedStream {
  public:
   explicit LegacyStream(const std::filesystem::path& prefix) : MappedStream(prefix) {
@@ -145,8 +160,8 @@ class LegacyStream : public MappedStream {
     EVOMOE_CHECK(index_bytes() >= kHeader, "{}: {} bytes are too few for a header; {}", file,
                  index_bytes(), kRemedy);
     const auto version = load_at<uint64_t>(index(8));
-    EVOMOE_CHECK(version == 1, "{}: version {} of the format is unknown, only 1 is; {}", file, version,
-                 kRemedy);
+    EVOMOE_CHECK(version == 1, "{}: version {} of the format is unknown, only 1 is; {}", file,
+                 version, kRemedy);
     type_ = checked_type(load_at<uint64_t>(index(16)), idx_.path());
     const auto width = load_at<uint64_t>(index(24));
     EVOMOE_CHECK(static_cast<int64_t>(width) == token_width(type_),
@@ -185,13 +200,17 @@ class LegacyStream : public MappedStream {
 int64_t token_width(TokenType type) {
   switch (type) {
     case TokenType::kUint8:
-    case TokenType::kInt8: return 1;
+    case TokenType::kInt8:
+      return 1;
     case TokenType::kInt16:
-    case TokenType::kUint16: return 2;
+    case TokenType::kUint16:
+      return 2;
     case TokenType::kInt32:
-    case TokenType::kUint32: return 4;
+    case TokenType::kUint32:
+      return 4;
     case TokenType::kInt64:
-    case TokenType::kUint64: return 8;
+    case TokenType::kUint64:
+      return 8;
   }
   fail("element type {} is unknown", static_cast<int>(type));
 }
@@ -211,8 +230,8 @@ std::shared_ptr<const TokenStream> open_indexed(const std::filesystem::path& pre
   if (idx.bytes().starts_with(kMmapMagic)) return std::make_shared<MmapStream>(prefix);
   if (idx.bytes().starts_with(kLegacyMagic)) return std::make_shared<LegacyStream>(prefix);
   fail("{}: {} and begins neither as an mmap (MMIDIDX) nor as a legacy (TNTIDX) index; {}",
-       idx.path().string(), idx.bytes().empty() ? "it is empty" : fmt::format("{} bytes", idx.bytes().size()),
-       kRemedy);
+       idx.path().string(),
+       idx.bytes().empty() ? "it is empty" : fmt::format("{} bytes", idx.bytes().size()), kRemedy);
 }
 
 std::shared_ptr<const TokenStream> open_raw_text(const std::filesystem::path& path,

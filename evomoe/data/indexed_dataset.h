@@ -30,12 +30,14 @@ int64_t token_width(TokenType type);
 /// The type fairseq's builder takes for a vocabulary of `vocabulary` symbols (0: unknown).
 TokenType token_type_for(int64_t vocabulary);
 
-/// Opens `<prefix>.idx` and `<prefix>.bin`, in fairseq's mmap (`MMIDIDX`) or legacy lazy/cached (`TNTIDX`) format, whichever the magic
-/// says, memory-mapped: memory does not grow with the corpus. The structure is checked at once (magic, version, type, counts against
-/// file sizes, offsets); a truncated, empty or foreign file is an Error that names the file and what to do.
+/// Opens `<prefix>.idx` and `<prefix>.bin`, in fairseq's mmap (`MMIDIDX`) or legacy lazy/cached
+/// (`TNTIDX`) format, whichever the magic says, memory-mapped: memory does not grow with the
+/// corpus. The structure is checked at once (magic, version, type, counts against file sizes,
+/// offsets); a truncated, empty or foreign file is an Error that names the file and what to do.
 std::shared_ptr<const TokenStream> open_indexed(const std::filesystem::path& prefix);
 
-/// Reads a text file, a line an item, encoded with `dictionary` as fairseq's `raw` format (all tokens are held in memory).
+/// Reads a text file, a line an item, encoded with `dictionary` as fairseq's `raw` format (all
+/// tokens are held in memory).
 std::shared_ptr<const TokenStream> open_raw_text(const std::filesystem::path& path,
                                                  const Dictionary& dictionary);
 
@@ -46,7 +48,8 @@ bool token_file_exists(const std::filesystem::path& prefix);
 std::shared_ptr<const TokenStream> open_tokens(const std::filesystem::path& prefix,
                                                const Dictionary& dictionary);
 
-/// Writes an mmap pair of files, byte for byte as fairseq does. They appear under their names only in finish().
+/// Writes an mmap pair of files, byte for byte as fairseq does. They appear under their names only
+/// in finish().
 class IndexedBuilder {
  public:
   /// `vocabulary` chooses the element type, see token_type_for.
@@ -57,7 +60,8 @@ class IndexedBuilder {
 
   TokenType type() const { return type_; }
   void add(std::span<const int64_t> item);
-  /// Adds items whose tokens are already stored as type(): `sizes` in tokens, one behind the other in `bytes`.
+  /// Adds items whose tokens are already stored as type(): `sizes` in tokens, one behind the other
+  /// in `bytes`.
   void add_encoded(std::span<const int32_t> sizes, std::span<const char> bytes);
   void finish();
 

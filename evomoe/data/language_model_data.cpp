@@ -25,7 +25,8 @@ std::vector<std::filesystem::path> split_data_paths(const std::string& paths) {
   std::vector<std::filesystem::path> parts;
   for (size_t begin = 0; begin <= paths.size();) {
     const size_t end = std::min(paths.find(':', begin), paths.size());
-    if (end == begin) fail_usage("data path `{}` has an empty part; write `folder` or `a:b:c`", paths);
+    if (end == begin)
+      fail_usage("data path `{}` has an empty part; write `folder` or `a:b:c`", paths);
     parts.emplace_back(paths.substr(begin, end - begin));
     begin = end + 1;
   }
@@ -35,20 +36,20 @@ std::vector<std::filesystem::path> split_data_paths(const std::string& paths) {
 Dictionary load_data_dictionary(const std::string& paths) {
   const auto folder = split_data_paths(paths).front();
   EVOMOE_CHECK(std::filesystem::is_directory(folder),
-               "the data folder {} is not there; make it with `evomoe preprocess --destdir {}`", folder.string(),
-               folder.string());
+               "the data folder {} is not there; make it with `evomoe preprocess --destdir {}`",
+               folder.string(), folder.string());
   const auto file = folder / "dict.txt";
   EVOMOE_CHECK(std::filesystem::exists(file),
-               "{} is not there: {} is no folder made by `evomoe preprocess`; check the path", file.string(),
-               folder.string());
+               "{} is not there: {} is no folder made by `evomoe preprocess`; check the path",
+               file.string(), folder.string());
   return Dictionary::load(file);
 }
 
 LanguageModelData::LanguageModelData(const std::string& paths, LanguageModelDatasetOptions options)
     : paths_(split_data_paths(paths)), options_(options), dictionary_(load_data_dictionary(paths)) {
   for (const auto& path : paths_) {
-    EVOMOE_CHECK(std::filesystem::is_directory(path), "the data folder {} is not there (data path `{}`)",
-                 path.string(), paths);
+    EVOMOE_CHECK(std::filesystem::is_directory(path),
+                 "the data folder {} is not there (data path `{}`)", path.string(), paths);
   }
 }
 
@@ -84,14 +85,15 @@ std::shared_ptr<const LanguageModelDataset> LanguageModelData::train(int64_t epo
   return train_;
 }
 
-std::shared_ptr<const LanguageModelDataset> LanguageModelData::open(const std::string& split, bool combine,
-                                                                    int64_t pad_to_batch_size) const {
+std::shared_ptr<const LanguageModelDataset> LanguageModelData::open(
+    const std::string& split, bool combine, int64_t pad_to_batch_size) const {
   auto options = options_;
   options.pad_to_batch_size = pad_to_batch_size;
   return open_at(paths_.front(), split, combine, options);
 }
 
-std::vector<std::string> LanguageModelData::unused_valid_splits(const std::vector<std::string>& used) const {
+std::vector<std::string> LanguageModelData::unused_valid_splits(
+    const std::vector<std::string>& used) const {
   std::vector<std::string> unused;
   for (const auto& name : splits_in(paths_.front())) {
     const bool numbered = name.starts_with("valid") && name.size() > 5 &&

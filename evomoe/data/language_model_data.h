@@ -25,22 +25,26 @@ class LanguageModelData {
   const Dictionary& dictionary() const { return dictionary_; }
   int64_t shards() const { return static_cast<int64_t>(paths_.size()); }
 
-  /// The training split of an epoch (from 1): path (epoch - 1) % n, with `train1`, `train2`, ... appended when they are there.
-  /// The same object as long as the path stays the same; safe as EpochIterator::DatasetOfEpoch.
-  std::shared_ptr<const LanguageModelDataset> train(int64_t epoch, const std::string& split = "train");
+  /// The training split of an epoch (from 1): path (epoch - 1) % n, with `train1`, `train2`, ...
+  /// appended when they are there. The same object as long as the path stays the same; safe as
+  /// EpochIterator::DatasetOfEpoch.
+  std::shared_ptr<const LanguageModelDataset> train(int64_t epoch,
+                                                    const std::string& split = "train");
 
-  /// Another split, of the first path. `combine`: with split1, split2, ... appended. A missing one is an Error that lists what is there.
-  /// `pad_to_batch_size` replaces the option of the constructor (validation has its own batch size).
+  /// Another split, of the first path. `combine`: with split1, split2, ... appended. A missing one
+  /// is an Error that lists what is there. `pad_to_batch_size` replaces the option of the
+  /// constructor (validation has its own batch size).
   std::shared_ptr<const LanguageModelDataset> open(const std::string& split, bool combine,
                                                    int64_t pad_to_batch_size = 0) const;
 
-  /// `valid1`, `valid2`, ... of the first path that are not among `used`: fairseq refuses to ignore them silently.
+  /// `valid1`, `valid2`, ... of the first path that are not among `used`: fairseq refuses to ignore
+  /// them silently.
   std::vector<std::string> unused_valid_splits(const std::vector<std::string>& used) const;
 
  private:
-  std::shared_ptr<const LanguageModelDataset> open_at(const std::filesystem::path& folder,
-                                                      const std::string& split, bool combine,
-                                                      const LanguageModelDatasetOptions& options) const;
+  std::shared_ptr<const LanguageModelDataset> open_at(
+      const std::filesystem::path& folder, const std::string& split, bool combine,
+      const LanguageModelDatasetOptions& options) const;
 
   std::vector<std::filesystem::path> paths_;
   LanguageModelDatasetOptions options_;

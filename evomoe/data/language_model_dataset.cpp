@@ -17,7 +17,8 @@ LanguageModelDataset::LanguageModelDataset(std::shared_ptr<const TokenStream> st
 }
 
 std::vector<int64_t> LanguageModelDataset::ordered_indices(int64_t seed) const {
-  return ordered_by_size(size(), [this](int64_t item) { return item_size(item); }, seed);
+  return ordered_by_size(
+      size(), [this](int64_t item) { return item_size(item); }, seed);
 }
 
 int64_t LanguageModelDataset::rows_of(int64_t items) const {
@@ -40,9 +41,11 @@ void LanguageModelDataset::read_item(int64_t index, std::span<int64_t> source,
     if (target[i] >= 0 && target[i] < dictionary_size_) continue;
     const int64_t position = begin + static_cast<int64_t>(i);
     const int64_t line = blocks_.stream().item_at(position);
-    fail("{}: item {} (block {}) holds token {}, but the dictionary has {} symbols; use the dict.txt that the data "
-         "was made with, or run `evomoe preprocess` again",
-         name(), line, index, target[i], dictionary_size_);
+    fail(
+        "{}: item {} (block {}) holds token {}, but the dictionary has {} symbols; use the "
+        "dict.txt that the data "
+        "was made with, or run `evomoe preprocess` again",
+        name(), line, index, target[i], dictionary_size_);
   }
   std::copy_n(target.begin(), length - 1, source.begin() + 1);
   if (blocks_.starts_item(index)) {
@@ -50,13 +53,14 @@ void LanguageModelDataset::read_item(int64_t index, std::span<int64_t> source,
   } else {
     blocks_.stream().read(begin - 1, source.first(1));
     EVOMOE_CHECK(source[0] >= 0 && source[0] < dictionary_size_,
-                 "{}: token {} before block {} is outside the dictionary of {} symbols", name(), source[0],
-                 index, dictionary_size_);
+                 "{}: token {} before block {} is outside the dictionary of {} symbols", name(),
+                 source[0], index, dictionary_size_);
   }
 }
 
 LanguageModelDataset::Item LanguageModelDataset::item(int64_t index) const {
-  EVOMOE_CHECK(index >= 0 && index < size(), "{} has {} blocks; there is no block {}", name(), size(), index);
+  EVOMOE_CHECK(index >= 0 && index < size(), "{} has {} blocks; there is no block {}", name(),
+               size(), index);
   Item item;
   item.source.resize(row_length(index));
   item.target.resize(row_length(index));

@@ -11,18 +11,21 @@
 namespace evomoe {
 
 struct LanguageModelDatasetOptions {
-  int64_t tokens_per_sample = 1024;          ///< block size
+  int64_t tokens_per_sample = 1024;  ///< block size
   BreakMode break_mode = BreakMode::kNone;
-  bool add_bos_token = false;                ///< puts <s> before source and target
-  bool pad_to_fixed_length = false;          ///< columns are at least tokens_per_sample, not the longest item
-  int64_t pad_to_batch_size = 0;             ///< rows are at least this many (`--pad-to-fixed-bsz`); 0: no such rows
+  bool add_bos_token = false;  ///< puts <s> before source and target
+  bool pad_to_fixed_length =
+      false;  ///< columns are at least tokens_per_sample, not the longest item
+  int64_t pad_to_batch_size =
+      0;  ///< rows are at least this many (`--pad-to-fixed-bsz`); 0: no such rows
 };
 
-/// Next-token prediction over the blocks of a corpus: target = block, source = what comes before each of its tokens (</s> at the
-/// beginning of an item).
+/// Next-token prediction over the blocks of a corpus: target = block, source = what comes before
+/// each of its tokens (</s> at the beginning of an item).
 class LanguageModelDataset : public Dataset {
  public:
-  /// Tokens outside [0, dictionary_size) are Errors when they are read; the message names file, item and id.
+  /// Tokens outside [0, dictionary_size) are Errors when they are read; the message names file,
+  /// item and id.
   LanguageModelDataset(std::shared_ptr<const TokenStream> stream, int64_t dictionary_size,
                        const LanguageModelDatasetOptions& options);
 

@@ -52,7 +52,8 @@ std::vector<int64_t> NumpyRandom::choice_without_replacement(int64_t n, int64_t 
 std::vector<int64_t> NumpyRandom::choice_weighted(const std::vector<double>& weights, int64_t k) {
   // numpy is given p = weights / sum and divides the running sums of p by the last one once more.
   const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
-  EVOMOE_CHECK(total > 0, "the weights of a weighted choice sum to {}; they must be positive", total);
+  EVOMOE_CHECK(total > 0, "the weights of a weighted choice sum to {}; they must be positive",
+               total);
   std::vector<double> cumulative;
   double sum = 0;
   for (const double weight : weights) cumulative.push_back(sum += weight / total);

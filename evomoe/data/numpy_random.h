@@ -7,8 +7,8 @@
 
 namespace evomoe {
 
-/// NumPy's legacy generator (`numpy.random.seed(s)` and friends: MT19937), number for number. Orders of data drawn with it
-/// are those of fairseq, so that a run can be compared batch by batch.
+/// NumPy's legacy generator (`numpy.random.seed(s)` and friends: MT19937), number for number.
+/// Orders of data drawn with it are those of fairseq, so that a run can be compared batch by batch.
 class NumpyRandom {
  public:
   /// `seed` as given to numpy.random.seed: 0 <= seed < 2^32, else an Error.

@@ -18,7 +18,8 @@ void add_splits(const std::string& files, const std::string& name, Splits& split
   for (size_t begin = 0; begin < files.size(); ++number) {
     const size_t end = std::min(files.find(',', begin), files.size());
     if (end == begin) fail_usage("--{}pref `{}` has an empty file name", name, files);
-    splits.push_back({number == 0 ? name : name + std::to_string(number), files.substr(begin, end - begin), {}});
+    splits.push_back(
+        {number == 0 ? name : name + std::to_string(number), files.substr(begin, end - begin), {}});
     begin = end + 1;
   }
 }
@@ -29,25 +30,29 @@ void check(const PreprocessOptions& options, const Splits& splits, bool has_trai
     fail_usage("nothing to do: give at least one of --trainpref, --validpref and --testpref");
   }
   if (options.srcdict.empty() && !has_train) {
-    fail_usage("without --trainpref there is nothing to make a dictionary from; give --trainpref or --srcdict");
+    fail_usage(
+        "without --trainpref there is nothing to make a dictionary from; give --trainpref or "
+        "--srcdict");
   }
   if (options.gpt2_encoder_json.empty() != options.gpt2_vocab_bpe.empty()) {
     fail_usage("a GPT-2 BPE needs both files; give --gpt2-encoder-json and --gpt2-vocab-bpe");
   }
   if (options.workers < 1) fail_usage("--workers is {}; it must be at least 1", options.workers);
   for (const auto& split : splits) {
-    EVOMOE_CHECK(!MappedFile(split.source).bytes().empty(), "{}: it is empty; a split needs at least one line",
-                 split.source.string());
+    EVOMOE_CHECK(!MappedFile(split.source).bytes().empty(),
+                 "{}: it is empty; a split needs at least one line", split.source.string());
   }
   std::error_code error;
   std::filesystem::create_directories(options.destdir, error);
-  EVOMOE_CHECK(std::filesystem::is_directory(options.destdir) && ::access(options.destdir.c_str(), W_OK) == 0,
+  EVOMOE_CHECK(std::filesystem::is_directory(options.destdir) &&
+                   ::access(options.destdir.c_str(), W_OK) == 0,
                "cannot write into --destdir {}{}; check its permissions or choose another folder",
                options.destdir.string(), error ? ": " + error.message() : "");
   const auto dictionary = options.destdir / "dict.txt";
-  EVOMOE_CHECK(!options.srcdict.empty() || !std::filesystem::exists(dictionary),
-               "{} is already there; use it with --srcdict {}, or remove it, or choose another --destdir",
-               dictionary.string(), dictionary.string());
+  EVOMOE_CHECK(
+      !options.srcdict.empty() || !std::filesystem::exists(dictionary),
+      "{} is already there; use it with --srcdict {}, or remove it, or choose another --destdir",
+      dictionary.string(), dictionary.string());
 }
 
 }  // namespace
@@ -75,7 +80,8 @@ PreprocessResult preprocess(const PreprocessOptions& options) {
   } else {
     std::vector<std::filesystem::path> files;
     for (size_t i = 0; i < train_files; ++i) files.push_back(result.splits[i].source);
-    dictionary = build_dictionary(files, options.workers, bpe ? &*bpe : nullptr, progress("dictionary"));
+    dictionary =
+        build_dictionary(files, options.workers, bpe ? &*bpe : nullptr, progress("dictionary"));
     dictionary.finalize(options.thresholdsrc, options.nwordssrc, options.padding_factor);
   }
   dictionary.save(options.destdir / "dict.txt");
@@ -95,10 +101,11 @@ PreprocessResult preprocess(const PreprocessOptions& options) {
                                  .bpe = bpe ? &*bpe : nullptr,
                                  .progress = progress(split.name)});
     const auto& statistics = split.statistics;
-    tell(fmt::format("[None] {}: {} sents, {} tokens, {:.3}% replaced by {}", split.source.string(),
-                     statistics.sentences, statistics.tokens,
-                     100.0 * static_cast<double>(statistics.replaced) / static_cast<double>(statistics.tokens),
-                     dictionary.symbol(Dictionary::kUnk)));
+    tell(fmt::format(
+        "[None] {}: {} sents, {} tokens, {:.3}% replaced by {}", split.source.string(),
+        statistics.sentences, statistics.tokens,
+        100.0 * static_cast<double>(statistics.replaced) / static_cast<double>(statistics.tokens),
+        dictionary.symbol(Dictionary::kUnk)));
   }
   return result;
 }

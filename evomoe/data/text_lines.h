@@ -27,8 +27,8 @@ class MappedFile {
   int64_t size_ = 0;
 };
 
-/// Length of the UTF-8 character at text[at], or 0 when there is none (invalid bytes, overlong forms, surrogates). `code` gets
-/// the code point.
+/// Length of the UTF-8 character at text[at], or 0 when there is none (invalid bytes, overlong
+/// forms, surrogates). `code` gets the code point.
 int utf8_character(std::string_view text, size_t at, uint32_t& code);
 
 /// Whether all of `text` is UTF-8.
@@ -52,8 +52,9 @@ void for_each_line(std::string_view text, const std::function<void(std::string_v
 /// Cuts a text behind ends of lines into pieces of about `piece_bytes`.
 std::vector<std::string_view> split_at_lines(std::string_view text, int64_t piece_bytes);
 
-/// Runs `work(i)` for i in [0, count) on `threads` threads and `done(i)` on the calling thread in the order of i; at most a few
-/// pieces per thread are ahead of `done`, so memory stays bounded. The first exception is thrown again.
+/// Runs `work(i)` for i in [0, count) on `threads` threads and `done(i)` on the calling thread in
+/// the order of i; at most a few pieces per thread are ahead of `done`, so memory stays bounded.
+/// The first exception is thrown again.
 void parallel_in_order(int64_t count, int threads, const std::function<void(int64_t)>& work,
                        const std::function<void(int64_t)>& done);
 

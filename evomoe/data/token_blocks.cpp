@@ -12,7 +12,8 @@ BreakMode parse_break_mode(const std::string& name) {
   if (name == "complete") return BreakMode::kComplete;
   if (name == "complete_doc") return BreakMode::kCompleteDoc;
   if (name == "eos") return BreakMode::kEos;
-  fail_usage("--sample-break-mode `{}` is unknown; choose none, complete, complete_doc or eos", name);
+  fail_usage("--sample-break-mode `{}` is unknown; choose none, complete, complete_doc or eos",
+             name);
 }
 
 TokenBlocks::TokenBlocks(std::shared_ptr<const TokenStream> stream, BreakMode mode,
@@ -34,8 +35,8 @@ TokenBlocks::TokenBlocks(std::shared_ptr<const TokenStream> stream, BreakMode mo
   const auto close = [&] {
     // A document of one token says nothing about the next one: it is dropped.
     if (length > (documents ? 1 : 0)) {
-      EVOMOE_CHECK(length <= std::numeric_limits<int32_t>::max(), "{}: a block of {} tokens is too long",
-                   stream_->name(), length);
+      EVOMOE_CHECK(length <= std::numeric_limits<int32_t>::max(),
+                   "{}: a block of {} tokens is too long", stream_->name(), length);
       begin_.push_back(begin);
       length_.push_back(static_cast<int32_t>(length));
     }

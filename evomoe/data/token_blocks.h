@@ -11,16 +11,18 @@ namespace evomoe {
 
 /// How a corpus is cut into blocks (`--sample-break-mode`).
 enum class BreakMode {
-  kNone,         ///< every block_size tokens, across items; the last block is shorter
-  kComplete,     ///< whole items while they fit; an item longer than block_size is a block of its own
-  kCompleteDoc,  ///< as complete, and an item of one token (an empty line) ends the block and is dropped
+  kNone,      ///< every block_size tokens, across items; the last block is shorter
+  kComplete,  ///< whole items while they fit; an item longer than block_size is a block of its own
+  kCompleteDoc,  ///< as complete, and an item of one token (an empty line) ends the block and is
+                 ///< dropped
   kEos,          ///< one item a block
 };
 
 /// `none`, `complete`, `complete_doc` or `eos`; anything else is a UsageError.
 BreakMode parse_break_mode(const std::string& name);
 
-/// A corpus cut into blocks. Modes none and eos need no memory, the others 8 bytes a block and an item's length.
+/// A corpus cut into blocks. Modes none and eos need no memory, the others 8 bytes a block and an
+/// item's length.
 class TokenBlocks {
  public:
   TokenBlocks(std::shared_ptr<const TokenStream> stream, BreakMode mode, int64_t block_size);

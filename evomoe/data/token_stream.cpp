@@ -21,7 +21,8 @@ int64_t TokenStream::item_at(int64_t position) const {
 }
 
 std::vector<int64_t> TokenStream::item(int64_t item) const {
-  EVOMOE_CHECK(item >= 0 && item < items(), "{} has {} items; there is no item {}", name(), items(), item);
+  EVOMOE_CHECK(item >= 0 && item < items(), "{} has {} items; there is no item {}", name(), items(),
+               item);
   std::vector<int64_t> tokens(item_size(item));
   read(offset(item), tokens);
   return tokens;
@@ -38,14 +39,15 @@ ConcatenatedStream::ConcatenatedStream(std::vector<std::shared_ptr<const TokenSt
 
 int64_t ConcatenatedStream::offset(int64_t item) const {
   if (item == items()) return first_token_.back();
-  const auto part = std::upper_bound(first_item_.begin(), first_item_.end(), item) - first_item_.begin() - 1;
+  const auto part =
+      std::upper_bound(first_item_.begin(), first_item_.end(), item) - first_item_.begin() - 1;
   return first_token_[part] + parts_[part]->offset(item - first_item_[part]);
 }
 
 void ConcatenatedStream::read(int64_t begin, std::span<int64_t> out) const {
   while (!out.empty()) {
-    const auto part =
-        std::upper_bound(first_token_.begin(), first_token_.end(), begin) - first_token_.begin() - 1;
+    const auto part = std::upper_bound(first_token_.begin(), first_token_.end(), begin) -
+                      first_token_.begin() - 1;
     const int64_t count =
         std::min<int64_t>(static_cast<int64_t>(out.size()), first_token_[part + 1] - begin);
     parts_[part]->read(begin - first_token_[part], out.first(count));

@@ -8,15 +8,16 @@
 
 namespace evomoe {
 
-/// A corpus: items (sentences, documents) that lie one behind the other in one long stream of token ids.
-/// Safe to read from many threads.
+/// A corpus: items (sentences, documents) that lie one behind the other in one long stream of token
+/// ids. Safe to read from many threads.
 class TokenStream {
  public:
   virtual ~TokenStream() = default;
 
   /// Number of items.
   virtual int64_t items() const = 0;
-  /// Position in the stream of the first token of item `item`; offset(items()) is the length of the stream.
+  /// Position in the stream of the first token of item `item`; offset(items()) is the length of the
+  /// stream.
   virtual int64_t offset(int64_t item) const = 0;
   /// Copies out.size() tokens from position `begin` on.
   virtual void read(int64_t begin, std::span<int64_t> out) const = 0;

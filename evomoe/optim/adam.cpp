@@ -22,7 +22,8 @@ struct AdamScalars {
   float step_size;  // lr * sqrt(1 - beta2^t) / (1 - beta1^t)
 };
 
-/// A square root that never sets errno: std::sqrt may, which keeps compilers from vectorising the loop below.
+/// A square root that never sets errno: std::sqrt may, which keeps compilers from vectorising the
+/// loop below.
 inline __attribute__((always_inline)) float square_root(float x) {
 #if defined(__SSE__)
   return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x)));
@@ -80,8 +81,7 @@ void update_any(const torch::Tensor& parameter, const torch::Tensor& gradient,
 }
 
 torch::Tensor new_moment(const torch::Tensor& parameter) {
-  const auto type =
-      parameter.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
+  const auto type = parameter.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
   return torch::zeros(parameter.sizes(), parameter.options().dtype(type).requires_grad(false));
 }
 
@@ -94,9 +94,11 @@ void check_beta(const char* name, double beta) {
 void check_moment(const std::string& name, const torch::Tensor& moment,
                   const torch::Tensor& parameter) {
   EVOMOE_CHECK(moment.defined() && moment.sizes() == parameter.sizes(),
-               "Adam: the moment that replaces the one of '{}' has shape [{}], its new parameter [{}]; the transform "
+               "Adam: the moment that replaces the one of '{}' has shape [{}], its new parameter "
+               "[{}]; the transform "
                "must give the shape of the parameter",
-               name, moment.defined() ? fmt::to_string(fmt::join(moment.sizes(), ", ")) : "undefined",
+               name,
+               moment.defined() ? fmt::to_string(fmt::join(moment.sizes(), ", ")) : "undefined",
                fmt::join(parameter.sizes(), ", "));
 }
 
@@ -119,8 +121,9 @@ Adam::Adam(std::vector<NamedParameter> parameters, AdamOptions options)
   for (size_t i = 0; i < parameters_.size(); ++i) {
     const auto& [name, tensor] = parameters_[i];
     EVOMOE_CHECK(tensor.defined(), "Adam: parameter '{}' is undefined", name);
-    EVOMOE_CHECK(tensor.is_floating_point(), "Adam: parameter '{}' has type {}, which has no gradient",
-                 name, c10::toString(tensor.scalar_type()));
+    EVOMOE_CHECK(tensor.is_floating_point(),
+                 "Adam: parameter '{}' has type {}, which has no gradient", name,
+                 c10::toString(tensor.scalar_type()));
     EVOMOE_CHECK(index_.emplace(name, i).second,
                  "Adam: two parameters are called '{}'; names must be unique", name);
   }
@@ -132,7 +135,8 @@ void Adam::step(double lr, double gradient_scale) {
     const auto& parameter = parameters_[i].tensor;
     const auto& gradient = parameter.grad();
     if (!gradient.defined()) continue;
-    EVOMOE_CHECK(!gradient.is_sparse(), "Adam: the gradient of '{}' is sparse, which is not supported",
+    EVOMOE_CHECK(!gradient.is_sparse(),
+                 "Adam: the gradient of '{}' is sparse, which is not supported",
                  parameters_[i].name);
 
     auto& state = states_[i];
@@ -146,14 +150,11 @@ void Adam::step(double lr, double gradient_scale) {
         lr * std::sqrt(1.0 - std::pow(options_.beta2, t)) / (1.0 - std::pow(options_.beta1, t));
 
     if (has_fast_path(parameter) && has_fast_path(state.exp_avg)) {
-      const AdamScalars scalars = {static_cast<float>(options_.beta1),
-                                   static_cast<float>(1.0 - options_.beta1),
-                                   static_cast<float>(options_.beta2),
-                                   static_cast<float>(1.0 - options_.beta2),
-                                   static_cast<float>(options_.eps),
-                                   static_cast<float>(gradient_scale),
-                                   static_cast<float>(decay),
-                                   static_cast<float>(step_size)};
+      const AdamScalars scalars = {
+          static_cast<float>(options_.beta1), static_cast<float>(1.0 - options_.beta1),
+          static_cast<float>(options_.beta2), static_cast<float>(1.0 - options_.beta2),
+          static_cast<float>(options_.eps),   static_cast<float>(gradient_scale),
+          static_cast<float>(decay),          static_cast<float>(step_size)};
       update_cpu_float(parameter, gradient.to(torch::kFloat32).contiguous(), state.exp_avg,
                        state.exp_avg_sq, scalars);
     } else {
@@ -245,9 +246,11 @@ void Adam::load_state_dict(const std::map<std::string, torch::Tensor>& state) {
   if (!problems.empty()) {
     const size_t count = problems.size();
     if (count > 10) problems.resize(10);
-    fail("the optimizer state does not fit the model ({} problem(s)): {}{}; load a checkpoint of the same model or use "
-         "--reset-optimizer",
-         count, fmt::join(problems, "; "), count > 10 ? "; ..." : "");
+    fail(
+        "the optimizer state does not fit the model ({} problem(s)): {}{}; load a checkpoint of "
+        "the same model or use "
+        "--reset-optimizer",
+        count, fmt::join(problems, "; "), count > 10 ? "; ..." : "");
   }
   states_ = std::move(loaded);
 }
@@ -258,7 +261,8 @@ void Adam::replace(const std::string& name, torch::Tensor new_tensor,
   const auto found = index_.find(name);
   EVOMOE_CHECK(found != index_.end(), "Adam: there is no parameter '{}' to replace", name);
   EVOMOE_CHECK(new_tensor.defined() && new_tensor.is_floating_point(),
-               "Adam: the tensor that replaces '{}' is undefined or not of a floating-point type", name);
+               "Adam: the tensor that replaces '{}' is undefined or not of a floating-point type",
+               name);
   auto& old = states_[found->second];
   State state;
   state.step = old.step;

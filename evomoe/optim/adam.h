@@ -24,44 +24,49 @@ struct AdamOptions {
   void validate() const;
 };
 
-/// Adam (arXiv 1412.6980) with decoupled weight decay (arXiv 1711.05101), in the form of the authors' code:
+/// Adam (arXiv 1412.6980) with decoupled weight decay (arXiv 1711.05101), in the form of the
+/// authors' code:
 ///
 ///     m <- beta1 m + (1-beta1) g,   v <- beta2 v + (1-beta2) g^2,   p <- p - lr wd p,
 ///     p <- p - lr sqrt(1-beta2^t) / (1-beta1^t) * m / (sqrt(v) + eps)
 ///
-/// eps is added to the square root of the *uncorrected* v. Weight decay acts on every parameter. Moments are fp32 (fp64 for fp64
-/// parameters). Each parameter counts its own steps t. A parameter whose gradient is undefined is skipped; one with a zero
-/// gradient is not: its moments and weight decay still act.
+/// eps is added to the square root of the *uncorrected* v. Weight decay acts on every parameter.
+/// Moments are fp32 (fp64 for fp64 parameters). Each parameter counts its own steps t. A parameter
+/// whose gradient is undefined is skipped; one with a zero gradient is not: its moments and weight
+/// decay still act.
 class Adam {
  public:
   /// Throws UsageError for bad options, Error for an undefined tensor or a name that comes twice.
   Adam(std::vector<NamedParameter> parameters, AdamOptions options);
 
-  /// One update of every parameter that has a gradient. Each gradient is multiplied by `gradient_scale` (1/sample_size times the
-  /// clip coefficient) on the way; the gradient itself stays as it is.
+  /// One update of every parameter that has a gradient. Each gradient is multiplied by
+  /// `gradient_scale` (1/sample_size times the clip coefficient) on the way; the gradient itself
+  /// stays as it is.
   void step(double lr, double gradient_scale = 1.0);
 
-  /// Zeroes the gradients, keeping their memory (fresh buffers cost page faults in every update), or drops them. A gradient that
-  /// is undefined stays so.
+  /// Zeroes the gradients, keeping their memory (fresh buffers cost page faults in every update),
+  /// or drops them. A gradient that is undefined stays so.
   void zero_grad(bool set_to_none = false);
 
   const std::vector<NamedParameter>& parameters() const { return parameters_; }
   const AdamOptions& options() const { return options_; }
 
-  /// The state: "<parameter>.step" (int64 scalar) for every parameter, and "<parameter>.exp_avg", "<parameter>.exp_avg_sq" (shape
-  /// of the parameter) for those that were updated at least once. The tensors are the live ones, not copies.
+  /// The state: "<parameter>.step" (int64 scalar) for every parameter, and "<parameter>.exp_avg",
+  /// "<parameter>.exp_avg_sq" (shape of the parameter) for those that were updated at least once.
+  /// The tensors are the live ones, not copies.
   std::map<std::string, torch::Tensor> state_dict() const;
 
-  /// Restores a state_dict(), copying its tensors. Missing, unknown and wrongly shaped entries are one Error that lists them;
-  /// the state is then left as it was.
+  /// Restores a state_dict(), copying its tensors. Missing, unknown and wrongly shaped entries are
+  /// one Error that lists them; the state is then left as it was.
   void load_state_dict(const std::map<std::string, torch::Tensor>& state);
 
   /// Transforms a moment into that of the parameter that takes the place; `second` tells m from v.
   using MomentTransform = std::function<torch::Tensor(torch::Tensor moment, bool second)>;
 
-  /// Puts `new_tensor`, of any shape, in the place of parameter `name` (one expert becomes E when experts are spawned). Its moments
-  /// become transform(old moment) and must have the new shape; the step count is kept. Throws Error for an unknown name or a
-  /// wrong shape, and then changes nothing.
+  /// Puts `new_tensor`, of any shape, in the place of parameter `name` (one expert becomes E when
+  /// experts are spawned). Its moments become transform(old moment) and must have the new shape;
+  /// the step count is kept. Throws Error for an unknown name or a wrong shape, and then changes
+  /// nothing.
   void replace(const std::string& name, torch::Tensor new_tensor, const MomentTransform& transform);
 
  private:

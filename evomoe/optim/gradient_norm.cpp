@@ -9,7 +9,8 @@
 namespace evomoe {
 namespace {
 
-/// Elements summed by one thread at a time. Fixed, so that the order of additions does not depend on the threads.
+/// Elements summed by one thread at a time. Fixed, so that the order of additions does not depend
+/// on the threads.
 constexpr int64_t kChunk = 1 << 15;
 
 struct Chunk {

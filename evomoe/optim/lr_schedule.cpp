@@ -67,8 +67,8 @@ double fixed_lr(const LrScheduleOptions& options, int64_t completed, int64_t epo
 }
 
 double polynomial_lr(const LrScheduleOptions& options, int64_t completed, int64_t epoch) {
-  // The reference indexes the list by the epoch from 1 here (`fixed` by the epoch from 0): of several values the first is
-  // never used. Kept, as the same flags must give the same numbers.
+  // The reference indexes the list by the epoch from 1 here (`fixed` by the epoch from 0): of
+  // several values the first is never used. Kept, as the same flags must give the same numbers.
   const double lr = listed_lr(options, epoch);
   const auto warmup = static_cast<double>(options.warmup_updates);
   const auto n = static_cast<double>(completed);
@@ -99,8 +99,8 @@ double cosine_lr(const LrScheduleOptions& options, int64_t completed) {
     return first + static_cast<double>(completed) *
                        ((lr - first) / static_cast<double>(options.warmup_updates));
   }
-  // The periods are walked one by one: the reference's closed form with a logarithm can land in the wrong period by rounding
-  // when an update is exactly the first one of a period.
+  // The periods are walked one by one: the reference's closed form with a logarithm can land in the
+  // wrong period by rounding when an update is exactly the first one of a period.
   double at = static_cast<double>(completed - options.warmup_updates);
   auto period = static_cast<double>(first_cosine_period(options));
   double shrink = 1.0;
@@ -131,15 +131,19 @@ void check_count(const char* name, int64_t value) {
 }
 
 void validate_polynomial(const LrScheduleOptions& options) {
-  // The reference starts the decay anew in each such epoch, from wherever the last one ended: no function of the update.
+  // The reference starts the decay anew in each such epoch, from wherever the last one ended: no
+  // function of the update.
   if (options.force_anneal) {
-    fail_usage("--force-anneal {} does not go with --lr-scheduler polynomial_decay; use it with fixed, or leave it out",
-               *options.force_anneal);
+    fail_usage(
+        "--force-anneal {} does not go with --lr-scheduler polynomial_decay; use it with fixed, or "
+        "leave it out",
+        *options.force_anneal);
   }
   const int64_t total = polynomial_end(options);
   if (total <= 0) {
     fail_usage(
-        "--lr-scheduler polynomial_decay needs the update at which the decay ends: set --total-num-update or --max-update");
+        "--lr-scheduler polynomial_decay needs the update at which the decay ends: set "
+        "--total-num-update or --max-update");
   }
   if (options.warmup_updates > total) {
     fail_usage("--warmup-updates {} is more than {} {}, so the decay would never begin; lower it",
@@ -154,7 +158,8 @@ void validate_polynomial(const LrScheduleOptions& options) {
 void validate_inverse_sqrt(const LrScheduleOptions& options) {
   if (options.warmup_updates < 1) {
     fail_usage(
-        "--lr-scheduler inverse_sqrt needs --warmup-updates of at least 1 (usual: 4000); with {} its learning rate lr*sqrt(warmup/n) is "
+        "--lr-scheduler inverse_sqrt needs --warmup-updates of at least 1 (usual: 4000); with {} "
+        "its learning rate lr*sqrt(warmup/n) is "
         "always 0",
         options.warmup_updates);
   }
@@ -162,11 +167,14 @@ void validate_inverse_sqrt(const LrScheduleOptions& options) {
 
 void validate_cosine(const LrScheduleOptions& options) {
   if (options.lr_period_updates == 0 && options.max_update == 0) {
-    fail_usage("--lr-scheduler cosine needs the length of its period: set --lr-period-updates or --max-update");
+    fail_usage(
+        "--lr-scheduler cosine needs the length of its period: set --lr-period-updates or "
+        "--max-update");
   }
   if (first_cosine_period(options) <= 0) {
     fail_usage(
-        "--warmup-updates {} leaves no update for the cosine (--max-update {}); lower it or set --lr-period-updates",
+        "--warmup-updates {} leaves no update for the cosine (--max-update {}); lower it or set "
+        "--lr-period-updates",
         options.warmup_updates, options.max_update);
   }
   if (!std::isfinite(options.t_mult) || options.t_mult < 1.0) {
@@ -193,14 +201,17 @@ void LrScheduleOptions::validate() const {
   check_number("--end-learning-rate", end_learning_rate, 0.0);
   check_number("--lr-shrink", lr_shrink, 0.0);
   check_number("--min-lr", min_lr, 0.0);
-  if (!std::isfinite(warmup_init_lr)) fail_usage("--warmup-init-lr is {}; it must be finite", warmup_init_lr);
+  if (!std::isfinite(warmup_init_lr))
+    fail_usage("--warmup-init-lr is {}; it must be finite", warmup_init_lr);
   if (force_anneal && *force_anneal < 1) {
     fail_usage("--force-anneal is {}; it is an epoch, counted from 1", *force_anneal);
   }
   const bool takes_list = kind == "fixed" || kind == "polynomial_decay";
   if (lr.size() > 1 && !takes_list) {
-    fail_usage("--lr has {} values, but --lr-scheduler {} takes one; only fixed and polynomial_decay take one per epoch",
-               lr.size(), kind);
+    fail_usage(
+        "--lr has {} values, but --lr-scheduler {} takes one; only fixed and polynomial_decay take "
+        "one per epoch",
+        lr.size(), kind);
   }
   if (kind == "polynomial_decay") validate_polynomial(*this);
   if (kind == "inverse_sqrt") validate_inverse_sqrt(*this);
@@ -211,8 +222,8 @@ double lr_at(const LrScheduleOptions& options, int64_t completed_updates, int64_
   if (options.kind == "polynomial_decay") return polynomial_lr(options, completed_updates, epoch);
   if (options.kind == "inverse_sqrt") return inverse_sqrt_lr(options, completed_updates);
   if (options.kind == "cosine") return cosine_lr(options, completed_updates);
-  EVOMOE_CHECK(options.kind == "fixed", "learning-rate schedule '{}' is unknown; call validate() first",
-               options.kind);
+  EVOMOE_CHECK(options.kind == "fixed",
+               "learning-rate schedule '{}' is unknown; call validate() first", options.kind);
   return fixed_lr(options, completed_updates, epoch);
 }
 

@@ -11,8 +11,8 @@ namespace evomoe {
 struct LrScheduleOptions {
   /// polynomial_decay, inverse_sqrt, cosine or fixed (--lr-scheduler).
   std::string kind = "fixed";
-  /// --lr. One value; `fixed` and `polynomial_decay` also take a list, by epoch (the last one is for all later epochs). As in
-  /// fairseq, polynomial_decay never uses the first of several values.
+  /// --lr. One value; `fixed` and `polynomial_decay` also take a list, by epoch (the last one is
+  /// for all later epochs). As in fairseq, polynomial_decay never uses the first of several values.
   std::vector<double> lr = {0.25};
   /// 0: none. inverse_sqrt needs at least 1 (4000 is its usual value).
   int64_t warmup_updates = 0;
@@ -38,8 +38,8 @@ struct LrScheduleOptions {
   void validate() const;
 };
 
-/// Learning rate of the update that follows `completed_updates`, in `epoch` (from 1). A pure function, so that a resumed run
-/// goes on exactly; the options must be valid.
+/// Learning rate of the update that follows `completed_updates`, in `epoch` (from 1). A pure
+/// function, so that a resumed run goes on exactly; the options must be valid.
 double lr_at(const LrScheduleOptions& options, int64_t completed_updates, int64_t epoch);
 
 }  // namespace evomoe

@@ -12,7 +12,8 @@ class Table {
   /// Error when the number of cells is not the header's.
   void add_row(std::vector<std::string> cells);
 
-  /// Aligned with spaces for a terminal: text to the left, columns of numbers to the right, a rule under the header.
+  /// Aligned with spaces for a terminal: text to the left, columns of numbers to the right, a rule
+  /// under the header.
   std::string text() const;
   /// A GitHub table.
   std::string markdown() const;

@@ -10,7 +10,8 @@ namespace evomoe {
 /// rows are routed like tokens in training, as in the reference (statistics leave them out).
 class DtsRouter : public SwitchRouter {
  public:
-  explicit DtsRouter(RouterOptions options) : SwitchRouter(std::move(options)) {}
+  explicit DtsRouter(RouterOptions options)
+      : SwitchRouter(std::move(options), {.gumbel_gates = true, .normalize_dts = true}) {}
   Routing route(const torch::Tensor& x_TD, const RoutingContext& context) override;
   /// Training: dropless. Evaluation: ceil(fraction * rows) when the fraction is > 0, else dropless.
   std::optional<int64_t> capacity(int64_t num_rows, bool training) const override;

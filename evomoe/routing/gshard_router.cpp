@@ -57,7 +57,8 @@ torch::Tensor random_second_T(const torch::Tensor& second_weight_T, const Routin
 
 }  // namespace
 
-GshardRouter::GshardRouter(RouterOptions options) : Router(std::move(options)) {
+GshardRouter::GshardRouter(RouterOptions options)
+    : Router(std::move(options), {.second_expert = true}) {
   if (num_experts() < 2) {
     fail_usage("--moe-expert-count {}: the top-2 router `gshard` needs at least 2 experts",
                num_experts());

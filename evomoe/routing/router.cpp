@@ -10,7 +10,7 @@
 
 namespace evomoe {
 
-void validate_router_options(const RouterOptions& options) {
+void validate_router_options(const RouterOptions& options, const RouterFeatures& features) {
   const auto& method = options.method;
   if (options.num_experts < 1) {
     fail_usage("--moe-expert-count {}: a router needs at least 1 expert", options.num_experts);
@@ -46,10 +46,21 @@ void validate_router_options(const RouterOptions& options) {
   if (second != "sampling" && second != "random" && second != "all") {
     fail_usage("--moe-second-expert-policy {}: allowed are sampling, random, all", second);
   }
+  const auto refuse = [&](bool given, bool honoured, const char* flag) {
+    if (given && !honoured) {
+      fail_usage("{} does nothing for router `{}`: leave it out or choose another router", flag,
+                 method);
+    }
+  };
+  refuse(options.gumbel_gates, features.gumbel_gates, "--use-gumbel-gates");
+  refuse(options.normalize_dts, features.normalize_dts, "--dts-normalize-weights");
+  refuse(options.normalize_before_dropping, features.second_expert,
+         "--moe-normalize-gate-prob-before-dropping");
+  refuse(options.batch_prioritized, features.second_expert, "--moe-batch-prioritized-routing");
 }
 
-Router::Router(RouterOptions options) : options_(std::move(options)) {
-  validate_router_options(options_);
+Router::Router(RouterOptions options, RouterFeatures features) : options_(std::move(options)) {
+  validate_router_options(options_, features);
   auto gate = register_module(
       "wg", torch::nn::Linear(
                 torch::nn::LinearOptions(options_.model_dim, options_.num_experts).bias(false)));
@@ -99,7 +110,7 @@ void Router::complete(Routing& routing, const torch::Tensor& logits_TE,
                       const torch::Tensor& probability_TE, const torch::Tensor& selected_TE,
                       const torch::Tensor& valid_T) const {
   if (options_.z_loss_weight > 0) {
-    routing.losses.push_back(z_loss(logits_TE, valid_T, options_.z_loss_weight));
+    routing.losses.push_back(z_loss(logits_TE, valid_T));
   }
   record_stats(routing, selected_TE, probability_TE, valid_T);
 }

@@ -16,7 +16,8 @@ namespace evomoe {
 /// Everything a router needs that is not a parameter. No globals.
 struct RoutingContext {
   bool training = true;
-  bool without_dropout = false;  ///< evaluation of the training stage: routed as in training, no dropout
+  bool without_dropout =
+      false;  ///< evaluation of the training stage: routed as in training, no dropout
   bool recomputing = false;  ///< second forward of activation checkpointing: leave statistics alone
   int64_t update = 0;        ///< completed updates
   torch::Tensor valid_T;     ///< bool [T], true = real token; undefined: all are. False rows get no
@@ -37,30 +38,37 @@ struct RouterOptions {
   int64_t num_experts = 0;        ///< E
   int64_t k = 2;                  ///< experts per token of `topk`
   bool normalize_topk = true;     ///< `topk`: divide the chosen probabilities by their sum
-  // Capacity (reference/evomoe.md 1.1-1.3). A training factor <= 0: dropless, in training and in
+  // Capacity as in the reference. A training factor <= 0: dropless, in training and in
   // evaluation.
   double train_capacity_factor = 1.0;  ///< --moe-train-capacity-token-fraction
-  double eval_capacity_fraction =
-      0.25;  ///< --moe-eval-capacity-token-fraction; <= 0: the training formula
+  /// --moe-eval-capacity-token-fraction; <= 0: the training formula
+  double eval_capacity_fraction = 0.25;
   std::string drop_policy = "position";  ///< position | probs
   // GShard
   std::string second_expert_policy = "sampling";  ///< sampling | random | all
   bool normalize_before_dropping = false;
   bool batch_prioritized = false;
   // Dense-to-sparse and Gumbel
-  double threshold =
-      0.001;  ///< in [0,1): an expert whose Gumbel-softmax value is <= this is not used
-  bool gumbel_gates = false;  ///< combine weights are the noisy values
-  bool normalize_dts =
-      false;  ///< divide the combine weights by their sum over the selected experts
+  /// In [0,1): an expert whose Gumbel-softmax value is <= this is not used.
+  double threshold = 0.001;
+  bool gumbel_gates = false;   ///< combine weights are the noisy values
+  bool normalize_dts = false;  ///< divide the weights by their sum over the selected experts
   // Losses
-  double z_loss_weight = 0.0;
-  bool gating_fp32 = true;  ///< logits and softmax in float32 whatever the model's type
+  double z_loss_weight = 0.0;  ///< > 0: the router adds the loss "z" (the criterion multiplies it)
+  bool gating_fp32 = true;     ///< logits and softmax in float32 whatever the model's type
 };
 
-/// Throws UsageError when an option is outside its range or belongs to another method; it names
+/// Options that only some methods honour; a router names them in its constructor, and the others
+/// are refused.
+struct RouterFeatures {
+  bool gumbel_gates = false;   ///< gumbel_gates
+  bool normalize_dts = false;  ///< normalize_dts
+  bool second_expert = false;  ///< normalize_before_dropping, batch_prioritized
+};
+
+/// Throws UsageError when an option is outside its range or one that the method has not; it names
 /// flag, value and remedy.
-void validate_router_options(const RouterOptions& options);
+void validate_router_options(const RouterOptions& options, const RouterFeatures& features);
 
 /// What changes in an update; a pure function of configuration and completed updates, set before
 /// each update.
@@ -78,7 +86,7 @@ class Router : public torch::nn::Module {
  public:
   /// Checks the options and registers the gate as the child `wg` (so that its parameter is
   /// `wg.weight`), with the default initialisation of torch::nn::Linear: U(-1/sqrt(D), 1/sqrt(D)).
-  explicit Router(RouterOptions options);
+  explicit Router(RouterOptions options, RouterFeatures features = {});
 
   /// x_TD [T,D] -> who computes what, before capacity drops (apply_capacity is the caller's next
   /// step). Deterministic in evaluation: no noise is drawn there; noise in the context is used

@@ -9,7 +9,8 @@ namespace evomoe {
 /// Gumbel-softmax values, as in the authors' top-1 gate.
 class SwitchRouter : public Router {
  public:
-  explicit SwitchRouter(RouterOptions options) : Router(std::move(options)) {}
+  explicit SwitchRouter(RouterOptions options, RouterFeatures features = {.gumbel_gates = true})
+      : Router(std::move(options), features) {}
   Routing route(const torch::Tensor& x_TD, const RoutingContext& context) override;
   /// Evaluation: ceil(fraction * rows) when the fraction is > 0; else int(factor * ceil(rows / E)).
   std::optional<int64_t> capacity(int64_t num_rows, bool training) const override;

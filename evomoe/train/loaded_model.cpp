@@ -42,7 +42,7 @@ LoadedModel load_model(const std::filesystem::path& path, const LoadOptions& loa
   loaded.model->eval();
   // In evaluation some methods still heed their stage (noisy gate weights): the one of the last update.
   const auto stage = stage_at(evolution_options(loaded.options), std::max<int64_t>(loaded.updates - 1, 0));
-  for (auto& [layer, moe] : loaded.model->moe_layers()) moe->begin_update(stage.schedule);
+  for (auto& [layer, moe] : loaded.model->moe_layers()) moe->router()->begin_update(stage.schedule);
   return loaded;
 }
 

@@ -2,6 +2,7 @@
 
 #include <fmt/chrono.h>
 
+#include <ctime>
 #include <fstream>
 
 #include "evomoe/base/error.h"

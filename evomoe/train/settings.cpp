@@ -82,7 +82,6 @@ DiversifyOptions diversify_options(const TrainOptions& options) {
   diversify.ratio = flags.diversify_ratio;
   diversify.rescale = flags.diversify_rescale;
   diversify.keep_first = flags.diversify_keep_first;
-  diversify.moments = flags.diversify_moments;
   return diversify;
 }
 

@@ -40,7 +40,7 @@ Trainer::Trainer(const TrainOptions& options, int64_t vocab_size, int64_t paddin
       criterion_(options.criterion, padding_index),
       communicator_(std::make_unique<SelfCommunicator>()),
       updates_(completed_updates) {
-  validate_evolution_options(evolution_);
+  validate(evolution_);
   lr_schedule_.validate();
   const bool shared = in_shared_expert_stage(options, completed_updates);
   model_ = Gpt(gpt_options(options, vocab_size, padding_index, shared));
@@ -65,7 +65,10 @@ UpdateResult Trainer::update(const std::vector<Batch>& micro_batches, int64_t ep
   const auto scale = result.clip_coefficient / static_cast<double>(result.sums.sample_size);
   optimizer_->step(result.lr, scale);
   const auto layers = model_->moe_layers();
-  for (size_t i = 0; i < layers.size(); ++i) layers[i].second->end_update(result.routers[i].second);
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const auto& moe = layers[i].second;
+    if (!moe->in_shared_expert_stage()) moe->router()->end_update(result.routers[i].second);
+  }
   ++updates_;
   return result;
 }
@@ -76,7 +79,7 @@ void Trainer::begin_update(UpdateResult& result) {
     spawn_experts();
     result.spawned = true;
   }
-  for (auto& [layer, moe] : model_->moe_layers()) moe->begin_update(result.stage.schedule);
+  for (auto& [layer, moe] : model_->moe_layers()) moe->router()->begin_update(result.stage.schedule);
 }
 
 void Trainer::spawn_experts() {
@@ -88,7 +91,7 @@ void Trainer::spawn_experts() {
   for (const auto& parameter : named_parameters(*model_)) {
     if (parameter.name.find(".moe_layer.experts.") == std::string::npos) continue;
     optimizer_->replace(parameter.name, parameter.tensor, [&](torch::Tensor moment, bool second) {
-      return diversify_moment(moment, experts, diversify.moments, second ? 2 : 1);
+      return diversify_moment(moment, second, experts, options_.evolution.diversify_moments);
     });
   }
 }

@@ -13,39 +13,39 @@ constexpr int kLoss = 10, kPerplexity = 20, kWps = 90, kUps = 100, kWpb = 180, k
 
 }  // namespace
 
-void log_losses(Metrics& metrics, const LossSums& sums, bool is_moe) {
+void log_losses(MeterGroup& meters, const LossSums& sums, bool is_moe) {
   const auto samples = static_cast<double>(sums.sample_size);
   const double bits = std::log(2.0);
-  metrics.scalar("loss", sums.loss / samples / bits, samples, kLoss, 3);
+  meters.scalar("loss", sums.loss / samples / bits, samples, kLoss, 3);
   if (is_moe) {
-    metrics.scalar("moe_gate_loss", sums.gate / samples, samples, kLoss, 8);
+    meters.scalar("moe_gate_loss", sums.gate / samples, samples, kLoss, 8);
     const auto batches = static_cast<double>(sums.batches);
     for (const auto& [name, value] : sums.metrics) {
       if (name == "gumbel_choosed_experts") {
-        metrics.scalar("gumbel_avg_experts", value / samples, samples, kLoss, 3);
+        meters.scalar("gumbel_avg_experts", value / samples, samples, kLoss, 3);
       } else {
-        metrics.scalar(name, value / batches, batches, kLoss, 3);
+        meters.scalar(name, value / batches, batches, kLoss, 3);
       }
     }
-    metrics.scalar("inner_loss", sums.inner / samples / bits, samples, kLoss, 3);
+    meters.scalar("inner_loss", sums.inner / samples / bits, samples, kLoss, 3);
   }
   const std::string key = is_moe ? "inner_loss" : "loss";
-  metrics.derived("ppl", [key](const MeterGroup& group) { return perplexity(group.rounded(key)); }, kPerplexity, 2);
+  meters.derived("ppl", [key](const MeterGroup& group) { return perplexity(group.rounded(key)); }, kPerplexity, 2);
 }
 
-void log_update(Metrics& metrics, const UpdateResult& result, const Criterion& criterion, int64_t updates, double lr,
+void log_update(MeterGroup& meters, const UpdateResult& result, const Criterion& criterion, int64_t updates, double lr,
                 bool clips) {
   const auto& sums = result.sums;
   const auto tokens = static_cast<double>(sums.tokens);
-  log_losses(metrics, sums, criterion.is_moe());
-  metrics.speed("wps", tokens, kWps, 1);
-  metrics.speed("ups", 1, kUps, 2);
-  metrics.scalar("wpb", tokens, 1, kWpb, 1);
-  metrics.scalar("bsz", static_cast<double>(sums.sequences), 1, kBsz, 1);
-  metrics.scalar("num_updates", static_cast<double>(updates), 0, kNumUpdates);
-  metrics.scalar("lr", lr, 0, kLr);
-  metrics.scalar("gnorm", result.gradient_norm, 1, kGnorm, 3);
-  if (clips) metrics.scalar("clip", result.clip_coefficient < 1 ? 100 : 0, 1, kClip, 1);
+  log_losses(meters, sums, criterion.is_moe());
+  meters.speed("wps", tokens, kWps, 1);
+  meters.speed("ups", 1, kUps, 2);
+  meters.scalar("wpb", tokens, 1, kWpb, 1);
+  meters.scalar("bsz", static_cast<double>(sums.sequences), 1, kBsz, 1);
+  meters.scalar("num_updates", static_cast<double>(updates), 0, kNumUpdates);
+  meters.scalar("lr", lr, 0, kLr);
+  meters.scalar("gnorm", result.gradient_norm, 1, kGnorm, 3);
+  if (clips) meters.scalar("clip", result.clip_coefficient < 1 ? 100 : 0, 1, kClip, 1);
 }
 
 nlohmann::ordered_json router_data(const std::vector<std::pair<int64_t, RouterStats>>& routers) {

@@ -13,11 +13,11 @@
 /// then ours.
 namespace evomoe {
 
-/// The loss keys (loss, moe_gate_loss ... inner_loss, ppl) of a criterion's sums, into the open groups of `metrics`.
-void log_losses(Metrics& metrics, const LossSums& sums, bool is_moe);
+/// The loss keys (loss, moe_gate_loss ... inner_loss, ppl) of a criterion's sums.
+void log_losses(MeterGroup& meters, const LossSums& sums, bool is_moe);
 
-/// All keys of one update, into the open groups of `metrics`. `lr` is that of the next update, as the reference logs it.
-void log_update(Metrics& metrics, const UpdateResult& result, const Criterion& criterion, int64_t updates, double lr,
+/// All keys of one update but the times. `lr` is that of the next update, as the reference logs it.
+void log_update(MeterGroup& meters, const UpdateResult& result, const Criterion& criterion, int64_t updates, double lr,
                 bool clips);
 
 /// Per-layer router metrics, as a list: load_min, load_max, load_cv, entropy, dropped_share, dead_experts, active_experts ...

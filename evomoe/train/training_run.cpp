@@ -169,8 +169,7 @@ void TrainingRun::announce() const {
 
 int TrainingRun::run() {
   const SignalWatch signals;
-  metrics_.group("train_inner");
-  metrics_.open("train_inner");
+  const auto train_inner = metrics_.aggregate("train_inner");
   started_ = steady_clock_seconds()();
   const auto& optimization = options_.optimization;
   // A run that is already complete stays as it is.
@@ -198,13 +197,13 @@ int TrainingRun::run() {
 }
 
 TrainingRun::Stop TrainingRun::train_epoch() {
-  if (offset_ == 0) metrics_.reset("train");
-  metrics_.open("train");
+  if (offset_ == 0) metrics_.group("train").reset();
+  const auto train = metrics_.aggregate("train");
   Stop stop = Stop::kNo;
   while (auto micro_batches = iterator_->next_update()) {
-    metrics_.start_time("train_wall", kTrainWall, 0);
+    metrics_.log([](MeterGroup& meters) { meters.start_time("train_wall", kTrainWall, 0); });
     const auto result = trainer_->update(*micro_batches, epoch_);
-    metrics_.stop_time("train_wall");
+    metrics_.log([](MeterGroup& meters) { meters.stop_time("train_wall"); });
     offset_ = iterator_->offset();
     report_update(result);
     stop = validate_and_save(iterator_->finished());
@@ -216,7 +215,6 @@ TrainingRun::Stop TrainingRun::train_epoch() {
     line.add("wall", elapsed(), kWall, 0);
     emit("train", line, "train_");
   }
-  metrics_.close("train");
   return stop;
 }
 
@@ -228,8 +226,10 @@ void TrainingRun::report_update(const UpdateResult& result) {
   inner_flops_ += result.flops;
   inner_tokens_ += tokens;
   if (!result.applied) return;
-  log_update(metrics_, result, trainer_->criterion(), trainer_->updates(), trainer_->next_lr(epoch_),
-             options_.optimization.clip_norm > 0);
+  metrics_.log([&](MeterGroup& meters) {
+    log_update(meters, result, trainer_->criterion(), trainer_->updates(), trainer_->next_lr(epoch_),
+               options_.optimization.clip_norm > 0);
+  });
   if (trainer_->updates() % options_.common.log_interval == 0) log_train_inner(result);
 
   if (progress_.live()) {
@@ -337,11 +337,10 @@ double TrainingRun::validate() {
 
 void TrainingRun::validate_subset(const std::string& subset, const std::string& tag, bool as_trained,
                                   std::optional<double>* metric) {
-  Metrics metrics;
+  MeterGroup group;
   const auto total = evaluate_dataset(
       valid_sets_.at(subset), iterator_options(options_, /*training=*/false), options_.dataset.max_valid_steps.value_or(-1),
-      trainer_->criterion().is_moe(), [&](const Batch& batch) { return trainer_->evaluate(batch, as_trained); }, metrics, tag);
-  auto& group = metrics.group(tag);
+      trainer_->criterion().is_moe(), [&](const Batch& batch) { return trainer_->evaluate(batch, as_trained); }, group);
   group.scalar("num_updates", static_cast<double>(trainer_->updates()), 0, 200);
   LogLine line(epoch_);
   group.write(line);

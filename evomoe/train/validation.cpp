@@ -56,25 +56,22 @@ LossSums evaluate_batch(Gpt& model, const Criterion& criterion, const TrainOptio
 }
 
 LossSums evaluate_dataset(std::shared_ptr<const Dataset> dataset, const EpochIteratorOptions& options, int64_t max_steps,
-                          bool is_moe, const std::function<LossSums(const Batch&)>& evaluate, Metrics& metrics,
-                          const std::string& tag) {
+                          bool is_moe, const std::function<LossSums(const Batch&)>& evaluate, MeterGroup& meters) {
   const auto name = dataset->name();
   EpochIterator batches(std::move(dataset), options);
   batches.start_epoch(1);
-  metrics.open(tag);
   LossSums total;
   for (int64_t step = 0; max_steps < 0 || step < max_steps; ++step) {
     const auto group = batches.next_update();
     if (!group) break;
     const auto sums = evaluate(group->front());
     const auto tokens = static_cast<double>(sums.tokens);
-    log_losses(metrics, sums, is_moe);
-    metrics.speed("wps", tokens, 90, 1);
-    metrics.scalar("wpb", tokens, 1, 180, 1);
-    metrics.scalar("bsz", static_cast<double>(sums.sequences), 1, 190, 1);
+    log_losses(meters, sums, is_moe);
+    meters.speed("wps", tokens, 90, 1);
+    meters.scalar("wpb", tokens, 1, 180, 1);
+    meters.scalar("bsz", static_cast<double>(sums.sequences), 1, 190, 1);
     total += sums;
   }
-  metrics.close(tag);
   EVOMOE_CHECK(total.sample_size > 0, "{}: it holds no tokens to validate on", name);
   return total;
 }

@@ -30,10 +30,9 @@ ForwardContext evaluation_context(const TrainOptions& options, const DeviceBatch
 LossSums evaluate_batch(Gpt& model, const Criterion& criterion, const TrainOptions& options, const Batch& batch,
                         torch::Device device, bool as_trained);
 
-/// The losses of a data set (at most `max_steps` batches, negative: all), also into the group `tag` of `metrics`. Throws Error when it has
+/// The losses of a data set (at most `max_steps` batches, negative: all), also into `meters`. Throws Error when it has
 /// no tokens.
 LossSums evaluate_dataset(std::shared_ptr<const Dataset> dataset, const EpochIteratorOptions& iterator, int64_t max_steps,
-                          bool is_moe, const std::function<LossSums(const Batch&)>& evaluate, Metrics& metrics,
-                          const std::string& tag);
+                          bool is_moe, const std::function<LossSums(const Batch&)>& evaluate, MeterGroup& meters);
 
 }  // namespace evomoe

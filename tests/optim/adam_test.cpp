@@ -11,7 +11,8 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
-torch::Tensor random_parameter(std::vector<int64_t> shape, torch::ScalarType type = torch::kFloat32) {
+torch::Tensor random_parameter(std::vector<int64_t> shape,
+                               torch::ScalarType type = torch::kFloat32) {
   return torch::randn(shape).to(type).requires_grad_();
 }
 
@@ -188,10 +189,19 @@ TEST(Adam, RefusesBadOptionsAndParameters) {
   EXPECT_THAT(make({.beta2 = -0.1}), ThrowsMessage<UsageError>(HasSubstr("beta2 is -0.1")));
   EXPECT_THAT(make({.beta2 = NAN}), ThrowsMessage<UsageError>(HasSubstr("beta2 is nan")));
   EXPECT_THAT(make({.eps = 0}), ThrowsMessage<UsageError>(HasSubstr("--adam-eps is 0")));
-  EXPECT_THAT(make({.weight_decay = -1}), ThrowsMessage<UsageError>(HasSubstr("--weight-decay is -1")));
-  EXPECT_THAT(([&] { Adam({{"p", p}, {"p", p}}, {}); }), ThrowsMessage<Error>(HasSubstr("called 'p'")));
-  EXPECT_THAT(([&] { Adam({{"p", torch::Tensor()}}, {}); }), ThrowsMessage<Error>(HasSubstr("undefined")));
-  EXPECT_THAT(([&] { Adam({{"p", torch::ones({1}, torch::kInt64)}}, {}); }),
+  EXPECT_THAT(make({.weight_decay = -1}),
+              ThrowsMessage<UsageError>(HasSubstr("--weight-decay is -1")));
+  EXPECT_THAT(([&] {
+                Adam({{"p", p}, {"p", p}}, {});
+              }),
+              ThrowsMessage<Error>(HasSubstr("called 'p'")));
+  EXPECT_THAT(([&] {
+                Adam({{"p", torch::Tensor()}}, {});
+              }),
+              ThrowsMessage<Error>(HasSubstr("undefined")));
+  EXPECT_THAT(([&] {
+                Adam({{"p", torch::ones({1}, torch::kInt64)}}, {});
+              }),
               ThrowsMessage<Error>(HasSubstr("'p' has type")));
 }
 

@@ -22,9 +22,10 @@ TEST(GradientNorm, IsTheNormOfAllGradientsTogether) {
                                                   {"none", torch::zeros({3}).requires_grad_()},
                                                   with_gradient("empty", torch::zeros({0})),
                                                   with_gradient("c", c)};
-  const double expected = torch::cat({a.to(torch::kFloat64), b.flatten(), c.to(torch::kFloat64).flatten()})
-                              .norm()
-                              .item<double>();
+  const double expected =
+      torch::cat({a.to(torch::kFloat64), b.flatten(), c.to(torch::kFloat64).flatten()})
+          .norm()
+          .item<double>();
   EXPECT_NEAR(gradient_norm(parameters), expected, 1e-12 * expected);
   EXPECT_EQ(gradient_norm({}), 0.0);
 }

@@ -39,14 +39,19 @@ TEST(PolynomialSchedule, TakesMaxUpdateWhenNoTotalIsGiven) {
 }
 
 TEST(PolynomialSchedule, SkipsTheFirstOfSeveralValuesAsFairseqDoes) {
-  const LrScheduleOptions options = {.kind = "polynomial_decay", .lr = {1.0, 2.0, 4.0}, .max_update = 10};
+  const LrScheduleOptions options = {
+      .kind = "polynomial_decay", .lr = {1.0, 2.0, 4.0}, .max_update = 10};
   EXPECT_DOUBLE_EQ(lr_at(options, 0, 1), 2.0);
   EXPECT_DOUBLE_EQ(lr_at(options, 0, 9), 4.0);
 }
 
 TEST(CosineSchedule, WarmsUpFallsAndRestarts) {
-  LrScheduleOptions options = {.kind = "cosine", .lr = {1.0}, .warmup_updates = 10, .lr_shrink = 0.5,
-                               .min_lr = 0.2, .lr_period_updates = 100};
+  LrScheduleOptions options = {.kind = "cosine",
+                               .lr = {1.0},
+                               .warmup_updates = 10,
+                               .lr_shrink = 0.5,
+                               .min_lr = 0.2,
+                               .lr_period_updates = 100};
   options.validate();
   EXPECT_DOUBLE_EQ(lr_at(options, 0, 1), 0.2);
   EXPECT_DOUBLE_EQ(lr_at(options, 5, 1), 0.6);
@@ -59,8 +64,8 @@ TEST(CosineSchedule, WarmsUpFallsAndRestarts) {
 }
 
 TEST(CosineSchedule, PeriodsGrowByTMult) {
-  const LrScheduleOptions options = {.kind = "cosine", .lr = {1.0}, .lr_shrink = 0.5,
-                                     .lr_period_updates = 10, .t_mult = 3.0};
+  const LrScheduleOptions options = {
+      .kind = "cosine", .lr = {1.0}, .lr_shrink = 0.5, .lr_period_updates = 10, .t_mult = 3.0};
   EXPECT_DOUBLE_EQ(lr_at(options, 5, 1), 0.5);
   EXPECT_DOUBLE_EQ(lr_at(options, 10, 1), 0.5);
   EXPECT_DOUBLE_EQ(lr_at(options, 25, 1), 0.25);
@@ -69,12 +74,14 @@ TEST(CosineSchedule, PeriodsGrowByTMult) {
 }
 
 TEST(CosineSchedule, PeriodIsTheRestOfTheRunByDefault) {
-  const LrScheduleOptions options = {.kind = "cosine", .lr = {1.0}, .warmup_updates = 10, .max_update = 110};
+  const LrScheduleOptions options = {
+      .kind = "cosine", .lr = {1.0}, .warmup_updates = 10, .max_update = 110};
   EXPECT_DOUBLE_EQ(lr_at(options, 60, 1), 0.5);
 }
 
 TEST(InverseSqrtSchedule, StartsAtWarmupInitLr) {
-  const LrScheduleOptions options = {.kind = "inverse_sqrt", .lr = {1.0}, .warmup_updates = 10, .warmup_init_lr = 0.5};
+  const LrScheduleOptions options = {
+      .kind = "inverse_sqrt", .lr = {1.0}, .warmup_updates = 10, .warmup_init_lr = 0.5};
   EXPECT_DOUBLE_EQ(lr_at(options, 0, 1), 0.5);
   EXPECT_DOUBLE_EQ(lr_at(options, 5, 1), 0.75);
 }
@@ -87,7 +94,8 @@ struct BadOptions {
 TEST(LrSchedule, RefusesBadOptionsByName) {
   const std::vector<BadOptions> cases = {
       {{.kind = "polynomial"}, "did you mean 'polynomial_decay'"},
-      {{.kind = "cosin"}, "did you mean 'cosine'? Known: fixed, polynomial_decay, inverse_sqrt, cosine"},
+      {{.kind = "cosin"},
+       "did you mean 'cosine'? Known: fixed, polynomial_decay, inverse_sqrt, cosine"},
       {{.lr = {}}, "--lr is empty"},
       {{.lr = {-0.1}}, "--lr is -0.1"},
       {{.lr = {NAN}}, "--lr is nan"},
@@ -101,19 +109,25 @@ TEST(LrSchedule, RefusesBadOptionsByName) {
       {{.kind = "polynomial_decay", .warmup_updates = 11, .max_update = 10},
        "--warmup-updates 11 is more than --max-update 10"},
       {{.kind = "polynomial_decay", .power = 0, .max_update = 10}, "--power is 0"},
-      {{.kind = "polynomial_decay", .force_anneal = 2, .max_update = 10}, "--force-anneal 2 does not go"},
-      {{.kind = "polynomial_decay", .end_learning_rate = INFINITY, .max_update = 10}, "--end-learning-rate is inf"},
+      {{.kind = "polynomial_decay", .force_anneal = 2, .max_update = 10},
+       "--force-anneal 2 does not go"},
+      {{.kind = "polynomial_decay", .end_learning_rate = INFINITY, .max_update = 10},
+       "--end-learning-rate is inf"},
       {{.kind = "inverse_sqrt"}, "needs --warmup-updates of at least 1"},
       {{.kind = "inverse_sqrt", .lr = {1, 2}, .warmup_updates = 5}, "--lr has 2 values"},
-      {{.kind = "inverse_sqrt", .warmup_updates = 5, .warmup_init_lr = NAN}, "--warmup-init-lr is nan"},
+      {{.kind = "inverse_sqrt", .warmup_updates = 5, .warmup_init_lr = NAN},
+       "--warmup-init-lr is nan"},
       {{.kind = "cosine"}, "set --lr-period-updates or --max-update"},
-      {{.kind = "cosine", .warmup_updates = 10, .max_update = 10}, "leaves no update for the cosine"},
+      {{.kind = "cosine", .warmup_updates = 10, .max_update = 10},
+       "leaves no update for the cosine"},
       {{.kind = "cosine", .t_mult = 0.5, .max_update = 10}, "--t-mult is 0.5"},
-      {{.kind = "cosine", .min_lr = 0.5, .max_update = 10}, "--min-lr 0.5 must be less than --lr 0.25"},
+      {{.kind = "cosine", .min_lr = 0.5, .max_update = 10},
+       "--min-lr 0.5 must be less than --lr 0.25"},
       {{.kind = "cosine", .lr_period_updates = -5, .max_update = 10}, "--lr-period-updates is -5"},
   };
   for (const auto& bad : cases) {
-    EXPECT_THAT(([&] { bad.options.validate(); }), ThrowsMessage<UsageError>(HasSubstr(bad.message)));
+    EXPECT_THAT(([&] { bad.options.validate(); }),
+                ThrowsMessage<UsageError>(HasSubstr(bad.message)));
   }
   EXPECT_NO_THROW(LrScheduleOptions{}.validate());
 }

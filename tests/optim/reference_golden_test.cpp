@@ -15,7 +15,9 @@ const nlohmann::json& golden() {
 
 TEST(AdamGolden, FiveStepsEqualTheReference) {
   const auto& expected = golden().at("adam");
-  const auto tensor = [](const nlohmann::json& values) { return torch::tensor(values.get<std::vector<float>>()); };
+  const auto tensor = [](const nlohmann::json& values) {
+    return torch::tensor(values.get<std::vector<float>>());
+  };
   auto p = tensor(expected.at("p0")).requires_grad_();
   Adam adam({{"p", p}}, {.beta1 = expected.at("betas")[0],
                          .beta2 = expected.at("betas")[1],
@@ -25,7 +27,8 @@ TEST(AdamGolden, FiveStepsEqualTheReference) {
   for (size_t t = 0; t < expected.at("grads").size(); ++t) {
     p.mutable_grad() = tensor(expected.at("grads")[t]);
     adam.step(expected.at("lr"));
-    deviation = std::max(deviation, (p - tensor(expected.at("params_after")[t])).abs().max().item<double>());
+    deviation = std::max(deviation,
+                         (p - tensor(expected.at("params_after")[t])).abs().max().item<double>());
   }
   RecordProperty("largest_deviation", std::to_string(deviation));
   EXPECT_LE(deviation, 3e-7);
@@ -34,14 +37,21 @@ TEST(AdamGolden, FiveStepsEqualTheReference) {
 void expect_schedule(const char* name, const LrScheduleOptions& options) {
   options.validate();
   for (const auto& [updates, lr] : golden().at("lr").at(name).items()) {
-    EXPECT_DOUBLE_EQ(lr_at(options, std::stoll(updates), 1), lr.get<double>()) << name << " " << updates;
+    EXPECT_DOUBLE_EQ(lr_at(options, std::stoll(updates), 1), lr.get<double>())
+        << name << " " << updates;
   }
 }
 
 TEST(LrScheduleGolden, EqualsTheReference) {
-  expect_schedule("poly", {.kind = "polynomial_decay", .lr = {3e-4}, .warmup_updates = 10, .total_num_update = 100});
-  expect_schedule("poly_p2_end", {.kind = "polynomial_decay", .lr = {3e-4}, .warmup_updates = 10,
-                                  .total_num_update = 100, .end_learning_rate = 1e-5, .power = 2.0});
+  expect_schedule(
+      "poly",
+      {.kind = "polynomial_decay", .lr = {3e-4}, .warmup_updates = 10, .total_num_update = 100});
+  expect_schedule("poly_p2_end", {.kind = "polynomial_decay",
+                                  .lr = {3e-4},
+                                  .warmup_updates = 10,
+                                  .total_num_update = 100,
+                                  .end_learning_rate = 1e-5,
+                                  .power = 2.0});
   expect_schedule("inverse_sqrt", {.kind = "inverse_sqrt", .lr = {5e-4}, .warmup_updates = 40});
 }
 

@@ -25,8 +25,8 @@ RouterStats stats_of(const torch::Tensor& selected_TE, const torch::Tensor& prob
 TEST(RouterMetrics, CountWhatTheyAreNamedAfter) {
   const auto selected_TE = torch::tensor(
       {{true, false, false}, {true, true, false}, {false, false, false}, {true, false, false}});
-  const auto probability_TE = torch::tensor(
-      {{.7, .2, .1}, {.4, .4, .2}, {.5, .3, .2}, {.2, .7, .1}}, torch::kFloat64);
+  const auto probability_TE =
+      torch::tensor({{.7, .2, .1}, {.4, .4, .2}, {.5, .3, .2}, {.2, .7, .1}}, torch::kFloat64);
   auto stats = stats_of(selected_TE, probability_TE);
   stats.dropped = torch::tensor(1, torch::kInt64);
   const auto metrics = router_metrics(stats);
@@ -73,22 +73,34 @@ TEST(RouterStats, TwoMicroBatchesAddUpToOne) {
   EXPECT_NEAR(sum.entropy_sum.item<double>(), whole.entropy_sum.item<double>(), 1e-12);
   EXPECT_EQ(sum.tokens, whole.tokens);
   EXPECT_EQ(sum.assignments, whole.assignments);
-  EXPECT_THAT([&] { sum += stats_of(torch::ones({2, 3}, torch::kBool), torch::rand({2, 3})); },
-              ThrowsMessage<Error>(HasSubstr("of 4 and of 3 experts")));
+  EXPECT_THAT(
+      [&] {
+        sum += stats_of(torch::ones({2, 3}, torch::kBool), torch::rand({2, 3}));
+      },
+      ThrowsMessage<Error>(HasSubstr("of 4 and of 3 experts")));
 }
 
-/// Stands for `size` processes that all hold the same numbers.
-class EqualProcesses : public SelfCommunicator_ {};
+/// Stands for two processes that hold the same numbers.
+class TwoEqualProcesses : public Communicator {
+ public:
+  int rank() const override { return 0; }
+  int size() const override { return 2; }
+  void all_reduce_sum(torch::Tensor& tensor) override {
+    tensor.mul_(2);
+    ++exchanges;
+  }
+  int exchanges = 0;
+};
 
 TEST(RouterStats, AllReduceAddsEveryCountInOneExchange) {
   torch::manual_seed(11);
   std::vector<RouterStats> layers;
   for (const int64_t experts : {4, 6}) {
-    layers.push_back(stats_of(torch::rand({9, experts}) < 0.5,
-                              torch::softmax(torch::randn({9, experts}), 1)));
+    layers.push_back(
+        stats_of(torch::rand({9, experts}) < 0.5, torch::softmax(torch::randn({9, experts}), 1)));
   }
   const auto before = layers;
-  EqualProcesses communicator;
+  TwoEqualProcesses communicator;
   all_reduce(layers, communicator);
   EXPECT_EQ(communicator.exchanges, 1);
   for (size_t i = 0; i < layers.size(); ++i) {

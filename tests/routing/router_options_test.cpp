@@ -114,20 +114,29 @@ TEST(Registry, ANewMethodIsOneClassAndOneLine) {
 
 TEST(Router, WrongInputsAreNamed) {
   const auto router = make_router(good());
-  EXPECT_THAT([&] { router->route(torch::rand({5, 7}), {}); },
-              ThrowsMessage<Error>(AllOf(HasSubstr("8 features"), HasSubstr("[5, 7]"))));
+  EXPECT_THAT(
+      [&] {
+        router->route(torch::rand({5, 7}), {});
+      },
+      ThrowsMessage<Error>(AllOf(HasSubstr("8 features"), HasSubstr("[5, 7]"))));
   RoutingContext context;
   context.valid_T = torch::ones({4}, torch::kBool);
-  EXPECT_THAT([&] { router->route(torch::rand({5, 8}), context); },
-              ThrowsMessage<Error>(HasSubstr("valid_T")));
+  EXPECT_THAT(
+      [&] {
+        router->route(torch::rand({5, 8}), context);
+      },
+      ThrowsMessage<Error>(HasSubstr("valid_T")));
   auto dts = make_router(good("dts"));
   RouterSchedule schedule;
   schedule.temperature = 1;
   dts->begin_update(schedule);
   context = {};
   context.gumbel_TE = torch::zeros({5, 3});
-  EXPECT_THAT([&] { dts->route(torch::rand({5, 8}), context); },
-              ThrowsMessage<Error>(HasSubstr("[5, 3]")));
+  EXPECT_THAT(
+      [&] {
+        dts->route(torch::rand({5, 8}), context);
+      },
+      ThrowsMessage<Error>(HasSubstr("[5, 3]")));
 }
 
 TEST(BalanceLoss, IsOneForBalancedTopOneAndEForOneExpert) {

@@ -54,7 +54,7 @@ RoutingContext injected(bool training = true) {
   return context;
 }
 
-torch::Tensor one_hot(const torch::Tensor& expert_T) {
+torch::Tensor chosen(const torch::Tensor& expert_T) {
   return expert_T.unsqueeze(1) == torch::arange(kExperts);
 }
 
@@ -63,16 +63,16 @@ TEST(Routers, WeightsEqualTheirDenseDefinitions) {
   const auto context = injected();
   const auto p = torch::softmax(logits_TE, 1);
   const auto y = torch::softmax((logits_TE + context.gumbel_TE) / 0.3, 1);
-  const auto first = one_hot(p.argmax(1));
-  const auto second = one_hot(
-      (logits_TE + context.second_gumbel_TE).masked_fill(first, -1e9).argmax(1));
+  const auto first = chosen(p.argmax(1));
+  const auto second =
+      chosen((logits_TE + context.second_gumbel_TE).masked_fill(first, -1e9).argmax(1));
   const auto both = first.logical_or(second);
   const auto top2 = p >= std::get<0>(p.topk(2, 1)).slice(1, 1, 2);
   const std::map<std::string, torch::Tensor> expected = {
       {"dense", p},
       {"dts", p * (y > 0.001)},
       {"gshard", p * both / (p * both).sum(1, true)},
-      {"switch", y * one_hot(y.argmax(1))},
+      {"switch", y * chosen(y.argmax(1))},
       {"topk", p * top2 / (p * top2).sum(1, true)},
   };
   for (const auto& method : methods()) {
@@ -81,7 +81,7 @@ TEST(Routers, WeightsEqualTheirDenseDefinitions) {
         << method;
   }
   const auto hard = noisy_router("dts", /*hard=*/true)->route(logits_TE, context);
-  EXPECT_TRUE(torch::allclose(hard.dense(kTokens), p * one_hot(y.argmax(1)), 1e-12, 1e-14));
+  EXPECT_TRUE(torch::allclose(hard.dense(kTokens), p * chosen(y.argmax(1)), 1e-12, 1e-14));
 }
 
 TEST(Routers, PermutingTokensPermutesTheRouting) {
@@ -139,7 +139,7 @@ TEST(Routers, GradientsMatchFiniteDifferencesInFloat64) {
     const auto objective = [&](const torch::Tensor& logits_TE) {
       auto routing = router->route(logits_TE, context);
       auto value = (routing.dense(kTokens) * factor_TE).sum();
-      for (const auto& loss : routing.losses) value = value + loss.weight * loss.value;
+      for (const auto& loss : routing.losses) value = value + loss.value;
       return value;
     };
     auto logits_TE = random_logits().requires_grad_();
@@ -167,7 +167,7 @@ TEST(Routers, EvaluationDrawsNoNoiseAndIgnoresTheUpdate) {
     context.noise.update = 99;
     EXPECT_TRUE(torch::equal(first, router->route(logits_TE, context).dense(kTokens))) << method;
     if (method == "switch" || method == "dts") {
-      EXPECT_TRUE(torch::equal(first, p * one_hot(p.argmax(1)))) << method;
+      EXPECT_TRUE(torch::equal(first, p * chosen(p.argmax(1)))) << method;
     }
   }
   // Without noise the random and the sampled second expert are the runner-up.
@@ -221,8 +221,8 @@ TEST(Routers, DenseToSparseGoesFromAllExpertsToOne) {
     schedule.hard = hard;
     router->begin_update(schedule);
     const auto routing = router->route(logits_TE, context);
-    EXPECT_TRUE(torch::allclose(routing.dense(kTokens).sum(1),
-                                torch::ones({kTokens}, torch::kFloat64)));
+    EXPECT_TRUE(
+        torch::allclose(routing.dense(kTokens).sum(1), torch::ones({kTokens}, torch::kFloat64)));
     return routing.num_assignments();
   };
   EXPECT_EQ(active(-1, false), kTokens * kExperts);
@@ -243,15 +243,14 @@ TEST(Routers, NoiseScaleZeroMakesTheHardPhaseTakeTheArgmax) {
   schedule.hard = true;
   router->begin_update(schedule);
   const auto noisy = router->route(logits_TE, context);
-  const auto differs_T =
-      (logits_TE + context.gumbel_TE).argmax(1) != logits_TE.argmax(1);
+  const auto differs_T = (logits_TE + context.gumbel_TE).argmax(1) != logits_TE.argmax(1);
   EXPECT_EQ(noisy.stats.non_argmax.item<int64_t>(), differs_T.sum().item<int64_t>());
   EXPECT_GT(noisy.stats.non_argmax.item<int64_t>(), 0);
   schedule.noise_scale = 0;
   router->begin_update(schedule);
   const auto quiet = router->route(logits_TE, context);
   EXPECT_EQ(quiet.stats.non_argmax.item<int64_t>(), 0);
-  EXPECT_TRUE(torch::equal(quiet.dense(kTokens) != 0, one_hot(logits_TE.argmax(1))));
+  EXPECT_TRUE(torch::equal(quiet.dense(kTokens) != 0, chosen(logits_TE.argmax(1))));
 }
 
 TEST(Routers, GshardDroplessNormalisesAsAfterDroppingWithRoomForAll) {

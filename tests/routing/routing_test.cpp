@@ -65,10 +65,16 @@ TEST(Routing, EmptyExpertsAndNoAssignmentAtAllAreNormal) {
 
 TEST(Routing, WrongShapesTypesAndExpertsAreNamed) {
   const auto mask_TE = torch::ones({4, 3}, torch::kBool);
-  EXPECT_THAT([&] { Routing::from_mask(mask_TE, torch::rand({4, 2})); },
-              ThrowsMessage<Error>(HasSubstr("[4, 2]")));
-  EXPECT_THAT([&] { Routing::from_mask(mask_TE.to(torch::kInt64), torch::rand({4, 3})); },
-              ThrowsMessage<Error>(HasSubstr("must be bool")));
+  EXPECT_THAT(
+      [&] {
+        Routing::from_mask(mask_TE, torch::rand({4, 2}));
+      },
+      ThrowsMessage<Error>(HasSubstr("[4, 2]")));
+  EXPECT_THAT(
+      [&] {
+        Routing::from_mask(mask_TE.to(torch::kInt64), torch::rand({4, 3}));
+      },
+      ThrowsMessage<Error>(HasSubstr("must be bool")));
   const auto expert_T = torch::tensor({0, 3}, torch::kInt64);
   EXPECT_THAT([&] { Routing::from_choices(expert_T, torch::rand({2}), 3); },
               ThrowsMessage<Error>(HasSubstr("expert 3")));

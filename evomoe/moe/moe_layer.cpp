@@ -1,0 +1,157 @@
+#include "evomoe/moe/moe_layer.h"
+
+#include <cmath>
+#include <utility>
+
+#include "evomoe/base/error.h"
+#include "evomoe/ops/noise.h"
+#include "evomoe/routing/capacity.h"
+#include "evomoe/routing/registry.h"
+
+namespace evomoe {
+namespace {
+
+/// Keys the gate's initial values apart from those of the experts, which use 0 to 3.
+constexpr uint32_t kGateMatrix = 4;
+
+ExpertBankOptions bank_options(const MoELayerOptions& options, int64_t num_experts) {
+  return {.num_experts = num_experts,
+          .model_dim = options.router.model_dim,
+          .hidden_dim = options.hidden_dim,
+          .activation = options.activation,
+          .activation_dropout = options.activation_dropout,
+          .dropout = options.dropout,
+          .recompute = options.recompute_experts,
+          .layer = options.layer};
+}
+
+torch::Tensor with_rows(const torch::Tensor& x, int64_t rows, const torch::Scalar& value) {
+  auto sizes = x.sizes().vec();
+  sizes[0] = rows - x.size(0);
+  return torch::cat({x, torch::full(sizes, value, x.options().requires_grad(false))});
+}
+
+/// The context of a batch that was padded to `rows` rows: those beyond `real` are not valid.
+RoutingContext padded(RoutingContext context, int64_t real, int64_t rows, torch::Device device) {
+  if (!context.valid_T.defined()) {
+    context.valid_T = torch::ones({real}, torch::dtype(torch::kBool).device(device));
+  }
+  context.valid_T = with_rows(context.valid_T, rows, false);
+  if (context.token_id_T.defined()) context.token_id_T = with_rows(context.token_id_T, rows, 0);
+  return context;
+}
+
+/// Every token (but those that are not valid) to the one expert, with weight 1.
+Routing shared_routing(const torch::Tensor& x_TD, const torch::Tensor& valid_T) {
+  const auto index = x_TD.options().dtype(torch::kInt64).requires_grad(false);
+  Routing routing;
+  routing.token_A =
+      valid_T.defined() ? valid_T.nonzero().squeeze(1) : torch::arange(x_TD.size(0), index);
+  const auto A = routing.token_A.size(0);
+  routing.weight_A = torch::ones({A}, x_TD.options().requires_grad(false));
+  routing.offset_E1 = torch::tensor({int64_t{0}, A}, torch::kInt64);
+  auto& stats = routing.stats;
+  stats.tokens = A;
+  stats.assignments = A;
+  stats.load_E = torch::tensor({A}, index);
+  stats.active_E1 = torch::tensor({int64_t{0}, A}, index);
+  stats.entropy_sum = torch::zeros({}, index.dtype(torch::kFloat32));
+  stats.dropped = torch::zeros({}, index);
+  stats.non_argmax = torch::zeros({}, index);
+  return routing;
+}
+
+}  // namespace
+
+MoELayerImpl::MoELayerImpl(const MoELayerOptions& options)
+    : options_(options), shared_expert_(options.shared_expert) {
+  EVOMOE_CHECK(options.layer >= 0, "an MoE layer's number must be 0 or more, not {}",
+               options.layer);
+  router_ = register_module("gate", make_router(options.router));
+  const auto num_experts = options.shared_expert ? 1 : options.router.num_experts;
+  experts_ = register_module("experts", ExpertBank(bank_options(options, num_experts)));
+}
+
+void MoELayerImpl::initialise(uint64_t seed) {
+  const torch::NoGradGuard no_grad;
+  experts_->initialise(seed);
+  auto& weight_ED = router_->gate_weight();
+  NoiseKey key;
+  key.seed = seed;
+  key.layer = static_cast<uint32_t>(options_.layer);
+  key.site = NoiseSite::kInitialisation;
+  key.update = kGateMatrix;
+  const double bound = 1.0 / std::sqrt(static_cast<double>(weight_ED.size(1)));
+  weight_ED.copy_(uniform_noise(weight_ED.size(0), weight_ED.size(1), key, weight_ED.device()) *
+                      (2 * bound) -
+                  bound);
+}
+
+Routing MoELayerImpl::route(const torch::Tensor& x_TD, const RoutingContext& context) {
+  auto routing = router_->route(x_TD, context);
+  const auto rows = x_TD.size(0);
+  // Dropless is a capacity of all rows: nothing is dropped, weights are normalised where asked for.
+  const auto capacity = router_->capacity(rows, context.training).value_or(rows);
+  return apply_capacity(std::move(routing), capacity, options_.router.drop_policy);
+}
+
+MoEOutput MoELayerImpl::forward(const torch::Tensor& x_BSD, const RoutingContext& given,
+                                int64_t padded_batch) {
+  const auto D = options_.router.model_dim;
+  EVOMOE_CHECK(x_BSD.dim() == 3 && x_BSD.size(2) == D,
+               "MoE layer {} takes [batch, sequence, {}], not {}", options_.layer, D,
+               c10::str(x_BSD.sizes()));
+  const auto B = x_BSD.size(0), S = x_BSD.size(1);
+  EVOMOE_CHECK(padded_batch == 0 || B <= padded_batch,
+               "MoE layer {} got {} sequences, more than the batch size {} it pads to; raise "
+               "--batch-size (or --batch-size-valid) or make the batches smaller",
+               options_.layer, B, padded_batch);
+  auto context = given;
+  context.noise.layer = static_cast<uint32_t>(options_.layer);
+  auto x_TD = x_BSD.reshape({B * S, D});
+  EVOMOE_CHECK(!context.valid_T.defined() || context.valid_T.numel() == B * S,
+               "MoE layer {}: the mask of valid tokens has {} entries for {} tokens",
+               options_.layer, context.valid_T.numel(), B * S);
+
+  MoEOutput output;
+  if (shared_expert_) {
+    const auto routing = shared_routing(x_TD, context.valid_T);
+    const auto y_TD = experts_->forward(x_TD, routing, context.noise, context.training);
+    output.y_BSD = y_TD.view({B, S, D});
+    output.stats = routing.stats;
+    return output;
+  }
+  if (padded_batch > B) {
+    context = padded(std::move(context), B * S, padded_batch * S, x_TD.device());
+    x_TD = with_rows(x_TD, padded_batch * S, 0);
+  }
+  auto routing = route(x_TD, context);
+  const auto y_TD = experts_->forward(x_TD, routing, context.noise, context.training);
+  output.y_BSD = y_TD.slice(0, 0, B * S).view({B, S, D});
+  output.losses = std::move(routing.losses);
+  output.stats = std::move(routing.stats);
+  return output;
+}
+
+void MoELayerImpl::spawn(int64_t num_experts, const DiversifyOptions& options, uint64_t seed) {
+  EVOMOE_CHECK(shared_expert_,
+               "MoE layer {} has {} experts already; experts are spawned once, at the end of the "
+               "shared-expert stage",
+               options_.layer, experts_->num_experts());
+  EVOMOE_CHECK(num_experts == router_->num_experts(),
+               "MoE layer {} cannot spawn {} experts: its router has {} (--moe-expert-count)",
+               options_.layer, num_experts, router_->num_experts());
+  const torch::NoGradGuard no_grad;
+  const auto spawned = diversify({experts_->w1, experts_->b1, experts_->w2, experts_->b2},
+                                 num_experts, options, seed, options_.layer);
+  ExpertBank bank(bank_options(options_, num_experts));
+  bank->to(experts_->w1.device(), experts_->w1.scalar_type());
+  bank->w1.copy_(spawned.w1);
+  bank->b1.copy_(spawned.b1);
+  bank->w2.copy_(spawned.w2);
+  bank->b2.copy_(spawned.b2);
+  experts_ = replace_module("experts", bank);
+  shared_expert_ = false;
+}
+
+}  // namespace evomoe

@@ -1,0 +1,156 @@
+#include "evomoe/ops/linear_cross_entropy.h"
+
+#include <algorithm>
+
+#include "evomoe/base/error.h"
+#include "evomoe/kernels/cpu/softmax_cross_entropy.h"
+
+namespace evomoe {
+namespace {
+
+/// Elements of the logits held at a time: small beside T x V, large enough for the matmul's speed.
+constexpr int64_t kChunkElements = int64_t{1} << 23;
+constexpr int64_t kLeastChunkRows = 128;
+
+int64_t chunk_rows(int64_t rows, int64_t vocabulary) {
+  return std::max<int64_t>(1,
+                           std::min(rows, std::max(kLeastChunkRows, kChunkElements / vocabulary)));
+}
+
+void check(const torch::Tensor& x_TD, const torch::Tensor& weight_VD,
+           const torch::Tensor& target_T) {
+  EVOMOE_CHECK(x_TD.dim() == 2 && weight_VD.dim() == 2 && x_TD.size(1) == weight_VD.size(1),
+               "linear cross-entropy needs x [T,D] and weight [V,D], not {} and {}",
+               c10::str(x_TD.sizes()), c10::str(weight_VD.sizes()));
+  EVOMOE_CHECK(x_TD.is_floating_point() && x_TD.scalar_type() == weight_VD.scalar_type() &&
+                   x_TD.device() == weight_VD.device(),
+               "linear cross-entropy needs x and weight of one floating type and device, not {} on "
+               "{} and {} on {}",
+               c10::toString(x_TD.scalar_type()), c10::str(x_TD.device()),
+               c10::toString(weight_VD.scalar_type()), c10::str(weight_VD.device()));
+  EVOMOE_CHECK(target_T.dim() == 1 && target_T.scalar_type() == torch::kInt64 &&
+                   target_T.size(0) == x_TD.size(0) && target_T.device() == x_TD.device(),
+               "linear cross-entropy of {} rows on {} needs targets int64 [T] there, not {} {} on "
+               "{}",
+               x_TD.size(0), c10::str(x_TD.device()), c10::toString(target_T.scalar_type()),
+               c10::str(target_T.sizes()), c10::str(target_T.device()));
+}
+
+void check_range(const torch::Tensor& target_N, int64_t vocabulary) {
+  if (target_N.numel() == 0 || !target_N.is_cpu()) return;  // a CUDA kernel asserts by itself
+  const auto low = target_N.min().item<int64_t>(), high = target_N.max().item<int64_t>();
+  EVOMOE_CHECK(low >= 0 && high < vocabulary,
+               "target {} is outside the vocabulary of {} symbols; was the data made with another "
+               "dictionary?",
+               low < 0 ? low : high, vocabulary);
+}
+
+/// Puts -log p(target) of the rows of `logits` [n,V] into loss [n] (double on the CPU in float32).
+/// With `make_gradient`, `logits` becomes the gradient of the sum of these losses.
+void row_losses(torch::Tensor& logits_NV, const torch::Tensor& target_N, torch::Tensor loss_N,
+                bool make_gradient) {
+  if (logits_NV.is_cpu() && logits_NV.scalar_type() == torch::kFloat32) {
+    kernels::softmax_cross_entropy(logits_NV.data_ptr<float>(), target_N.const_data_ptr<int64_t>(),
+                                   loss_N.data_ptr<double>(), logits_NV.size(0), logits_NV.size(1),
+                                   make_gradient);
+    return;
+  }
+  const auto precise =
+      logits_NV.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
+  auto log_p = torch::log_softmax(logits_NV, /*dim=*/1, precise);
+  const auto target_N1 = target_N.unsqueeze(1);
+  loss_N.copy_(-log_p.gather(1, target_N1).squeeze(1));
+  if (!make_gradient) return;
+  auto gradient = log_p.exp_();
+  gradient.scatter_add_(1, target_N1, torch::full_like(target_N1, -1.0, gradient.options()));
+  logits_NV.copy_(gradient);
+}
+
+/// The loss of each row, float64 [N]; the gradients of their sum where a tensor is given for them.
+torch::Tensor chunked_losses(const torch::Tensor& x_ND, const torch::Tensor& weight_VD,
+                             const torch::Tensor& target_N, torch::Tensor grad_x_ND,
+                             torch::Tensor grad_weight_VD) {
+  const auto rows = x_ND.size(0), vocabulary = weight_VD.size(0);
+  const bool make_gradient = grad_x_ND.defined() || grad_weight_VD.defined();
+  auto loss_N = torch::empty({rows}, x_ND.options().dtype(torch::kFloat64));
+  if (rows == 0) return loss_N;
+  const auto step = chunk_rows(rows, vocabulary);
+  const auto buffer = torch::empty({step, vocabulary}, x_ND.options());
+  const auto weight_DV = weight_VD.t();
+  for (int64_t begin = 0; begin < rows; begin += step) {
+    const auto end = std::min(rows, begin + step);
+    const auto x = x_ND.slice(0, begin, end);
+    auto logits = buffer.slice(0, 0, end - begin);
+    torch::mm_out(logits, x, weight_DV);
+    row_losses(logits, target_N.slice(0, begin, end), loss_N.slice(0, begin, end), make_gradient);
+    if (grad_x_ND.defined()) {
+      auto grad_x = grad_x_ND.slice(0, begin, end);
+      torch::mm_out(grad_x, logits, weight_VD);
+    }
+    if (grad_weight_VD.defined()) grad_weight_VD.addmm_(logits.t(), x, /*beta=*/begin > 0 ? 1 : 0);
+  }
+  return loss_N;
+}
+
+class LinearCrossEntropy : public torch::autograd::Function<LinearCrossEntropy> {
+ public:
+  static torch::Tensor forward(torch::autograd::AutogradContext* context, const torch::Tensor& x_TD,
+                               const torch::Tensor& weight_VD, const torch::Tensor& target_T,
+                               int64_t ignore_index, bool need_grad_x, bool need_grad_weight) {
+    const auto kept_N = (target_T != ignore_index).nonzero().squeeze(1);
+    const bool all = kept_N.size(0) == target_T.size(0);
+    const auto target_N = all ? target_T.contiguous() : target_T.index_select(0, kept_N);
+    const auto x_ND = all ? x_TD.contiguous() : x_TD.index_select(0, kept_N);
+    check_range(target_N, weight_VD.size(0));
+    torch::Tensor grad_x_ND, grad_weight_VD;
+    if (need_grad_x) grad_x_ND = torch::empty_like(x_ND);
+    if (need_grad_weight) {
+      grad_weight_VD =
+          target_N.size(0) == 0 ? torch::zeros_like(weight_VD) : torch::empty_like(weight_VD);
+    }
+    const auto loss_N =
+        chunked_losses(x_ND, weight_VD.contiguous(), target_N, grad_x_ND, grad_weight_VD);
+    torch::Tensor grad_x_TD = grad_x_ND;
+    if (need_grad_x && !all) {
+      grad_x_TD = torch::zeros_like(x_TD, torch::MemoryFormat::Contiguous);
+      grad_x_TD.index_copy_(0, kept_N, grad_x_ND);
+    }
+    context->save_for_backward({grad_x_TD, grad_weight_VD});
+    return loss_N.sum();
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list gradients) {
+    EVOMOE_CHECK(!torch::GradMode::is_enabled(),
+                 "linear_cross_entropy cannot be differentiated twice; call backward without "
+                 "create_graph");
+    const auto saved = context->get_saved_variables();
+    const auto scaled = [&](const torch::Tensor& gradient) {
+      return gradient.defined() ? gradient * gradients[0].to(gradient.scalar_type())
+                                : torch::Tensor();
+    };
+    return {scaled(saved[0]), scaled(saved[1]), {}, {}, {}, {}};
+  }
+};
+
+}  // namespace
+
+torch::Tensor linear_cross_entropy(const torch::Tensor& x_TD, const torch::Tensor& weight_VD,
+                                   const torch::Tensor& target_T, int64_t ignore_index) {
+  check(x_TD, weight_VD, target_T);
+  const bool grad = torch::GradMode::is_enabled();
+  return LinearCrossEntropy::apply(x_TD, weight_VD, target_T, ignore_index,
+                                   grad && x_TD.requires_grad(), grad && weight_VD.requires_grad());
+}
+
+torch::Tensor linear_log_probability(const torch::Tensor& x_TD, const torch::Tensor& weight_VD,
+                                     const torch::Tensor& target_T) {
+  check(x_TD, weight_VD, target_T);
+  check_range(target_T, weight_VD.size(0));
+  const torch::NoGradGuard no_grad;
+  const auto loss_T =
+      chunked_losses(x_TD.contiguous(), weight_VD.contiguous(), target_T.contiguous(), {}, {});
+  return loss_T.neg().to(x_TD.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32);
+}
+
+}  // namespace evomoe

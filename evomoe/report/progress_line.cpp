@@ -1,0 +1,103 @@
+#include "evomoe/report/progress_line.h"
+
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+namespace evomoe {
+namespace {
+
+constexpr int kUsualWidth = 80;
+
+int terminal_width(std::FILE* stream) {
+  winsize size{};
+  if (ioctl(fileno(stream), TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return kUsualWidth;
+  return size.ws_col;
+}
+
+std::string speed_text(double tokens_per_second) {
+  if (tokens_per_second >= 1e6) return fmt::format("{:.2f}M tokens/s", tokens_per_second / 1e6);
+  if (tokens_per_second >= 1e4) return fmt::format("{:.1f}k tokens/s", tokens_per_second / 1e3);
+  return fmt::format("{:.0f} tokens/s", tokens_per_second);
+}
+
+/// Columns on a terminal: one per code point.
+int columns(const std::string& text) {
+  return static_cast<int>(
+      std::count_if(text.begin(), text.end(), [](unsigned char c) { return (c & 0xC0) != 0x80; }));
+}
+
+struct Piece {
+  std::string text;
+  int importance;  // the lowest goes first when the terminal is narrow
+};
+
+std::string join(const std::vector<Piece>& pieces) {
+  std::string text;
+  for (const auto& piece : pieces) text += (text.empty() ? "" : " | ") + piece.text;
+  return text;
+}
+
+}  // namespace
+
+std::string duration_text(double seconds) {
+  if (!std::isfinite(seconds) || seconds < 0) return "?";
+  const auto whole = static_cast<int64_t>(std::llround(seconds));
+  const int64_t days = whole / 86400, hours = whole / 3600 % 24, minutes = whole / 60 % 60;
+  if (days > 0) return fmt::format("{} d {:02d}:{:02d}", days, hours, minutes);
+  if (hours > 0) return fmt::format("{}:{:02d}:{:02d}", hours, minutes, whole % 60);
+  return fmt::format("{}:{:02d}", minutes, whole % 60);
+}
+
+std::string progress_text(const Progress& progress, int width) {
+  std::vector<Piece> pieces;
+  if (!progress.label.empty()) pieces.push_back({progress.label, 6});
+  std::string place = fmt::format("update {}", progress.update);
+  if (progress.last_update > 0) place += fmt::format("/{}", progress.last_update);
+  pieces.push_back({place, 9});
+  if (!progress.stage.empty()) pieces.push_back({progress.stage, 2});
+  pieces.push_back({fmt::format("loss {:.3f}", progress.loss), 8});
+  pieces.push_back({speed_text(progress.tokens_per_second), 5});
+  if (progress.temperature) pieces.push_back({fmt::format("τ {:.3f}", *progress.temperature), 3});
+  if (progress.active_experts_per_token) {
+    pieces.push_back({fmt::format("{:.2f} experts/token", *progress.active_experts_per_token), 4});
+  }
+  const auto done = static_cast<double>(progress.update - progress.first_update);
+  if (progress.last_update > 0 && done > 0) {
+    const auto left =
+        static_cast<double>(std::max<int64_t>(0, progress.last_update - progress.update));
+    pieces.push_back({"ETA " + duration_text(progress.elapsed_seconds / done * left), 7});
+  }
+  while (pieces.size() > 1 && columns(join(pieces)) > width) {
+    pieces.erase(std::min_element(pieces.begin(), pieces.end(), [](const Piece& a, const Piece& b) {
+      return a.importance < b.importance;
+    }));
+  }
+  return join(pieces);
+}
+
+ProgressLine::ProgressLine(bool enabled, std::FILE* stream)
+    : stream_(stream), live_(enabled && isatty(fileno(stream)) != 0) {}
+
+ProgressLine::~ProgressLine() { clear(); }
+
+void ProgressLine::show(const Progress& progress) {
+  if (!live_) return;
+  // One column stays free: a full line would wrap on some terminals.
+  fmt::print(stream_, "\r\x1b[K{}", progress_text(progress, terminal_width(stream_) - 1));
+  std::fflush(stream_);
+  shown_ = true;
+}
+
+void ProgressLine::clear() {
+  if (!shown_) return;
+  fmt::print(stream_, "\r\x1b[K");
+  std::fflush(stream_);
+  shown_ = false;
+}
+
+}  // namespace evomoe

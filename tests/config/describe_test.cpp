@@ -1,0 +1,172 @@
+#include "evomoe/config/describe.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+#include <sstream>
+
+#include "evomoe/base/error.h"
+#include "evomoe/config/validate_options.h"
+#include "tests/testing/paths.h"
+
+namespace evomoe {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::vector<std::string> words(const std::string& line) {
+  std::istringstream stream(line);
+  return {std::istream_iterator<std::string>(stream), {}};
+}
+
+TrainOptions parse_train(const std::vector<std::string>& arguments) {
+  TrainOptions options;
+  OptionTable table("train", command_summary("train"));
+  describe(table, options);
+  table.parse(arguments);
+  validate_options(options);
+  return options;
+}
+
+template <typename Options, typename Describe>
+void expect_sound(const std::string& command, Describe describe_into) {
+  Options options;
+  OptionTable table(command, command_summary(command));
+  describe_into(table, options);
+  std::set<std::string> names;
+  for (const auto& option : table.options()) {
+    SCOPED_TRACE(command + " --" + option->name());
+    EXPECT_TRUE(names.insert(option->name()).second);
+    EXPECT_NE(option->help(), "");
+    const auto& value = option->default_value();
+    const bool given = !value.is_null() && value_text(value) != "";
+    if (given) {
+      EXPECT_EQ(option->read(value_text(value), "x"), value)
+          << "the default is allowed, and reads back to itself";
+    }
+    EXPECT_THAT(table.help_text(), HasSubstr("--" + option->name()));
+    EXPECT_THAT(options_markdown(), HasSubstr("`--" + option->name() + "`"));
+  }
+  const auto stored = table.to_json();
+  table.from_json(stored);
+  EXPECT_EQ(table.to_json(), stored);
+}
+
+TEST(Describe, EveryOptionOfEveryCommandIsSound) {
+  const auto plain = [](OptionTable& table, auto& options) { describe(table, options); };
+  expect_sound<TrainOptions>("train", plain);
+  expect_sound<EvalOptions>("validate", describe_validate);
+  expect_sound<EvalOptions>("eval-lm", describe_eval_lm);
+  expect_sound<GenerateOptions>("generate", plain);
+  expect_sound<PreprocessFlags>("preprocess", plain);
+  expect_sound<BpeFlags>("bpe", plain);
+  expect_sound<InfoOptions>("info", plain);
+  expect_sound<CompareOptions>("compare", plain);
+}
+
+TEST(Describe, UnderstandsTheReferencesEvolutionCommandLine) {
+  const auto options = parse_train(words(
+      "data/bin --task language_modeling --arch transformer_lm_gptxl_moe "
+      "--share-decoder-input-output-embed "
+      "--decoder-layers 4 --decoder-embed-dim 32 --decoder-ffn-embed-dim 64 "
+      "--decoder-attention-heads 4 "
+      "--tokens-per-sample 32 --batch-size 4 --moe-freq 2 --moe-expert-count 4 --moe-topk-expert "
+      "--use-gumbel-softmax --gumbel-decay-scheduler Linear --max-temperature 2.0 "
+      "--min-temperature 0.5 "
+      "--gumbel-decay-factor 30 --switch-to-hard-gumbel-softmax 45 --moe-gating-use-fp32 "
+      "--moe-eval-capacity-token-fraction -1.0 --criterion moe_cross_entropy --moe-gate-loss-wt "
+      "0.01 "
+      "--moe-gate-loss-combine-method sum --lr-scheduler polynomial_decay --total-num-update 60 "
+      "--update-freq 1 "
+      "--lr 0.002 --warmup-updates 10 --optimizer adam --adam-betas (0.9,0.98) --adam-eps 1e-08 "
+      "--clip-norm 5.0 "
+      "--weight-decay 0.1 --dropout 0.0 --attention-dropout 0.0 --num-workers 0 --ddp-backend "
+      "legacy_ddp "
+      "--max-update 60 --validate-interval-updates 30 --log-format json --log-interval 10 --seed "
+      "1234 --cpu "
+      "--no-save"));
+  EXPECT_EQ(options.moe.moe_router, "dts");
+  EXPECT_EQ(options.moe.moe_eval_capacity_token_fraction, -1.0);
+  EXPECT_EQ(options.evolution.gumbel_decay_factor, 30);
+  EXPECT_EQ(options.evolution.switch_to_hard_gumbel_softmax, 45);
+  EXPECT_EQ(options.optimization.adam_betas, (std::vector<double>{0.9, 0.98}));
+  EXPECT_EQ(options.model.dropout, 0.0);
+  EXPECT_FALSE(options.model.activation_dropout.has_value()) << "the architecture decides";
+  EXPECT_EQ(options.common.device, "cpu");
+}
+
+TEST(Describe, EveryRecordedLanguageModelCommandIsUnderstood) {
+  const auto folder = testing::golden_training_dir();
+  if (!std::filesystem::exists(folder)) GTEST_SKIP() << folder << " is not there";
+  int cases = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (!std::filesystem::exists(entry.path() / "flags.json")) continue;
+    auto command =
+        testing::read_json(entry.path() / "flags.json")["command"].get<std::vector<std::string>>();
+    if (std::find(command.begin(), command.end(), "language_modeling") == command.end()) continue;
+    command.erase(command.begin());  // train.py
+    SCOPED_TRACE(entry.path().string());
+    EXPECT_NO_THROW(parse_train(command));
+    ++cases;
+  }
+  EXPECT_GT(cases, 0);
+}
+
+TEST(Describe, NeitherExpertFlagMeansGShardAsInTheReference) {
+  EXPECT_EQ(parse_train(words("d --batch-size 1 --moe-freq 1 --moe-expert-count 2")).moe.moe_router,
+            "gshard");
+  EXPECT_EQ(
+      parse_train(words("d --batch-size 1 --moe-freq 1 --moe-expert-count 2 --moe-top1-expert"))
+          .moe.moe_router,
+      "switch");
+}
+
+TEST(Describe, AliasesOfFairseqWork) {
+  const auto options = parse_train(
+      words("d --max-sentences 4 -a transformer_lm_big --nval 3 --combine-val --wd 0.1"));
+  EXPECT_EQ(options.dataset.batch_size, 4);
+  EXPECT_EQ(options.model.arch, "transformer_lm_big");
+  EXPECT_EQ(options.dataset.max_valid_steps, 3);
+  EXPECT_TRUE(options.dataset.combine_valid_subsets);
+  EXPECT_EQ(options.optimization.weight_decay, 0.1);
+}
+
+TEST(Describe, TheRunFoldersYamlRepeatsTheRun) {
+  TrainOptions options;
+  OptionTable table("train", "");
+  describe(table, options);
+  table.parse(
+      words("d --batch-size 8 --lr 0.1,0.2 --adam-betas 0.8,0.95 --moe-freq 2 --moe-expert-count 4 "
+            "--dropout 0.3"));
+  testing::TemporaryFolder folder;
+  testing::write_text(folder / "config.yaml", table.to_yaml());
+  TrainOptions again;
+  OptionTable second("train", "");
+  describe(second, again);
+  second.parse({"--config", (folder / "config.yaml").string()});
+  EXPECT_EQ(second.to_json(), table.to_json());
+}
+
+TEST(Describe, ListsOfArgumentsMayContainCommas) {
+  CompareOptions options;
+  OptionTable table("compare", "");
+  describe(table, options);
+  table.parse({"runs/a,b", "runs/c"});
+  EXPECT_EQ(options.run, (std::vector<std::string>{"runs/a,b", "runs/c"}));
+}
+
+TEST(Describe, HelpShowsGroupsDefaultsAndExamples) {
+  TrainOptions options;
+  OptionTable table("train", command_summary("train"));
+  describe(table, options);
+  const auto help = table.help_text();
+  EXPECT_THAT(help, HasSubstr("usage: evomoe train DATA"));
+  EXPECT_THAT(help, HasSubstr("Evolution of the experts (evolution)"));
+  EXPECT_THAT(help, HasSubstr("(default 0.25)"));
+  EXPECT_THAT(help, HasSubstr("Examples:"));
+  EXPECT_THAT(help, HasSubstr("--batch-size, --max-sentences N"));
+}
+
+}  // namespace
+}  // namespace evomoe

@@ -1,0 +1,249 @@
+#include "evomoe/config/option_table.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "evomoe/base/error.h"
+#include "tests/testing/paths.h"
+
+namespace evomoe {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+struct Sample {
+  std::string data;
+  int64_t layers = 6;
+  std::optional<double> dropout;
+  std::optional<bool> learned;
+  std::vector<double> betas = {0.9, 0.999};
+  std::vector<int64_t> freq = {1};
+  std::vector<std::string> subset = {"valid"};
+  std::string device = "auto";
+  double rate = 0.25;
+  bool save_nothing = false;
+};
+
+/// A table of every type of option, filled from `arguments`.
+class OptionTableTest : public ::testing::Test {
+ protected:
+  OptionTableTest() {
+    table.positional("data", &sample.data, "Data.").metavar("DATA").required();
+    table.group("model", "Model");
+    table.add("layers", &sample.layers, "Layers.").at_least(1).alias("decoder-layers");
+    table.add("dropout", &sample.dropout, "Dropout.").range(0, 1);
+    table.add("learned-pos", &sample.learned, "Learned.");
+    table.group("run", "Run");
+    table.add("adam-betas", &sample.betas, "Betas.").count(2).range(0, 1);
+    table.add("update-freq", &sample.freq, "Freq.").at_least(1);
+    table.add("valid-subset", &sample.subset, "Subsets.");
+    table.add("device", &sample.device, "Device.").choices({"auto", "cpu", "cuda"});
+    table.shorthand("cpu", "device", "cpu", "CPU.");
+    table.add("lr", &sample.rate, "Rate.").above(0);
+    table.add("no-save", &sample.save_nothing, "No save.");
+    table.legacy({"world-size", true, {"1"}, "only 1 is possible", false});
+    table.legacy({"no-flatten", false, {}, "nothing to flatten", false});
+    table.legacy({"fp16", false, {}, "leave it out", true});
+  }
+
+  std::string error_of(const std::vector<std::string>& arguments) {
+    try {
+      table.parse(arguments);
+    } catch (const UsageError& error) {
+      return error.what();
+    }
+    return "no error";
+  }
+
+  std::string yaml_file(const std::string& text) {
+    const auto path = folder / "config.yaml";
+    testing::write_text(path, text);
+    return path.string();
+  }
+
+  Sample sample;
+  OptionTable table{"sample", "does nothing"};
+  testing::TemporaryFolder folder;
+};
+
+TEST_F(OptionTableTest, DefaultsStayWhenNothingIsGiven) {
+  ASSERT_TRUE(table.parse({"bin"}));
+  EXPECT_EQ(sample.data, "bin");
+  EXPECT_EQ(sample.layers, 6);
+  EXPECT_FALSE(sample.dropout.has_value());
+  EXPECT_FALSE(table.is_set("layers"));
+  EXPECT_TRUE(table.is_set("data"));
+}
+
+TEST_F(OptionTableTest, ReadsEveryTypeInEverySpelling) {
+  ASSERT_TRUE(table.parse({"bin", "--decoder-layers", "4", "--dropout=0.1", "--learned_pos",
+                           "--adam-betas", "(0.9, 0.98)", "--update_freq", "[2,4]",
+                           "--valid-subset", "valid,test", "--cpu", "--lr", "1e-3", "--no-save"}));
+  EXPECT_EQ(sample.layers, 4);
+  EXPECT_EQ(sample.dropout, 0.1);
+  EXPECT_EQ(sample.learned, true);
+  EXPECT_THAT(sample.betas, ElementsAre(0.9, 0.98));
+  EXPECT_THAT(sample.freq, ElementsAre(2, 4));
+  EXPECT_THAT(sample.subset, ElementsAre("valid", "test"));
+  EXPECT_EQ(sample.device, "cpu");
+  EXPECT_EQ(sample.rate, 1e-3);
+  EXPECT_TRUE(sample.save_nothing);
+  EXPECT_TRUE(table.is_set("device"));
+}
+
+TEST_F(OptionTableTest, AFlagTakesAnExplicitValue) {
+  ASSERT_TRUE(table.parse({"bin", "--no-save=true", "--learned-pos=false"}));
+  EXPECT_TRUE(sample.save_nothing);
+  EXPECT_EQ(sample.learned, false);
+  EXPECT_THAT(error_of({"bin", "--no-save=banana"}),
+              AllOf(HasSubstr("--no-save"), HasSubstr("banana")));
+}
+
+TEST_F(OptionTableTest, TheLastOfTwoEqualOptionsWins) {
+  ASSERT_TRUE(table.parse({"bin", "--layers", "2", "--layers", "3"}));
+  EXPECT_EQ(sample.layers, 3);
+}
+
+TEST_F(OptionTableTest, CommandLineBeatsOverridesBeatFilesBeatDefaults) {
+  const auto config = yaml_file("layers: 2\nrun: {lr: 0.5, update_freq: [3]}\ndata: from-file\n");
+  ASSERT_TRUE(table.parse({"--config", config, "model.layers=3", "run.lr=0.75", "--layers", "4"}));
+  EXPECT_EQ(sample.layers, 4);
+  EXPECT_EQ(sample.rate, 0.75);
+  EXPECT_THAT(sample.freq, ElementsAre(3));
+  EXPECT_EQ(sample.data, "from-file");
+}
+
+TEST_F(OptionTableTest, AnUnknownOptionNamesTheNearest) {
+  EXPECT_THAT(error_of({"bin", "--update-frq", "2"}),
+              AllOf(HasSubstr("--update-frq"), HasSubstr("'--update-freq'")));
+  EXPECT_THAT(error_of({"bin", "model.layer=2"}),
+              AllOf(HasSubstr("model.layer=2"), HasSubstr("'layers'")));
+  EXPECT_THAT(error_of({"bin", "run.layers=2"}), HasSubstr("it is in 'model'"));
+  EXPECT_THAT(error_of({"bin", "modle.layers=2"}), HasSubstr("model, run"));
+}
+
+TEST_F(OptionTableTest, AWrongValueNamesOptionValueAndWhatIsAllowed) {
+  EXPECT_THAT(
+      error_of({"bin", "--layers", "four"}),
+      AllOf(HasSubstr("--layers"), HasSubstr("'four'"), HasSubstr("an integer of at least 1")));
+  EXPECT_THAT(error_of({"bin", "--layers", "2.5"}), HasSubstr("'2.5'"));
+  EXPECT_THAT(error_of({"bin", "--layers", "0"}), HasSubstr("at least 1"));
+  EXPECT_THAT(error_of({"bin", "--dropout", "1.5"}), HasSubstr("from 0 to 1"));
+  EXPECT_THAT(error_of({"bin", "--lr", "0"}), HasSubstr("above 0"));
+  EXPECT_THAT(error_of({"bin", "--lr", "nan"}), HasSubstr("'nan'"));
+  EXPECT_THAT(error_of({"bin", "--device", "cdua"}),
+              AllOf(HasSubstr("auto, cpu, cuda"), HasSubstr("did you mean 'cuda'")));
+  EXPECT_THAT(error_of({"bin", "--adam-betas", "0.9"}), HasSubstr("2 values"));
+  EXPECT_THAT(error_of({"bin", "--update-freq", "1,,2"}), HasSubstr("'1,,2'"));
+  EXPECT_THAT(error_of({"bin", "--layers"}), HasSubstr("--layers needs a value"));
+  EXPECT_THAT(error_of({"bin", "--cpu=false"}),
+              AllOf(HasSubstr("--cpu=false"), HasSubstr("--device")));
+}
+
+TEST_F(OptionTableTest, NegativeNumbersAreValues) {
+  EXPECT_THAT(error_of({"bin", "--layers", "-1"}),
+              AllOf(HasSubstr("'-1'"), HasSubstr("at least 1")));
+}
+
+TEST_F(OptionTableTest, AnErrorLeavesTheOptionsAsTheyWere) {
+  EXPECT_NE(error_of({"bin", "--layers", "4", "--lr", "zero"}), "no error");
+  EXPECT_EQ(sample.layers, 6);
+  EXPECT_EQ(sample.data, "");
+  EXPECT_FALSE(table.is_set("layers"));
+}
+
+TEST_F(OptionTableTest, AMissingOrSurplusArgumentIsAnError) {
+  EXPECT_THAT(error_of({}), HasSubstr("DATA"));
+  EXPECT_THAT(error_of({"bin", "bin2"}), HasSubstr("'bin2'"));
+}
+
+TEST_F(OptionTableTest, APathWithAnEqualsSignIsNotAnOverride) {
+  ASSERT_TRUE(table.parse({"runs/a.b/x=1"}));
+  EXPECT_EQ(sample.data, "runs/a.b/x=1");
+}
+
+TEST_F(OptionTableTest, ContradictingShorthandsAreAnError) {
+  EXPECT_THAT(error_of({"bin", "--cpu", "--device", "cuda"}),
+              AllOf(HasSubstr("--cpu"), HasSubstr("cuda")));
+  EXPECT_TRUE(table.parse({"bin", "--cpu", "--device", "cpu"}));
+}
+
+TEST_F(OptionTableTest, FlagsOfTheReferenceAreNoticedOrRefused) {
+  ASSERT_TRUE(table.parse({"bin", "--world-size", "1", "--no-flatten"}));
+  EXPECT_THAT(table.notices(),
+              ElementsAre(HasSubstr("--world-size 1"), HasSubstr("nothing to flatten")));
+  EXPECT_THAT(error_of({"bin", "--world-size", "2"}),
+              AllOf(HasSubstr("--world-size 2"), HasSubstr("only 1")));
+  EXPECT_THAT(error_of({"bin", "--fp16"}), AllOf(HasSubstr("--fp16"), HasSubstr("leave it out")));
+}
+
+TEST_F(OptionTableTest, HelpReadsNothing) {
+  EXPECT_FALSE(table.parse({"--layers", "4", "--help"}));
+  EXPECT_EQ(sample.layers, 6);
+  EXPECT_FALSE(table.parse({"-h"}));
+}
+
+TEST_F(OptionTableTest, YamlErrorsNameFileLineAndOption) {
+  EXPECT_THAT(error_of({"bin", "--config", yaml_file("lr: 0.5\nlayer: 3\n")}),
+              AllOf(HasSubstr("config.yaml:2"), HasSubstr("'layers'")));
+  EXPECT_THAT(error_of({"bin", "--config", yaml_file("layers: many\n")}),
+              AllOf(HasSubstr("config.yaml:1"), HasSubstr("many")));
+  EXPECT_THAT(error_of({"bin", "--config", yaml_file("model: {lr: 0.5}\n")}), HasSubstr("'run'"));
+  EXPECT_THAT(error_of({"bin", "--config", yaml_file("modle: {layers: 1}\n")}),
+              HasSubstr("no group 'modle'"));
+  EXPECT_THAT(error_of({"bin", "--config", yaml_file("layers: 1\nmodel: {layers: 2}\n")}),
+              HasSubstr("twice"));
+  EXPECT_THAT(error_of({"bin", "--config", yaml_file("layers: [1\n")}), HasSubstr("not YAML"));
+  EXPECT_THAT(error_of({"bin", "--config", yaml_file("layers: null\n")}),
+              HasSubstr("layers: '' is not allowed"));
+  EXPECT_THAT(error_of({"bin", "--config", "/no/such/file.yaml"}), HasSubstr("/no/such/file.yaml"));
+}
+
+TEST_F(OptionTableTest, ALaterFileWins) {
+  const auto first = yaml_file("layers: 2\nlr: 0.5\n");
+  const auto second = (folder / "second.yaml").string();
+  testing::write_text(second, "model:\n  layers: 3\nrun:\n");
+  ASSERT_TRUE(table.parse({"bin", "--config", first, "--config", second}));
+  EXPECT_EQ(sample.layers, 3);
+  EXPECT_EQ(sample.rate, 0.5);
+}
+
+TEST_F(OptionTableTest, JsonAndYamlGiveBackTheSameValuesExactly) {
+  ASSERT_TRUE(table.parse({"a \"b\": c", "--lr", "0.1000000000000000055", "--adam-betas",
+                           "0.3,1e-17", "--valid-subset", "on,1", "--learned-pos"}));
+  const auto json = table.to_json();
+  const auto yaml = yaml_file(table.to_yaml());
+  EXPECT_TRUE(json["model"]["dropout"].is_null());
+
+  const Sample given = sample;
+  sample = Sample();
+  table.from_json(nlohmann::ordered_json::parse(json.dump()));
+  EXPECT_EQ(table.to_json(), json);
+  EXPECT_EQ(sample.betas, given.betas);
+  sample = Sample();
+  ASSERT_TRUE(table.parse({"--config", yaml}));
+  EXPECT_EQ(table.to_json(), json);
+  EXPECT_EQ(sample.rate, given.rate);
+}
+
+TEST_F(OptionTableTest, StoredOptionsAreReadStrictly) {
+  ASSERT_TRUE(table.parse({"bin", "--layers", "4"}));
+  EXPECT_THROW(table.from_json({{"model", {{"layrs", 2}}}}), UsageError);
+  EXPECT_THROW(table.from_json({{"model", {{"layers", "2"}}}}), UsageError);
+  EXPECT_THROW(table.from_json({{"model", {{"layers", 2.5}}}}), UsageError);
+  EXPECT_THROW(table.from_json({{"run", {{"layers", 2}}}}), UsageError);
+  EXPECT_THROW(table.from_json(nlohmann::ordered_json::array()), UsageError);
+  EXPECT_EQ(sample.layers, 4);
+  table.from_json({{"run", {{"lr", 0.5}}}});
+  EXPECT_EQ(sample.layers, 6) << "what is not stored has its default";
+  EXPECT_EQ(sample.rate, 0.5);
+}
+
+TEST_F(OptionTableTest, DescribingANameTwiceIsAnError) {
+  EXPECT_THROW(table.add("decoder-layers", &sample.layers, "Again."), Error);
+}
+
+}  // namespace
+}  // namespace evomoe

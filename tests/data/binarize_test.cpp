@@ -1,0 +1,142 @@
+#include "evomoe/data/binarize.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "evomoe/data/indexed_dataset.h"
+#include "tests/data/expect_error.h"
+#include "tests/testing/paths.h"
+
+namespace evomoe {
+namespace {
+
+using Ids = std::vector<int64_t>;
+using testing::read_text;
+using testing::TemporaryFolder;
+using testing::write_text;
+
+std::string long_text() {
+  std::string text;
+  for (int line = 0; text.size() < (5u << 20); ++line) {  // several pieces of work
+    for (int word = 0; word < line % 23; ++word)
+      text += fmt::format("w{} ", (line * 7919 + word * 31) % 500);
+    text += line % 5 == 0 ? "\r\n" : "\n";
+  }
+  return text;
+}
+
+TEST(Binarize, CountsSentencesTokensAndUnknownWords) {
+  const TemporaryFolder folder;
+  write_text(folder / "text", "a b\r\n\nc a\rb");  // three kinds of line end, none at the last line
+  Dictionary dictionary;
+  dictionary.add("a");
+  dictionary.add("b");
+  std::vector<int64_t> progress;
+  const auto statistics = binarize({.source = folder / "text",
+                                    .output_prefix = folder / "train",
+                                    .dictionary = &dictionary,
+                                    .progress = [&](int64_t done, int64_t all) {
+                                      progress = {done, all};
+                                    }});
+  EXPECT_EQ(statistics.sentences, 4);
+  EXPECT_EQ(statistics.tokens, 9);
+  EXPECT_EQ(statistics.replaced, 1);
+  EXPECT_EQ(progress, (Ids{11, 11}));
+  const auto corpus = open_indexed(folder / "train");
+  EXPECT_EQ(corpus->item(0), (Ids{4, 5, 2}));
+  EXPECT_EQ(corpus->item(1), Ids{2});
+  EXPECT_EQ(corpus->item(2), (Ids{3, 4, 2}));
+  EXPECT_EQ(corpus->item(3), (Ids{5, 2}));
+}
+
+TEST(Preprocess, MakesTheSameFilesWithAnyNumberOfWorkersWithAndWithoutBpe) {
+  const TemporaryFolder folder;
+  write_text(folder / "text", long_text());
+  ByteBpe::train({folder / "text"}, 400, 1).save(folder / "encoder.json", folder / "vocab.bpe");
+  for (const bool with_bpe : {false, true}) {
+    std::vector<std::string> made;
+    for (const int workers : {1, 4}) {
+      PreprocessOptions options;
+      options.trainpref = (folder / "text").string() + "," + (folder / "text").string();
+      options.destdir = folder / fmt::format("bin-{}-{}", with_bpe, workers);
+      options.workers = workers;
+      if (with_bpe) {
+        options.gpt2_encoder_json = folder / "encoder.json";
+        options.gpt2_vocab_bpe = folder / "vocab.bpe";
+      }
+      const auto result = preprocess(options);
+      ASSERT_EQ(result.splits.size(), 2u);
+      EXPECT_EQ(result.splits[1].name, "train1");
+      EXPECT_EQ(result.splits[0].statistics.replaced, 0);
+      made.push_back(read_text(options.destdir / "dict.txt") +
+                     read_text(options.destdir / "train.idx") +
+                     read_text(options.destdir / "train1.bin"));
+    }
+    EXPECT_TRUE(made[0] == made[1]);
+  }
+}
+
+TEST(Preprocess, EncodingOnTheFlyEqualsEncodingFirst) {
+  const TemporaryFolder folder;
+  write_text(folder / "text", "the cat\n\n  the cat sat \xFF\n");
+  const auto bpe = ByteBpe::train({folder / "text"}, 262, 1);
+  bpe.save(folder / "encoder.json", folder / "vocab.bpe");
+  bpe_encode_file(bpe, folder / "text", folder / "ids", 1);
+  PreprocessOptions first;
+  first.trainpref = (folder / "ids").string();
+  first.destdir = folder / "first";
+  preprocess(first);
+  PreprocessOptions fly;
+  fly.trainpref = (folder / "text").string();
+  fly.destdir = folder / "fly";
+  fly.gpt2_encoder_json = folder / "encoder.json";
+  fly.gpt2_vocab_bpe = folder / "vocab.bpe";
+  preprocess(fly);
+  for (const char* name : {"dict.txt", "train.bin", "train.idx"}) {
+    EXPECT_EQ(read_text(folder / "first" / name), read_text(folder / "fly" / name)) << name;
+  }
+}
+
+TEST(Preprocess, UsesAGivenDictionaryForOtherText) {
+  const TemporaryFolder folder;
+  write_text(folder / "text", "a b\n");
+  write_text(folder / "given.txt", "a 5\n");
+  PreprocessOptions options;
+  options.validpref = (folder / "text").string();
+  options.srcdict = folder / "given.txt";
+  options.destdir = folder / "bin";
+  EXPECT_EQ(preprocess(options).splits[0].statistics.replaced, 1);
+  EXPECT_EQ(read_text(folder / "bin" / "dict.txt"), "a 5\n");
+  EXPECT_TRUE(std::filesystem::exists(folder / "bin" / "valid.idx"));
+}
+
+TEST(Preprocess, RefusesImpossibleRequestsBeforeAnyWork) {
+  const TemporaryFolder folder;
+  write_text(folder / "text", "a b\n");
+  write_text(folder / "empty", "");
+  write_text(folder / "latin1", "a\ncaf\xE9\n");
+  PreprocessOptions options;
+  options.destdir = folder / "bin";
+  expect_error([&] { preprocess(options); }, {"nothing to do"});
+  options.validpref = (folder / "text").string();
+  expect_error([&] { preprocess(options); }, {"--trainpref", "--srcdict"});
+  options.trainpref = (folder / "none").string();
+  expect_error([&] { preprocess(options); }, {"none", "cannot open"});
+  options.trainpref = (folder / "empty").string();
+  expect_error([&] { preprocess(options); }, {"empty"});
+  EXPECT_FALSE(std::filesystem::exists(options.destdir));
+  options.trainpref = (folder / "latin1").string();
+  expect_error([&] { preprocess(options); }, {"latin1:2", "UTF-8"});
+  options.trainpref = (folder / "text").string();
+  options.gpt2_vocab_bpe = "x";
+  expect_error([&] { preprocess(options); }, {"both files"});
+  options.gpt2_vocab_bpe.clear();
+  options.destdir = folder / "text";
+  expect_error([&] { preprocess(options); }, {"cannot write", "--destdir"});
+  options.destdir = folder / "bin";
+  preprocess(options);
+  expect_error([&] { preprocess(options); }, {"dict.txt", "already there", "--srcdict"});
+}
+
+}  // namespace
+}  // namespace evomoe

@@ -1,0 +1,219 @@
+#include "evomoe/data/epoch_iterator.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "evomoe/data/language_model_dataset.h"
+#include "tests/data/expect_error.h"
+
+namespace evomoe {
+namespace {
+
+using Ids = std::vector<int64_t>;
+
+std::shared_ptr<const LanguageModelDataset> dataset(int64_t items = 53, int64_t first_token = 4) {
+  std::vector<Ids> corpus;
+  for (int64_t i = 0; i < items; ++i) corpus.emplace_back(1 + i * 7 % 11, first_token + i % 5);
+  return std::make_shared<LanguageModelDataset>(
+      std::make_shared<MemoryStream>(corpus, "corpus"), 100,
+      LanguageModelDatasetOptions{.break_mode = BreakMode::kEos});
+}
+
+EpochIteratorOptions options_of_four() {
+  EpochIteratorOptions options;
+  options.limits.max_sentences = 4;
+  return options;
+}
+
+/// The items of all micro-batches of an epoch, in order.
+std::vector<Ids> run_epoch(EpochIterator& iterator, int64_t epoch, int64_t offset = 0) {
+  std::vector<Ids> batches;
+  iterator.start_epoch(epoch, offset);
+  while (const auto update = iterator.next_update()) {
+    for (const auto& batch : *update) batches.push_back(batch.ids);
+  }
+  return batches;
+}
+
+TEST(EpochIterator, ServesEachItemOnceInAnOrderThatChangesWithTheEpoch) {
+  EpochIterator iterator(dataset(), options_of_four());
+  const auto one = run_epoch(iterator, 1);
+  auto two = run_epoch(iterator, 2);
+  EXPECT_EQ(one.size(), 14u);
+  EXPECT_NE(one, two);
+  EXPECT_EQ(run_epoch(iterator, 1), one);
+  Ids items;
+  for (const auto& batch : two) items.insert(items.end(), batch.begin(), batch.end());
+  std::sort(items.begin(), items.end());
+  Ids all(53);
+  std::iota(all.begin(), all.end(), 0);
+  EXPECT_EQ(items, all);
+}
+
+TEST(EpochIterator, ThreadsDeliverTheSameBatchesInOrder) {
+  auto options = options_of_four();
+  EpochIterator alone(dataset(), options);
+  const auto expected = run_epoch(alone, 3);
+  options.num_workers = 4;
+  options.prefetch_batches = 2;
+  EpochIterator threaded(dataset(), options);
+  EXPECT_EQ(run_epoch(threaded, 3), expected);
+  threaded.start_epoch(1);  // leave in the middle of an epoch
+  threaded.next_update();
+  EXPECT_EQ(run_epoch(threaded, 3), expected);
+  EXPECT_GT(threaded.wait_seconds(), 0);
+}
+
+TEST(EpochIterator, ResumesInTheMiddleOfAnEpoch) {
+  for (const int workers : {0, 2}) {
+    auto options = options_of_four();
+    options.update_freq = {3};
+    options.num_workers = workers;
+    EpochIterator iterator(dataset(), options);
+    auto whole = run_epoch(iterator, 2);
+    whole.erase(whole.begin(), whole.begin() + 6);
+    EpochIterator resumed(dataset(), options);
+    EXPECT_EQ(run_epoch(resumed, 2, 6), whole);
+    EXPECT_EQ(resumed.offset(), 14);
+    EXPECT_TRUE(resumed.finished());
+    EXPECT_TRUE(run_epoch(resumed, 2, 14).empty());
+    expect_error([&] { resumed.start_epoch(2, 15); },
+                 {"micro-batch 15", "it has 14", "--reset-dataloader"});
+  }
+}
+
+TEST(EpochIterator, GroupsMicroBatchesAndNeverCrossesAnEpoch) {
+  auto options = options_of_four();
+  options.update_freq = {4, 3};
+  EpochIterator iterator(dataset(), options);
+  iterator.start_epoch(1);
+  EXPECT_EQ(iterator.updates_per_epoch(), 4);
+  std::vector<size_t> sizes;
+  while (const auto update = iterator.next_update()) sizes.push_back(update->size());
+  EXPECT_EQ(sizes, (std::vector<size_t>{4, 4, 4, 2}));
+  iterator.start_epoch(5);  // the last number holds on
+  EXPECT_EQ(iterator.next_update()->size(), 3u);
+}
+
+TEST(EpochIterator, RanksShareTheBatchesOfOneRankAndComeShortWithAnEmptyOne) {
+  EpochIterator single(dataset(), options_of_four());
+  const auto expected = run_epoch(single, 1);
+  std::vector<std::vector<Ids>> ranks;
+  for (int64_t rank = 0; rank < 4; ++rank) {
+    auto options = options_of_four();
+    options.rank = rank;
+    options.world_size = 4;
+    EpochIterator iterator(dataset(), options);
+    ranks.push_back(run_epoch(iterator, 1));
+    EXPECT_EQ(ranks.back().size(), 4u);
+  }
+  for (size_t i = 0; i < 16; ++i) {
+    EXPECT_EQ(ranks[i % 4][i / 4], i < expected.size() ? expected[i] : Ids{}) << i;
+  }
+}
+
+TEST(EpochIterator, RowsHaveTheSamePlaceInTheUpdateHoweverItIsSplit) {
+  // 4 micro-batches an update: by one rank, by two, by four.
+  std::vector<std::vector<int64_t>> first_rows;
+  for (const int64_t world : {1, 2, 4}) {
+    std::vector<int64_t> place_of_item(53, -1);
+    for (int64_t rank = 0; rank < world; ++rank) {
+      auto options = options_of_four();
+      options.rank = rank;
+      options.world_size = world;
+      options.update_freq = {4 / world};
+      EpochIterator iterator(dataset(), options);
+      iterator.start_epoch(1);
+      while (const auto update = iterator.next_update()) {
+        for (const auto& batch : *update) {
+          for (size_t row = 0; row < batch.ids.size(); ++row) {
+            place_of_item[batch.ids[row]] = batch.first_sequence + static_cast<int64_t>(row);
+          }
+        }
+      }
+    }
+    first_rows.push_back(place_of_item);
+  }
+  EXPECT_EQ(first_rows[0], first_rows[1]);
+  EXPECT_EQ(first_rows[0], first_rows[2]);
+  EXPECT_EQ(*std::max_element(first_rows[0].begin(), first_rows[0].end()), 15);
+}
+
+TEST(EpochIterator, CurriculumAndValidationKeepTheOrderOfSizes) {
+  auto options = options_of_four();
+  options.curriculum = 2;
+  EpochIterator iterator(dataset(), options);
+  const auto sorted = run_epoch(iterator, 1);
+  EXPECT_EQ(run_epoch(iterator, 2), sorted);
+  EXPECT_NE(run_epoch(iterator, 3), sorted);
+  options.shuffle = false;
+  EpochIterator validation(dataset(), options);
+  EXPECT_EQ(run_epoch(validation, 9), sorted);
+}
+
+TEST(EpochIterator, FollowsADatasetThatChangesWithTheEpoch) {
+  const auto even = dataset(8);
+  const auto odd = dataset(20);
+  EpochIterator iterator([&](int64_t epoch) { return epoch % 2 == 0 ? even : odd; },
+                         options_of_four());
+  EXPECT_EQ(run_epoch(iterator, 1).size(), 5u);
+  EXPECT_EQ(run_epoch(iterator, 2).size(), 2u);
+  EXPECT_EQ(run_epoch(iterator, 3).size(), 5u);
+}
+
+TEST(EpochIterator, ABatchMayBeLargerThanTheData) {
+  auto options = options_of_four();
+  options.limits.max_sentences = 1000;
+  EpochIterator iterator(dataset(3), options);
+  EXPECT_EQ(run_epoch(iterator, 1).size(), 1u);
+  EXPECT_EQ(iterator.first_batch().rows, 3);
+}
+
+TEST(EpochIterator, LeavesOutItemsThatAreTooLongOrRefusesThem) {
+  auto options = options_of_four();
+  options.max_positions = 10;
+  EpochIterator training(dataset(11), options);
+  size_t items = 0;
+  for (const auto& batch : run_epoch(training, 1)) items += batch.size();
+  EXPECT_EQ(items, 10u);
+  options.skip_invalid = false;
+  EpochIterator validation(dataset(11), options);
+  expect_error([&] { validation.start_epoch(1); },
+               {"corpus", "11 tokens", "10", "--skip-invalid-size-inputs"});
+  options.skip_invalid = true;
+  options.max_positions = 1;
+  EpochIterator none(dataset(1), options);
+  EXPECT_EQ(none.batches_per_epoch(), 1);
+}
+
+TEST(EpochIterator, RefusesImpossibleOptions) {
+  EpochIteratorOptions options;
+  EpochIterator unlimited(dataset(), options);
+  expect_error([&] { unlimited.start_epoch(1); }, {"--max-tokens", "--batch-size"});
+  options.limits.max_tokens = 5;
+  EpochIterator narrow(dataset(), options);
+  expect_error([&] { narrow.start_epoch(1); }, {"--max-tokens 5"});
+  options.update_freq = {0};
+  expect_error([&] { EpochIterator(dataset(), options); }, {"--update-freq"});
+  options.update_freq = {1};
+  options.rank = 2;
+  options.world_size = 2;
+  expect_error([&] { EpochIterator(dataset(), options); }, {"rank 2"});
+}
+
+TEST(EpochIterator, AnErrorInAThreadReachesTheCaller) {
+  std::vector<Ids> corpus(40, Ids{4, 2});
+  corpus[17][0] = 1000;
+  const auto bad = std::make_shared<LanguageModelDataset>(
+      std::make_shared<MemoryStream>(corpus, "corpus"), 100,
+      LanguageModelDatasetOptions{.break_mode = BreakMode::kEos});
+  auto options = options_of_four();
+  options.num_workers = 3;
+  EpochIterator iterator(bad, options);
+  expect_error([&] { run_epoch(iterator, 1); }, {"item 17", "token 1000"});
+}
+
+}  // namespace
+}  // namespace evomoe

@@ -1,0 +1,106 @@
+#include "evomoe/data/language_model_data.h"
+
+#include <gtest/gtest.h>
+
+#include "evomoe/data/indexed_dataset.h"
+#include "tests/data/expect_error.h"
+#include "tests/testing/paths.h"
+
+namespace evomoe {
+namespace {
+
+using Ids = std::vector<int64_t>;
+using testing::TemporaryFolder;
+
+std::shared_ptr<MemoryStream> corpus(const std::vector<Ids>& items) {
+  return std::make_shared<MemoryStream>(items, "corpus");
+}
+
+TEST(LanguageModelDataset, PadsToTheRightAndCountsRealTokens) {
+  const LanguageModelDataset dataset(corpus({{4, 5, 6, 2}, {7, 2}}), 8,
+                                     {.break_mode = BreakMode::kEos});
+  const auto batch = dataset.collate(Ids{1, 0});
+  EXPECT_EQ(batch.rows, 2);
+  EXPECT_EQ(batch.columns, 4);
+  EXPECT_EQ(batch.source, (Ids{2, 7, 1, 1, 2, 4, 5, 6}));
+  EXPECT_EQ(batch.target, (Ids{7, 2, 1, 1, 4, 5, 6, 2}));
+  EXPECT_EQ(batch.ids, (Ids{1, 0}));
+  EXPECT_EQ(batch.lengths, (Ids{2, 4}));
+  EXPECT_EQ(batch.tokens, 6);
+}
+
+TEST(LanguageModelDataset, AddsBosAndPadsToFixedSizes) {
+  LanguageModelDatasetOptions options;
+  options.tokens_per_sample = 4;
+  options.break_mode = BreakMode::kEos;
+  options.add_bos_token = true;
+  options.pad_to_fixed_length = true;
+  options.pad_to_batch_size = 3;
+  const LanguageModelDataset dataset(corpus({{4, 2}}), 8, options);
+  const auto batch = dataset.collate(Ids{0});
+  EXPECT_EQ(batch.rows, 3);
+  EXPECT_EQ(batch.columns, 4);
+  EXPECT_EQ(batch.source, (Ids{0, 2, 4, 1, 1, 1, 1, 1, 1, 1, 1, 1}));
+  EXPECT_EQ(batch.target, (Ids{0, 4, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1}));
+  EXPECT_EQ(batch.tokens, 3);
+  EXPECT_EQ(dataset.tokens(), 3);
+}
+
+TEST(LanguageModelDataset, NamesATokenThatTheDictionaryDoesNotHave) {
+  const LanguageModelDataset dataset(corpus({{4, 2}, {5, 9, 2}}), 8, {.tokens_per_sample = 3});
+  expect_error([&] { dataset.collate(Ids{1}); }, {"corpus", "item 1", "token 9", "8 symbols"});
+  expect_error([&] { LanguageModelDataset(corpus({}), 8, {}); }, {"no text"});
+  expect_error([&] { dataset.item(2); }, {"2 blocks"});
+}
+
+class LanguageModelFolders : public ::testing::Test {
+ protected:
+  void make(const std::string& name, const std::vector<std::string>& splits, int64_t token) {
+    std::filesystem::create_directories(folder_ / name);
+    testing::write_text(folder_ / name / "dict.txt", "a 1\nb 1\nc 1\nd 1\n");
+    for (const auto& split : splits) {
+      IndexedBuilder builder(folder_ / name / split, 8);
+      builder.add(Ids{token, token, 2});
+      builder.finish();
+    }
+  }
+  std::string at(const std::string& name) { return (folder_ / name).string(); }
+  TemporaryFolder folder_;
+};
+
+TEST_F(LanguageModelFolders, EachEpochUsesItsDataPath) {
+  make("a", {"train", "valid"}, 4);
+  make("b", {"train"}, 5);
+  LanguageModelData data(at("a") + ":" + at("b"), {});
+  EXPECT_EQ(data.shards(), 2);
+  const auto first = data.train(1);
+  EXPECT_EQ(first, data.train(1));
+  EXPECT_EQ(first->item(0).target, (Ids{4, 4, 2}));
+  EXPECT_EQ(data.train(2)->item(0).target, (Ids{5, 5, 2}));
+  EXPECT_EQ(data.train(3)->item(0).target, (Ids{4, 4, 2}));
+}
+
+TEST_F(LanguageModelFolders, TrainingCombinesNumberedSplitsAndValidationOnlyWhenAsked) {
+  make("a", {"train", "train1", "valid", "valid1"}, 4);
+  LanguageModelData data(at("a"), {});
+  EXPECT_EQ(data.train(1)->tokens(), 6);
+  EXPECT_EQ(data.open("valid", false)->tokens(), 3);
+  EXPECT_EQ(data.open("valid", true)->tokens(), 6);
+  EXPECT_EQ(data.open("valid1", false)->tokens(), 3);
+  EXPECT_EQ(data.unused_valid_splits({"valid"}), std::vector<std::string>{"valid1"});
+  EXPECT_TRUE(data.unused_valid_splits({"valid", "valid1"}).empty());
+}
+
+TEST_F(LanguageModelFolders, MissingThingsAreNamedWithWhatIsThere) {
+  make("a", {"train", "dev"}, 4);
+  LanguageModelData data(at("a"), {});
+  expect_error([&] { data.open("valid", false); }, {"`valid`", "dev, train"});
+  expect_error([&] { LanguageModelData(at("none"), {}); }, {"none", "evomoe preprocess"});
+  expect_error([&] { LanguageModelData(at("a") + ":" + at("none"), {}); }, {"none"});
+  expect_error([&] { LanguageModelData(at("a") + "::b", {}); }, {"empty part"});
+  std::filesystem::create_directories(folder_ / "bare");
+  expect_error([&] { LanguageModelData(at("bare"), {}); }, {"dict.txt"});
+}
+
+}  // namespace
+}  // namespace evomoe

@@ -1,0 +1,254 @@
+#include "evomoe/ops/expert_mlp.h"
+
+#include <gtest/gtest.h>
+
+#include "evomoe/base/error.h"
+#include "evomoe/ops/noise.h"
+#include "tests/ops/finite_difference.h"
+
+namespace evomoe {
+namespace {
+
+/// Who goes where, and the weights of the experts.
+struct Problem {
+  torch::Tensor token_A, offset_E1;
+  std::vector<torch::Tensor> inputs;  // x, weight_A, w1, b1, w2, b2
+};
+
+/// `tokens_of[e]` are the tokens of expert e.
+Problem make_problem(const std::vector<std::vector<int64_t>>& tokens_of, int64_t T, int64_t D,
+                     int64_t H, torch::ScalarType type) {
+  torch::manual_seed(17);
+  std::vector<int64_t> token, offset = {0};
+  for (const auto& tokens : tokens_of) {
+    token.insert(token.end(), tokens.begin(), tokens.end());
+    offset.push_back(static_cast<int64_t>(token.size()));
+  }
+  const auto E = static_cast<int64_t>(tokens_of.size()), A = offset.back();
+  Problem problem;
+  problem.token_A = torch::tensor(token, torch::kInt64);
+  problem.offset_E1 = torch::tensor(offset, torch::kInt64);
+  for (const auto& sizes :
+       std::vector<std::vector<int64_t>>{{T, D}, {A}, {E, H, D}, {E, H}, {E, D, H}, {E, D}}) {
+    problem.inputs.push_back(torch::randn(sizes, torch::kFloat64).to(type));
+  }
+  return problem;
+}
+
+torch::Tensor run(const Problem& problem, const std::vector<torch::Tensor>& in,
+                  const ExpertMlpOptions& options) {
+  return expert_mlp(in[0], problem.token_A, in[1], problem.offset_E1, in[2], in[3], in[4], in[5],
+                    options);
+}
+
+torch::Tensor activate(const torch::Tensor& x, const std::string& name) {
+  if (name == "relu") return torch::relu(x);
+  return torch::gelu(x, name == "gelu" ? "none" : "tanh");
+}
+
+/// The definition, assignment by assignment.
+torch::Tensor definition(const Problem& problem, const std::vector<torch::Tensor>& in,
+                         const std::string& activation) {
+  auto y = torch::zeros_like(in[0]);
+  const auto E = problem.offset_E1.size(0) - 1;
+  for (int64_t e = 0; e < E; ++e) {
+    for (auto a = problem.offset_E1[e].item<int64_t>();
+         a < problem.offset_E1[e + 1].item<int64_t>(); ++a) {
+      const auto token = problem.token_A.slice(0, a, a + 1);
+      const auto hidden = activate(
+          torch::matmul(in[0].index_select(0, token), in[2][e].t()) + in[3][e], activation);
+      y = y.index_add(0, token, in[1][a] * (torch::matmul(hidden, in[4][e].t()) + in[5][e]));
+    }
+  }
+  return y;
+}
+
+const std::vector<std::pair<std::string, std::vector<std::vector<int64_t>>>> kPatterns = {
+    {"an empty expert", {{0, 2, 3}, {}, {1, 2}, {0, 1, 2, 3}}},
+    {"one token", {{}, {3}, {}}},
+    {"all tokens on one expert", {{}, {0, 1, 2, 3}}},
+    {"no assignment", {{}, {}, {}}},
+    {"all tokens on all experts", {{0, 1, 2, 3}, {0, 1, 2, 3}}}};
+
+ExpertMlpOptions with_dropout(const std::string& activation, bool dropout, bool recompute) {
+  ExpertMlpOptions options;
+  options.activation = activation;
+  options.activation_dropout = dropout ? 0.3 : 0.0;
+  options.dropout = dropout ? 0.2 : 0.0;
+  options.recompute = recompute;
+  options.noise.seed = 3;
+  options.noise.layer = 2;
+  return options;
+}
+
+TEST(ExpertMlp, GradientsAreFiniteDifferences) {
+  for (const auto& [name, tokens_of] : kPatterns) {
+    const auto problem = make_problem(tokens_of, 4, 3, 5, torch::kFloat64);
+    const auto r = torch::randn({4, 3}, torch::kFloat64);
+    for (const auto* activation : {"gelu", "gelu_tanh", "relu"}) {
+      for (const bool dropout : {false, true}) {
+        for (const bool recompute : {false, true}) {
+          const auto options = with_dropout(activation, dropout, recompute);
+          const auto error = testing::gradient_error(
+              [&](const auto& in) { return (run(problem, in, options) * r).sum(); },
+              problem.inputs);
+          EXPECT_LT(error, 1e-7) << name << ", " << activation << ", dropout " << dropout
+                                 << ", recompute " << recompute;
+        }
+      }
+    }
+  }
+}
+
+TEST(ExpertMlp, IsTheDefinition) {
+  for (const auto& [name, tokens_of] : kPatterns) {
+    const auto problem = make_problem(tokens_of, 4, 3, 5, torch::kFloat64);
+    for (const auto* activation : {"gelu", "gelu_tanh", "relu"}) {
+      EXPECT_TRUE(
+          torch::allclose(run(problem, problem.inputs, with_dropout(activation, false, false)),
+                          definition(problem, problem.inputs, activation)))
+          << name << ", " << activation;
+    }
+  }
+}
+
+/// Outputs and all gradients of sum(y * r).
+std::vector<torch::Tensor> everything(const Problem& problem, const torch::Tensor& r,
+                                      const ExpertMlpOptions& options, torch::ScalarType type) {
+  std::vector<torch::Tensor> in;
+  for (const auto& input : problem.inputs) {
+    in.push_back(input.to(type).detach().clone().requires_grad_(true));
+  }
+  const auto y = run(problem, in, options);
+  auto result = torch::autograd::grad({(y * r.to(type)).sum()}, in);
+  result.push_back(y.detach());
+  return result;
+}
+
+std::vector<int64_t> range(int64_t begin, int64_t end) {
+  std::vector<int64_t> values;
+  for (auto i = begin; i < end; ++i) values.push_back(i);
+  return values;
+}
+
+TEST(ExpertMlp, FusedKernelsAgreeWithThePlainFormAtEveryNumberOfRows) {
+  for (const int64_t rows : {0, 1, 7, 8, 9, 255, 257}) {
+    const auto problem =
+        make_problem({range(0, rows), {}, range(20, 20 + rows)}, 300, 16, 36, torch::kFloat32);
+    const auto r = torch::randn({300, 16});
+    for (const auto* activation : {"gelu", "gelu_tanh", "relu"}) {
+      const auto options = with_dropout(activation, true, false);
+      const auto fused = everything(problem, r, options, torch::kFloat32);
+      const auto plain = everything(problem, r, options, torch::kFloat64);
+      for (size_t i = 0; i < fused.size(); ++i) {
+        const auto scale = plain[i].numel() == 0 ? 1.0 : plain[i].abs().max().item<double>();
+        EXPECT_TRUE(torch::allclose(fused[i].to(torch::kFloat64), plain[i], 1e-5,
+                                    1e-6 * std::max(1.0, scale)))
+            << rows << " rows, " << activation << ", tensor " << i;
+      }
+    }
+  }
+}
+
+TEST(ExpertMlp, RecomputingGivesTheSameBits) {
+  const auto problem = make_problem({range(0, 40), range(3, 20), {}}, 40, 16, 36, torch::kFloat32);
+  const auto r = torch::randn({40, 16});
+  const auto kept = everything(problem, r, with_dropout("gelu", true, false), torch::kFloat32);
+  const auto again = everything(problem, r, with_dropout("gelu", true, true), torch::kFloat32);
+  for (size_t i = 0; i < kept.size(); ++i) EXPECT_TRUE(torch::equal(kept[i], again[i])) << i;
+}
+
+TEST(ExpertMlp, ThreadsDoNotChangeTheResult) {
+  const auto problem =
+      make_problem({range(0, 200), range(50, 400), {}}, 400, 64, 256, torch::kFloat32);
+  const auto r = torch::randn({400, 64});
+  const auto threads = torch::get_num_threads();
+  torch::set_num_threads(1);
+  const auto one = everything(problem, r, with_dropout("gelu", true, false), torch::kFloat32);
+  torch::set_num_threads(2);
+  const auto two = everything(problem, r, with_dropout("gelu", true, false), torch::kFloat32);
+  torch::set_num_threads(threads);
+  for (size_t i = 0; i < one.size(); ++i) {
+    const auto scale = one[i].abs().max().item<double>();
+    EXPECT_TRUE(torch::allclose(one[i], two[i], 1e-5, 1e-6 * scale)) << i;
+  }
+}
+
+TEST(ExpertMlp, DropoutOfATokenIsTheSameInASplitBatch) {
+  const auto whole = make_problem({{0, 1, 2, 3, 4, 5}, {1, 4}}, 6, 8, 12, torch::kFloat32);
+  auto options = with_dropout("relu", true, false);
+  options.noise.sequence_length = 3;
+  const auto y = run(whole, whole.inputs, options);
+
+  auto half = make_problem({{0, 1, 2}, {1}}, 3, 8, 12, torch::kFloat32);
+  auto in = whole.inputs;
+  in[0] = whole.inputs[0].slice(0, 3);
+  in[1] = torch::stack(
+      {whole.inputs[1][3], whole.inputs[1][4], whole.inputs[1][5], whole.inputs[1][7]});
+  options.noise.first_sequence = 1;
+  EXPECT_TRUE(torch::allclose(run(half, in, options), y.slice(0, 3), 1e-6, 1e-6));
+}
+
+TEST(ExpertMlp, ATokenHasOtherDropoutAtEachExpert) {
+  auto problem = make_problem({{0, 1}, {0, 1}}, 2, 4, 64, torch::kFloat32);
+  for (size_t i = 2; i < 6; ++i) problem.inputs[i][1].copy_(problem.inputs[i][0]);
+  ExpertMlpOptions options;
+  options.activation_dropout = 0.5;
+  auto first = problem.inputs, second = problem.inputs;
+  first[1] = torch::tensor({1.0F, 1.0F, 0.0F, 0.0F});
+  second[1] = torch::tensor({0.0F, 0.0F, 1.0F, 1.0F});
+  EXPECT_FALSE(torch::allclose(run(problem, first, options), run(problem, second, options)));
+}
+
+TEST(ExpertMlp, ATokenWithoutAssignmentGetsZeros) {
+  const auto problem = make_problem({{1}, {3}}, 4, 3, 5, torch::kFloat32);
+  const auto y = run(problem, problem.inputs, {});
+  EXPECT_EQ(y[0].abs().max().item<float>(), 0);
+  EXPECT_EQ(y[2].abs().max().item<float>(), 0);
+  EXPECT_GT(y[1].abs().max().item<float>(), 0);
+}
+
+TEST(ExpertMlp, PermutingTokensPermutesTheOutput) {
+  const auto problem = make_problem({{0, 2, 3}, {1, 2}}, 4, 3, 5, torch::kFloat64);
+  auto reversed = make_problem({{0, 1, 3}, {1, 2}}, 4, 3, 5, torch::kFloat64);
+  auto in = problem.inputs;
+  in[0] = problem.inputs[0].flip(0);
+  const auto& w = problem.inputs[1];
+  in[1] = torch::stack({w[2], w[1], w[0], w[4], w[3]});
+  EXPECT_TRUE(torch::allclose(run(reversed, in, {}), run(problem, problem.inputs, {}).flip(0)));
+}
+
+TEST(ExpertMlp, BadInputsAreNamed) {
+  auto problem = make_problem({{0, 2}, {1}}, 4, 3, 5, torch::kFloat32);
+  const auto message = [&](const Problem& p, const ExpertMlpOptions& options) -> std::string {
+    try {
+      run(p, p.inputs, options);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  ExpertMlpOptions options;
+  options.activation = "swish";
+  EXPECT_NE(message(problem, options).find("swish"), std::string::npos);
+  options = {};
+  options.dropout = 1.0;
+  EXPECT_NE(message(problem, options).find("dropout is 1"), std::string::npos);
+  auto bad = problem;
+  bad.token_A = torch::tensor({0, 4, 1}, torch::kInt64);
+  EXPECT_NE(message(bad, {}).find("token 4, but there are 4"), std::string::npos);
+  bad.token_A = torch::tensor({2, 2, 1}, torch::kInt64);
+  EXPECT_NE(message(bad, {}).find("ascend"), std::string::npos);
+  bad = problem;
+  bad.offset_E1 = torch::tensor({0, 2, 4}, torch::kInt64);
+  EXPECT_NE(message(bad, {}).find("number of assignments, 3"), std::string::npos);
+  bad = problem;
+  bad.inputs[3] = torch::zeros({2, 4});
+  EXPECT_NE(message(bad, {}).find("b1 [2,5]"), std::string::npos);
+  bad = problem;
+  bad.inputs[1] = bad.inputs[1].to(torch::kFloat64);
+  EXPECT_NE(message(bad, {}).find("one floating type"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace evomoe

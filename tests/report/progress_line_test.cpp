@@ -1,0 +1,95 @@
+#include "evomoe/report/progress_line.h"
+
+#include <gtest/gtest.h>
+#include <pty.h>
+#include <unistd.h>
+
+#include "tests/testing/paths.h"
+
+namespace evomoe {
+namespace {
+
+Progress sample() {
+  Progress progress;
+  progress.label = "evomoe";
+  progress.update = 500;
+  progress.last_update = 2000;
+  progress.loss = 5.1234;
+  progress.tokens_per_second = 12345;
+  progress.temperature = 1.25;
+  progress.active_experts_per_token = 3.4;
+  progress.stage = "dense-to-sparse";
+  progress.elapsed_seconds = 100;
+  return progress;
+}
+
+TEST(ProgressText, ShowsEverythingWhereThereIsRoom) {
+  EXPECT_EQ(progress_text(sample(), 200),
+            "evomoe | update 500/2000 | dense-to-sparse | loss 5.123 | 12.3k tokens/s | τ 1.250 | "
+            "3.40 experts/token | ETA 5:00");
+}
+
+TEST(ProgressText, NeverExceedsTheTerminalAndKeepsWhatMattersMost) {
+  for (int width = 20; width < 130; ++width) {
+    const auto text = progress_text(sample(), width);
+    EXPECT_LE(text.size(), static_cast<size_t>(width) + 1) << text;  // one letter is two bytes long
+    EXPECT_NE(text.find("update 500/2000"), std::string::npos);
+  }
+  EXPECT_EQ(progress_text(sample(), 45), "update 500/2000 | loss 5.123 | ETA 5:00");
+}
+
+TEST(ProgressText, EtaCountsOnlyWhatThisProcessDid) {
+  auto progress = sample();
+  progress.first_update = 400;
+  EXPECT_NE(progress_text(progress, 200).find("ETA 25:00"), std::string::npos);
+  progress.first_update = 500;
+  EXPECT_EQ(progress_text(progress, 200).find("ETA"), std::string::npos) << "nothing is known yet";
+}
+
+TEST(DurationText, IsShortAtEveryScale) {
+  EXPECT_EQ(duration_text(5), "0:05");
+  EXPECT_EQ(duration_text(75), "1:15");
+  EXPECT_EQ(duration_text(4000), "1:06:40");
+  EXPECT_EQ(duration_text(200000), "2 d 07:33");
+  EXPECT_EQ(duration_text(-1), "?");
+}
+
+TEST(ProgressLine, WritesNothingWhereThereIsNoTerminal) {
+  testing::TemporaryFolder folder;
+  const auto path = folder / "stderr";
+  std::FILE* file = std::fopen(path.c_str(), "w");
+  {
+    ProgressLine line(true, file);
+    EXPECT_FALSE(line.live());
+    line.show(sample());
+    line.clear();
+  }
+  std::fclose(file);
+  EXPECT_EQ(testing::read_text(path), "");
+}
+
+TEST(ProgressLine, RewritesOneLineOfATerminalAndClearsIt) {
+  int leader = -1, follower = -1;
+  if (openpty(&leader, &follower, nullptr, nullptr, nullptr) != 0)
+    GTEST_SKIP() << "no pseudo-terminal here";
+  std::FILE* file = fdopen(follower, "w");
+  {
+    ProgressLine line(true, file);
+    ASSERT_TRUE(line.live());
+    line.show(sample());
+    line.show(sample());
+  }
+  std::fclose(file);
+  std::string text;
+  char buffer[256];
+  for (ssize_t size; (size = ::read(leader, buffer, sizeof(buffer))) > 0;)
+    text.append(buffer, static_cast<size_t>(size));
+  ASSERT_GT(text.size(), 4U);
+  EXPECT_EQ(text.find('\n'), std::string::npos);
+  EXPECT_NE(text.find("\r\x1b[Kevomoe | update 500/2000"), std::string::npos) << text;
+  EXPECT_EQ(text.substr(text.size() - 4), "\r\x1b[K");
+  ::close(leader);
+}
+
+}  // namespace
+}  // namespace evomoe
