@@ -5,6 +5,7 @@
 #include <string>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/mapped_file.h"
 #include "evomoe/checkpoint/durable_file.h"
 
 namespace evomoe {

@@ -1,7 +1,6 @@
 #include "evomoe/checkpoint/durable_file.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -92,29 +91,6 @@ void DurableFile::close() {
     ::unlink(path_.c_str());
     fail_errno("close", path_, error);
   }
-}
-
-MappedFile::MappedFile(const fs::path& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) fail_errno("open", path, errno);
-  struct stat status {};
-  int error = ::fstat(descriptor, &status) == 0 ? 0 : errno;
-  if (error == 0 && !S_ISREG(status.st_mode)) error = S_ISDIR(status.st_mode) ? EISDIR : EINVAL;
-  void* data = nullptr;
-  if (error == 0 && status.st_size > 0) {
-    data =
-        ::mmap(nullptr, static_cast<size_t>(status.st_size), PROT_READ, MAP_PRIVATE, descriptor, 0);
-    if (data == MAP_FAILED) error = errno;
-  }
-  ::close(descriptor);
-  if (error != 0) fail_errno("read", path, error);
-  if (data == nullptr) return;
-  bytes_ = {static_cast<const char*>(data), static_cast<size_t>(status.st_size)};
-  ::madvise(data, bytes_.size(), MADV_SEQUENTIAL);
-}
-
-MappedFile::~MappedFile() {
-  if (!bytes_.empty()) ::munmap(const_cast<char*>(bytes_.data()), bytes_.size());
 }
 
 void sync_folder(const fs::path& folder) {

@@ -33,20 +33,6 @@ class DurableFile {
   XxHash64 hash_;
 };
 
-/// A file mapped into memory for reading.
-class MappedFile {
- public:
-  explicit MappedFile(const std::filesystem::path& path);
-  ~MappedFile();
-  MappedFile(const MappedFile&) = delete;
-  MappedFile& operator=(const MappedFile&) = delete;
-
-  std::string_view bytes() const { return bytes_; }
-
- private:
-  std::string_view bytes_;
-};
-
 /// Brings the entries of a folder (names made, renamed, removed) to the disk.
 void sync_folder(const std::filesystem::path& folder);
 

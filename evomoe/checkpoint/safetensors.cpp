@@ -10,6 +10,7 @@
 #include <set>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/mapped_file.h"
 #include "evomoe/checkpoint/durable_file.h"
 
 namespace evomoe {

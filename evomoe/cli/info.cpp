@@ -38,7 +38,7 @@ nlohmann::ordered_json last_routers(const std::filesystem::path& run_folder, int
   const auto path = run_folder / "log.jsonl";
   if (!std::filesystem::exists(path)) return routers;
   for (const auto& line : read_run_log(path)) {
-    if (line.value("tag", "") == "train_inner" && line.contains("routers") && line.value("num_updates", int64_t{0}) <= updates) {
+    if (line.value("tag", "") == "train_inner" && line.contains("routers") && line.value("completed_updates", int64_t{0}) <= updates) {
       routers = line["routers"];
     }
   }

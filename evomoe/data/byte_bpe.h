@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "evomoe/data/dictionary.h"
@@ -65,8 +66,7 @@ class ByteBpe {
   std::vector<std::string> bytes_of_;                // by id
   std::vector<int32_t> byte_id_;                     // 256 entries: the id of each single byte
   std::vector<std::pair<int32_t, int32_t>> merges_;  // by rank
-  std::vector<std::pair<uint64_t, Merge>>
-      table_;  // open addressing by pair; its size is a power of two
+  std::vector<std::pair<uint64_t, Merge>> table_;    // open addressing by pair; size a power of 2
 };
 
 /// Encodes with a memory of the words seen so far. Not safe to share between threads.
@@ -83,7 +83,6 @@ class BpeEncoder {
     uint32_t length;
   };
   void encode_word(std::string_view word, std::vector<int32_t>& ids);
-  void merge_word(std::string_view word);
   void merge_short_word();
   void merge_long_word();
 
@@ -93,14 +92,15 @@ class BpeEncoder {
   std::vector<int32_t> word_;  // the symbols of the word at hand
 };
 
-/// Encodes a text file line by line into lines of decimal ids, as in fairseq's GPT-2 recipe: the
-/// ends of each line are stripped, an empty line stays empty. Parallel over `threads`; the output
-/// does not depend on their number. Returns {lines, ids}.
 struct BpeFileStatistics {
   int64_t lines = 0;
   int64_t tokens = 0;
-  int64_t bytes = 0;
+  int64_t bytes = 0;  ///< of the input
 };
+
+/// Encodes a text file line by line into lines of decimal ids, as in fairseq's GPT-2 recipe: the
+/// ends of each line are stripped, an empty line stays empty. Parallel over `threads`; the output
+/// does not depend on their number.
 BpeFileStatistics bpe_encode_file(const ByteBpe& bpe, const std::filesystem::path& input,
                                   const std::filesystem::path& output, int threads);
 

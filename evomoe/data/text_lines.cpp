@@ -1,12 +1,6 @@
 #include "evomoe/data/text_lines.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <condition_variable>
 #include <cstring>
 #include <exception>
@@ -16,36 +10,6 @@
 #include "evomoe/base/error.h"
 
 namespace evomoe {
-
-MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  EVOMOE_CHECK(file >= 0, "cannot open {}: {}; check the path and its permissions", path.string(),
-               std::strerror(errno));
-  struct stat status {};
-  if (::fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) {
-    ::close(file);
-    fail("cannot read {}: it is not a regular file", path.string());
-  }
-  size_ = status.st_size;
-  if (size_ > 0) {
-    void* mapped = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, file, 0);
-    const int reason = errno;
-    ::close(file);
-    EVOMOE_CHECK(mapped != MAP_FAILED, "cannot map {} ({} bytes) into memory: {}", path.string(),
-                 size_, std::strerror(reason));
-    data_ = static_cast<const char*>(mapped);
-  } else {
-    ::close(file);
-  }
-}
-
-MappedFile::~MappedFile() {
-  if (data_ != nullptr) ::munmap(const_cast<char*>(data_), size_);
-}
-
-void MappedFile::forget_pages() const {
-  if (data_ != nullptr) ::madvise(const_cast<char*>(data_), size_, MADV_DONTNEED);
-}
 
 int utf8_character(std::string_view text, size_t at, uint32_t& code) {
   const auto byte = [&](size_t i) {

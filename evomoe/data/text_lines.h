@@ -6,26 +6,9 @@
 #include <string_view>
 #include <vector>
 
+#include "evomoe/base/mapped_file.h"
+
 namespace evomoe {
-
-/// A whole file, memory-mapped for reading. An Error names a file that cannot be opened.
-class MappedFile {
- public:
-  explicit MappedFile(const std::filesystem::path& path);
-  ~MappedFile();
-  MappedFile(const MappedFile&) = delete;
-  MappedFile& operator=(const MappedFile&) = delete;
-
-  std::string_view bytes() const { return {data_, static_cast<size_t>(size_)}; }
-  const std::filesystem::path& path() const { return path_; }
-  /// Tells the kernel that the pages need not stay in memory.
-  void forget_pages() const;
-
- private:
-  std::filesystem::path path_;
-  const char* data_ = nullptr;
-  int64_t size_ = 0;
-};
 
 /// Length of the UTF-8 character at text[at], or 0 when there is none (invalid bytes, overlong
 /// forms, surrogates). `code` gets the code point.

@@ -98,7 +98,7 @@ LrScheduleOptions lr_schedule_options(const TrainOptions& options) {
   LrScheduleOptions schedule;
   schedule.kind = flags.lr_scheduler;
   schedule.lr = flags.lr;
-  schedule.warmup_updates = flags.warmup_updates;
+  schedule.warmup_updates = flags.effective_warmup_updates();
   schedule.warmup_init_lr = flags.warmup_init_lr;
   schedule.total_num_update = flags.total_num_update.value_or(0);
   schedule.end_learning_rate = flags.end_learning_rate;

@@ -1,4 +1,5 @@
 // The authors' optimiser and schedules, recorded in tests/golden/data.json.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "evomoe/optim/adam.h"
@@ -30,7 +31,7 @@ TEST(AdamGolden, FiveStepsEqualTheReference) {
     deviation = std::max(deviation,
                          (p - tensor(expected.at("params_after")[t])).abs().max().item<double>());
   }
-  RecordProperty("largest_deviation", std::to_string(deviation));
+  RecordProperty("largest_deviation", fmt::format("{:g}", deviation));
   EXPECT_LE(deviation, 3e-7);
 }
 

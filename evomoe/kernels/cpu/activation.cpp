@@ -8,7 +8,6 @@
 namespace evomoe::kernels {
 namespace {
 
-constexpr float kInverseSqrt2 = 0.70710678118654752440F;
 constexpr float kInverseSqrt2Pi = 0.39894228040143267794F;
 // gelu_tanh: x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) (Hendrycks and Gimpel, arXiv 1606.08415)
 constexpr float kTanhScale = 0.79788456080286535588F, kTanhCube = 0.044715F;
@@ -18,9 +17,9 @@ EVOMOE_INLINE float value(float x) {
   if constexpr (kind == Activation::kRelu) {
     return x < 0.0F ? 0.0F : x;
   } else if constexpr (kind == Activation::kGelu) {
-    return 0.5F * x * (1.0F + erf_fast(x * kInverseSqrt2));
+    return x * normal_cdf_fast(x);
   } else {
-    return 0.5F * x * (1.0F + tanh_fast(kTanhScale * (x + kTanhCube * x * x * x)));
+    return x * logistic_fast(2.0F * kTanhScale * (x + kTanhCube * x * x * x));
   }
 }
 
@@ -29,12 +28,11 @@ EVOMOE_INLINE float derivative(float x) {
   if constexpr (kind == Activation::kRelu) {
     return x > 0.0F ? 1.0F : 0.0F;
   } else if constexpr (kind == Activation::kGelu) {
-    return 0.5F * (1.0F + erf_fast(x * kInverseSqrt2)) +
-           x * kInverseSqrt2Pi * exp_fast(-0.5F * x * x);
+    return normal_cdf_fast(x) + x * kInverseSqrt2Pi * exp_fast(-0.5F * x * x);
   } else {
-    const float t = tanh_fast(kTanhScale * (x + kTanhCube * x * x * x));
-    return 0.5F * (1.0F + t) +
-           0.5F * x * (1.0F - t * t) * kTanhScale * (1.0F + 3.0F * kTanhCube * x * x);
+    const float u = 2.0F * kTanhScale * (x + kTanhCube * x * x * x);
+    const float slope = 2.0F * kTanhScale * (1.0F + 3.0F * kTanhCube * x * x);
+    return logistic_fast(u) + x * logistic_fast(u) * logistic_fast(-u) * slope;
   }
 }
 

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string_view>
+
+namespace evomoe {
+
+/// A whole file, memory-mapped for reading. An Error names a file that cannot be opened.
+class MappedFile {
+ public:
+  explicit MappedFile(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  std::string_view bytes() const { return {data_, static_cast<size_t>(size_)}; }
+  const std::filesystem::path& path() const { return path_; }
+  /// Tells the kernel that the pages need not stay in memory.
+  void forget_pages() const;
+
+ private:
+  std::filesystem::path path_;
+  const char* data_ = nullptr;
+  int64_t size_ = 0;
+};
+
+}  // namespace evomoe
