@@ -40,8 +40,9 @@ RunResult read_run(const std::string& folder, const std::string& subset) {
     const auto tag = line.value("tag", "");
     if (tag == "train_inner" && line.contains("active_experts")) run.last_active = line["active_experts"].get<double>();
     if (tag != subset) continue;
-    run.validations.push_back({line.at("perplexity").get<double>(), line.at("elapsed").get<double>(), line.at("flops").get<double>(),
-                               line.at("train_tokens").get<double>(), line.at("completed_updates").get<int64_t>()});
+    const auto number = [&](const char* key) { return line.at(subset + "_" + key).get<double>(); };
+    run.validations.push_back({number("perplexity"), number("elapsed"), number("flops"), number("train_tokens"),
+                               line.at("completed_updates").get<int64_t>()});
   }
   EVOMOE_CHECK(!run.validations.empty(), "{}: its log holds no validation of '{}' yet", folder, subset);
   return run;

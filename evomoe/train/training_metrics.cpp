@@ -30,7 +30,7 @@ void log_losses(MeterGroup& meters, const LossSums& sums, bool is_moe) {
     meters.scalar("inner_loss", sums.inner / samples / bits, samples, kLoss, 3);
   }
   const std::string key = is_moe ? "inner_loss" : "loss";
-  meters.derived("ppl", [key](const MeterGroup& group) { return perplexity(group.rounded(key)); }, kPerplexity, 2);
+  meters.derived("ppl", [key](const MeterGroup& group) { return perplexity(group.value(key)); }, kPerplexity, 2);
 }
 
 void log_update(MeterGroup& meters, const UpdateResult& result, const Criterion& criterion, int64_t updates, double lr,

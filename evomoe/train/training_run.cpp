@@ -209,7 +209,7 @@ TrainingRun::Stop TrainingRun::train_epoch() {
     stop = validate_and_save(iterator_->finished());
     if (stop != Stop::kNo) break;
   }
-  if (iterator_->finished()) {
+  if (stop != Stop::kSignal) {
     LogLine line(epoch_);
     metrics_.group("train").write(line);
     line.add("wall", elapsed(), kWall, 0);

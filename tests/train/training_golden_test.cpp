@@ -191,8 +191,9 @@ TEST_P(TrainingGolden, TheWholeProgramWritesTheSameLogLines) {
   for (auto line : read_run_log(folder / "run/log.jsonl")) {
     const auto tag = line.at("tag").get<std::string>();
     if (tag == "stage") continue;
+    const auto prefix = tag == "train_inner" ? std::string() : tag + "_";
     for (const auto* key : {"evolution", "active_experts", "routers", "flops_per_token", "elapsed", "perplexity", "flops", "train_tokens"}) {
-      line.erase(key);
+      line.erase(prefix + key);
     }
     ours.push_back({{"tag", tag}, {"line", without_speeds(line)}});
     ours.back()["line"].erase("tag");

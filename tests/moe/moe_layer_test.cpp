@@ -1,0 +1,205 @@
+#include "evomoe/moe/moe_layer.h"
+
+#include <gtest/gtest.h>
+
+#include "evomoe/base/error.h"
+
+namespace evomoe {
+namespace {
+
+constexpr int64_t kDim = 16, kHidden = 32, kExperts = 4;
+
+MoELayerOptions some_options(const std::string& method, bool shared = false) {
+  MoELayerOptions options;
+  options.router.method = method;
+  options.router.model_dim = kDim;
+  options.router.num_experts = kExperts;
+  options.router.train_capacity_factor = 0;
+  options.hidden_dim = kHidden;
+  options.shared_expert = shared;
+  options.layer = 1;
+  return options;
+}
+
+SelfCommunicator& self() {
+  static SelfCommunicator communicator;
+  return communicator;
+}
+
+RoutingContext training() {
+  RoutingContext context;
+  context.communicator = &self();
+  return context;
+}
+
+torch::Tensor some_input(int64_t B = 3, int64_t S = 5) {
+  torch::manual_seed(8);
+  return torch::randn({B, S, kDim});
+}
+
+TEST(MoELayer, ParametersHaveTheNamesOfCheckpoints) {
+  MoELayer layer(some_options("switch"));
+  std::vector<std::string> names;
+  for (const auto& item : layer->named_parameters()) names.push_back(item.key());
+  EXPECT_EQ(names, (std::vector<std::string>{"gate.wg.weight", "experts.w1", "experts.b1",
+                                             "experts.w2", "experts.b2"}));
+}
+
+TEST(MoELayer, InitialisationDependsOnSeedAndLayerOnly) {
+  MoELayer first(some_options("switch")), second(some_options("gshard"));
+  first->initialise(3);
+  second->initialise(3);
+  for (const auto& item : first->named_parameters()) {
+    EXPECT_TRUE(torch::equal(item.value(), second->named_parameters()[item.key()])) << item.key();
+  }
+  second->initialise(4);
+  EXPECT_FALSE(torch::equal(first->router()->gate_weight(), second->router()->gate_weight()));
+  EXPECT_LE(first->router()->gate_weight().abs().max().item<double>(), 0.25);
+}
+
+TEST(MoELayer, TheSharedExpertIsADenseBlockForEveryToken) {
+  MoELayer layer(some_options("dts", /*shared=*/true));
+  const auto x = some_input();
+  const auto output = layer->forward(x, training());
+  const auto& bank = *layer->experts();
+  const auto expected =
+      torch::matmul(torch::gelu(torch::matmul(x, bank.w1[0].t()) + bank.b1[0]), bank.w2[0].t()) +
+      bank.b2[0];
+  EXPECT_TRUE(torch::allclose(output.y_BSD, expected, 1e-5, 1e-6));
+  EXPECT_TRUE(output.losses.empty());
+  EXPECT_EQ(output.stats.load_E[0].item<int64_t>(), 15);
+  EXPECT_EQ(output.stats.assignments, 15);
+  // A batch that would be padded with zeros gives the same: padding matters to routers only.
+  EXPECT_TRUE(torch::equal(layer->forward(x, training(), 4).y_BSD, output.y_BSD));
+}
+
+TEST(MoELayer, AfterACopyWithAllExpertsTheOutputIsTheSharedExperts) {
+  MoELayer layer(some_options("dts", /*shared=*/true));
+  const auto x = some_input();
+  const auto before = layer->forward(x, training()).y_BSD;
+  layer->spawn(kExperts, {.operation = "copy"}, 1);
+  EXPECT_FALSE(layer->in_shared_expert_stage());
+  layer->router()->begin_update({.temperature = 1e4});
+  const auto output = layer->forward(x, training());
+  EXPECT_EQ(output.stats.assignments, 15 * kExperts);
+  EXPECT_TRUE(torch::allclose(output.y_BSD, before, 1e-5, 1e-6));
+}
+
+TEST(MoELayer, GradientsOfCopiesAddUpToThoseOfTheSharedExpert) {
+  MoELayer layer(some_options("dts", /*shared=*/true));
+  const auto x = some_input(), r = torch::randn_like(x);
+  (layer->forward(x, training()).y_BSD * r).sum().backward();
+  const auto shared_grad = layer->experts()->w1.grad()[0].clone();
+  EXPECT_FALSE(layer->router()->gate_weight().grad().defined());
+  layer->spawn(kExperts, {.operation = "copy"}, 1);
+  layer->router()->begin_update({.temperature = 1e4});
+  (layer->forward(x, training()).y_BSD * r).sum().backward();
+  EXPECT_TRUE(torch::allclose(layer->experts()->w1.grad().sum(0), shared_grad, 1e-4, 1e-5));
+  // Equal experts with weights that add up to 1 leave the router nothing to learn (Net2Net test 3).
+  EXPECT_LT(layer->router()->gate_weight().grad().abs().max().item<double>(), 1e-5);
+}
+
+TEST(MoELayer, SpawningReplacesTheExpertsAndKeepsTheGate) {
+  MoELayer layer(some_options("dts", /*shared=*/true));
+  const auto gate = layer->router()->gate_weight();
+  const auto w1 = layer->experts()->w1;
+  layer->spawn(kExperts, {.operation = "mask", .ratio = 0.5}, 1);
+  auto parameters = layer->named_parameters();
+  EXPECT_EQ(parameters.size(), 5U);
+  EXPECT_TRUE(parameters["gate.wg.weight"].is_same(gate));
+  EXPECT_FALSE(parameters["experts.w1"].is_same(w1));
+  EXPECT_EQ(parameters["experts.w1"].size(0), kExperts);
+  EXPECT_TRUE(parameters["experts.w1"].requires_grad());
+  EXPECT_FALSE(torch::equal(parameters["experts.w1"][0], parameters["experts.w1"][1]));
+  EXPECT_THROW(layer->spawn(kExperts, {}, 1), Error);
+}
+
+TEST(MoELayer, SpawningAnotherNumberThanTheRoutersIsAnError) {
+  MoELayer layer(some_options("dts", /*shared=*/true));
+  EXPECT_THROW(layer->spawn(kExperts + 1, {.operation = "copy"}, 1), Error);
+}
+
+TEST(MoELayer, ASplitBatchGivesTheSameOutputWithNoiseAndDropout) {
+  auto options = some_options("dts");
+  options.dropout = 0.3;
+  options.activation_dropout = 0.2;
+  MoELayer layer(options);
+  layer->router()->begin_update({.temperature = 0.3});
+  const auto x = some_input(4, 5);
+  auto context = training();
+  context.noise.sequence_length = 5;
+  const auto whole = layer->forward(x, context).y_BSD;
+  const auto first = layer->forward(x.slice(0, 0, 1), context).y_BSD;
+  context.noise.first_sequence = 1;
+  const auto rest = layer->forward(x.slice(0, 1), context).y_BSD;
+  EXPECT_TRUE(torch::allclose(torch::cat({first, rest}), whole, 1e-5, 1e-6));
+}
+
+TEST(MoELayer, RecomputingGivesTheSameBits) {
+  std::vector<torch::Tensor> gradients;
+  for (const bool recompute : {false, true}) {
+    auto options = some_options("gshard");
+    options.recompute_experts = recompute;
+    options.dropout = 0.1;
+    MoELayer layer(options);
+    layer->initialise(2);
+    const auto output = layer->forward(some_input(), training());
+    output.y_BSD.pow(2).sum().backward();
+    for (const auto& parameter : layer->parameters()) gradients.push_back(parameter.grad());
+  }
+  ASSERT_EQ(gradients.size(), 10U);
+  for (size_t i = 0; i < 5; ++i) EXPECT_TRUE(torch::equal(gradients[i], gradients[i + 5])) << i;
+}
+
+TEST(MoELayer, CapacityDropsAreCountedAndTheirTokensGetZeros) {
+  auto options = some_options("switch");
+  options.router.train_capacity_factor = 0.25;
+  MoELayer layer(options);
+  const auto output = layer->forward(some_input(4, 8), training());
+  EXPECT_GT(output.stats.dropped.item<int64_t>(), 0);
+  EXPECT_EQ(output.stats.dropped.item<int64_t>() + output.stats.assignments, 32);
+  const auto idle = (output.y_BSD.flatten(0, 1).abs().amax(1) == 0).sum().item<int64_t>();
+  EXPECT_EQ(idle, output.stats.dropped.item<int64_t>());
+}
+
+TEST(MoELayer, DroplessGshardStillNormalisesItsWeights) {
+  auto options = some_options("gshard");
+  options.router.second_expert_policy = "all";
+  MoELayer layer(options);
+  layer->initialise(1);
+  {
+    const torch::NoGradGuard no_grad;
+    for (auto* tensor : {&layer->experts()->w1, &layer->experts()->b1, &layer->experts()->w2}) {
+      tensor->zero_();
+    }
+    layer->experts()->b2.fill_(1);
+  }
+  // Every expert answers 1, so the output is the sum of the combine weights.
+  const auto output = layer->forward(some_input(), training());
+  EXPECT_TRUE(torch::allclose(output.y_BSD, torch::ones_like(output.y_BSD)));
+}
+
+TEST(MoELayer, PaddingABatchWithRowsThatAreNotValidLeavesRealRows) {
+  MoELayer layer(some_options("switch"));
+  const auto x = some_input();
+  const auto plain = layer->forward(x, training());
+  const auto padded = layer->forward(x, training(), 5);
+  EXPECT_TRUE(torch::equal(plain.y_BSD, padded.y_BSD));
+  EXPECT_EQ(padded.stats.tokens, plain.stats.tokens);
+}
+
+TEST(MoELayer, BadInputsAreNamed) {
+  MoELayer layer(some_options("switch"));
+  EXPECT_THROW(layer->forward(torch::randn({3, 5, kDim + 1}), training()), Error);
+  EXPECT_THROW(layer->forward(torch::randn({3, kDim}), training()), Error);
+  EXPECT_THROW(layer->forward(some_input(3), training(), /*padded_batch=*/2), Error);
+  auto context = training();
+  context.valid_T = torch::ones({4}, torch::kBool);
+  EXPECT_THROW(layer->forward(some_input(), context), Error);
+  auto options = some_options("switch");
+  options.hidden_dim = 0;
+  EXPECT_THROW(MoELayer{options}, Error);
+}
+
+}  // namespace
+}  // namespace evomoe
