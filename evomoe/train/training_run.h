@@ -53,6 +53,7 @@ class TrainingRun {
   void save(bool end_of_epoch, bool interval, std::optional<double> metric);
   Checkpoint snapshot() const;
   void emit(const std::string& tag, const LogLine& line, const std::string& prefix = "");
+  double epoch_share() const;
   double elapsed() const;
 
   TrainOptions options_;

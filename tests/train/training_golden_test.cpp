@@ -175,6 +175,20 @@ nlohmann::ordered_json without_speeds(const nlohmann::ordered_json& line) {
   return kept;
 }
 
+/// The same keys in the same order with the same texts; a number close to a rounding tie may differ in its last digit.
+void expect_same_line(const nlohmann::ordered_json& ours, const nlohmann::ordered_json& theirs) {
+  ASSERT_EQ(ours.size(), theirs.size()) << ours << "\n" << theirs;
+  auto theirs_item = theirs.items().begin();
+  for (const auto& [key, value] : ours.items()) {
+    ASSERT_EQ(key, theirs_item.key());
+    if (value != theirs_item.value()) {
+      ASSERT_TRUE(value.is_string()) << key << " " << value << " " << theirs_item.value();
+      EXPECT_LE(relative(std::stod(value.get<std::string>()), std::stod(theirs_item.value().get<std::string>())), 5e-5) << key;
+    }
+    ++theirs_item;
+  }
+}
+
 TEST_P(TrainingGolden, TheWholeProgramWritesTheSameLogLines) {
   // Runs with recorded or zero noise need the noise of the recording; their log lines are those of the same code.
   if (run_.flags.contains("dts")) GTEST_SKIP() << "needs the recorded noise, which a run from the command line cannot be given";
@@ -206,7 +220,10 @@ TEST_P(TrainingGolden, TheWholeProgramWritesTheSameLogLines) {
     theirs.push_back({{"tag", line.at("tag")}, {"line", without_speeds(line.at("line"))}});
   }
   ASSERT_EQ(ours.size(), theirs.size());
-  for (size_t i = 0; i < ours.size(); ++i) EXPECT_EQ(ours[i].dump(), theirs[i].dump());
+  for (size_t i = 0; i < ours.size(); ++i) {
+    EXPECT_EQ(ours[i].at("tag"), theirs[i].at("tag"));
+    expect_same_line(ours[i].at("line"), theirs[i].at("line"));
+  }
 }
 
 std::vector<std::string> cases() {

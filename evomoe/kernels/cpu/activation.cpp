@@ -67,26 +67,17 @@ EVOMOE_INLINE float backward_row(float* __restrict grad, const float* __restrict
          ((partial[2] + partial[6]) + (partial[3] + partial[7]));
 }
 
-EVOMOE_VECTORIZED void forward_gelu(float* pre, const float* bias, float* act, int64_t n) {
-  forward_row<Activation::kGelu>(pre, bias, act, n);
+using ForwardRow = void (*)(float*, const float*, float*, int64_t);
+using BackwardRow = float (*)(float*, const float*, float*, float, int64_t);
+
+template <Activation kind>
+void forward(float* pre, const float* bias, float* act, int64_t columns) {
+  EVOMOE_VECTORIZED(forward_row<kind>(pre, bias, act, columns));
 }
-EVOMOE_VECTORIZED void forward_gelu_tanh(float* pre, const float* bias, float* act, int64_t n) {
-  forward_row<Activation::kGeluTanh>(pre, bias, act, n);
-}
-EVOMOE_VECTORIZED void forward_relu(float* pre, const float* bias, float* act, int64_t n) {
-  forward_row<Activation::kRelu>(pre, bias, act, n);
-}
-EVOMOE_VECTORIZED float backward_gelu(float* grad, const float* pre, float* act, float weight,
-                                      int64_t n) {
-  return backward_row<Activation::kGelu>(grad, pre, act, weight, n);
-}
-EVOMOE_VECTORIZED float backward_gelu_tanh(float* grad, const float* pre, float* act, float weight,
-                                           int64_t n) {
-  return backward_row<Activation::kGeluTanh>(grad, pre, act, weight, n);
-}
-EVOMOE_VECTORIZED float backward_relu(float* grad, const float* pre, float* act, float weight,
-                                      int64_t n) {
-  return backward_row<Activation::kRelu>(grad, pre, act, weight, n);
+
+template <Activation kind>
+float backward(float* grad, const float* pre, float* act, float weight, int64_t columns) {
+  return EVOMOE_VECTORIZED(backward_row<kind>(grad, pre, act, weight, columns));
 }
 
 int64_t rows_per_task(int64_t columns) {
@@ -97,9 +88,9 @@ int64_t rows_per_task(int64_t columns) {
 
 void bias_activation(float* pre, const float* bias, float* act, int64_t rows, int64_t columns,
                      Activation activation) {
-  const auto row = activation == Activation::kGelu       ? forward_gelu
-                   : activation == Activation::kGeluTanh ? forward_gelu_tanh
-                                                         : forward_relu;
+  const ForwardRow row = activation == Activation::kGelu       ? forward<Activation::kGelu>
+                         : activation == Activation::kGeluTanh ? forward<Activation::kGeluTanh>
+                                                               : forward<Activation::kRelu>;
   parallel_for(0, rows, rows_per_task(columns), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) row(pre + r * columns, bias, act + r * columns, columns);
   });
@@ -107,9 +98,9 @@ void bias_activation(float* pre, const float* bias, float* act, int64_t rows, in
 
 void activation_backward(float* grad, const float* pre, float* act, const float* weight,
                          float* grad_weight, int64_t rows, int64_t columns, Activation activation) {
-  const auto row = activation == Activation::kGelu       ? backward_gelu
-                   : activation == Activation::kGeluTanh ? backward_gelu_tanh
-                                                         : backward_relu;
+  const BackwardRow row = activation == Activation::kGelu       ? backward<Activation::kGelu>
+                          : activation == Activation::kGeluTanh ? backward<Activation::kGeluTanh>
+                                                                : backward<Activation::kRelu>;
   parallel_for(0, rows, rows_per_task(columns), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       grad_weight[r] =

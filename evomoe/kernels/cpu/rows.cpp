@@ -9,8 +9,8 @@
 namespace evomoe::kernels {
 namespace {
 
-EVOMOE_VECTORIZED void add_row(const float* __restrict x, float scale, const float* __restrict bias,
-                               float* __restrict y, int64_t columns) {
+EVOMOE_INLINE void add_row(const float* __restrict x, float scale, const float* __restrict bias,
+                           float* __restrict y, int64_t columns) {
   if (bias != nullptr) {
     for (int64_t c = 0; c < columns; ++c) y[c] += scale * (x[c] + bias[c]);
   } else {
@@ -37,8 +37,8 @@ void scatter_add_rows(const float* x, const int64_t* token, const float* scale, 
                       float* y, int64_t rows, int64_t columns) {
   parallel_for(0, rows, rows_per_task(columns), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      add_row(x + r * columns, scale == nullptr ? 1.0F : scale[r], bias, y + token[r] * columns,
-              columns);
+      const float factor = scale == nullptr ? 1.0F : scale[r];
+      EVOMOE_VECTORIZED(add_row(x + r * columns, factor, bias, y + token[r] * columns, columns));
     }
   });
 }

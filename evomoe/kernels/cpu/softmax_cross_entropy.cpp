@@ -13,7 +13,7 @@ namespace {
 constexpr int kLanes = 16;
 constexpr int64_t kSegment = 1024;  // columns summed in float before they go into the double sum
 
-EVOMOE_VECTORIZED float max_of(const float* __restrict x, int64_t columns) {
+EVOMOE_INLINE float max_of(const float* __restrict x, int64_t columns) {
   float lane[kLanes];
   for (int i = 0; i < kLanes; ++i) lane[i] = -std::numeric_limits<float>::infinity();
   const int64_t whole = columns - columns % kLanes;
@@ -50,15 +50,7 @@ EVOMOE_INLINE double sum_of_exponentials(float* __restrict x, float shift, int64
   return sum;
 }
 
-EVOMOE_VECTORIZED double exponentials_in_place(float* x, float shift, int64_t columns) {
-  return sum_of_exponentials<true>(x, shift, columns);
-}
-
-EVOMOE_VECTORIZED double exponentials_summed(float* x, float shift, int64_t columns) {
-  return sum_of_exponentials<false>(x, shift, columns);
-}
-
-EVOMOE_VECTORIZED void scale_row(float* __restrict x, float factor, int64_t columns) {
+EVOMOE_INLINE void scale_row(float* __restrict x, float factor, int64_t columns) {
   for (int64_t c = 0; c < columns; ++c) x[c] *= factor;
 }
 
@@ -69,13 +61,14 @@ void softmax_cross_entropy(float* logits, const int64_t* target, double* loss, i
   parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       float* row = logits + r * columns;
-      const float highest = max_of(row, columns);
+      const float highest = EVOMOE_VECTORIZED(max_of(row, columns));
       const double chosen = static_cast<double>(row[target[r]]) - static_cast<double>(highest);
-      const double sum = make_gradient ? exponentials_in_place(row, highest, columns)
-                                       : exponentials_summed(row, highest, columns);
+      const double sum = make_gradient
+                             ? EVOMOE_VECTORIZED(sum_of_exponentials<true>(row, highest, columns))
+                             : EVOMOE_VECTORIZED(sum_of_exponentials<false>(row, highest, columns));
       loss[r] = std::log(sum) - chosen;
       if (make_gradient) {
-        scale_row(row, static_cast<float>(1.0 / sum), columns);
+        EVOMOE_VECTORIZED(scale_row(row, static_cast<float>(1.0 / sum), columns));
         row[target[r]] -= 1.0F;
       }
     }
