@@ -45,14 +45,10 @@ Tensor with_noise(const Tensor& matrix, double ratio, const NoiseKey& key) {
   return matrix + normal_like(matrix, key) * (ratio * deviation);
 }
 
-/// Draws the rows `unit_N` of `matrix` again, from a normal distribution with their own mean and
-/// (unbiased) deviation.
+/// Rows `unit_N` drawn again. The noise is that of the whole matrix, so that an element's number
+/// depends on its own place alone.
 Tensor with_new_rows(const Tensor& matrix, const Tensor& unit_N, const NoiseKey& key) {
-  const auto replaced = matrix.index_select(0, unit_N);
-  if (replaced.numel() < 2) return matrix.clone();  // no deviation to draw with
-  // Noise of the whole matrix, so that an element's number depends on its own place alone.
-  const auto noise = normal_like(matrix, key).index_select(0, unit_N);
-  return matrix.index_copy(0, unit_N, replaced.mean() + replaced.std() * noise);
+  return redraw_rows(matrix, unit_N, normal_like(matrix, key).index_select(0, unit_N));
 }
 
 /// The hidden units that drop-upcycling draws again: the share `ratio` of a random order.
@@ -85,6 +81,12 @@ void validate(const DiversifyOptions& options) {
     fail_usage("--diversify-rescale belongs to --diversify mask, not to {}; leave it out",
                operation);
   }
+}
+
+Tensor redraw_rows(const Tensor& matrix, const Tensor& unit_N, const Tensor& normal_NC) {
+  const auto replaced = matrix.index_select(0, unit_N);
+  if (replaced.numel() < 2) return matrix.clone();  // no deviation to draw with
+  return matrix.index_copy(0, unit_N, replaced.mean() + replaced.std() * normal_NC);
 }
 
 ExpertTensors diversify(const ExpertTensors& one, int64_t num_experts,

@@ -38,6 +38,12 @@ struct ExpertTensors {
 ExpertTensors diversify(const ExpertTensors& one, int64_t num_experts,
                         const DiversifyOptions& options, uint64_t seed, int64_t layer);
 
+/// What drop-upcycling does to one matrix: rows `unit_N` of `matrix` [R,C] become their own mean
+/// plus their own (unbiased) standard deviation times `normal_NC`. Fewer than two values stay as
+/// they are.
+torch::Tensor redraw_rows(const torch::Tensor& matrix, const torch::Tensor& unit_N,
+                          const torch::Tensor& normal_NC);
+
 /// The Adam moment of E experts from that of one, [1, ...] -> [E, ...]; `second`: of the squared
 /// gradient. Rules: `copy`; `reset` to zero; `scale` by 1/E (the second one by 1/E^2), what an
 /// expert sees that takes part with an average combine weight of 1/E. UsageError: another rule.

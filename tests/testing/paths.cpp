@@ -33,7 +33,7 @@ std::filesystem::path data_dir() {
   return from_environment("EVOMOE_DATA", std::filesystem::path(EVOMOE_SOURCE_DIR) / "../shared/data");
 }
 
-std::filesystem::path program() { return from_environment("EVOMOE_PROGRAM", "build/release/evomoe"); }
+std::filesystem::path program() { return EVOMOE_PROGRAM; }
 
 std::string read_text(const std::filesystem::path& path) {
   std::ifstream stream(path, std::ios::binary);

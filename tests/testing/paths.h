@@ -19,7 +19,7 @@ std::filesystem::path golden_training_dir();
 /// Folder of real text: EVOMOE_DATA, default ../shared/data beside the checkout. It may not exist.
 std::filesystem::path data_dir();
 
-/// The program under test, build/<preset>/evomoe, from EVOMOE_PROGRAM (set by CTest).
+/// The program under test, build/<preset>/evomoe.
 std::filesystem::path program();
 
 nlohmann::json read_json(const std::filesystem::path& path);

@@ -1,0 +1,184 @@
+// The program as a user types it.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "evomoe/report/run_log.h"
+#include "tests/testing/paths.h"
+
+namespace evomoe {
+namespace {
+
+using ::testing::HasSubstr;
+
+/// A small corpus, its data-bin folder, and a run folder.
+class Commands : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string train, valid;
+    for (int i = 0; i < 400; ++i) {
+      auto& text = i % 10 == 0 ? valid : train;
+      text += fmt::format("the {} sees {} and then {} goes to the {}\n", name(i), name(i * 7 + 1), name(i), name(i * 3 + 2));
+    }
+    testing::write_text(folder_ / "train.txt", train);
+    testing::write_text(folder_ / "valid.txt", valid);
+    const auto result = evomoe(fmt::format("preprocess --only-source --trainpref {0}/train.txt --validpref {0}/valid.txt --destdir {0}/bin",
+                                           folder_.path().string()));
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+  }
+
+  static std::string name(int i) { return fmt::format("w{}", (i * i + 3 * i) % 23); }
+
+  static testing::CommandResult evomoe(const std::string& arguments) {
+    return testing::run_command(testing::program().string() + " " + arguments);
+  }
+
+  std::string train_arguments(const std::string& run = "run") const {
+    return fmt::format(
+        "train {0}/bin --save-dir {0}/{1} --arch transformer_lm_gpt2_tiny --decoder-layers 2 --decoder-embed-dim 16 --decoder-ffn-embed-dim 32 "
+        "--decoder-attention-heads 2 --tokens-per-sample 16 --batch-size 4 --lr 0.003 --max-update 24 --log-interval 4 --log-format none "
+        "--threads 1 --validate-interval-updates 8 ",
+        folder_.path().string(), run);
+  }
+
+  static std::string evolution() {
+    return "--moe-freq 2 --moe-expert-count 4 --moe-topk-expert --criterion moe_cross_entropy --use-gumbel-softmax --max-temperature 2 "
+           "--min-temperature 0.3 --gumbel-decay-scheduler Linear --gumbel-decay-factor 6 --switch-to-hard-gumbel-softmax 10 "
+           "--shared-expert-updates 8 --moe-eval-capacity-token-fraction -1 ";
+  }
+
+  std::string model_file(const std::string& run) const {
+    return testing::read_text(folder_ / (run + "/checkpoint_last/model.safetensors"));
+  }
+
+  void expect_refused(const std::string& arguments, const std::vector<std::string>& words, int code = 2) {
+    const auto result = evomoe(arguments);
+    EXPECT_EQ(result.exit_code, code) << arguments << "\n" << result.err;
+    for (const auto& word : words) EXPECT_THAT(result.err, HasSubstr(word)) << arguments;
+  }
+
+  testing::TemporaryFolder folder_;
+};
+
+TEST_F(Commands, AnEvolutionGoesThroughAllItsStagesAndEndsSparse) {
+  ASSERT_EQ(evomoe(train_arguments() + evolution()).exit_code, 0);
+  std::vector<std::string> stages;
+  double first_active = 0, last_active = 0;
+  for (const auto& line : read_run_log(folder_ / "run/log.jsonl")) {
+    if (line.at("tag") == "stage") stages.push_back(line.at("stage"));
+    if (line.at("tag") == "train_inner" && line.at("completed_updates") == 12) first_active = line.at("active_experts");
+    if (line.at("tag") == "train_inner") last_active = line.at("active_experts");
+  }
+  EXPECT_THAT(stages, ::testing::ElementsAre("shared-expert", "dense-to-sparse", "sparse"));
+  EXPECT_GT(first_active, 1.5);
+  EXPECT_EQ(last_active, 1.0);
+}
+
+TEST_F(Commands, ARunThatIsStoppedAndResumedEndsBitIdentical) {
+  for (const auto& method : {std::string("--dropout 0.1 --attention-dropout 0.1 ") + evolution(),
+                             std::string("--dropout 0.1 --update-freq 2 --moe-freq 1 --moe-expert-count 4 --moe-top1-expert ")}) {
+    ASSERT_EQ(evomoe(train_arguments("whole") + method).exit_code, 0);
+    for (const int stop : {5, 8, 9, 19}) {
+      const auto run = fmt::format("part{}-{}", stop, method.size());
+      ASSERT_EQ(evomoe(train_arguments(run) + method + fmt::format("--max-update {}", stop)).exit_code, 0);
+      ASSERT_EQ(evomoe(train_arguments(run) + method).exit_code, 0);
+      EXPECT_EQ(model_file(run), model_file("whole")) << "stopped after " << stop;
+    }
+    std::filesystem::remove_all(folder_ / "whole");
+  }
+}
+
+TEST_F(Commands, CheckpointedActivationsAndRecomputedExpertsChangeNothing) {
+  const auto method = evolution() + "--dropout 0.1 ";
+  ASSERT_EQ(evomoe(train_arguments("plain") + method).exit_code, 0);
+  ASSERT_EQ(evomoe(train_arguments("recomputed") + method + "--checkpoint-activations --recompute-experts").exit_code, 0);
+  const auto last = [&](const std::string& run) {
+    nlohmann::ordered_json found;
+    for (const auto& line : read_run_log(folder_ / (run + "/log.jsonl"))) {
+      if (line.at("tag") == "valid") found = line.at("valid_perplexity");
+    }
+    return found.get<double>();
+  };
+  EXPECT_NEAR(last("plain"), last("recomputed"), 1e-4);
+}
+
+TEST_F(Commands, ValidateEvalLmGenerateAndInfoWorkFromACheckpoint) {
+  ASSERT_EQ(evomoe(train_arguments() + evolution()).exit_code, 0);
+  const auto path = (folder_ / "run/checkpoint_last").string();
+  const auto data = (folder_ / "bin").string();
+  double logged = 0;
+  for (const auto& line : read_run_log(folder_ / "run/log.jsonl")) {
+    if (line.at("tag") == "valid") logged = line.at("valid_perplexity");
+  }
+  const auto validated = evomoe(fmt::format("validate {} --path {} --log-format json", data, path));
+  EXPECT_EQ(validated.exit_code, 0) << validated.err;
+  const auto line = nlohmann::json::parse(validated.out.substr(validated.out.find('{')));
+  EXPECT_NEAR(line.at("valid_perplexity").get<double>(), logged, 1e-3);
+  const auto scored = evomoe(fmt::format("eval-lm {} --path {} --gen-subset valid --log-format json", data, path));
+  EXPECT_EQ(scored.exit_code, 0) << scored.err;
+  EXPECT_NEAR(nlohmann::json::parse(scored.out).at("perplexity").get<double>(), logged, 0.02 * logged);
+  const auto windowed = evomoe(fmt::format("eval-lm {} --path {} --gen-subset valid --context-window 8 --output-word-probs", data, path));
+  EXPECT_EQ(windowed.exit_code, 0) << windowed.err;
+  const auto generate = fmt::format("generate --path {} --prompt 'the w4 sees' --max-len 12 ", path);
+  const auto greedy = evomoe(generate);
+  EXPECT_EQ(greedy.exit_code, 0) << greedy.err;
+  EXPECT_THAT(greedy.out, HasSubstr("the w4 sees"));
+  EXPECT_EQ(evomoe(generate + "--sampling --sampling-topk 5 --seed 3").out, evomoe(generate + "--sampling --sampling-topk 5 --seed 3").out);
+  const auto info = evomoe("info " + path);
+  EXPECT_EQ(info.exit_code, 0) << info.err;
+  EXPECT_THAT(info.out, HasSubstr("sparse"));
+  const auto table = evomoe(fmt::format("compare {}", (folder_ / "run").string()));
+  EXPECT_EQ(table.exit_code, 0) << table.err;
+}
+
+TEST_F(Commands, WrongUseIsRefusedWithTheRemedy) {
+  expect_refused("tarin", {"tarin", "train"});
+  expect_refused(train_arguments() + "--decoder-layer 3", {"--decoder-layer", "--decoder-layers"});
+  expect_refused(train_arguments() + "--lr fast", {"--lr", "fast"});
+  expect_refused(train_arguments() + "--moe-freq 2", {"--moe-freq", "--moe-expert-count"});
+  expect_refused(train_arguments() + "--moe-freq 2 --moe-expert-count 4 --moe-router topk --moe-k 5", {"5"});
+  expect_refused(train_arguments() + evolution() + "--min-temperature 3", {"--min-temperature"});
+  expect_refused(train_arguments() + evolution() + "--max-temperature 0", {"--max-temperature"});
+  expect_refused(train_arguments() + evolution() + "--switch-to-hard-gumbel-softmax -5", {"--switch-to-hard-gumbel-softmax"});
+  expect_refused(train_arguments() + "--arch transformer_lm_gbw", {"adaptive", "not supported"});
+  expect_refused(train_arguments() + "--arch gpt5", {"gpt5", "transformer_lm_gpt"});
+}
+
+TEST_F(Commands, DamagedDataIsRefused) {
+  const auto bin = folder_.path() / "bin";
+  expect_refused(fmt::format("train {}/nothing --batch-size 2 --max-update 1 --save-dir {}/r", folder_.path().string(), folder_.path().string()),
+                 {"nothing"}, 1);
+  const auto idx = testing::read_text(bin / "train.idx");
+  testing::write_text(bin / "train.idx", idx.substr(0, idx.size() / 2));
+  expect_refused(train_arguments(), {"train.idx"}, 1);
+  testing::write_text(bin / "train.idx", "");
+  expect_refused(train_arguments(), {"train.idx"}, 1);
+  testing::write_text(bin / "train.idx", "this is a text, and no index at all");
+  expect_refused(train_arguments(), {"train.idx"}, 1);
+  testing::write_text(bin / "train.idx", idx);
+  testing::write_text(bin / "dict.txt", "the 1\n");
+  expect_refused(train_arguments(), {"train"}, 1);
+}
+
+TEST_F(Commands, ACheckpointOfAnotherArchitectureIsRefusedWithItsTensors) {
+  ASSERT_EQ(evomoe(train_arguments() + "--max-update 2").exit_code, 0);
+  expect_refused(train_arguments() + "--decoder-embed-dim 32", {"decoder.embed_tokens.weight"}, 1);
+  expect_refused(train_arguments() + "--decoder-layers 3", {"decoder.layers.2"}, 1);
+}
+
+TEST_F(Commands, ARunFolderThatCannotBeWrittenIsRefused) {
+  testing::write_text(folder_ / "file", "");
+  expect_refused(train_arguments("file/run"), {"file/run"}, 1);
+}
+
+TEST_F(Commands, ASignalWritesACheckpointAndTheRunGoesOn) {
+  const auto long_run = train_arguments("signalled") + "--max-update 100000 ";
+  const auto result = testing::run_command(fmt::format(
+      "{0} {1} & pid=$!; while [ ! -s {2}/log.jsonl ]; do :; done; kill -TERM $pid; wait $pid", testing::program().string(), long_run,
+      (folder_ / "signalled").string()));
+  EXPECT_EQ(result.exit_code, 143) << result.err;
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "signalled/checkpoint_last/manifest.json"));
+}
+
+}  // namespace
+}  // namespace evomoe
