@@ -30,6 +30,9 @@ test: build
 test-slow: build
 	ctest --test-dir $(BUILD) --output-on-failure --label-regex slow
 
+bench: build
+	$(BUILD)/benchmarks/evomoe_sparse_execution_benchmark
+
 asan:
 	$(MAKE) PRESET=asan test
 

@@ -8,13 +8,15 @@
 
 namespace evomoe {
 
-/// Something failed while running; the message says what was wrong, where, and what to do. The program exits with 1.
+/// Something failed while running; the message says what was wrong, where, and what to do. The
+/// program exits with 1.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-/// The user asked for something that cannot be done (an unknown flag, an impossible combination). Exit code 2.
+/// The user asked for something that cannot be done (an unknown flag, an impossible combination).
+/// Exit code 2.
 class UsageError : public Error {
  public:
   using Error::Error;
@@ -35,7 +37,7 @@ template <typename... Args>
 }  // namespace evomoe
 
 /// Throws evomoe::Error with a formatted sentence unless `condition` holds.
-#define EVOMOE_CHECK(condition, ...)              \
-  do {                                            \
+#define EVOMOE_CHECK(condition, ...)               \
+  do {                                             \
     if (!(condition)) ::evomoe::fail(__VA_ARGS__); \
   } while (false)

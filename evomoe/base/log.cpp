@@ -9,9 +9,11 @@ namespace evomoe {
 
 spdlog::logger& log() {
   static const std::shared_ptr<spdlog::logger> logger = [] {
-    auto made = std::make_shared<spdlog::logger>("evomoe", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    auto made = std::make_shared<spdlog::logger>("evomoe",
+                                                 std::make_shared<spdlog::sinks::stderr_sink_mt>());
     made->set_pattern("%Y-%m-%d %H:%M:%S | %l | %v");
-    if (const char* level = std::getenv("EVOMOE_LOG_LEVEL")) made->set_level(spdlog::level::from_str(level));
+    if (const char* level = std::getenv("EVOMOE_LOG_LEVEL"))
+      made->set_level(spdlog::level::from_str(level));
     return made;
   }();
   return *logger;

@@ -4,7 +4,8 @@
 
 namespace evomoe {
 
-/// Messages for a person, on stderr: `2026-01-31 12:00:00 | INFO | text`. Results go to stdout and never through here.
+/// Messages for a person, on stderr: `2026-01-31 12:00:00 | INFO | text`. Results go to stdout and
+/// never through here.
 spdlog::logger& log();
 
 /// One of trace, debug, info, warn, error, off.

@@ -33,21 +33,25 @@ std::vector<std::filesystem::path> expand(const std::vector<std::string>& inputs
 }
 
 ByteBpe load_bpe(const BpeFlags& flags) {
-  return ByteBpe::load(flags.gpt2_encoder_json.value_or("encoder.json"), flags.gpt2_vocab_bpe.value_or("vocab.bpe"));
+  return ByteBpe::load(flags.gpt2_encoder_json.value_or("encoder.json"),
+                       flags.gpt2_vocab_bpe.value_or("vocab.bpe"));
 }
 
 int train(const BpeFlags& flags) {
-  if (flags.input.empty()) fail_usage("evomoe bpe train: name the files or folders of text to learn from");
+  if (flags.input.empty())
+    fail_usage("evomoe bpe train: name the files or folders of text to learn from");
   std::filesystem::create_directories(flags.destdir);
   const bool live = isatty(STDERR_FILENO) != 0;
   const auto progress = [live](int64_t done, int64_t all) {
     if (live) fmt::print(stderr, "\r{} of {} tokens \033[K", done, all);
   };
-  const auto bpe = ByteBpe::train(expand(flags.input), flags.vocab_size, static_cast<int>(flags.workers), progress);
+  const auto bpe = ByteBpe::train(expand(flags.input), flags.vocab_size,
+                                  static_cast<int>(flags.workers), progress);
   if (live) fmt::print(stderr, "\r\033[K");
   const std::filesystem::path folder = flags.destdir;
   bpe.save(folder / "encoder.json", folder / "vocab.bpe");
-  fmt::print("{} tokens in {} and {}\n", bpe.size(), (folder / "encoder.json").string(), (folder / "vocab.bpe").string());
+  fmt::print("{} tokens in {} and {}\n", bpe.size(), (folder / "encoder.json").string(),
+             (folder / "vocab.bpe").string());
   return 0;
 }
 
@@ -60,11 +64,14 @@ int bpe_command(const std::vector<std::string>& arguments) {
   validate_options(flags);
   if (flags.action == "train") return train(flags);
   const auto bpe = load_bpe(flags);
-  if (flags.input.size() > 1) fail_usage("evomoe bpe {}: name one input file, not {}", flags.action, flags.input.size());
-  const auto input = flags.input.empty() || flags.input[0] == "-" ? std::string("/dev/stdin") : flags.input[0];
+  if (flags.input.size() > 1)
+    fail_usage("evomoe bpe {}: name one input file, not {}", flags.action, flags.input.size());
+  const auto input =
+      flags.input.empty() || flags.input[0] == "-" ? std::string("/dev/stdin") : flags.input[0];
   const auto output = flags.output == "-" ? std::string("/dev/stdout") : flags.output;
-  const auto statistics = flags.action == "encode" ? bpe_encode_file(bpe, input, output, static_cast<int>(flags.workers))
-                                                   : bpe_decode_file(bpe, input, output);
+  const auto statistics = flags.action == "encode"
+                              ? bpe_encode_file(bpe, input, output, static_cast<int>(flags.workers))
+                              : bpe_decode_file(bpe, input, output);
   log().info("{} lines, {} tokens", statistics.lines, statistics.tokens);
   return 0;
 }

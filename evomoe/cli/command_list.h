@@ -3,7 +3,8 @@
 #include <string>
 #include <vector>
 
-/// The commands of the program, one file each; `arguments` are those after the command's name. They return the exit code.
+/// The commands of the program, one file each; `arguments` are those after the command's name. They
+/// return the exit code.
 namespace evomoe {
 
 int preprocess_command(const std::vector<std::string>& arguments);

@@ -21,24 +21,33 @@ using Command = int (*)(const std::vector<std::string>&);
 
 const std::map<std::string, Command>& commands() {
   static const std::map<std::string, Command> table = {
-      {"preprocess", preprocess_command}, {"bpe", bpe_command},           {"train", train_command},
-      {"validate", validate_command},     {"eval-lm", eval_lm_command},   {"generate", generate_command},
-      {"info", info_command},             {"compare", compare_command},   {"options", options_command},
+      {"preprocess", preprocess_command},
+      {"bpe", bpe_command},
+      {"train", train_command},
+      {"validate", validate_command},
+      {"eval-lm", eval_lm_command},
+      {"generate", generate_command},
+      {"info", info_command},
+      {"compare", compare_command},
+      {"options", options_command},
   };
   return table;
 }
 
 std::string overview() {
   std::string text =
-      "evomoe trains sparse Mixture-of-Experts Transformers by evolution (arXiv 2112.14397).\n\nusage: evomoe COMMAND [OPTIONS]   "
+      "evomoe trains sparse Mixture-of-Experts Transformers by evolution (arXiv "
+      "2112.14397).\n\nusage: evomoe COMMAND [OPTIONS]   "
       "(evomoe COMMAND --help tells all of a command)\n\ncommands:\n";
-  for (const auto& command : command_summaries()) text += fmt::format("  {:<12} {}\n", command.name, command.summary);
+  for (const auto& command : command_summaries())
+    text += fmt::format("  {:<12} {}\n", command.name, command.summary);
   text += "\n  --version    prints the version\n";
   return text;
 }
 
 int dispatch(const std::vector<std::string>& arguments) {
-  if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help") {
+  if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" ||
+      arguments[0] == "help") {
     fmt::print("{}", overview());
     return arguments.empty() ? 2 : 0;
   }
@@ -70,7 +79,9 @@ int run_command_line(int argc, char** argv) {
     fmt::print(stderr, "evomoe: {}\n", error.what());
     return 1;
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "evomoe: out of memory; lower --batch-size or --max-tokens, or use --checkpoint-activations\n");
+    fmt::print(stderr,
+               "evomoe: out of memory; lower --batch-size or --max-tokens, or use "
+               "--checkpoint-activations\n");
     return 1;
   } catch (const std::exception& error) {
     fmt::print(stderr, "evomoe: {}\n", first_line(error.what()));

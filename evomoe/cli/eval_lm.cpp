@@ -32,7 +32,8 @@ class TokenText {
     if (token == Dictionary::kEos) return false;
     if (loaded_.bpe == nullptr) return true;
     const auto text = bytes(token);
-    return !text.empty() && text != " " && (after_break || text[0] == ' ' || text[0] == '\n' || text[0] == '\t');
+    return !text.empty() && text != " " &&
+           (after_break || text[0] == ' ' || text[0] == '\n' || text[0] == '\t');
   }
 
  private:
@@ -57,18 +58,19 @@ int eval_lm_command(const std::vector<std::string>& arguments) {
   validate_options(flags);
   const auto clock = steady_clock_seconds();
   const double begin = clock();
-  auto loaded = load_model(flags.path, {.data = flags.data,
-                                        .bpe = flags.bpe,
-                                        .eval_capacity_fraction = flags.moe_eval_capacity_token_fraction,
-                                        .common = flags.common});
+  auto loaded =
+      load_model(flags.path, {.data = flags.data,
+                              .bpe = flags.bpe,
+                              .eval_capacity_fraction = flags.moe_eval_capacity_token_fraction,
+                              .common = flags.common});
   const double after_load = clock();
   auto options = loaded.options;
   if (flags.tokens_per_sample) options.task.tokens_per_sample = *flags.tokens_per_sample;
   if (flags.sample_break_mode) options.task.sample_break_mode = *flags.sample_break_mode;
   const auto window = flags.context_window;
   if (window < 0 || window >= options.task.tokens_per_sample) {
-    fail_usage("--context-window {}: it must be at least 0 and less than the {} tokens per sample", window,
-               options.task.tokens_per_sample);
+    fail_usage("--context-window {}: it must be at least 0 and less than the {} tokens per sample",
+               window, options.task.tokens_per_sample);
   }
   options.task.tokens_per_sample -= window;
   const LanguageModelData data(flags.data, language_model_dataset_options(options));
@@ -88,7 +90,8 @@ int eval_lm_command(const std::vector<std::string>& arguments) {
     for (size_t i = 0; i < block.token.size(); ++i) {
       const auto token = block.token[i];
       const double log_probability = block.log_probability[i];
-      EVOMOE_CHECK(std::isfinite(log_probability), "item {}: the log-probability of token {} is {}", block.item, token, log_probability);
+      EVOMOE_CHECK(std::isfinite(log_probability), "item {}: the log-probability of token {} is {}",
+                   block.item, token, log_probability);
       totals.log_probability += log_probability;
       ++totals.tokens;
       totals.bytes += static_cast<int64_t>(text.bytes(token).size());
@@ -100,7 +103,8 @@ int eval_lm_command(const std::vector<std::string>& arguments) {
         stats.log_probability += log_probability;
       }
       if (flags.output_word_probs) {
-        line += fmt::format("{}{} [{:.4f}]", line.empty() ? "" : " ", loaded.dictionary.symbol(token), log_probability / std::log(2.0));
+        line += fmt::format("{}{} [{:.4f}]", line.empty() ? "" : " ",
+                            loaded.dictionary.symbol(token), log_probability / std::log(2.0));
       }
     }
     if (flags.output_word_probs) fmt::print("{} {}\n", block.item, line);
@@ -108,14 +112,18 @@ int eval_lm_command(const std::vector<std::string>& arguments) {
   EVOMOE_CHECK(totals.tokens > 0, "{}: it holds no tokens to score", dataset->name());
   if (flags.output_word_stats) {
     for (const auto& [word, stats] : words) {
-      fmt::print("{}\t{}\t{:.4f}\n", word, stats.count, stats.log_probability / static_cast<double>(stats.count) / std::log(2.0));
+      fmt::print("{}\t{}\t{:.4f}\n", word, stats.count,
+                 stats.log_probability / static_cast<double>(stats.count) / std::log(2.0));
     }
   }
   const double seconds = clock() - after_load;
   const double nats = -totals.log_probability;
   const double bits_per_token = nats / std::log(2.0) / static_cast<double>(totals.tokens);
-  const auto per = [&](int64_t count) { return nats / static_cast<double>(std::max<int64_t>(count, 1)); };
-  log().info("Evaluated {} tokens in {:.1f}s ({:.2f} tokens/s)", totals.tokens, seconds, static_cast<double>(totals.tokens) / seconds);
+  const auto per = [&](int64_t count) {
+    return nats / static_cast<double>(std::max<int64_t>(count, 1));
+  };
+  log().info("Evaluated {} tokens in {:.1f}s ({:.2f} tokens/s)", totals.tokens, seconds,
+             static_cast<double>(totals.tokens) / seconds);
   nlohmann::ordered_json result;
   result["loss"] = bits_per_token;
   result["perplexity"] = std::exp(per(totals.tokens));
@@ -137,9 +145,11 @@ int eval_lm_command(const std::vector<std::string>& arguments) {
   if (flags.common.log_format == "json") {
     fmt::print("{}\n", result.dump());
   } else {
-    fmt::print("{} Loss (base 2): {:.4f}, Perplexity: {:.2f}\n", flags.gen_subset, bits_per_token, std::exp(per(totals.tokens)));
-    fmt::print("{} per word: {:.4f} bits, perplexity {:.2f}; per byte: {:.4f} bits\n", flags.gen_subset,
-               per(totals.words) / std::log(2.0), std::exp(per(totals.words)), per(totals.bytes) / std::log(2.0));
+    fmt::print("{} Loss (base 2): {:.4f}, Perplexity: {:.2f}\n", flags.gen_subset, bits_per_token,
+               std::exp(per(totals.tokens)));
+    fmt::print("{} per word: {:.4f} bits, perplexity {:.2f}; per byte: {:.4f} bits\n",
+               flags.gen_subset, per(totals.words) / std::log(2.0), std::exp(per(totals.words)),
+               per(totals.bytes) / std::log(2.0));
   }
   return 0;
 }

@@ -13,14 +13,16 @@
 namespace evomoe {
 namespace {
 
-/// Text to model tokens: by the BPE, or split at white space. The end-of-sentence token comes first, as before each training line.
+/// Text to model tokens: by the BPE, or split at white space. The end-of-sentence token comes
+/// first, as before each training line.
 std::vector<int64_t> encode(const LoadedModel& loaded, const std::string& text) {
   std::vector<int64_t> tokens = {Dictionary::kEos};
   if (loaded.bpe == nullptr) {
     const auto words = loaded.dictionary.encode_line(text, /*append_eos=*/false);
     tokens.insert(tokens.end(), words.begin(), words.end());
   } else {
-    for (const auto id : loaded.bpe->encode(text)) tokens.push_back(loaded.dictionary.index(std::to_string(id)));
+    for (const auto id : loaded.bpe->encode(text))
+      tokens.push_back(loaded.dictionary.index(std::to_string(id)));
   }
   return tokens;
 }
@@ -41,7 +43,8 @@ std::string decode(const LoadedModel& loaded, const std::vector<int64_t>& tokens
     }
     const auto& symbol = loaded.dictionary.symbol(token);
     // Symbols that stand for no BPE token (<unk>, padding words) are not text.
-    if (symbol.find_first_not_of("0123456789") == std::string::npos) run.push_back(std::stoi(symbol));
+    if (symbol.find_first_not_of("0123456789") == std::string::npos)
+      run.push_back(std::stoi(symbol));
   }
   flush();
   return text;
@@ -60,7 +63,8 @@ std::vector<std::string> read_prompts(const GenerateOptions& flags) {
   }
   std::istream& stream = flags.input == "-" ? std::cin : file;
   for (std::string line; std::getline(stream, line);) prompts.push_back(line);
-  EVOMOE_CHECK(!prompts.empty(), "there is no prompt: give --prompt TEXT, or lines on stdin or in --input FILE");
+  EVOMOE_CHECK(!prompts.empty(),
+               "there is no prompt: give --prompt TEXT, or lines on stdin or in --input FILE");
   return prompts;
 }
 
@@ -82,7 +86,8 @@ int generate_command(const std::vector<std::string>& arguments) {
   options.end_token = flags.ignore_eos ? -1 : Dictionary::kEos;
   options.never = {Dictionary::kPad, Dictionary::kBos, Dictionary::kUnk};
   options.validate();
-  auto loaded = load_model(flags.path, {.data = flags.data.value_or(""), .bpe = flags.bpe, .common = flags.common});
+  auto loaded = load_model(
+      flags.path, {.data = flags.data.value_or(""), .bpe = flags.bpe, .common = flags.common});
   uint32_t stream = 0;
   for (const auto& prompt : read_prompts(flags)) {
     for (int64_t sample = 0; sample < flags.num_samples; ++sample) {

@@ -21,13 +21,15 @@ struct ParameterCount {
 /// Parameters by the checkpoint's own tensors; active: with one expert per token in each MoE layer.
 ParameterCount count_parameters(const std::filesystem::path& checkpoint) {
   ParameterCount count;
-  for (const auto& [name, entry] : read_safetensors_header(checkpoint / "model.safetensors").tensors) {
+  for (const auto& [name, entry] :
+       read_safetensors_header(checkpoint / "model.safetensors").tensors) {
     int64_t elements = 1;
     for (const auto size : entry.shape) elements *= size;
     const bool expert = name.find(".experts.") != std::string::npos;
     count.total += elements;
     count.experts += expert ? elements : 0;
-    count.active += expert && !entry.shape.empty() && entry.shape[0] > 0 ? elements / entry.shape[0] : elements;
+    count.active +=
+        expert && !entry.shape.empty() && entry.shape[0] > 0 ? elements / entry.shape[0] : elements;
   }
   return count;
 }
@@ -38,7 +40,8 @@ nlohmann::ordered_json last_routers(const std::filesystem::path& run_folder, int
   const auto path = run_folder / "log.jsonl";
   if (!std::filesystem::exists(path)) return routers;
   for (const auto& line : read_run_log(path)) {
-    if (line.value("tag", "") == "train_inner" && line.contains("routers") && line.value("completed_updates", int64_t{0}) <= updates) {
+    if (line.value("tag", "") == "train_inner" && line.contains("routers") &&
+        line.value("completed_updates", int64_t{0}) <= updates) {
       routers = line["routers"];
     }
   }
@@ -54,8 +57,9 @@ int info_command(const std::vector<std::string>& arguments) {
   const auto manifest = read_manifest(flags.path);
   const auto options = stored_options(manifest);
   const auto updates = manifest.at("counters").at("updates").get<int64_t>();
-  const auto gpt = gpt_options(options, manifest.at("model").at("vocabulary").get<int64_t>(), Dictionary::kPad,
-                               manifest.at("evolution").at("shared_expert").get<bool>());
+  const auto gpt =
+      gpt_options(options, manifest.at("model").at("vocabulary").get<int64_t>(), Dictionary::kPad,
+                  manifest.at("evolution").at("shared_expert").get<bool>());
   const auto count = count_parameters(flags.path);
   const auto routers = last_routers(run_folder_of(flags.path), updates);
 
@@ -64,7 +68,8 @@ int info_command(const std::vector<std::string>& arguments) {
     out["path"] = flags.path;
     out["updates"] = updates;
     out["evolution"] = manifest.at("evolution");
-    out["parameters"] = {{"total", count.total}, {"experts", count.experts}, {"active", count.active}};
+    out["parameters"] = {
+        {"total", count.total}, {"experts", count.experts}, {"active", count.active}};
     out["checkpoint"] = manifest.value("checkpoint", nlohmann::json());
     out["routers"] = routers;
     out["config"] = manifest.at("config");
@@ -73,33 +78,45 @@ int info_command(const std::vector<std::string>& arguments) {
   }
   fmt::print("{}\n\n", flags.path);
   Table facts({"", "value"});
-  facts.add_row({"architecture", fmt::format("{}: {} layers, d {}, ffn {}, {} heads", options.model.arch, gpt.layers, gpt.embed_dim,
-                                             gpt.ffn_dim, gpt.heads)});
+  facts.add_row(
+      {"architecture", fmt::format("{}: {} layers, d {}, ffn {}, {} heads", options.model.arch,
+                                   gpt.layers, gpt.embed_dim, gpt.ffn_dim, gpt.heads)});
   facts.add_row({"vocabulary", fmt::format("{}", gpt.vocab_size)});
-  facts.add_row({"parameters", fmt::format("{} ({} of experts); {} active with one expert per token", count.total, count.experts, count.active)});
+  facts.add_row(
+      {"parameters", fmt::format("{} ({} of experts); {} active with one expert per token",
+                                 count.total, count.experts, count.active)});
   facts.add_row({"updates", fmt::format("{}", updates)});
   if (gpt.moe_freq > 0) {
-    facts.add_row({"experts", fmt::format("{} in every {} layer, router {}", gpt.moe.router.num_experts,
-                                          gpt.moe_freq == 1 ? "" : fmt::format("{}.", gpt.moe_freq), gpt.moe.router.method)});
+    facts.add_row(
+        {"experts", fmt::format("{} in every {} layer, router {}", gpt.moe.router.num_experts,
+                                gpt.moe_freq == 1 ? "" : fmt::format("{}.", gpt.moe_freq),
+                                gpt.moe.router.method)});
     const auto& evolution = manifest.at("evolution");
     facts.add_row({"stage", evolution.at("stage").get<std::string>()});
     const double temperature = evolution.at("temperature").get<double>();
     if (temperature > 0) facts.add_row({"temperature", fmt::format("{:.4g}", temperature)});
   }
-  if (manifest.contains("checkpoint") && manifest["checkpoint"].contains("best") && manifest["checkpoint"]["best"].is_number()) {
-    facts.add_row({"best " + options.checkpoint.best_checkpoint_metric, fmt::format("{:.3f}", manifest["checkpoint"]["best"].get<double>())});
+  if (manifest.contains("checkpoint") && manifest["checkpoint"].contains("best") &&
+      manifest["checkpoint"]["best"].is_number()) {
+    facts.add_row({"best " + options.checkpoint.best_checkpoint_metric,
+                   fmt::format("{:.3f}", manifest["checkpoint"]["best"].get<double>())});
   }
   fmt::print("{}", facts.text());
   if (!routers.empty()) {
-    Table table({"layer", "active experts", "load min", "load max", "load cv", "dead", "entropy", "dropped"});
+    Table table({"layer", "active experts", "load min", "load max", "load cv", "dead", "entropy",
+                 "dropped"});
     for (const auto& router : routers) {
       const auto number = [&](const char* key) { return router.value(key, std::nan("")); };
-      table.add_row({fmt::format("{}", router.value("layer", 0)), fmt::format("{:.2f}", number("active_experts")),
-                     fmt::format("{:.0f}", number("load_min")), fmt::format("{:.0f}", number("load_max")),
-                     fmt::format("{:.2f}", number("load_cv")), fmt::format("{:.0f}", number("dead_experts")),
-                     fmt::format("{:.3f}", number("entropy")), fmt::format("{:.1f} %", 100 * number("dropped_share"))});
+      table.add_row(
+          {fmt::format("{}", router.value("layer", 0)),
+           fmt::format("{:.2f}", number("active_experts")),
+           fmt::format("{:.0f}", number("load_min")), fmt::format("{:.0f}", number("load_max")),
+           fmt::format("{:.2f}", number("load_cv")), fmt::format("{:.0f}", number("dead_experts")),
+           fmt::format("{:.3f}", number("entropy")),
+           fmt::format("{:.1f} %", 100 * number("dropped_share"))});
     }
-    fmt::print("\nrouters at the last log line before this checkpoint (loads per update):\n{}", table.text());
+    fmt::print("\nrouters at the last log line before this checkpoint (loads per update):\n{}",
+               table.text());
   }
   fmt::print("\nAll options: evomoe info {} --log-format json\n", flags.path);
   return 0;

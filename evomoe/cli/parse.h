@@ -10,9 +10,11 @@
 
 namespace evomoe {
 
-/// Fills `options` from the command line. False when only help was asked for (it is printed then). `bind` describes the options.
+/// Fills `options` from the command line. False when only help was asked for (it is printed then).
+/// `bind` describes the options.
 template <typename Options, typename Bind>
-bool parse_command(const std::string& command, const std::vector<std::string>& arguments, Options& options, Bind bind) {
+bool parse_command(const std::string& command, const std::vector<std::string>& arguments,
+                   Options& options, Bind bind) {
   OptionTable table(command, command_summary(command));
   bind(table, options);
   if (!table.parse(arguments)) {

@@ -44,8 +44,10 @@ int preprocess_command(const std::vector<std::string>& arguments) {
   fmt::print("[dict] {} types\n", result.dictionary_size);
   for (const auto& split : result.splits) {
     const auto& statistics = split.statistics;
-    fmt::print("[{}] {}: {} sents, {} tokens, {:.3}% replaced by <unk>\n", split.name, split.source.string(), statistics.sentences,
-               statistics.tokens, 100.0 * static_cast<double>(statistics.replaced) / static_cast<double>(std::max<int64_t>(statistics.tokens, 1)));
+    fmt::print("[{}] {}: {} sents, {} tokens, {:.3}% replaced by <unk>\n", split.name,
+               split.source.string(), statistics.sentences, statistics.tokens,
+               100.0 * static_cast<double>(statistics.replaced) /
+                   static_cast<double>(std::max<int64_t>(statistics.tokens, 1)));
   }
   return 0;
 }

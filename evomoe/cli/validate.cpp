@@ -17,10 +17,11 @@ int validate_command(const std::vector<std::string>& arguments) {
   EvalOptions flags;
   if (!parse_command("validate", arguments, flags, describe_validate)) return 0;
   validate_options(flags);
-  auto loaded = load_model(flags.path, {.data = flags.data,
-                                        .bpe = flags.bpe,
-                                        .eval_capacity_fraction = flags.moe_eval_capacity_token_fraction,
-                                        .common = flags.common});
+  auto loaded =
+      load_model(flags.path, {.data = flags.data,
+                              .bpe = flags.bpe,
+                              .eval_capacity_fraction = flags.moe_eval_capacity_token_fraction,
+                              .common = flags.common});
   auto options = loaded.options;
   if (flags.max_tokens || flags.batch_size) {
     options.dataset.max_tokens_valid = options.dataset.max_tokens = flags.max_tokens;
@@ -37,16 +38,20 @@ int validate_command(const std::vector<std::string>& arguments) {
       const auto tag = as_trained ? subset + "_stage" : subset;
       MeterGroup group;
       const auto total = evaluate_dataset(
-          data.open(subset, /*combine=*/false), iterator_options(options, /*training=*/false), flags.max_valid_steps.value_or(-1),
-          criterion.is_moe(),
-          [&](const Batch& batch) { return evaluate_batch(loaded.model, criterion, options, batch, loaded.device, as_trained); },
+          data.open(subset, /*combine=*/false), iterator_options(options, /*training=*/false),
+          flags.max_valid_steps.value_or(-1), criterion.is_moe(),
+          [&](const Batch& batch) {
+            return evaluate_batch(loaded.model, criterion, options, batch, loaded.device,
+                                  as_trained);
+          },
           group);
       group.scalar("num_updates", static_cast<double>(loaded.updates), 0, 200);
       LogLine line;
       group.write(line);
       line.add_data("perplexity", std::exp(total.inner / static_cast<double>(total.sample_size)));
       const bool json = flags.common.log_format == "json";
-      fmt::print("{} | INFO | {} | {}\n", timestamp(), tag, json ? line.json_text(tag + "_") : line.bar_text(tag + "_"));
+      fmt::print("{} | INFO | {} | {}\n", timestamp(), tag,
+                 json ? line.json_text(tag + "_") : line.bar_text(tag + "_"));
     }
   }
   return 0;

@@ -23,7 +23,8 @@ class Checkpointed : public torch::autograd::Function<Checkpointed> {
     return holder->forward(x, /*recomputing=*/false);
   }
 
-  static variable_list backward(torch::autograd::AutogradContext* context, variable_list gradients) {
+  static variable_list backward(torch::autograd::AutogradContext* context,
+                                variable_list gradients) {
     const auto capsule = context->saved_data["forward"].toCapsule();
     const auto& run = static_cast<ForwardHolder*>(capsule.get())->forward;
     const torch::AutoGradMode with_grad(true);

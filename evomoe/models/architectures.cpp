@@ -12,7 +12,8 @@ namespace {
 constexpr bool kSinusoidal = false, kLearned = true;
 
 const std::vector<Architecture>& table() {
-  // name, layers, d, ffn, heads, activation, positions, dropout, attention dropout, activation dropout, tied
+  // name, layers, d, ffn, heads, activation, positions, dropout, attention dropout, activation
+  // dropout, tied
   static const std::vector<Architecture> architectures = {
       {"transformer_lm", 6, 512, 2048, 8, "relu", kSinusoidal, .1, .0, .0, false},
       {"transformer_lm_big", 12, 1024, 4096, 16, "relu", kSinusoidal, .1, .0, .0, false},
@@ -38,8 +39,9 @@ const std::vector<Architecture>& table() {
   return architectures;
 }
 
-const std::vector<std::string> kAdaptive = {"transformer_lm_wiki103", "transformer_lm_baevski_wiki103",
-                                            "transformer_lm_gbw", "transformer_lm_baevski_gbw"};
+const std::vector<std::string> kAdaptive = {"transformer_lm_wiki103",
+                                            "transformer_lm_baevski_wiki103", "transformer_lm_gbw",
+                                            "transformer_lm_baevski_gbw"};
 
 }  // namespace
 
@@ -48,10 +50,13 @@ const Architecture& find_architecture(const std::string& name) {
     if (architecture.name == name) return architecture;
   }
   if (std::find(kAdaptive.begin(), kAdaptive.end(), name) != kAdaptive.end()) {
-    fail_usage("--arch {} needs adaptive input and softmax, which are not supported yet; use transformer_lm_big or another of: {}",
-               name, fmt::join(architecture_names(), ", "));
+    fail_usage(
+        "--arch {} needs adaptive input and softmax, which are not supported yet; use "
+        "transformer_lm_big or another of: {}",
+        name, fmt::join(architecture_names(), ", "));
   }
-  fail_usage("--arch {} is not known; it may be one of: {}", name, fmt::join(architecture_names(), ", "));
+  fail_usage("--arch {} is not known; it may be one of: {}", name,
+             fmt::join(architecture_names(), ", "));
 }
 
 std::vector<std::string> architecture_names() {

@@ -15,7 +15,8 @@ struct Architecture {
   bool tied;  ///< forces tied input and output embeddings
 };
 
-/// Looks up an architecture. Unknown names are a UsageError that lists the known ones; those with adaptive softmax are refused as not supported.
+/// Looks up an architecture. Unknown names are a UsageError that lists the known ones; those with
+/// adaptive softmax are refused as not supported.
 const Architecture& find_architecture(const std::string& name);
 
 std::vector<std::string> architecture_names();

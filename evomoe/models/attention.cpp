@@ -10,10 +10,14 @@
 namespace evomoe {
 namespace {
 
-/// bool, true = may attend: the causal triangle of the last `queries` of `keys` positions, without padded keys.
-torch::Tensor attention_mask(int64_t queries, int64_t keys, const torch::Tensor& padding_BS, torch::Device device) {
-  auto mask = torch::ones({queries, keys}, torch::dtype(torch::kBool).device(device)).tril(keys - queries);
-  if (padding_BS.defined()) mask = mask.unsqueeze(0).logical_and(padding_BS.logical_not().unsqueeze(1)).unsqueeze(1);
+/// bool, true = may attend: the causal triangle of the last `queries` of `keys` positions, without
+/// padded keys.
+torch::Tensor attention_mask(int64_t queries, int64_t keys, const torch::Tensor& padding_BS,
+                             torch::Device device) {
+  auto mask =
+      torch::ones({queries, keys}, torch::dtype(torch::kBool).device(device)).tril(keys - queries);
+  if (padding_BS.defined())
+    mask = mask.unsqueeze(0).logical_and(padding_BS.logical_not().unsqueeze(1)).unsqueeze(1);
   return mask;
 }
 
@@ -21,8 +25,8 @@ torch::Tensor attention_mask(int64_t queries, int64_t keys, const torch::Tensor&
 
 SelfAttentionImpl::SelfAttentionImpl(const AttentionOptions& options) : options_(options) {
   EVOMOE_CHECK(options.heads > 0 && options.embed_dim % options.heads == 0,
-               "--decoder-embed-dim ({}) must be a multiple of --decoder-attention-heads ({})", options.embed_dim,
-               options.heads);
+               "--decoder-embed-dim ({}) must be a multiple of --decoder-attention-heads ({})",
+               options.embed_dim, options.heads);
   const auto dim = options.embed_dim;
   k_proj = register_module("k_proj", torch::nn::Linear(dim, dim));
   v_proj = register_module("v_proj", torch::nn::Linear(dim, dim));
@@ -37,15 +41,19 @@ void SelfAttentionImpl::initialise(uint64_t seed, const std::string& name) {
                                {"out_proj", out_proj}}) {
     init_linear(linear, seed, name + "." + part);
     const double gain = part == "out_proj" ? 1.0 : 1.0 / std::sqrt(2.0);
-    init_uniform(linear->weight, xavier_bound(linear->weight, gain), seed, name + "." + part + ".weight");
+    init_uniform(linear->weight, xavier_bound(linear->weight, gain), seed,
+                 name + "." + part + ".weight");
   }
   const torch::NoGradGuard no_grad;
   out_proj->bias.zero_();
 }
 
-torch::Tensor SelfAttentionImpl::forward(const torch::Tensor& x_BSD, const ForwardContext& context) {
+torch::Tensor SelfAttentionImpl::forward(const torch::Tensor& x_BSD,
+                                         const ForwardContext& context) {
   const auto B = x_BSD.size(0), S = x_BSD.size(1), D = x_BSD.size(2), H = options_.heads;
-  const auto split = [&](const torch::Tensor& t) { return t.view({B, S, H, D / H}).transpose(1, 2); };
+  const auto split = [&](const torch::Tensor& t) {
+    return t.view({B, S, H, D / H}).transpose(1, 2);
+  };
   const auto q_BHSD = split(q_proj->forward(x_BSD));
   auto k_BHSD = split(k_proj->forward(x_BSD));
   auto v_BHSD = split(v_proj->forward(x_BSD));
@@ -69,7 +77,8 @@ torch::Tensor SelfAttentionImpl::forward(const torch::Tensor& x_BSD, const Forwa
 }
 
 torch::Tensor SelfAttentionImpl::attend(const torch::Tensor& q_BHSD, const torch::Tensor& k_BHSD,
-                                        const torch::Tensor& v_BHSD, const ForwardContext& context) {
+                                        const torch::Tensor& v_BHSD,
+                                        const ForwardContext& context) {
   const auto queries = q_BHSD.size(2), keys = k_BHSD.size(2);
   const double dropout = context.training ? options_.dropout : 0.0;
   if (dropout == 0.0) {
@@ -79,17 +88,21 @@ torch::Tensor SelfAttentionImpl::attend(const torch::Tensor& q_BHSD, const torch
     if (queries == 1 && !context.padding_BS.defined()) {
       return at::scaled_dot_product_attention(q_BHSD, k_BHSD, v_BHSD);
     }
-    return at::scaled_dot_product_attention(q_BHSD, k_BHSD, v_BHSD,
-                                            attention_mask(queries, keys, context.padding_BS, q_BHSD.device()));
+    return at::scaled_dot_product_attention(
+        q_BHSD, k_BHSD, v_BHSD, attention_mask(queries, keys, context.padding_BS, q_BHSD.device()));
   }
-  // The library's fused kernels draw dropout from a generator with state; ours is counter-based, so it is applied by hand.
+  // The library's fused kernels draw dropout from a generator with state; ours is counter-based, so
+  // it is applied by hand.
   const double scale = 1.0 / std::sqrt(static_cast<double>(q_BHSD.size(3)));
   auto score = torch::matmul(q_BHSD * scale, k_BHSD.transpose(2, 3));
-  score = score.masked_fill(attention_mask(queries, keys, context.padding_BS, q_BHSD.device()).logical_not(),
-                            -std::numeric_limits<float>::infinity());
+  score = score.masked_fill(
+      attention_mask(queries, keys, context.padding_BS, q_BHSD.device()).logical_not(),
+      -std::numeric_limits<float>::infinity());
   auto probability = torch::softmax(score, -1, torch::kFloat).to(q_BHSD.scalar_type());
-  // Rows of the noise: (sequence, head, query), so that a sequence keeps its numbers in any micro-batch.
-  auto noise = context.noise.at(static_cast<uint32_t>(options_.layer), NoiseSite::kAttentionProbabilityDropout);
+  // Rows of the noise: (sequence, head, query), so that a sequence keeps its numbers in any
+  // micro-batch.
+  auto noise = context.noise.at(static_cast<uint32_t>(options_.layer),
+                                NoiseSite::kAttentionProbabilityDropout);
   noise.sequence_length = static_cast<uint32_t>(options_.heads * queries);
   return torch::matmul(philox_dropout(probability, dropout, noise), v_BHSD);
 }

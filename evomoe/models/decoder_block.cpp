@@ -6,7 +6,9 @@
 namespace evomoe {
 namespace {
 
-torch::nn::LayerNorm layer_norm(int64_t dim) { return torch::nn::LayerNorm(torch::nn::LayerNormOptions({dim}).eps(1e-5)); }
+torch::nn::LayerNorm layer_norm(int64_t dim) {
+  return torch::nn::LayerNorm(torch::nn::LayerNormOptions({dim}).eps(1e-5));
+}
 
 }  // namespace
 
@@ -26,7 +28,8 @@ BlockOutput DecoderBlockImpl::forward(const torch::Tensor& x_BSD, const ForwardC
   auto attended = self_attn_->forward(self_attn_layer_norm_->forward(x_BSD), context);
   if (context.training) {
     attended = philox_dropout(attended, options_.dropout,
-                              context.noise.at(static_cast<uint32_t>(options_.layer), NoiseSite::kAttentionOutputDropout));
+                              context.noise.at(static_cast<uint32_t>(options_.layer),
+                                               NoiseSite::kAttentionOutputDropout));
   }
   const auto x = x_BSD + attended;
   const auto normed = final_layer_norm_->forward(x);

@@ -24,11 +24,12 @@ struct DecoderBlockOptions {
 
 struct BlockOutput {
   torch::Tensor x_BSD;
-  std::vector<RouterLoss> losses;      ///< empty for a dense block
-  std::optional<RouterStats> stats;    ///< nothing for a dense block
+  std::vector<RouterLoss> losses;    ///< empty for a dense block
+  std::optional<RouterStats> stats;  ///< nothing for a dense block
 };
 
-/// A pre-LN decoder block (reference/evomoe.md section 7.5): x += drop(SA(LN(x))); x += FFN-or-MoE(LN(x)).
+/// A pre-LN decoder block (reference/evomoe.md section 7.5): x += drop(SA(LN(x))); x +=
+/// FFN-or-MoE(LN(x)).
 class DecoderBlockImpl : public torch::nn::Module {
  public:
   explicit DecoderBlockImpl(const DecoderBlockOptions& options);

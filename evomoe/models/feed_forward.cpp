@@ -15,9 +15,12 @@ torch::Tensor activate(const torch::Tensor& x, const std::string& activation) {
 
 }  // namespace
 
-FeedForward::FeedForward(const FeedForwardOptions& options, torch::nn::Module& owner) : options_(options) {
-  EVOMOE_CHECK(options.activation == "relu" || options.activation == "gelu" || options.activation == "gelu_tanh",
-               "--activation-fn '{}' is not known; it may be relu, gelu or gelu_tanh", options.activation);
+FeedForward::FeedForward(const FeedForwardOptions& options, torch::nn::Module& owner)
+    : options_(options) {
+  EVOMOE_CHECK(options.activation == "relu" || options.activation == "gelu" ||
+                   options.activation == "gelu_tanh",
+               "--activation-fn '{}' is not known; it may be relu, gelu or gelu_tanh",
+               options.activation);
   fc1_ = owner.register_module("fc1", torch::nn::Linear(options.embed_dim, options.hidden_dim));
   fc2_ = owner.register_module("fc2", torch::nn::Linear(options.hidden_dim, options.embed_dim));
 }
@@ -26,11 +29,13 @@ torch::Tensor FeedForward::forward(const torch::Tensor& x_BSD, const ForwardCont
   const auto layer = static_cast<uint32_t>(options_.layer);
   auto hidden = activate(fc1_->forward(x_BSD), options_.activation);
   if (context.training) {
-    hidden = philox_dropout(hidden, options_.activation_dropout, context.noise.at(layer, NoiseSite::kActivationDropout));
+    hidden = philox_dropout(hidden, options_.activation_dropout,
+                            context.noise.at(layer, NoiseSite::kActivationDropout));
   }
   auto y = fc2_->forward(hidden);
   if (context.training) {
-    y = philox_dropout(y, options_.dropout, context.noise.at(layer, NoiseSite::kFeedForwardDropout));
+    y = philox_dropout(y, options_.dropout,
+                       context.noise.at(layer, NoiseSite::kFeedForwardDropout));
   }
   return y;
 }

@@ -17,7 +17,8 @@ struct FeedForwardOptions {
   int64_t layer = 0;
 };
 
-/// A dense feed-forward block: fc1, activation, dropout, fc2, dropout. Its two Linears are registered on the block that owns it
+/// A dense feed-forward block: fc1, activation, dropout, fc2, dropout. Its two Linears are
+/// registered on the block that owns it
 /// ("fc1", "fc2"), where the reference has them.
 class FeedForward {
  public:

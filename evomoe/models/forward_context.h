@@ -11,8 +11,8 @@
 
 namespace evomoe {
 
-/// Keys and values of the tokens seen so far, one entry a layer; makes the cost of a generated token independent of recomputing
-/// the tokens before it.
+/// Keys and values of the tokens seen so far, one entry a layer; makes the cost of a generated
+/// token independent of recomputing the tokens before it.
 struct KeyValueCache {
   std::vector<torch::Tensor> key_BHSD;
   std::vector<torch::Tensor> value_BHSD;
@@ -22,17 +22,20 @@ struct KeyValueCache {
 /// What a forward pass needs beside the tokens; the same for all layers.
 struct ForwardContext {
   bool training = false;
-  bool recomputing = false;          ///< second forward of activation checkpointing
-  bool route_as_trained = false;     ///< evaluation with the routing of the present training stage, noise included
-  int64_t update = 0;                ///< completed updates
-  NoiseKey noise;                    ///< seed, update, first sequence, sequence length; layer and site are set where it is used
+  bool recomputing = false;  ///< second forward of activation checkpointing
+  bool route_as_trained =
+      false;  ///< evaluation with the routing of the present training stage, noise included
+  int64_t update = 0;  ///< completed updates
+  NoiseKey noise;  ///< seed, update, first sequence, sequence length; layer and site are set where
+                   ///< it is used
   torch::Tensor padding_BS;          ///< bool, true = padding; undefined when no token is padding
   bool mask_padding_in_moe = false;  ///< --use-moe-pad-mask: padding takes no expert slot
   int64_t padded_batch = 0;          ///< sequences an MoE layer pads a short batch to; 0: never
   torch::Tensor token_id_T;          ///< int64 [B*S], the input tokens
   Communicator* communicator = nullptr;
-  KeyValueCache* cache = nullptr;    ///< incremental decoding; null: the whole sequence at once
-  /// Gumbel noise [T,E] of a layer's router given from outside (recorded runs); empty: drawn from `noise`.
+  KeyValueCache* cache = nullptr;  ///< incremental decoding; null: the whole sequence at once
+  /// Gumbel noise [T,E] of a layer's router given from outside (recorded runs); empty: drawn from
+  /// `noise`.
   std::function<torch::Tensor(int64_t layer)> gate_gumbel;
   /// Called with each block's output, to find where a value stops being finite; empty: not.
   std::function<void(int64_t layer, const torch::Tensor& x_BSD)> probe;

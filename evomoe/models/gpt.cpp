@@ -12,13 +12,16 @@ namespace evomoe {
 namespace {
 
 void check(const GptOptions& options) {
-  EVOMOE_CHECK(options.vocab_size > 0, "the dictionary is empty: a language model needs at least one symbol");
+  EVOMOE_CHECK(options.vocab_size > 0,
+               "the dictionary is empty: a language model needs at least one symbol");
   EVOMOE_CHECK(options.layers > 0, "--decoder-layers must be at least 1, not {}", options.layers);
-  EVOMOE_CHECK(options.embed_dim > 0, "--decoder-embed-dim must be at least 1, not {}", options.embed_dim);
-  EVOMOE_CHECK(options.ffn_dim > 0, "--decoder-ffn-embed-dim must be at least 1, not {}", options.ffn_dim);
+  EVOMOE_CHECK(options.embed_dim > 0, "--decoder-embed-dim must be at least 1, not {}",
+               options.embed_dim);
+  EVOMOE_CHECK(options.ffn_dim > 0, "--decoder-ffn-embed-dim must be at least 1, not {}",
+               options.ffn_dim);
   EVOMOE_CHECK(options.moe_freq >= 0 && options.moe_freq <= options.layers,
-               "--moe-freq {} makes no layer of {} an MoE layer; it may be 0 (dense) to {}", options.moe_freq,
-               options.layers, options.layers);
+               "--moe-freq {} makes no layer of {} an MoE layer; it may be 0 (dense) to {}",
+               options.moe_freq, options.layers, options.layers);
 }
 
 DecoderBlockOptions block_options(const GptOptions& options, int64_t layer) {
@@ -60,7 +63,8 @@ GptImpl::GptImpl(const GptOptions& options) : options_(options) {
   const auto add = [&](const std::string& name, std::shared_ptr<torch::nn::Module> module) {
     return decoder->register_module(name, std::move(module));
   };
-  embed_tokens_ = add("embed_tokens", std::make_shared<torch::nn::Module>())->register_parameter("weight", torch::zeros({V, D}));
+  embed_tokens_ = add("embed_tokens", std::make_shared<torch::nn::Module>())
+                      ->register_parameter("weight", torch::zeros({V, D}));
   const auto position_rows = options.max_positions + options.padding_index + 1;
   if (options.no_positions) {
     // No table: attention alone sees the order (causal mask).
@@ -72,11 +76,12 @@ GptImpl::GptImpl(const GptOptions& options) : options_(options) {
   }
   auto layers = add("layers", std::make_shared<torch::nn::Module>());
   for (int64_t i = 0; i < options.layers; ++i) {
-    blocks_.push_back(layers->register_module(std::to_string(i), DecoderBlock(block_options(options, i))));
+    blocks_.push_back(
+        layers->register_module(std::to_string(i), DecoderBlock(block_options(options, i))));
   }
   if (options.final_norm) {
-    final_norm_ = decoder->register_module("layer_norm",
-                                           torch::nn::LayerNorm(torch::nn::LayerNormOptions({D}).eps(1e-5)));
+    final_norm_ = decoder->register_module(
+        "layer_norm", torch::nn::LayerNorm(torch::nn::LayerNormOptions({D}).eps(1e-5)));
   }
   if (!options.tie_embeddings) {
     output_projection_ = add("output_projection", std::make_shared<torch::nn::Module>())
@@ -90,10 +95,12 @@ torch::Tensor GptImpl::embed(const torch::Tensor& token_BS, const ForwardContext
   if (embed_positions_.defined()) {
     const int64_t first = context.cache != nullptr ? context.cache->length : 0;
     EVOMOE_CHECK(first + token_BS.size(1) <= options_.max_positions,
-                 "a sequence of {} tokens is longer than the {} positions of the model (--max-target-positions)",
+                 "a sequence of {} tokens is longer than the {} positions of the model "
+                 "(--max-target-positions)",
                  first + token_BS.size(1), options_.max_positions);
     if (embed_positions_.device() != x.device()) embed_positions_ = embed_positions_.to(x.device());
-    const auto position_BS = positions_of(token_BS, context.padding_BS, options_.padding_index, first);
+    const auto position_BS =
+        positions_of(token_BS, context.padding_BS, options_.padding_index, first);
     x = x + torch::embedding(embed_positions_, position_BS, options_.padding_index);
   }
   if (context.training) {
@@ -109,21 +116,24 @@ GptOutput GptImpl::forward(const torch::Tensor& token_BS, const ForwardContext& 
   context.token_id_T = token_BS.flatten();
   GptOutput output;
   auto x = embed(token_BS, context);
-  const bool recompute = options_.checkpoint_activations && context.training && torch::GradMode::is_enabled();
+  const bool recompute =
+      options_.checkpoint_activations && context.training && torch::GradMode::is_enabled();
   for (size_t i = 0; i < blocks_.size(); ++i) {
     auto block = blocks_[i];
     BlockOutput result;
     if (recompute) {
-      // Router losses are outputs of the checkpointed function as well, so that their gradient finds its way.
-      auto tensors = checkpoint_activations(x, [block, context, &result](const torch::Tensor& input, bool again) mutable {
-        ForwardContext pass = context;
-        pass.recomputing = again;
-        auto out = block->forward(input, pass);
-        torch::autograd::variable_list all{out.x_BSD};
-        for (const auto& loss : out.losses) all.push_back(loss.value);
-        if (!again) result = std::move(out);
-        return all;
-      });
+      // Router losses are outputs of the checkpointed function as well, so that their gradient
+      // finds its way.
+      auto tensors = checkpoint_activations(
+          x, [block, context, &result](const torch::Tensor& input, bool again) mutable {
+            ForwardContext pass = context;
+            pass.recomputing = again;
+            auto out = block->forward(input, pass);
+            torch::autograd::variable_list all{out.x_BSD};
+            for (const auto& loss : out.losses) all.push_back(loss.value);
+            if (!again) result = std::move(out);
+            return all;
+          });
       result.x_BSD = tensors[0];
       for (size_t j = 0; j < result.losses.size(); ++j) result.losses[j].value = tensors[j + 1];
     } else {
@@ -141,7 +151,9 @@ GptOutput GptImpl::forward(const torch::Tensor& token_BS, const ForwardContext& 
   return output;
 }
 
-const torch::Tensor& GptImpl::output_weight() const { return options_.tie_embeddings ? embed_tokens_ : output_projection_; }
+const torch::Tensor& GptImpl::output_weight() const {
+  return options_.tie_embeddings ? embed_tokens_ : output_projection_;
+}
 
 void GptImpl::initialise(uint64_t seed) {
   const double std = 1.0 / std::sqrt(static_cast<double>(options_.embed_dim));
@@ -152,8 +164,10 @@ void GptImpl::initialise(uint64_t seed) {
     init_normal(embed_positions_, std, seed, "decoder.embed_positions.weight");
     embed_positions_[options_.padding_index].zero_();
   }
-  if (output_projection_.defined()) init_normal(output_projection_, std, seed, "decoder.output_projection.weight");
-  for (size_t i = 0; i < blocks_.size(); ++i) blocks_[i]->initialise(seed, "decoder.layers." + std::to_string(i));
+  if (output_projection_.defined())
+    init_normal(output_projection_, std, seed, "decoder.output_projection.weight");
+  for (size_t i = 0; i < blocks_.size(); ++i)
+    blocks_[i]->initialise(seed, "decoder.layers." + std::to_string(i));
 }
 
 std::vector<std::pair<int64_t, MoELayer>> GptImpl::moe_layers() const {
@@ -164,14 +178,17 @@ std::vector<std::pair<int64_t, MoELayer>> GptImpl::moe_layers() const {
   return layers;
 }
 
-double GptImpl::training_flops_per_token(double assignments_per_token, int64_t sequence_length) const {
+double GptImpl::training_flops_per_token(double assignments_per_token,
+                                         int64_t sequence_length) const {
   const auto D = static_cast<double>(options_.embed_dim), F = static_cast<double>(options_.ffn_dim);
   double multiply_adds = static_cast<double>(options_.vocab_size) * D;
   for (int64_t i = 0; i < options_.layers; ++i) {
-    multiply_adds += 4 * D * D + static_cast<double>(sequence_length) * D;  // causal: half of S keys, twice (scores, values)
+    multiply_adds += 4 * D * D + static_cast<double>(sequence_length) *
+                                     D;  // causal: half of S keys, twice (scores, values)
     const auto block = block_options(options_, i);
     if (block.moe) {
-      multiply_adds += assignments_per_token * 2 * D * F + D * static_cast<double>(block.moe->router.num_experts);
+      multiply_adds += assignments_per_token * 2 * D * F +
+                       D * static_cast<double>(block.moe->router.num_experts);
     } else {
       multiply_adds += 2 * D * static_cast<double>(block.feed_forward.hidden_dim);
     }

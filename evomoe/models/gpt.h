@@ -12,7 +12,8 @@
 
 namespace evomoe {
 
-/// Options of the decoder-only Transformer language model (reference/evomoe.md sections 7.2 and 7.5).
+/// Options of the decoder-only Transformer language model (reference/evomoe.md sections 7.2
+/// and 7.5).
 struct GptOptions {
   int64_t vocab_size = 0;
   int64_t padding_index = 1;
@@ -31,23 +32,27 @@ struct GptOptions {
   bool scale_embedding = true;  ///< multiply embeddings by sqrt(embed_dim)
   bool final_norm = true;
   bool checkpoint_activations = false;
-  int64_t moe_freq = 0;         ///< layer i (from 0) is MoE iff (i+1) % moe_freq == 0; 0: dense
-  int64_t dense_ffn_dim_of_moe_layers = 0;  ///< > 0: those layers are dense with this width ("pseudo MoE")
-  MoELayerOptions moe;          ///< of the MoE layers; its model dim, hidden dim and dropouts follow from the above
+  int64_t moe_freq = 0;  ///< layer i (from 0) is MoE iff (i+1) % moe_freq == 0; 0: dense
+  int64_t dense_ffn_dim_of_moe_layers =
+      0;  ///< > 0: those layers are dense with this width ("pseudo MoE")
+  MoELayerOptions
+      moe;  ///< of the MoE layers; its model dim, hidden dim and dropouts follow from the above
 };
 
 struct GptOutput {
-  torch::Tensor x_BSD;  ///< features before the output projection
-  std::vector<std::vector<RouterLoss>> losses;              ///< one entry per MoE layer
-  std::vector<std::pair<int64_t, RouterStats>> stats;       ///< (layer, what its router did)
+  torch::Tensor x_BSD;                                 ///< features before the output projection
+  std::vector<std::vector<RouterLoss>> losses;         ///< one entry per MoE layer
+  std::vector<std::pair<int64_t, RouterStats>> stats;  ///< (layer, what its router did)
 };
 
-/// GPT with dense or MoE feed-forward blocks. Parameter names are the reference's, but for the experts, which are stacked.
+/// GPT with dense or MoE feed-forward blocks. Parameter names are the reference's, but for the
+/// experts, which are stacked.
 class GptImpl : public torch::nn::Module {
  public:
   explicit GptImpl(const GptOptions& options);
 
-  /// token_BS int64 [B,S] right-padded. `context.padding_BS` must mark the padding, if there is any.
+  /// token_BS int64 [B,S] right-padded. `context.padding_BS` must mark the padding, if there is
+  /// any.
   GptOutput forward(const torch::Tensor& token_BS, const ForwardContext& context);
 
   /// The output projection [V,D]: logits = x . output_weight^T.
@@ -59,8 +64,9 @@ class GptImpl : public torch::nn::Module {
   /// (layer, MoE layer) of the MoE layers, in order.
   std::vector<std::pair<int64_t, MoELayer>> moe_layers() const;
 
-  /// Floating-point operations of one training token (forward and backward), when each MoE layer computes `assignments_per_token`
-  /// experts for it on average, at sequence length S: 3 x the multiply-adds x 2 of the forward pass.
+  /// Floating-point operations of one training token (forward and backward), when each MoE layer
+  /// computes `assignments_per_token` experts for it on average, at sequence length S: 3 x the
+  /// multiply-adds x 2 of the forward pass.
   double training_flops_per_token(double assignments_per_token, int64_t sequence_length) const;
 
   const GptOptions& options() const { return options_; }
@@ -69,8 +75,9 @@ class GptImpl : public torch::nn::Module {
   torch::Tensor embed(const torch::Tensor& token_BS, const ForwardContext& context);
 
   GptOptions options_;
-  torch::Tensor embed_tokens_;     // [V,D]
-  torch::Tensor embed_positions_;  // [max_positions + padding + 1, D]: parameter when learned, constant table otherwise
+  torch::Tensor embed_tokens_;       // [V,D]
+  torch::Tensor embed_positions_;    // [max_positions + padding + 1, D]: parameter when learned,
+                                     // constant table otherwise
   torch::Tensor output_projection_;  // [V,D] when not tied
   std::vector<DecoderBlock> blocks_;
   torch::nn::LayerNorm final_norm_{nullptr};

@@ -28,7 +28,8 @@ int64_t rows_of(const torch::Tensor& tensor) { return tensor.dim() < 2 ? 1 : ten
 void init_uniform(torch::Tensor& tensor, double bound, uint64_t seed, const std::string& name) {
   const torch::NoGradGuard no_grad;
   const auto rows = rows_of(tensor);
-  const auto noise = uniform_noise(rows, tensor.numel() / rows, key_of(seed, name), tensor.device());
+  const auto noise =
+      uniform_noise(rows, tensor.numel() / rows, key_of(seed, name), tensor.device());
   tensor.copy_((noise * (2 * bound) - bound).view(tensor.sizes()));
 }
 

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <string>
 
-/// Initial values from counter-based noise: a tensor's values depend on the seed and its name alone, not on the order
-/// in which a model is built, the device, or which other tensors exist.
+/// Initial values from counter-based noise: a tensor's values depend on the seed and its name
+/// alone, not on the order in which a model is built, the device, or which other tensors exist.
 namespace evomoe {
 
 /// Fills `tensor` with U(-bound, bound).

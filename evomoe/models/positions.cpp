@@ -4,9 +4,10 @@
 
 namespace evomoe {
 
-torch::Tensor positions_of(const torch::Tensor& token_BS, const torch::Tensor& padding_BS, int64_t padding_index,
-                           int64_t first) {
-  const auto position_S = torch::arange(token_BS.size(1), token_BS.options().dtype(torch::kLong)) + (padding_index + 1 + first);
+torch::Tensor positions_of(const torch::Tensor& token_BS, const torch::Tensor& padding_BS,
+                           int64_t padding_index, int64_t first) {
+  const auto position_S = torch::arange(token_BS.size(1), token_BS.options().dtype(torch::kLong)) +
+                          (padding_index + 1 + first);
   auto position_BS = position_S.unsqueeze(0).expand(token_BS.sizes());
   if (padding_BS.defined()) position_BS = position_BS.masked_fill(padding_BS, padding_index);
   return position_BS;

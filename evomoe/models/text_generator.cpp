@@ -20,15 +20,20 @@ double uniform(uint64_t seed, uint32_t stream, int64_t step) {
 
 void GenerationOptions::validate() const {
   if (max_new_tokens < 1) fail_usage("--max-len {}: it must be at least 1", max_new_tokens);
-  if (temperature <= 0) fail_usage("--temperature {}: it must be above 0; for the most probable token leave --sampling away", temperature);
-  if (top_k < 0) fail_usage("--sampling-topk {}: it must be at least 1, or left away for all tokens", top_k);
+  if (temperature <= 0)
+    fail_usage(
+        "--temperature {}: it must be above 0; for the most probable token leave --sampling away",
+        temperature);
+  if (top_k < 0)
+    fail_usage("--sampling-topk {}: it must be at least 1, or left away for all tokens", top_k);
   if (top_p < 0 || top_p > 1) fail_usage("--sampling-topp {}: it must be in (0, 1]", top_p);
 }
 
 int64_t choose_token(const torch::Tensor& logit_V, const GenerationOptions& options, double u) {
   if (!options.sample) return logit_V.argmax().item<int64_t>();
   auto [probability_V, token_V] =
-      torch::softmax(logit_V.to(torch::kDouble) / options.temperature, 0).sort(/*stable=*/true, /*dim=*/0, /*descending=*/true);
+      torch::softmax(logit_V.to(torch::kDouble) / options.temperature, 0)
+          .sort(/*stable=*/true, /*dim=*/0, /*descending=*/true);
   auto kept = probability_V.size(0);
   if (options.top_k > 0) kept = std::min(kept, options.top_k);
   probability_V = probability_V.slice(0, 0, kept);
@@ -44,9 +49,11 @@ int64_t choose_token(const torch::Tensor& logit_V, const GenerationOptions& opti
   return token_V[std::min(index, kept - 1)].item<int64_t>();
 }
 
-std::vector<int64_t> generate(Gpt& model, const std::vector<int64_t>& prompt, const GenerationOptions& options, uint32_t stream) {
+std::vector<int64_t> generate(Gpt& model, const std::vector<int64_t>& prompt,
+                              const GenerationOptions& options, uint32_t stream) {
   options.validate();
-  EVOMOE_CHECK(!prompt.empty(), "a text cannot be continued from nothing: the prompt needs at least one token");
+  EVOMOE_CHECK(!prompt.empty(),
+               "a text cannot be continued from nothing: the prompt needs at least one token");
   const torch::NoGradGuard no_grad;
   const auto device = model->output_weight().device();
   const auto positions = model->options().max_positions;
@@ -68,7 +75,9 @@ std::vector<int64_t> generate(Gpt& model, const std::vector<int64_t>& prompt, co
     const auto output = model->forward(token_BS, context);
     const auto x_D = output.x_BSD[0][-1];
     auto logit_V = torch::mv(model->output_weight(), x_D).to(torch::kFloat);
-    const auto forbid = [&](int64_t token) { logit_V[token] = -std::numeric_limits<float>::infinity(); };
+    const auto forbid = [&](int64_t token) {
+      logit_V[token] = -std::numeric_limits<float>::infinity();
+    };
     for (const auto token : options.never) forbid(token);
     const auto step = static_cast<int64_t>(made.size());
     if (options.end_token >= 0 && step < options.min_new_tokens) forbid(options.end_token);

@@ -1,9 +1,10 @@
 #include "evomoe/optim/adam.h"
 
-#include <ATen/Parallel.h>
 #include <fmt/ranges.h>
 
 #include <cmath>
+
+#include "evomoe/kernels/parallel_for.h"
 
 #if defined(__SSE__)
 #include <immintrin.h>
@@ -61,7 +62,7 @@ void update_cpu_float(const torch::Tensor& parameter, const torch::Tensor& gradi
   const auto* g = gradient.const_data_ptr<float>();
   auto* m = exp_avg.mutable_data_ptr<float>();
   auto* v = exp_avg_sq.mutable_data_ptr<float>();
-  at::parallel_for(0, parameter.numel(), kGrain, [&](int64_t begin, int64_t end) {
+  kernels::parallel_for(0, parameter.numel(), kGrain, [&](int64_t begin, int64_t end) {
     update_range(p + begin, g + begin, m + begin, v + begin, end - begin, scalars);
   });
 }

@@ -1,10 +1,10 @@
 #include "evomoe/optim/gradient_norm.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
+
+#include "evomoe/kernels/parallel_for.h"
 
 namespace evomoe {
 namespace {
@@ -62,7 +62,7 @@ double gradient_norm(const std::vector<NamedParameter>& parameters) {
   }
 
   std::vector<double> partial(chunks.size());
-  at::parallel_for(0, static_cast<int64_t>(chunks.size()), 1, [&](int64_t begin, int64_t end) {
+  kernels::parallel_for(0, static_cast<int64_t>(chunks.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       partial[static_cast<size_t>(i)] = sum_of_squares(chunks[static_cast<size_t>(i)]);
     }

@@ -4,7 +4,8 @@
 
 namespace evomoe {
 
-/// Talks to the other processes of a run. Model and trainer always call it: one process is not a special case.
+/// Talks to the other processes of a run. Model and trainer always call it: one process is not a
+/// special case.
 class Communicator {
  public:
   virtual ~Communicator() = default;

@@ -31,7 +31,8 @@ std::vector<std::pair<std::string, double>> layer_averages(const GptOutput& outp
         if (key == name) sum += value.item<double>();
       }
     }
-    averages.emplace_back(name, output.stats.empty() ? 0.0 : sum / static_cast<double>(output.stats.size()));
+    averages.emplace_back(
+        name, output.stats.empty() ? 0.0 : sum / static_cast<double>(output.stats.size()));
   }
   return averages;
 }
@@ -40,9 +41,9 @@ std::vector<std::pair<std::string, double>> layer_averages(const GptOutput& outp
 
 const std::vector<std::string>& reference_metric_names() {
   static const std::vector<std::string> names = {
-      "gumbel_choosed_experts", "overflow_expert1",      "overflow_expert2",
-      "entropy_gating",         "expert1_balance_top",   "expert1_balance_bottom",
-      "unused_expert1_count",   "expert2_balance_top",   "expert2_balance_bottom",
+      "gumbel_choosed_experts", "overflow_expert1",       "overflow_expert2",
+      "entropy_gating",         "expert1_balance_top",    "expert1_balance_bottom",
+      "unused_expert1_count",   "expert2_balance_top",    "expert2_balance_bottom",
       "unused_expert2_count",   "all_to_all_cpu_time_ms", "all_to_all_cuda_time_ms"};
   return names;
 }
@@ -64,10 +65,12 @@ LossSums& LossSums::operator+=(const LossSums& other) {
   return *this;
 }
 
-CriterionResult Criterion::operator()(Gpt& model, const GptOutput& output, const DeviceBatch& batch) const {
+CriterionResult Criterion::operator()(Gpt& model, const GptOutput& output,
+                                      const DeviceBatch& batch) const {
   const auto x_TD = output.x_BSD.flatten(0, 1);
   CriterionResult result;
-  result.loss = linear_cross_entropy(x_TD, model->output_weight(), batch.target_BS.flatten(), padding_index_);
+  result.loss =
+      linear_cross_entropy(x_TD, model->output_weight(), batch.target_BS.flatten(), padding_index_);
   auto& sums = result.sums;
   sums.inner = result.loss.item<double>();
   sums.sample_size = batch.sample_size;
@@ -80,7 +83,8 @@ CriterionResult Criterion::operator()(Gpt& model, const GptOutput& output, const
   if (is_moe()) {
     auto gate = sum_of(output, "balance", layers);
     if (layers > 0) {
-      if (options_.moe_gate_loss_combine_method == "average") gate = gate / static_cast<double>(layers);
+      if (options_.moe_gate_loss_combine_method == "average")
+        gate = gate / static_cast<double>(layers);
       if (options_.moe_gate_loss_transform == "neg_log") gate = -torch::log(gate);
       gate = gate * scale;
       result.loss = result.loss + options_.moe_gate_loss_wt * gate;

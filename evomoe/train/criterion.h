@@ -24,15 +24,17 @@ struct DeviceBatch {
 
 /// The sums of one or more micro-batches, in nats.
 struct LossSums {
-  double loss = 0;       ///< what is trained: inner + weighted gate losses
-  double inner = 0;      ///< cross-entropy
-  double gate = 0;       ///< balance loss: combined over layers, transformed, times sample size, unweighted
-  double z = 0;          ///< router z-loss: summed over layers, times sample size, unweighted
+  double loss = 0;   ///< what is trained: inner + weighted gate losses
+  double inner = 0;  ///< cross-entropy
+  double gate =
+      0;         ///< balance loss: combined over layers, transformed, times sample size, unweighted
+  double z = 0;  ///< router z-loss: summed over layers, times sample size, unweighted
   int64_t sample_size = 0;
   int64_t tokens = 0;
   int64_t sequences = 0;
   int64_t batches = 0;
-  /// The reference's router metrics, averaged over layers and summed over micro-batches, in its order.
+  /// The reference's router metrics, averaged over layers and summed over micro-batches, in its
+  /// order.
   std::vector<std::pair<std::string, double>> metrics;
 
   LossSums& operator+=(const LossSums& other);
@@ -43,11 +45,12 @@ struct CriterionResult {
   LossSums sums;
 };
 
-/// `cross_entropy` and `moe_cross_entropy` (reference/evomoe.md section 5). Sums over target tokens; gradients are divided by
-/// the sample size of the whole update later.
+/// `cross_entropy` and `moe_cross_entropy` (reference/evomoe.md section 5). Sums over target
+/// tokens; gradients are divided by the sample size of the whole update later.
 class Criterion {
  public:
-  Criterion(const CriterionOptions& options, int64_t padding_index) : options_(options), padding_index_(padding_index) {}
+  Criterion(const CriterionOptions& options, int64_t padding_index)
+      : options_(options), padding_index_(padding_index) {}
 
   CriterionResult operator()(Gpt& model, const GptOutput& output, const DeviceBatch& batch) const;
 

@@ -8,13 +8,15 @@
 namespace evomoe {
 namespace {
 
-/// A block behind the last tokens of the text before it, which are read but not scored (their target is padding).
+/// A block behind the last tokens of the text before it, which are read but not scored (their
+/// target is padding).
 struct Row {
   int64_t item;
   std::vector<int64_t> source, target;
 };
 
-Row with_context(int64_t item, LanguageModelDataset::Item block, std::vector<int64_t>& context, int64_t window) {
+Row with_context(int64_t item, LanguageModelDataset::Item block, std::vector<int64_t>& context,
+                 int64_t window) {
   Row row{item, context, std::vector<int64_t>(context.size(), Dictionary::kPad)};
   row.source.insert(row.source.end(), block.source.begin(), block.source.end());
   row.target.insert(row.target.end(), block.target.begin(), block.target.end());
@@ -25,7 +27,8 @@ Row with_context(int64_t item, LanguageModelDataset::Item block, std::vector<int
   return row;
 }
 
-void score(LoadedModel& loaded, const std::vector<Row>& rows, const std::function<void(const ScoredBlock&)>& visit) {
+void score(LoadedModel& loaded, const std::vector<Row>& rows,
+           const std::function<void(const ScoredBlock&)>& visit) {
   Batch batch;
   batch.rows = static_cast<int64_t>(rows.size());
   for (const auto& row : rows) {
@@ -46,10 +49,11 @@ void score(LoadedModel& loaded, const std::vector<Row>& rows, const std::functio
   auto context = evaluation_context(loaded.options, device_batch, /*as_trained=*/false);
   context.padded_batch = 0;
   const auto output = loaded.model->forward(device_batch.source_BS, context);
-  const auto log_probability = linear_log_probability(output.x_BSD.flatten(0, 1), loaded.model->output_weight(),
-                                                      device_batch.target_BS.flatten())
-                                   .to(torch::kCPU)
-                                   .contiguous();
+  const auto log_probability =
+      linear_log_probability(output.x_BSD.flatten(0, 1), loaded.model->output_weight(),
+                             device_batch.target_BS.flatten())
+          .to(torch::kCPU)
+          .contiguous();
   const auto* values = log_probability.data_ptr<float>();
   for (size_t r = 0; r < rows.size(); ++r) {
     ScoredBlock block;
@@ -57,7 +61,8 @@ void score(LoadedModel& loaded, const std::vector<Row>& rows, const std::functio
     for (size_t i = 0; i < rows[r].target.size(); ++i) {
       if (rows[r].target[i] == Dictionary::kPad) continue;
       block.token.push_back(rows[r].target[i]);
-      block.log_probability.push_back(values[static_cast<int64_t>(r) * batch.columns + static_cast<int64_t>(i)]);
+      block.log_probability.push_back(
+          values[static_cast<int64_t>(r) * batch.columns + static_cast<int64_t>(i)]);
     }
     visit(block);
   }
@@ -65,7 +70,8 @@ void score(LoadedModel& loaded, const std::vector<Row>& rows, const std::functio
 
 }  // namespace
 
-void score_dataset(LoadedModel& loaded, const LanguageModelDataset& dataset, const ScorerOptions& options,
+void score_dataset(LoadedModel& loaded, const LanguageModelDataset& dataset,
+                   const ScorerOptions& options,
                    const std::function<void(const ScoredBlock&)>& visit) {
   std::vector<int64_t> context;
   std::vector<Row> rows;
@@ -74,8 +80,10 @@ void score_dataset(LoadedModel& loaded, const LanguageModelDataset& dataset, con
     auto row = with_context(item, dataset.item(item), context, options.context_window);
     const auto length = static_cast<int64_t>(row.source.size());
     const auto count = static_cast<int64_t>(rows.size());
-    const bool full = options.batch_size > 0 ? count >= options.batch_size
-                                             : count > 0 && std::max(longest, length) * (count + 1) > options.max_tokens;
+    const bool full =
+        options.batch_size > 0
+            ? count >= options.batch_size
+            : count > 0 && std::max(longest, length) * (count + 1) > options.max_tokens;
     if (full) {
       score(loaded, rows, visit);
       rows.clear();

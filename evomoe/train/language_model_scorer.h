@@ -24,7 +24,8 @@ struct ScoredBlock {
 };
 
 /// Scores all blocks of a data set in the order of the text; `visit` gets each once. Deterministic.
-void score_dataset(LoadedModel& loaded, const LanguageModelDataset& dataset, const ScorerOptions& options,
+void score_dataset(LoadedModel& loaded, const LanguageModelDataset& dataset,
+                   const ScorerOptions& options,
                    const std::function<void(const ScoredBlock&)>& visit);
 
 }  // namespace evomoe

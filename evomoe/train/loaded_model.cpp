@@ -24,24 +24,30 @@ LoadedModel load_model(const std::filesystem::path& path, const LoadOptions& loa
   auto checkpoint = load_checkpoint(path, /*with_optimizer=*/false);
   loaded.manifest = std::move(checkpoint.manifest);
   loaded.options = stored_options(loaded.manifest);
-  if (load.eval_capacity_fraction) loaded.options.moe.moe_eval_capacity_token_fraction = *load.eval_capacity_fraction;
+  if (load.eval_capacity_fraction)
+    loaded.options.moe.moe_eval_capacity_token_fraction = *load.eval_capacity_fraction;
   loaded.updates = loaded.manifest.at("counters").at("updates").get<int64_t>();
   loaded.dictionary = dictionary_of(path, load.data);
   loaded.bpe = bpe_of(path, load.bpe);
   const auto vocabulary = loaded.manifest.at("model").at("vocabulary").get<int64_t>();
   EVOMOE_CHECK(loaded.dictionary.size() == vocabulary,
-               "{}: the model has {} symbols but the dictionary {}; give the folder of the data it was trained on", path.string(),
-               vocabulary, loaded.dictionary.size());
+               "{}: the model has {} symbols but the dictionary {}; give the folder of the data it "
+               "was trained on",
+               path.string(), vocabulary, loaded.dictionary.size());
   const bool shared = loaded.manifest.at("evolution").at("shared_expert").get<bool>();
   loaded.model = Gpt(gpt_options(loaded.options, vocabulary, Dictionary::kPad, shared));
   std::vector<std::pair<std::string, torch::Tensor>> destination;
-  for (const auto& item : loaded.model->named_parameters()) destination.emplace_back(item.key(), item.value());
-  for (const auto& item : loaded.model->named_buffers()) destination.emplace_back(item.key(), item.value());
+  for (const auto& item : loaded.model->named_parameters())
+    destination.emplace_back(item.key(), item.value());
+  for (const auto& item : loaded.model->named_buffers())
+    destination.emplace_back(item.key(), item.value());
   load_into(destination, checkpoint.model, "checkpoint " + path.string());
   loaded.model->to(loaded.device);
   loaded.model->eval();
-  // In evaluation some methods still heed their stage (noisy gate weights): the one of the last update.
-  const auto stage = stage_at(evolution_options(loaded.options), std::max<int64_t>(loaded.updates - 1, 0));
+  // In evaluation some methods still heed their stage (noisy gate weights): the one of the last
+  // update.
+  const auto stage =
+      stage_at(evolution_options(loaded.options), std::max<int64_t>(loaded.updates - 1, 0));
   for (auto& [layer, moe] : loaded.model->moe_layers()) moe->router()->begin_update(stage.schedule);
   return loaded;
 }

@@ -23,7 +23,8 @@ void write_run_folder(const TrainOptions& options, const std::filesystem::path& 
   const auto data = split_data_paths(options.data).front();
   for (const auto* name : {"dict.txt", "encoder.json", "vocab.bpe"}) {
     if (std::filesystem::exists(data / name)) {
-      std::filesystem::copy_file(data / name, folder / name, std::filesystem::copy_options::overwrite_existing);
+      std::filesystem::copy_file(data / name, folder / name,
+                                 std::filesystem::copy_options::overwrite_existing);
     }
   }
 }
@@ -52,10 +53,13 @@ LanguageModelDatasetOptions language_model_dataset_options(const TrainOptions& o
   dataset.break_mode = parse_break_mode(options.task.sample_break_mode);
   dataset.add_bos_token = options.task.add_bos_token;
   dataset.pad_to_fixed_length = options.task.pad_to_fixed_length;
-  dataset.pad_to_batch_size = options.task.pad_to_fixed_bsz ? options.dataset.batch_size.value_or(0) : 0;
+  dataset.pad_to_batch_size =
+      options.task.pad_to_fixed_bsz ? options.dataset.batch_size.value_or(0) : 0;
   return dataset;
 }
 
-std::string timestamp() { return fmt::format("{:%Y-%m-%d %H:%M:%S}", fmt::localtime(std::time(nullptr))); }
+std::string timestamp() {
+  return fmt::format("{:%Y-%m-%d %H:%M:%S}", fmt::localtime(std::time(nullptr)));
+}
 
 }  // namespace evomoe

@@ -9,8 +9,9 @@
 #include "evomoe/data/dictionary.h"
 #include "evomoe/data/language_model_dataset.h"
 
-/// A run folder holds everything that its checkpoints need to be used: config.yaml, log.jsonl, checkpoints, and copies of the data's
-/// dict.txt and, if there is one, of its byte-level BPE (encoder.json, vocab.bpe).
+/// A run folder holds everything that its checkpoints need to be used: config.yaml, log.jsonl,
+/// checkpoints, and copies of the data's dict.txt and, if there is one, of its byte-level BPE
+/// (encoder.json, vocab.bpe).
 namespace evomoe {
 
 /// Writes config.yaml and copies dictionary and BPE.

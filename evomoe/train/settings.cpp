@@ -7,7 +7,8 @@
 
 namespace evomoe {
 
-GptOptions gpt_options(const TrainOptions& options, int64_t vocab_size, int64_t padding_index, bool shared_expert) {
+GptOptions gpt_options(const TrainOptions& options, int64_t vocab_size, int64_t padding_index,
+                       bool shared_expert) {
   const auto& model = options.model;
   const auto& moe = options.moe;
   const auto& architecture = find_architecture(model.arch);
@@ -18,7 +19,8 @@ GptOptions gpt_options(const TrainOptions& options, int64_t vocab_size, int64_t 
   gpt.embed_dim = model.decoder_embed_dim.value_or(architecture.embed_dim);
   gpt.ffn_dim = model.decoder_ffn_embed_dim.value_or(architecture.ffn_dim);
   gpt.heads = model.decoder_attention_heads.value_or(architecture.heads);
-  gpt.max_positions = model.max_target_positions.value_or(options.task.tokens_per_sample) + (options.task.add_bos_token ? 1 : 0);
+  gpt.max_positions = model.max_target_positions.value_or(options.task.tokens_per_sample) +
+                      (options.task.add_bos_token ? 1 : 0);
   gpt.activation = model.activation_fn.value_or(architecture.activation);
   gpt.dropout = model.dropout.value_or(architecture.dropout);
   gpt.attention_dropout = model.attention_dropout.value_or(architecture.attention_dropout);
@@ -36,7 +38,8 @@ GptOptions gpt_options(const TrainOptions& options, int64_t vocab_size, int64_t 
   router.method = moe.moe_router;
   router.model_dim = gpt.embed_dim;
   router.num_experts = moe.moe_expert_count;
-  // The gshard router is top-2 whatever --moe-k says; the other fields belong to single methods and keep their defaults elsewhere.
+  // The gshard router is top-2 whatever --moe-k says; the other fields belong to single methods and
+  // keep their defaults elsewhere.
   if (router.method == "topk") {
     router.k = moe.moe_k;
     router.normalize_topk = !moe.moe_no_normalize_topk;
@@ -53,7 +56,8 @@ GptOptions gpt_options(const TrainOptions& options, int64_t vocab_size, int64_t 
     router.threshold = options.evolution.dts_threshold;
     router.normalize_dts = options.evolution.dts_normalize_weights;
   }
-  if (router.method == "dts" || router.method == "switch") router.gumbel_gates = options.evolution.use_gumbel_gates;
+  if (router.method == "dts" || router.method == "switch")
+    router.gumbel_gates = options.evolution.use_gumbel_gates;
   router.z_loss_weight = options.criterion.moe_z_loss_wt;
   gpt.moe.recompute_experts = moe.recompute_experts;
   gpt.moe.shared_expert = shared_expert;
@@ -106,15 +110,18 @@ LrScheduleOptions lr_schedule_options(const TrainOptions& options) {
   schedule.lr_shrink = flags.lr_shrink;
   schedule.force_anneal = flags.force_anneal;
   schedule.min_lr = flags.min_lr;
-  schedule.lr_period_updates = flags.lr_period_updates > 0 ? static_cast<int64_t>(flags.lr_period_updates) : 0;
+  schedule.lr_period_updates =
+      flags.lr_period_updates > 0 ? static_cast<int64_t>(flags.lr_period_updates) : 0;
   schedule.t_mult = flags.t_mult;
   schedule.max_update = flags.max_update;
   return schedule;
 }
 
 bool in_shared_expert_stage(const TrainOptions& options, int64_t completed_updates) {
-  // The spawn belongs to the update that follows: a checkpoint made right at the boundary still holds the shared expert.
-  return options.evolution.shared_expert_updates > 0 && completed_updates <= options.evolution.shared_expert_updates;
+  // The spawn belongs to the update that follows: a checkpoint made right at the boundary still
+  // holds the shared expert.
+  return options.evolution.shared_expert_updates > 0 &&
+         completed_updates <= options.evolution.shared_expert_updates;
 }
 
 torch::Device use_device(const CommonOptions& options) {
@@ -122,7 +129,9 @@ torch::Device use_device(const CommonOptions& options) {
   if (options.device == "cpu") return torch::kCPU;
   if (torch::cuda::is_available()) return torch::kCUDA;
   if (options.device == "cuda") {
-    fail_usage("--device cuda: this LibTorch sees no CUDA device; use --device cpu, or point EVOMOE_TORCH to a CUDA build");
+    fail_usage(
+        "--device cuda: this LibTorch sees no CUDA device; use --device cpu, or point EVOMOE_TORCH "
+        "to a CUDA build");
   }
   return torch::kCPU;
 }

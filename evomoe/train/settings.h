@@ -13,9 +13,11 @@
 /// From the user's words (config) to the options of each room.
 namespace evomoe {
 
-/// The model: architecture defaults, overridden by what was given. `shared_expert`: the MoE layers hold the one shared expert
-/// that they start with. Throws UsageError for combinations that cannot be built.
-GptOptions gpt_options(const TrainOptions& options, int64_t vocab_size, int64_t padding_index, bool shared_expert);
+/// The model: architecture defaults, overridden by what was given. `shared_expert`: the MoE layers
+/// hold the one shared expert that they start with. Throws UsageError for combinations that cannot
+/// be built.
+GptOptions gpt_options(const TrainOptions& options, int64_t vocab_size, int64_t padding_index,
+                       bool shared_expert);
 
 EvolutionOptions evolution_options(const TrainOptions& options);
 DiversifyOptions diversify_options(const TrainOptions& options);
@@ -25,7 +27,8 @@ LrScheduleOptions lr_schedule_options(const TrainOptions& options);
 /// True while (after that many completed updates) the MoE layers hold one shared expert.
 bool in_shared_expert_stage(const TrainOptions& options, int64_t completed_updates);
 
-/// `auto` is CUDA when there is a device, else the CPU; also sets the number of threads. Throws when CUDA is asked for and missing.
+/// `auto` is CUDA when there is a device, else the CPU; also sets the number of threads. Throws
+/// when CUDA is asked for and missing.
 torch::Device use_device(const CommonOptions& options);
 
 }  // namespace evomoe

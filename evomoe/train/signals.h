@@ -2,7 +2,8 @@
 
 namespace evomoe {
 
-/// While it lives, SIGINT and SIGTERM are noted instead of ending the process; a second one ends it at once.
+/// While it lives, SIGINT and SIGTERM are noted instead of ending the process; a second one ends it
+/// at once.
 class SignalWatch {
  public:
   SignalWatch();

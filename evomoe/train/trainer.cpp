@@ -27,12 +27,13 @@ bool all_finite(const torch::Tensor& tensor) { return torch::isfinite(tensor).al
 
 std::vector<NamedParameter> named_parameters(const torch::nn::Module& model) {
   std::vector<NamedParameter> parameters;
-  for (const auto& item : model.named_parameters()) parameters.push_back({item.key(), item.value()});
+  for (const auto& item : model.named_parameters())
+    parameters.push_back({item.key(), item.value()});
   return parameters;
 }
 
-Trainer::Trainer(const TrainOptions& options, int64_t vocab_size, int64_t padding_index, torch::Device device,
-                 int64_t completed_updates)
+Trainer::Trainer(const TrainOptions& options, int64_t vocab_size, int64_t padding_index,
+                 torch::Device device, int64_t completed_updates)
     : options_(options),
       device_(device),
       evolution_(evolution_options(options)),
@@ -79,7 +80,8 @@ void Trainer::begin_update(UpdateResult& result) {
     spawn_experts();
     result.spawned = true;
   }
-  for (auto& [layer, moe] : model_->moe_layers()) moe->router()->begin_update(result.stage.schedule);
+  for (auto& [layer, moe] : model_->moe_layers())
+    moe->router()->begin_update(result.stage.schedule);
 }
 
 void Trainer::spawn_experts() {
@@ -100,12 +102,15 @@ void Trainer::forward_backward(const Batch& batch, int64_t micro_batch, UpdateRe
   const auto device_batch = to_device(batch, model_->options().padding_index, device_);
   auto context = training_context(batch, device_batch);
   if (recorded_noise_) {
-    context.gate_gumbel = [this, micro_batch](int64_t layer) { return recorded_noise_(micro_batch, layer); };
+    context.gate_gumbel = [this, micro_batch](int64_t layer) {
+      return recorded_noise_(micro_batch, layer);
+    };
   }
   const auto output = model_->forward(device_batch.source_BS, context);
   auto [loss, sums] = criterion_(model_, output, device_batch);
   if (!std::isfinite(sums.loss)) {
-    if (options_.optimization.on_non_finite == "stop") explain_non_finite(batch, fmt::format("the loss is {}", sums.loss));
+    if (options_.optimization.on_non_finite == "stop")
+      explain_non_finite(batch, fmt::format("the loss is {}", sums.loss));
   } else {
     loss.backward();
   }
@@ -130,8 +135,10 @@ bool Trainer::gradients_are_usable(const UpdateResult& result) {
   const auto found = parameter ? fmt::format("the gradient of {} is not finite", *parameter)
                                : fmt::format("the loss is {}", result.sums.loss);
   if (options_.optimization.on_non_finite == "stop") {
-    fail("update {}: {}. Lower --lr or --clip-norm, or skip such updates with --on-non-finite skip; the last checkpoint is as it was",
-         updates_ + 1, found);
+    fail(
+        "update {}: {}. Lower --lr or --clip-norm, or skip such updates with --on-non-finite skip; "
+        "the last checkpoint is as it was",
+        updates_ + 1, found);
   }
   log().warn("update {}: {}; the update is skipped", updates_ + 1, found);
   return false;
@@ -140,27 +147,33 @@ bool Trainer::gradients_are_usable(const UpdateResult& result) {
 void Trainer::explain_non_finite(const Batch& batch, const std::string& found) {
   std::string where;
   for (const auto& parameter : optimizer_->parameters()) {
-    if (where.empty() && !all_finite(parameter.tensor)) where = "the parameter " + parameter.name + " is not finite";
+    if (where.empty() && !all_finite(parameter.tensor))
+      where = "the parameter " + parameter.name + " is not finite";
   }
   if (where.empty()) {
     const torch::NoGradGuard no_grad;
     const auto device_batch = to_device(batch, model_->options().padding_index, device_);
     auto context = training_context(batch, device_batch);
     context.probe = [&](int64_t layer, const torch::Tensor& x) {
-      if (where.empty() && !all_finite(x)) where = fmt::format("the output of layer {} is not finite", layer);
+      if (where.empty() && !all_finite(x))
+        where = fmt::format("the output of layer {} is not finite", layer);
     };
     model_->forward(device_batch.source_BS, context);
   }
-  if (where.empty()) where = "all layers are finite, so it arises in the output projection or a gate loss";
-  fail("update {}: {}; {}. Lower --lr or --clip-norm, or skip such updates with --on-non-finite skip; the last checkpoint is as it was",
-       updates_ + 1, found, where);
+  if (where.empty())
+    where = "all layers are finite, so it arises in the output projection or a gate loss";
+  fail(
+      "update {}: {}; {}. Lower --lr or --clip-norm, or skip such updates with --on-non-finite "
+      "skip; the last checkpoint is as it was",
+      updates_ + 1, found, where);
 }
 
 LossSums Trainer::evaluate(const Batch& batch, bool as_trained) {
   return evaluate_batch(model_, criterion_, options_, batch, device_, as_trained);
 }
 
-ForwardContext Trainer::training_context(const Batch& batch, const DeviceBatch& device_batch) const {
+ForwardContext Trainer::training_context(const Batch& batch,
+                                         const DeviceBatch& device_batch) const {
   ForwardContext context;
   context.training = true;
   context.update = updates_;
@@ -176,8 +189,10 @@ ForwardContext Trainer::training_context(const Batch& batch, const DeviceBatch& 
 double Trainer::flops_of(const GptOutput& output, const Batch& batch) const {
   const auto tokens = static_cast<double>(batch.rows * batch.columns);
   double assignments = 0;
-  for (const auto& [layer, stats] : output.stats) assignments += static_cast<double>(stats.assignments);
-  const double per_token = output.stats.empty() ? 0 : assignments / tokens / static_cast<double>(output.stats.size());
+  for (const auto& [layer, stats] : output.stats)
+    assignments += static_cast<double>(stats.assignments);
+  const double per_token =
+      output.stats.empty() ? 0 : assignments / tokens / static_cast<double>(output.stats.size());
   return tokens * model_->training_flops_per_token(per_token, batch.columns);
 }
 
@@ -192,8 +207,10 @@ TensorMap Trainer::optimizer_state() const { return optimizer_->state_dict(); }
 
 void Trainer::load_model_state(const TensorMap& state, const std::string& what) {
   std::vector<std::pair<std::string, torch::Tensor>> destination;
-  for (const auto& item : model_->named_parameters()) destination.emplace_back(item.key(), item.value());
-  for (const auto& item : model_->named_buffers()) destination.emplace_back(item.key(), item.value());
+  for (const auto& item : model_->named_parameters())
+    destination.emplace_back(item.key(), item.value());
+  for (const auto& item : model_->named_buffers())
+    destination.emplace_back(item.key(), item.value());
   load_into(destination, state, what);
 }
 

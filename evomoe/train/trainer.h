@@ -24,32 +24,36 @@ namespace evomoe {
 
 /// What one update did.
 struct UpdateResult {
-  bool applied = true;     ///< false: skipped, a loss or gradient was not finite (--on-non-finite skip)
+  bool applied =
+      true;  ///< false: skipped, a loss or gradient was not finite (--on-non-finite skip)
   LossSums sums;
-  double lr = 0;           ///< used in this update
+  double lr = 0;             ///< used in this update
   double gradient_norm = 0;  ///< of the gradients divided by the sample size, before clipping
   double clip_coefficient = 1;
-  StageState stage;        ///< in force in this update
-  bool spawned = false;    ///< the experts were spawned right before it
-  std::vector<std::pair<int64_t, RouterStats>> routers;  ///< (layer, statistics summed over the micro-batches)
-  double flops = 0;        ///< executed floating-point operations, forward and backward
+  StageState stage;      ///< in force in this update
+  bool spawned = false;  ///< the experts were spawned right before it
+  std::vector<std::pair<int64_t, RouterStats>>
+      routers;       ///< (layer, statistics summed over the micro-batches)
+  double flops = 0;  ///< executed floating-point operations, forward and backward
 };
 
-/// Noise given from outside: (micro-batch of the update, layer) -> Gumbel noise [T,E] of the router; undefined: drawn.
+/// Noise given from outside: (micro-batch of the update, layer) -> Gumbel noise [T,E] of the
+/// router; undefined: drawn.
 using RecordedNoise = std::function<torch::Tensor(int64_t micro_batch, int64_t layer)>;
 
 /// Owns model and optimiser, and the order of one update.
 class Trainer {
  public:
   /// Builds the model as it is after `completed_updates` (0: a new one, initialised from --seed).
-  Trainer(const TrainOptions& options, int64_t vocab_size, int64_t padding_index, torch::Device device,
-          int64_t completed_updates = 0);
+  Trainer(const TrainOptions& options, int64_t vocab_size, int64_t padding_index,
+          torch::Device device, int64_t completed_updates = 0);
 
-  /// One update from its micro-batches. Throws Error naming update, layer and tensor when something is not finite.
+  /// One update from its micro-batches. Throws Error naming update, layer and tensor when something
+  /// is not finite.
   UpdateResult update(const std::vector<Batch>& micro_batches, int64_t epoch);
 
-  /// The losses of a batch without training. `as_trained`: with the routing of the present stage, instead of the reference's
-  /// (noise-free top-1 for the dense-to-sparse gate).
+  /// The losses of a batch without training. `as_trained`: with the routing of the present stage,
+  /// instead of the reference's (noise-free top-1 for the dense-to-sparse gate).
   LossSums evaluate(const Batch& batch, bool as_trained = false);
 
   int64_t updates() const { return updates_; }

@@ -8,8 +8,8 @@ namespace evomoe {
 namespace {
 
 // Priorities of fairseq's log: lower comes first.
-constexpr int kLoss = 10, kPerplexity = 20, kWps = 90, kUps = 100, kWpb = 180, kBsz = 190, kNumUpdates = 200, kLr = 300,
-              kGnorm = 400, kClip = 500;
+constexpr int kLoss = 10, kPerplexity = 20, kWps = 90, kUps = 100, kWpb = 180, kBsz = 190,
+              kNumUpdates = 200, kLr = 300, kGnorm = 400, kClip = 500;
 
 }  // namespace
 
@@ -30,11 +30,13 @@ void log_losses(MeterGroup& meters, const LossSums& sums, bool is_moe) {
     meters.scalar("inner_loss", sums.inner / samples / bits, samples, kLoss, 3);
   }
   const std::string key = is_moe ? "inner_loss" : "loss";
-  meters.derived("ppl", [key](const MeterGroup& group) { return perplexity(group.value(key)); }, kPerplexity, 2);
+  meters.derived(
+      "ppl", [key](const MeterGroup& group) { return perplexity(group.value(key)); }, kPerplexity,
+      2);
 }
 
-void log_update(MeterGroup& meters, const UpdateResult& result, const Criterion& criterion, int64_t updates, double lr,
-                bool clips) {
+void log_update(MeterGroup& meters, const UpdateResult& result, const Criterion& criterion,
+                int64_t updates, double lr, bool clips) {
   const auto& sums = result.sums;
   const auto tokens = static_cast<double>(sums.tokens);
   log_losses(meters, sums, criterion.is_moe());

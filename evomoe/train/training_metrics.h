@@ -9,18 +9,19 @@
 #include "evomoe/report/meters.h"
 #include "evomoe/train/trainer.h"
 
-/// What the log says of updates and validations: the reference's keys, order and rounding (reference/evomoe.md sections 5.1 and 8.5),
-/// then ours.
+/// What the log says of updates and validations: the reference's keys, order and rounding
+/// (reference/evomoe.md sections 5.1 and 8.5), then ours.
 namespace evomoe {
 
 /// The loss keys (loss, moe_gate_loss ... inner_loss, ppl) of a criterion's sums.
 void log_losses(MeterGroup& meters, const LossSums& sums, bool is_moe);
 
 /// All keys of one update but the times. `lr` is that of the next update, as the reference logs it.
-void log_update(MeterGroup& meters, const UpdateResult& result, const Criterion& criterion, int64_t updates, double lr,
-                bool clips);
+void log_update(MeterGroup& meters, const UpdateResult& result, const Criterion& criterion,
+                int64_t updates, double lr, bool clips);
 
-/// Per-layer router metrics, as a list: load_min, load_max, load_cv, entropy, dropped_share, dead_experts, active_experts ...
+/// Per-layer router metrics, as a list: load_min, load_max, load_cv, entropy, dropped_share,
+/// dead_experts, active_experts ...
 nlohmann::ordered_json router_data(const std::vector<std::pair<int64_t, RouterStats>>& routers);
 
 /// Stage, temperature and noise scale.

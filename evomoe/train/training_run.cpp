@@ -52,29 +52,37 @@ TrainingRun::~TrainingRun() = default;
 
 void TrainingRun::open_data() {
   const auto& dataset = options_.dataset;
-  data_ = std::make_unique<LanguageModelData>(options_.data, language_model_dataset_options(options_));
+  data_ =
+      std::make_unique<LanguageModelData>(options_.data, language_model_dataset_options(options_));
   auto train = data_->train(1, dataset.train_subset);
   if (!dataset.disable_validation) {
     if (!dataset.combine_valid_subsets && !dataset.ignore_unused_valid_subsets) {
       const auto unused = data_->unused_valid_splits(dataset.valid_subset);
       if (!unused.empty()) {
-        fail_usage("the data has further validation sets ({}...) that --valid-subset does not name; add --combine-valid-subsets, "
-                   "--ignore-unused-valid-subsets or --disable-validation", unused.front());
+        fail_usage(
+            "the data has further validation sets ({}...) that --valid-subset does not name; add "
+            "--combine-valid-subsets, "
+            "--ignore-unused-valid-subsets or --disable-validation",
+            unused.front());
       }
     }
     for (const auto& subset : dataset.valid_subset) {
-      const auto rows = options_.task.pad_to_fixed_bsz ? dataset.batch_size_valid.value_or(dataset.batch_size.value_or(0)) : 0;
+      const auto rows = options_.task.pad_to_fixed_bsz
+                            ? dataset.batch_size_valid.value_or(dataset.batch_size.value_or(0))
+                            : 0;
       valid_sets_[subset] = data_->open(subset, dataset.combine_valid_subsets, rows);
     }
   }
   iterator_ = std::make_unique<EpochIterator>(
       [this](int64_t epoch) { return data_->train(epoch, options_.dataset.train_subset); },
       iterator_options(options_, /*training=*/true));
-  EVOMOE_CHECK(iterator_->batches_per_epoch() > 0, "{}: no batch can be made of the training data", train->name());
+  EVOMOE_CHECK(iterator_->batches_per_epoch() > 0, "{}: no batch can be made of the training data",
+               train->name());
 }
 
 void TrainingRun::open_folder() {
-  checkpoints_ = std::make_unique<CheckpointManager>(options_.checkpoint.save_dir, checkpoint_policy(options_.checkpoint));
+  checkpoints_ = std::make_unique<CheckpointManager>(options_.checkpoint.save_dir,
+                                                     checkpoint_policy(options_.checkpoint));
 }
 
 void TrainingRun::restore() {
@@ -89,8 +97,11 @@ void TrainingRun::restore() {
   } else if (flags.finetune_from_model) {
     restore_from(*flags.finetune_from_model, /*finetune=*/true);
   } else {
-    trainer_ = std::make_unique<Trainer>(options_, data_->dictionary().size(), Dictionary::kPad, device_);
-    if (flags.init_from) trainer_->load_model_state(read_safetensors(*flags.init_from), "--init-from " + *flags.init_from);
+    trainer_ =
+        std::make_unique<Trainer>(options_, data_->dictionary().size(), Dictionary::kPad, device_);
+    if (flags.init_from)
+      trainer_->load_model_state(read_safetensors(*flags.init_from),
+                                 "--init-from " + *flags.init_from);
   }
   first_update_ = trainer_->updates();
   if (!flags.no_save) {
@@ -110,13 +121,14 @@ void TrainingRun::restore_from(const std::filesystem::path& path, bool finetune)
   // The experts are there or not as the checkpoint has them, whatever this run's schedule says.
   const bool shared = manifest.at("evolution").at("shared_expert").get<bool>();
   EVOMOE_CHECK(finetune || shared == in_shared_expert_stage(options_, saved_updates),
-               "{}: it was written {} the experts were spawned, but with --shared-expert-updates {} update {} lies {} the spawn; use the "
+               "{}: it was written {} the experts were spawned, but with --shared-expert-updates "
+               "{} update {} lies {} the spawn; use the "
                "value of that run",
-               path.string(), shared ? "before" : "after", options_.evolution.shared_expert_updates, saved_updates,
-               shared ? "after" : "before");
+               path.string(), shared ? "before" : "after", options_.evolution.shared_expert_updates,
+               saved_updates, shared ? "after" : "before");
   const bool fresh_counters = finetune || flags.reset_optimizer;
-  trainer_ = std::make_unique<Trainer>(as_saved, data_->dictionary().size(), Dictionary::kPad, device_,
-                                       finetune ? 0 : saved_updates);
+  trainer_ = std::make_unique<Trainer>(as_saved, data_->dictionary().size(), Dictionary::kPad,
+                                       device_, finetune ? 0 : saved_updates);
   trainer_->load_model_state(checkpoint.model, "checkpoint " + path.string());
   if (finetune) {
     log().info("took the model of {}", path.string());
@@ -126,7 +138,8 @@ void TrainingRun::restore_from(const std::filesystem::path& path, bool finetune)
     trainer_->set_updates(0);
   } else {
     EVOMOE_CHECK(!checkpoint.optimizer.empty(),
-                 "{}: it was saved without the optimiser's state (--no-save-optimizer-state), so the run cannot go on from it; start anew "
+                 "{}: it was saved without the optimiser's state (--no-save-optimizer-state), so "
+                 "the run cannot go on from it; start anew "
                  "from its model with --finetune-from-model, or pass --reset-optimizer",
                  path.string());
     trainer_->load_optimizer_state(checkpoint.optimizer);
@@ -157,13 +170,16 @@ void TrainingRun::announce() const {
     if (item.key().find(".experts.") != std::string::npos) experts += item.value().numel();
   }
   log().info("{}: {} tokens of training text in {} batches per epoch; vocabulary {}", options_.data,
-             data_->train(1, options_.dataset.train_subset)->tokens(), iterator_->batches_per_epoch(), data_->dictionary().size());
-  log().info("model {}: {} parameters ({} of experts) on {} with {} threads", options_.model.arch, parameters, experts,
-             device_.str(), at::get_num_threads());
+             data_->train(1, options_.dataset.train_subset)->tokens(),
+             iterator_->batches_per_epoch(), data_->dictionary().size());
+  log().info("model {}: {} parameters ({} of experts) on {} with {} threads", options_.model.arch,
+             parameters, experts, device_.str(), at::get_num_threads());
   if (model->moe_layers().empty() && options_.model.arch.ends_with("_moe")) {
-    log().info("this is a dense model: --arch {} sets no experts. Add --moe-freq 2 --moe-expert-count 8 --moe-topk-expert --use-gumbel-softmax "
-               "--criterion moe_cross_entropy for EvoMoE",
-               options_.model.arch);
+    log().info(
+        "this is a dense model: --arch {} sets no experts. Add --moe-freq 2 --moe-expert-count 8 "
+        "--moe-topk-expert --use-gumbel-softmax "
+        "--criterion moe_cross_entropy for EvoMoE",
+        options_.model.arch);
   }
 }
 
@@ -176,7 +192,8 @@ int TrainingRun::run() {
   Stop stop = reached_limit() ? Stop::kLimit : Stop::kNo;
   while (stop == Stop::kNo && (optimization.max_epoch == 0 || epoch_ <= optimization.max_epoch)) {
     if (trainer_->next_lr(epoch_) <= optimization.stop_min_lr) {
-      log().info("stops: the learning rate has come down to --stop-min-lr {}", optimization.stop_min_lr);
+      log().info("stops: the learning rate has come down to --stop-min-lr {}",
+                 optimization.stop_min_lr);
       break;
     }
     iterator_->start_epoch(epoch_, offset_);
@@ -188,8 +205,8 @@ int TrainingRun::run() {
   progress_.clear();
   checkpoints_->finish();
   if (stop == Stop::kSignal) {
-    log().info("stopped by signal {} after {} updates; run the same command again to go on", SignalWatch::received(),
-               trainer_->updates());
+    log().info("stopped by signal {} after {} updates; run the same command again to go on",
+               SignalWatch::received(), trainer_->updates());
     return 128 + SignalWatch::received();
   }
   log().info("done after {} updates in {}", trainer_->updates(), duration_text(elapsed()));
@@ -227,8 +244,8 @@ void TrainingRun::report_update(const UpdateResult& result) {
   inner_tokens_ += tokens;
   if (!result.applied) return;
   metrics_.log([&](MeterGroup& meters) {
-    log_update(meters, result, trainer_->criterion(), trainer_->updates(), trainer_->next_lr(epoch_),
-               options_.optimization.clip_norm > 0);
+    log_update(meters, result, trainer_->criterion(), trainer_->updates(),
+               trainer_->next_lr(epoch_), options_.optimization.clip_norm > 0);
   });
   if (trainer_->updates() % options_.common.log_interval == 0) log_train_inner(result);
 
@@ -246,7 +263,8 @@ void TrainingRun::report_update(const UpdateResult& result) {
     progress.last_update = options_.optimization.max_update;
     progress.loss = shown_loss_;
     progress.tokens_per_second = shown_speed_;
-    if (result.stage.schedule.temperature > 0) progress.temperature = result.stage.schedule.temperature;
+    if (result.stage.schedule.temperature > 0)
+      progress.temperature = result.stage.schedule.temperature;
     progress.active_experts_per_token = active_experts(result.routers);
     progress.stage = last_stage_;
     progress.elapsed_seconds = now - earlier_seconds_;
@@ -279,8 +297,10 @@ void TrainingRun::announce_stage(const UpdateResult& result) {
   std::string did;
   if (result.spawned) {
     const auto& flags = options_.evolution;
-    did = fmt::format("; the shared expert of {} layers became {} experts (--diversify {}, ratio {})",
-                      trainer_->model()->moe_layers().size(), options_.moe.moe_expert_count, flags.diversify, flags.diversify_ratio);
+    did =
+        fmt::format("; the shared expert of {} layers became {} experts (--diversify {}, ratio {})",
+                    trainer_->model()->moe_layers().size(), options_.moe.moe_expert_count,
+                    flags.diversify, flags.diversify_ratio);
   }
   progress_.clear();
   const auto update = trainer_->updates();
@@ -295,7 +315,8 @@ void TrainingRun::announce_stage(const UpdateResult& result) {
 bool TrainingRun::reached_limit() const {
   const auto& optimization = options_.optimization;
   if (optimization.max_update > 0 && trainer_->updates() >= optimization.max_update) return true;
-  return optimization.stop_time_hours > 0 && started_ > 0 && elapsed() > optimization.stop_time_hours * 3600;
+  return optimization.stop_time_hours > 0 && started_ > 0 &&
+         elapsed() > optimization.stop_time_hours * 3600;
 }
 
 TrainingRun::Stop TrainingRun::validate_and_save(bool end_of_epoch) {
@@ -304,14 +325,17 @@ TrainingRun::Stop TrainingRun::validate_and_save(bool end_of_epoch) {
   const auto updates = trainer_->updates();
   Stop stop = reached_limit() ? Stop::kLimit : Stop::kNo;
   const bool signalled = SignalWatch::received() != 0;
-  const bool interval = flags.save_interval_updates > 0 && updates > 0 && updates % flags.save_interval_updates == 0 &&
+  const bool interval = flags.save_interval_updates > 0 && updates > 0 &&
+                        updates % flags.save_interval_updates == 0 &&
                         updates >= dataset.validate_after_updates;
   const bool save_epoch = end_of_epoch && epoch_ % flags.save_interval == 0;
   const bool do_save = save_epoch || stop == Stop::kLimit || interval;
   const bool do_validate =
       !dataset.disable_validation && !signalled &&
-      ((!end_of_epoch && do_save) || (end_of_epoch && epoch_ % dataset.validate_interval == 0) || stop == Stop::kLimit ||
-       (dataset.validate_interval_updates > 0 && updates > 0 && updates % dataset.validate_interval_updates == 0));
+      ((!end_of_epoch && do_save) || (end_of_epoch && epoch_ % dataset.validate_interval == 0) ||
+       stop == Stop::kLimit ||
+       (dataset.validate_interval_updates > 0 && updates > 0 &&
+        updates % dataset.validate_interval_updates == 0));
   std::optional<double> metric;
   if (do_validate) {
     metric = validate();
@@ -328,27 +352,33 @@ double TrainingRun::validate() {
   std::optional<double> metric;
   const auto& routing = options_.moe.validate_routing;
   for (const auto& subset : options_.dataset.valid_subset) {
-    if (routing != "stage") validate_subset(subset, subset, /*as_trained=*/false, metric ? nullptr : &metric);
-    if (routing != "reference") validate_subset(subset, subset + "_stage", /*as_trained=*/true, metric ? nullptr : &metric);
+    if (routing != "stage")
+      validate_subset(subset, subset, /*as_trained=*/false, metric ? nullptr : &metric);
+    if (routing != "reference")
+      validate_subset(subset, subset + "_stage", /*as_trained=*/true, metric ? nullptr : &metric);
   }
   return metric.value_or(0);
 }
 
-void TrainingRun::validate_subset(const std::string& subset, const std::string& tag, bool as_trained,
-                                  std::optional<double>* metric) {
+void TrainingRun::validate_subset(const std::string& subset, const std::string& tag,
+                                  bool as_trained, std::optional<double>* metric) {
   MeterGroup group;
   const auto total = evaluate_dataset(
-      valid_sets_.at(subset), iterator_options(options_, /*training=*/false), options_.dataset.max_valid_steps.value_or(-1),
-      trainer_->criterion().is_moe(), [&](const Batch& batch) { return trainer_->evaluate(batch, as_trained); }, group);
+      valid_sets_.at(subset), iterator_options(options_, /*training=*/false),
+      options_.dataset.max_valid_steps.value_or(-1), trainer_->criterion().is_moe(),
+      [&](const Batch& batch) { return trainer_->evaluate(batch, as_trained); }, group);
   group.scalar("num_updates", static_cast<double>(trainer_->updates()), 0, 200);
   LogLine line(epoch_);
   group.write(line);
   const auto& key = options_.checkpoint.best_checkpoint_metric;
   if (metric != nullptr) {
-    EVOMOE_CHECK(group.has(key), "--best-checkpoint-metric {} is not among the validation's metrics", key);
+    EVOMOE_CHECK(group.has(key),
+                 "--best-checkpoint-metric {} is not among the validation's metrics", key);
     *metric = group.rounded(key);
     if (const auto best = checkpoints_->best()) {
-      const auto value = options_.checkpoint.maximize_best_checkpoint_metric ? std::max(*best, **metric) : std::min(*best, **metric);
+      const auto value = options_.checkpoint.maximize_best_checkpoint_metric
+                             ? std::max(*best, **metric)
+                             : std::min(*best, **metric);
       line.add("best_" + key, value, 1000, std::nullopt);
     }
   }
@@ -369,7 +399,8 @@ bool TrainingRun::out_of_patience(double metric) {
     return false;
   }
   if (++patience_used_ < patience) return false;
-  log().info("stops: no better {} in {} validations (--patience)", options_.checkpoint.best_checkpoint_metric, patience);
+  log().info("stops: no better {} in {} validations (--patience)",
+             options_.checkpoint.best_checkpoint_metric, patience);
   return true;
 }
 
@@ -396,14 +427,16 @@ Checkpoint TrainingRun::snapshot() const {
   manifest["counters"] = {{"updates", trainer_->updates()}};
   // At the end of an epoch the next one begins with its first batch.
   const bool finished = iterator_->finished();
-  manifest["data"] = {{"epoch", finished ? epoch_ + 1 : epoch_}, {"offset", finished ? 0 : offset_}};
+  manifest["data"] = {{"epoch", finished ? epoch_ + 1 : epoch_},
+                      {"offset", finished ? 0 : offset_}};
   const auto stage = trainer_->next_stage();
   manifest["evolution"] = {{"stage", stage_name(stage.stage)},
                            {"shared_expert", in_shared_expert_stage(options_, trainer_->updates())},
                            {"temperature", stage.schedule.temperature},
                            {"hard", stage.schedule.hard}};
   manifest["model"] = {{"vocabulary", data_->dictionary().size()}, {"padding", Dictionary::kPad}};
-  manifest["progress"] = {{"seconds", elapsed()}, {"flops", flops_}, {"tokens", tokens_}, {"meters", metrics_.state()}};
+  manifest["progress"] = {
+      {"seconds", elapsed()}, {"flops", flops_}, {"tokens", tokens_}, {"meters", metrics_.state()}};
   manifest["patience"] = {{"used", patience_used_}, {"best", nullptr}};
   if (patience_best_) manifest["patience"]["best"] = *patience_best_;
   return checkpoint;
@@ -418,7 +451,8 @@ void TrainingRun::emit(const std::string& tag, const LogLine& line, const std::s
   if (format == "json") {
     text = line.json_text(prefix);
   } else if (line.update()) {
-    text = format == "simple" ? line.simple_text(offset_, iterator_->batches_per_epoch()) : line.bar_text(prefix);
+    text = format == "simple" ? line.simple_text(offset_, iterator_->batches_per_epoch())
+                              : line.bar_text(prefix);
   } else {
     text = line.bar_text(prefix);
   }

@@ -19,10 +19,12 @@
 
 namespace evomoe {
 
-/// A whole run of `evomoe train`: epochs of updates, validation, checkpoints, logs, resuming. Section 8.4 of reference/evomoe.md.
+/// A whole run of `evomoe train`: epochs of updates, validation, checkpoints, logs, resuming.
+/// Section 8.4 of reference/evomoe.md.
 class TrainingRun {
  public:
-  /// Opens data, model, run folder and the checkpoint to go on from. Everything that can be refused is refused here.
+  /// Opens data, model, run folder and the checkpoint to go on from. Everything that can be refused
+  /// is refused here.
   explicit TrainingRun(const TrainOptions& options);
   ~TrainingRun();
 
@@ -48,7 +50,8 @@ class TrainingRun {
   Stop validate_and_save(bool end_of_epoch);
   bool reached_limit() const;
   double validate();
-  void validate_subset(const std::string& subset, const std::string& tag, bool as_trained, std::optional<double>* metric);
+  void validate_subset(const std::string& subset, const std::string& tag, bool as_trained,
+                       std::optional<double>* metric);
   bool out_of_patience(double metric);
   void save(bool end_of_epoch, bool interval, std::optional<double> metric);
   Checkpoint snapshot() const;
@@ -68,11 +71,11 @@ class TrainingRun {
   ProgressLine progress_;
 
   int64_t epoch_ = 1;
-  int64_t offset_ = 0;            ///< micro-batches of the epoch done
-  double earlier_seconds_ = 0;    ///< of training before this process
+  int64_t offset_ = 0;          ///< micro-batches of the epoch done
+  double earlier_seconds_ = 0;  ///< of training before this process
   double started_ = 0;
-  int64_t first_update_ = 0;      ///< completed updates when this process began
-  double flops_ = 0, tokens_ = 0;  ///< of the whole run
+  int64_t first_update_ = 0;                   ///< completed updates when this process began
+  double flops_ = 0, tokens_ = 0;              ///< of the whole run
   double inner_flops_ = 0, inner_tokens_ = 0;  ///< since the last log line
   double shown_loss_ = 0, shown_speed_ = 0, last_update_at_ = 0;
   std::optional<double> last_metric_;

@@ -15,19 +15,23 @@ DeviceBatch to_device(const Batch& batch, int64_t padding_index, torch::Device d
   result.sequences = static_cast<int64_t>(batch.ids.size());
   result.tokens = batch.tokens;
   result.sample_size = batch.tokens;
-  if (batch.tokens < batch.rows * batch.columns) result.padding_BS = result.source_BS.eq(padding_index);
+  if (batch.tokens < batch.rows * batch.columns)
+    result.padding_BS = result.source_BS.eq(padding_index);
   return result;
 }
 
 EpochIteratorOptions iterator_options(const TrainOptions& options, bool training) {
   const auto& dataset = options.dataset;
-  const auto max_tokens = training || !dataset.max_tokens_valid ? dataset.max_tokens : dataset.max_tokens_valid;
-  const auto batch_size = training || !dataset.batch_size_valid ? dataset.batch_size : dataset.batch_size_valid;
+  const auto max_tokens =
+      training || !dataset.max_tokens_valid ? dataset.max_tokens : dataset.max_tokens_valid;
+  const auto batch_size =
+      training || !dataset.batch_size_valid ? dataset.batch_size : dataset.batch_size_valid;
   EpochIteratorOptions iterator;
   iterator.limits.max_tokens = max_tokens.value_or(0);
   iterator.limits.max_sentences = batch_size.value_or(0);
   iterator.limits.multiple = dataset.required_batch_size_multiple;
-  iterator.max_positions = options.model.max_target_positions.value_or(options.task.tokens_per_sample);
+  iterator.max_positions =
+      options.model.max_target_positions.value_or(options.task.tokens_per_sample);
   iterator.skip_invalid = training || dataset.skip_invalid_size_inputs_valid_test;
   iterator.seed = options.common.seed;
   iterator.shuffle = training;
@@ -37,26 +41,31 @@ EpochIteratorOptions iterator_options(const TrainOptions& options, bool training
   return iterator;
 }
 
-ForwardContext evaluation_context(const TrainOptions& options, const DeviceBatch& batch, bool as_trained) {
+ForwardContext evaluation_context(const TrainOptions& options, const DeviceBatch& batch,
+                                  bool as_trained) {
   ForwardContext context;
   context.route_as_trained = as_trained;
   context.noise.seed = static_cast<uint64_t>(options.common.seed);
   context.padding_BS = batch.padding_BS;
   context.mask_padding_in_moe = options.moe.use_moe_pad_mask;
-  context.padded_batch = options.dataset.batch_size_valid.value_or(options.dataset.batch_size.value_or(0));
+  context.padded_batch =
+      options.dataset.batch_size_valid.value_or(options.dataset.batch_size.value_or(0));
   return context;
 }
 
-LossSums evaluate_batch(Gpt& model, const Criterion& criterion, const TrainOptions& options, const Batch& batch,
-                        torch::Device device, bool as_trained) {
+LossSums evaluate_batch(Gpt& model, const Criterion& criterion, const TrainOptions& options,
+                        const Batch& batch, torch::Device device, bool as_trained) {
   const torch::NoGradGuard no_grad;
   const auto device_batch = to_device(batch, model->options().padding_index, device);
-  const auto output = model->forward(device_batch.source_BS, evaluation_context(options, device_batch, as_trained));
+  const auto output =
+      model->forward(device_batch.source_BS, evaluation_context(options, device_batch, as_trained));
   return criterion(model, output, device_batch).sums;
 }
 
-LossSums evaluate_dataset(std::shared_ptr<const Dataset> dataset, const EpochIteratorOptions& options, int64_t max_steps,
-                          bool is_moe, const std::function<LossSums(const Batch&)>& evaluate, MeterGroup& meters) {
+LossSums evaluate_dataset(std::shared_ptr<const Dataset> dataset,
+                          const EpochIteratorOptions& options, int64_t max_steps, bool is_moe,
+                          const std::function<LossSums(const Batch&)>& evaluate,
+                          MeterGroup& meters) {
   const auto name = dataset->name();
   EpochIterator batches(std::move(dataset), options);
   batches.start_epoch(1);

@@ -1,4 +1,5 @@
-// Holds the direction of includes between rooms (docs/architecture.md): a room may include only rooms of the rows above it.
+// Holds the direction of includes between rooms (docs/architecture.md): a room may include only
+// rooms of the rows above it.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -26,7 +27,8 @@ std::map<std::string, Rooms> allowed() {
   may["base"] = {};
   for (const auto* room : {"kernels", "config", "data", "parallel", "report"}) may[room] = {"base"};
   may["ops"] = {"base", "kernels"};
-  for (const auto* room : {"routing", "optim", "checkpoint"}) may[room] = may["ops"] + Rooms{"ops", "parallel"};
+  for (const auto* room : {"routing", "optim", "checkpoint"})
+    may[room] = may["ops"] + Rooms{"ops", "parallel"};
   may["moe"] = may["routing"] + Rooms{"routing"};
   may["models"] = may["moe"] + Rooms{"moe"};
   may["train"] = may["models"] + Rooms{"models", "optim", "checkpoint", "data", "config", "report"};

@@ -18,12 +18,15 @@ class Commands : public ::testing::Test {
     std::string train, valid;
     for (int i = 0; i < 400; ++i) {
       auto& text = i % 10 == 0 ? valid : train;
-      text += fmt::format("the {} sees {} and then {} goes to the {}\n", name(i), name(i * 7 + 1), name(i), name(i * 3 + 2));
+      text += fmt::format("the {} sees {} and then {} goes to the {}\n", name(i), name(i * 7 + 1),
+                          name(i), name(i * 3 + 2));
     }
     testing::write_text(folder_ / "train.txt", train);
     testing::write_text(folder_ / "valid.txt", valid);
-    const auto result = evomoe(fmt::format("preprocess --only-source --trainpref {0}/train.txt --validpref {0}/valid.txt --destdir {0}/bin",
-                                           folder_.path().string()));
+    const auto result =
+        evomoe(fmt::format("preprocess --only-source --trainpref {0}/train.txt --validpref "
+                           "{0}/valid.txt --destdir {0}/bin",
+                           folder_.path().string()));
     ASSERT_EQ(result.exit_code, 0) << result.err;
   }
 
@@ -35,15 +38,19 @@ class Commands : public ::testing::Test {
 
   std::string train_arguments(const std::string& run = "run") const {
     return fmt::format(
-        "train {0}/bin --save-dir {0}/{1} --arch transformer_lm_gpt2_tiny --decoder-layers 2 --decoder-embed-dim 16 --decoder-ffn-embed-dim 32 "
-        "--decoder-attention-heads 2 --tokens-per-sample 16 --batch-size 4 --lr 0.003 --max-update 24 --log-interval 4 --log-format none "
+        "train {0}/bin --save-dir {0}/{1} --arch transformer_lm_gpt2_tiny --decoder-layers 2 "
+        "--decoder-embed-dim 16 --decoder-ffn-embed-dim 32 "
+        "--decoder-attention-heads 2 --tokens-per-sample 16 --batch-size 4 --lr 0.003 --max-update "
+        "24 --log-interval 4 --log-format none "
         "--threads 1 --validate-interval-updates 8 ",
         folder_.path().string(), run);
   }
 
   static std::string evolution() {
-    return "--moe-freq 2 --moe-expert-count 4 --moe-topk-expert --criterion moe_cross_entropy --use-gumbel-softmax --max-temperature 2 "
-           "--min-temperature 0.3 --gumbel-decay-scheduler Linear --gumbel-decay-factor 6 --switch-to-hard-gumbel-softmax 10 "
+    return "--moe-freq 2 --moe-expert-count 4 --moe-topk-expert --criterion moe_cross_entropy "
+           "--use-gumbel-softmax --max-temperature 2 "
+           "--min-temperature 0.3 --gumbel-decay-scheduler Linear --gumbel-decay-factor 6 "
+           "--switch-to-hard-gumbel-softmax 10 "
            "--shared-expert-updates 8 --moe-eval-capacity-token-fraction -1 ";
   }
 
@@ -51,7 +58,8 @@ class Commands : public ::testing::Test {
     return testing::read_text(folder_ / (run + "/checkpoint_last/model.safetensors"));
   }
 
-  void expect_refused(const std::string& arguments, const std::vector<std::string>& words, int code = 2) {
+  void expect_refused(const std::string& arguments, const std::vector<std::string>& words,
+                      int code = 2) {
     const auto result = evomoe(arguments);
     EXPECT_EQ(result.exit_code, code) << arguments << "\n" << result.err;
     for (const auto& word : words) EXPECT_THAT(result.err, HasSubstr(word)) << arguments;
@@ -66,7 +74,8 @@ TEST_F(Commands, AnEvolutionGoesThroughAllItsStagesAndEndsSparse) {
   double first_active = 0, last_active = 0;
   for (const auto& line : read_run_log(folder_ / "run/log.jsonl")) {
     if (line.at("tag") == "stage") stages.push_back(line.at("stage"));
-    if (line.at("tag") == "train_inner" && line.at("completed_updates") == 12) first_active = line.at("active_experts");
+    if (line.at("tag") == "train_inner" && line.at("completed_updates") == 12)
+      first_active = line.at("active_experts");
     if (line.at("tag") == "train_inner") last_active = line.at("active_experts");
   }
   EXPECT_THAT(stages, ::testing::ElementsAre("shared-expert", "dense-to-sparse", "sparse"));
@@ -76,11 +85,14 @@ TEST_F(Commands, AnEvolutionGoesThroughAllItsStagesAndEndsSparse) {
 
 TEST_F(Commands, ARunThatIsStoppedAndResumedEndsBitIdentical) {
   for (const auto& method : {std::string("--dropout 0.1 --attention-dropout 0.1 ") + evolution(),
-                             std::string("--dropout 0.1 --update-freq 2 --moe-freq 1 --moe-expert-count 4 --moe-top1-expert ")}) {
+                             std::string("--dropout 0.1 --update-freq 2 --moe-freq 1 "
+                                         "--moe-expert-count 4 --moe-top1-expert ")}) {
     ASSERT_EQ(evomoe(train_arguments("whole") + method).exit_code, 0);
     for (const int stop : {5, 8, 9, 19}) {
       const auto run = fmt::format("part{}-{}", stop, method.size());
-      ASSERT_EQ(evomoe(train_arguments(run) + method + fmt::format("--max-update {}", stop)).exit_code, 0);
+      ASSERT_EQ(
+          evomoe(train_arguments(run) + method + fmt::format("--max-update {}", stop)).exit_code,
+          0);
       ASSERT_EQ(evomoe(train_arguments(run) + method).exit_code, 0);
       EXPECT_EQ(model_file(run), model_file("whole")) << "stopped after " << stop;
     }
@@ -91,7 +103,10 @@ TEST_F(Commands, ARunThatIsStoppedAndResumedEndsBitIdentical) {
 TEST_F(Commands, CheckpointedActivationsAndRecomputedExpertsChangeNothing) {
   const auto method = evolution() + "--dropout 0.1 ";
   ASSERT_EQ(evomoe(train_arguments("plain") + method).exit_code, 0);
-  ASSERT_EQ(evomoe(train_arguments("recomputed") + method + "--checkpoint-activations --recompute-experts").exit_code, 0);
+  ASSERT_EQ(evomoe(train_arguments("recomputed") + method +
+                   "--checkpoint-activations --recompute-experts")
+                .exit_code,
+            0);
   const auto last = [&](const std::string& run) {
     nlohmann::ordered_json found;
     for (const auto& line : read_run_log(folder_ / (run + "/log.jsonl"))) {
@@ -114,16 +129,22 @@ TEST_F(Commands, ValidateEvalLmGenerateAndInfoWorkFromACheckpoint) {
   EXPECT_EQ(validated.exit_code, 0) << validated.err;
   const auto line = nlohmann::json::parse(validated.out.substr(validated.out.find('{')));
   EXPECT_NEAR(line.at("valid_perplexity").get<double>(), logged, 1e-3);
-  const auto scored = evomoe(fmt::format("eval-lm {} --path {} --gen-subset valid --log-format json", data, path));
+  const auto scored =
+      evomoe(fmt::format("eval-lm {} --path {} --gen-subset valid --log-format json", data, path));
   EXPECT_EQ(scored.exit_code, 0) << scored.err;
-  EXPECT_NEAR(nlohmann::json::parse(scored.out).at("perplexity").get<double>(), logged, 0.02 * logged);
-  const auto windowed = evomoe(fmt::format("eval-lm {} --path {} --gen-subset valid --context-window 8 --output-word-probs", data, path));
+  EXPECT_NEAR(nlohmann::json::parse(scored.out).at("perplexity").get<double>(), logged,
+              0.02 * logged);
+  const auto windowed = evomoe(
+      fmt::format("eval-lm {} --path {} --gen-subset valid --context-window 8 --output-word-probs",
+                  data, path));
   EXPECT_EQ(windowed.exit_code, 0) << windowed.err;
-  const auto generate = fmt::format("generate --path {} --prompt 'the w4 sees' --max-len 12 ", path);
+  const auto generate =
+      fmt::format("generate --path {} --prompt 'the w4 sees' --max-len 12 ", path);
   const auto greedy = evomoe(generate);
   EXPECT_EQ(greedy.exit_code, 0) << greedy.err;
   EXPECT_THAT(greedy.out, HasSubstr("the w4 sees"));
-  EXPECT_EQ(evomoe(generate + "--sampling --sampling-topk 5 --seed 3").out, evomoe(generate + "--sampling --sampling-topk 5 --seed 3").out);
+  EXPECT_EQ(evomoe(generate + "--sampling --sampling-topk 5 --seed 3").out,
+            evomoe(generate + "--sampling --sampling-topk 5 --seed 3").out);
   const auto info = evomoe("info " + path);
   EXPECT_EQ(info.exit_code, 0) << info.err;
   EXPECT_THAT(info.out, HasSubstr("sparse"));
@@ -136,17 +157,20 @@ TEST_F(Commands, WrongUseIsRefusedWithTheRemedy) {
   expect_refused(train_arguments() + "--decoder-layer 3", {"--decoder-layer", "--decoder-layers"});
   expect_refused(train_arguments() + "--lr fast", {"--lr", "fast"});
   expect_refused(train_arguments() + "--moe-freq 2", {"--moe-freq", "--moe-expert-count"});
-  expect_refused(train_arguments() + "--moe-freq 2 --moe-expert-count 4 --moe-router topk --moe-k 5", {"5"});
+  expect_refused(
+      train_arguments() + "--moe-freq 2 --moe-expert-count 4 --moe-router topk --moe-k 5", {"5"});
   expect_refused(train_arguments() + evolution() + "--min-temperature 3", {"--min-temperature"});
   expect_refused(train_arguments() + evolution() + "--max-temperature 0", {"--max-temperature"});
-  expect_refused(train_arguments() + evolution() + "--switch-to-hard-gumbel-softmax -5", {"--switch-to-hard-gumbel-softmax"});
+  expect_refused(train_arguments() + evolution() + "--switch-to-hard-gumbel-softmax -5",
+                 {"--switch-to-hard-gumbel-softmax"});
   expect_refused(train_arguments() + "--arch transformer_lm_gbw", {"adaptive", "not supported"});
   expect_refused(train_arguments() + "--arch gpt5", {"gpt5", "transformer_lm_gpt"});
 }
 
 TEST_F(Commands, DamagedDataIsRefused) {
   const auto bin = folder_.path() / "bin";
-  expect_refused(fmt::format("train {}/nothing --batch-size 2 --max-update 1 --save-dir {}/r", folder_.path().string(), folder_.path().string()),
+  expect_refused(fmt::format("train {}/nothing --batch-size 2 --max-update 1 --save-dir {}/r",
+                             folder_.path().string(), folder_.path().string()),
                  {"nothing"}, 1);
   const auto idx = testing::read_text(bin / "train.idx");
   testing::write_text(bin / "train.idx", idx.substr(0, idx.size() / 2));
@@ -174,8 +198,8 @@ TEST_F(Commands, ARunFolderThatCannotBeWrittenIsRefused) {
 TEST_F(Commands, ASignalWritesACheckpointAndTheRunGoesOn) {
   const auto long_run = train_arguments("signalled") + "--max-update 100000 ";
   const auto result = testing::run_command(fmt::format(
-      "{0} {1} & pid=$!; while [ ! -s {2}/log.jsonl ]; do :; done; kill -TERM $pid; wait $pid", testing::program().string(), long_run,
-      (folder_ / "signalled").string()));
+      "{0} {1} & pid=$!; while [ ! -s {2}/log.jsonl ]; do :; done; kill -TERM $pid; wait $pid",
+      testing::program().string(), long_run, (folder_ / "signalled").string()));
   EXPECT_EQ(result.exit_code, 143) << result.err;
   EXPECT_TRUE(std::filesystem::exists(folder_ / "signalled/checkpoint_last/manifest.json"));
 }

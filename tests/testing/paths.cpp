@@ -21,7 +21,8 @@ std::filesystem::path from_environment(const char* name, const std::filesystem::
 std::filesystem::path source_dir() { return EVOMOE_SOURCE_DIR; }
 
 std::filesystem::path golden_dir() {
-  return from_environment("EVOMOE_GOLDEN", std::filesystem::path(EVOMOE_SOURCE_DIR) / "tests/golden");
+  return from_environment("EVOMOE_GOLDEN",
+                          std::filesystem::path(EVOMOE_SOURCE_DIR) / "tests/golden");
 }
 
 std::filesystem::path golden_training_dir() {
@@ -30,7 +31,8 @@ std::filesystem::path golden_training_dir() {
 }
 
 std::filesystem::path data_dir() {
-  return from_environment("EVOMOE_DATA", std::filesystem::path(EVOMOE_SOURCE_DIR) / "../shared/data");
+  return from_environment("EVOMOE_DATA",
+                          std::filesystem::path(EVOMOE_SOURCE_DIR) / "../shared/data");
 }
 
 std::filesystem::path program() { return EVOMOE_PROGRAM; }
@@ -43,7 +45,9 @@ std::string read_text(const std::filesystem::path& path) {
   return text.str();
 }
 
-nlohmann::json read_json(const std::filesystem::path& path) { return nlohmann::json::parse(read_text(path)); }
+nlohmann::json read_json(const std::filesystem::path& path) {
+  return nlohmann::json::parse(read_text(path));
+}
 
 void write_text(const std::filesystem::path& path, const std::string& text) {
   std::ofstream stream(path, std::ios::binary);
@@ -66,8 +70,8 @@ CommandResult run_command(const std::string& command) {
   TemporaryFolder folder;
   const auto out = folder / "out";
   const auto err = folder / "err";
-  const int status =
-      std::system(("{ " + command + "\n} >" + out.string() + " 2>" + err.string() + " </dev/null").c_str());
+  const int status = std::system(
+      ("{ " + command + "\n} >" + out.string() + " 2>" + err.string() + " </dev/null").c_str());
   CommandResult result;
   result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   result.out = read_text(out);

@@ -12,8 +12,10 @@ std::filesystem::path source_dir();
 /// Folder of the golden vectors: EVOMOE_GOLDEN, default tests/golden.
 std::filesystem::path golden_dir();
 
-/// Folder of whole golden training runs with their text (never committed): EVOMOE_GOLDEN_TRAINING, default
-/// ../shared/golden/training beside the checkout. It may not exist; a test that needs it then skips and says so.
+/// Folder of whole golden training runs with their text (never committed): EVOMOE_GOLDEN_TRAINING,
+/// default
+/// ../shared/golden/training beside the checkout. It may not exist; a test that needs it then skips
+/// and says so.
 std::filesystem::path golden_training_dir();
 
 /// Folder of real text: EVOMOE_DATA, default ../shared/data beside the checkout. It may not exist.

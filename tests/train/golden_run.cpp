@@ -17,7 +17,8 @@ std::vector<std::string> golden_run_names() {
   for (const auto& entry : std::filesystem::directory_iterator(golden_training_dir())) {
     const auto flags = entry.path() / "flags.json";
     if (!std::filesystem::exists(flags)) continue;
-    if (read_json(flags).at("model").at("family") == "lm") names.push_back(entry.path().filename().string());
+    if (read_json(flags).at("model").at("family") == "lm")
+      names.push_back(entry.path().filename().string());
   }
   std::sort(names.begin(), names.end());
   return names;
@@ -65,8 +66,12 @@ TensorMap to_our_names(const TensorMap& reference, const GoldenRun& run) {
 }
 
 Batch stored_batch(const TensorMap& file, const std::string& prefix) {
-  const auto get = [&](const std::string& field) { return file.at(prefix + "." + field).to(torch::kLong).contiguous(); };
-  const auto values = [&](const torch::Tensor& t) { return std::vector<int64_t>(t.data_ptr<int64_t>(), t.data_ptr<int64_t>() + t.numel()); };
+  const auto get = [&](const std::string& field) {
+    return file.at(prefix + "." + field).to(torch::kLong).contiguous();
+  };
+  const auto values = [&](const torch::Tensor& t) {
+    return std::vector<int64_t>(t.data_ptr<int64_t>(), t.data_ptr<int64_t>() + t.numel());
+  };
   Batch batch;
   const auto source = get("src_tokens");
   batch.rows = source.size(0);
@@ -79,10 +84,11 @@ Batch stored_batch(const TensorMap& file, const std::string& prefix) {
   return batch;
 }
 
-torch::Tensor golden_noise(const TensorMap& noise, int64_t update, int64_t micro_batch, int64_t layer, int64_t rows,
-                           int64_t experts) {
+torch::Tensor golden_noise(const TensorMap& noise, int64_t update, int64_t micro_batch,
+                           int64_t layer, int64_t rows, int64_t experts) {
   if (noise.empty()) return torch::zeros({rows, experts});
-  return noise.at(fmt::format("u{:04}.m{}.decoder.layers.{}.moe_layer.gumbel", update, micro_batch, layer));
+  return noise.at(
+      fmt::format("u{:04}.m{}.decoder.layers.{}.moe_layer.gumbel", update, micro_batch, layer));
 }
 
 }  // namespace evomoe::testing

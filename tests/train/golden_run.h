@@ -36,7 +36,7 @@ TensorMap to_our_names(const TensorMap& reference, const GoldenRun& run);
 Batch stored_batch(const TensorMap& file, const std::string& prefix);
 
 /// Gumbel noise of a recorded run: from its noise file, else zero.
-torch::Tensor golden_noise(const TensorMap& noise, int64_t update, int64_t micro_batch, int64_t layer, int64_t rows,
-                           int64_t experts);
+torch::Tensor golden_noise(const TensorMap& noise, int64_t update, int64_t micro_batch,
+                           int64_t layer, int64_t rows, int64_t experts);
 
 }  // namespace evomoe::testing

@@ -1,4 +1,5 @@
-// Whole training runs of the authors' trainer, reproduced from their initial weights (tolerances: the README beside the runs).
+// Whole training runs of the authors' trainer, reproduced from their initial weights (tolerances:
+// the README beside the runs).
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -20,30 +21,37 @@ namespace {
 
 using testing::GoldenRun;
 
-double relative(double ours, double theirs) { return std::abs(ours - theirs) / std::max(std::abs(theirs), 1e-30); }
+double relative(double ours, double theirs) {
+  return std::abs(ours - theirs) / std::max(std::abs(theirs), 1e-30);
+}
 
 class TrainingGolden : public ::testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
-    if (GetParam() == "absent") GTEST_SKIP() << "no golden training runs at " << testing::golden_training_dir();
+    if (GetParam() == "absent")
+      GTEST_SKIP() << "no golden training runs at " << testing::golden_training_dir();
     run_ = testing::read_golden_run(GetParam());
   }
 
   std::unique_ptr<Trainer> make_trainer() const {
-    auto trainer = std::make_unique<Trainer>(run_.options, run_.flags.at("model").at("vocab").get<int64_t>(), Dictionary::kPad,
-                                             torch::kCPU);
-    trainer->load_model_state(testing::to_our_names(read_safetensors(run_.folder / "init.safetensors"), run_), "init");
+    auto trainer =
+        std::make_unique<Trainer>(run_.options, run_.flags.at("model").at("vocab").get<int64_t>(),
+                                  Dictionary::kPad, torch::kCPU);
+    trainer->load_model_state(
+        testing::to_our_names(read_safetensors(run_.folder / "init.safetensors"), run_), "init");
     return trainer;
   }
 
   /// Trains one update with the run's noise and compares it with the trace.
-  void check_update(Trainer& trainer, const std::vector<Batch>& micro_batches, const TensorMap& noise) {
+  void check_update(Trainer& trainer, const std::vector<Batch>& micro_batches,
+                    const TensorMap& noise) {
     const auto& theirs = run_.updates.at(trainer.updates());
     const auto number = theirs.at("update").get<int64_t>();
     if (run_.flags.contains("dts")) {
       trainer.set_recorded_noise([&, number](int64_t micro_batch, int64_t layer) {
         const auto& batch = micro_batches.at(micro_batch);
-        return testing::golden_noise(noise, number, micro_batch, layer, run_.rows_of_moe(batch.rows) * batch.columns,
+        return testing::golden_noise(noise, number, micro_batch, layer,
+                                     run_.rows_of_moe(batch.rows) * batch.columns,
                                      run_.options.moe.moe_expert_count);
       });
     }
@@ -53,52 +61,65 @@ class TrainingGolden : public ::testing::TestWithParam<std::string> {
     EXPECT_EQ(ours.sums.sample_size, theirs.at("sample_size").get<int64_t>()) << where;
     EXPECT_NEAR(ours.lr, theirs.at("lr").get<double>(), 1e-12 * std::abs(ours.lr) + 1e-18) << where;
     compare("loss", ours.sums.loss / samples, theirs.at("loss"), 2e-6, where);
-    if (theirs.contains("inner_loss")) compare("inner_loss", ours.sums.inner / samples, theirs.at("inner_loss"), 2e-6, where);
-    if (theirs.contains("moe_gate_loss")) compare("moe_gate_loss", ours.sums.gate / samples, theirs.at("moe_gate_loss"), 2e-6, where);
+    if (theirs.contains("inner_loss"))
+      compare("inner_loss", ours.sums.inner / samples, theirs.at("inner_loss"), 2e-6, where);
+    if (theirs.contains("moe_gate_loss"))
+      compare("moe_gate_loss", ours.sums.gate / samples, theirs.at("moe_gate_loss"), 2e-6, where);
     compare("gnorm", ours.gradient_norm, theirs.at("gnorm"), 5e-6, where);
     compare("clip_coef", ours.clip_coefficient, theirs.at("clip_coef"), 5e-6, where);
     if (theirs.contains("tau")) {
       EXPECT_NEAR(ours.stage.schedule.temperature, theirs.at("tau").get<double>(), 1e-12) << where;
       EXPECT_EQ(ours.stage.schedule.hard, theirs.at("phase").get<std::string>() == "hard") << where;
-      compare("gumbel_avg_experts", ours.sums.metrics.at(0).second / samples, theirs.at("gumbel_avg_experts"), 1e-9, where);
+      compare("gumbel_avg_experts", ours.sums.metrics.at(0).second / samples,
+              theirs.at("gumbel_avg_experts"), 1e-9, where);
     }
     // Every assignment of every layer: its number after capacity drops.
     for (size_t layer = 0; layer < ours.routers.size(); ++layer) {
       int64_t dispatched = 0;
       for (const auto& micro : theirs.at("micro")) {
-        for (const auto& count : micro.at("layers").at(layer).at("dispatched_per_expert")) dispatched += count.get<int64_t>();
+        for (const auto& count : micro.at("layers").at(layer).at("dispatched_per_expert"))
+          dispatched += count.get<int64_t>();
       }
       EXPECT_EQ(ours.routers[layer].second.assignments, dispatched) << where << " layer " << layer;
     }
   }
 
-  void compare(const std::string& what, double ours, const nlohmann::json& theirs, double tolerance, const std::string& where) {
+  void compare(const std::string& what, double ours, const nlohmann::json& theirs, double tolerance,
+               const std::string& where) {
     const double deviation = relative(ours, theirs.get<double>());
     auto& largest = largest_[what];
     largest = std::max(largest, deviation);
-    EXPECT_LE(deviation, tolerance) << where << " " << what << ": " << ours << " instead of " << theirs;
+    EXPECT_LE(deviation, tolerance)
+        << where << " " << what << ": " << ours << " instead of " << theirs;
   }
 
   void check_gradients(const Trainer& trainer) {
-    const auto theirs = testing::to_our_names(read_safetensors(run_.folder / "grads_update1.safetensors"), run_);
+    const auto theirs =
+        testing::to_our_names(read_safetensors(run_.folder / "grads_update1.safetensors"), run_);
     const auto samples = run_.updates.at(0).at("sample_size").get<double>();
     for (const auto& parameter : trainer.parameters()) {
       ASSERT_TRUE(theirs.contains(parameter.name)) << parameter.name;
-      const double deviation = (parameter.tensor.grad() / samples - theirs.at(parameter.name)).abs().max().item<double>();
+      const double deviation = (parameter.tensor.grad() / samples - theirs.at(parameter.name))
+                                   .abs()
+                                   .max()
+                                   .item<double>();
       largest_["gradient (absolute)"] = std::max(largest_["gradient (absolute)"], deviation);
       EXPECT_LE(deviation, 1e-6) << parameter.name;
     }
   }
 
   void check_final(const Trainer& trainer) {
-    const auto theirs = testing::to_our_names(read_safetensors(run_.folder / "final.safetensors"), run_);
+    const auto theirs =
+        testing::to_our_names(read_safetensors(run_.folder / "final.safetensors"), run_);
     const auto ours = trainer.model_state();
     EXPECT_EQ(ours.size(), theirs.size());
     for (const auto& [name, tensor] : theirs) {
-      // Its gradient is zero but for rounding, which Adam turns into steps (reference/evomoe.md 12.1.4).
+      // Its gradient is zero but for rounding, which Adam turns into steps
+      // (reference/evomoe.md 12.1.4).
       if (name.ends_with("k_proj.bias")) continue;
       const double deviation = (ours.at(name) - tensor).abs().max().item<double>();
-      largest_["final weight (absolute)"] = std::max(largest_["final weight (absolute)"], deviation);
+      largest_["final weight (absolute)"] =
+          std::max(largest_["final weight (absolute)"], deviation);
       EXPECT_LE(deviation, 1e-5) << name;
     }
   }
@@ -112,14 +133,17 @@ class TrainingGolden : public ::testing::TestWithParam<std::string> {
         total += trainer.evaluate(testing::stored_batch(batches, fmt::format("b{:02}", i)));
       }
       EXPECT_EQ(total.sample_size, validation.at("sample_size").get<int64_t>());
-      const double deviation = std::abs(total.loss / static_cast<double>(total.sample_size) - validation.at("loss").get<double>());
-      largest_["validation loss (absolute)"] = std::max(largest_["validation loss (absolute)"], deviation);
+      const double deviation = std::abs(total.loss / static_cast<double>(total.sample_size) -
+                                        validation.at("loss").get<double>());
+      largest_["validation loss (absolute)"] =
+          std::max(largest_["validation loss (absolute)"], deviation);
       EXPECT_LE(deviation, 3e-6) << run_.name << " validation after update " << trainer.updates();
     }
   }
 
   void TearDown() override {
-    for (const auto& [what, deviation] : largest_) std::cout << run_.name << ": largest deviation of " << what << ": " << deviation << "\n";
+    for (const auto& [what, deviation] : largest_)
+      std::cout << run_.name << ": largest deviation of " << what << ": " << deviation << "\n";
   }
 
   GoldenRun run_;
@@ -130,12 +154,14 @@ TEST_P(TrainingGolden, IsReproducedFromTheStoredBatches) {
   auto trainer = make_trainer();
   const auto batches = read_safetensors(run_.folder / "batches.safetensors");
   const auto noise_file = run_.folder / "noise.safetensors";
-  const auto noise = std::filesystem::exists(noise_file) ? read_safetensors(noise_file) : TensorMap();
+  const auto noise =
+      std::filesystem::exists(noise_file) ? read_safetensors(noise_file) : TensorMap();
   check_validation(*trainer);
   for (const auto& update : run_.updates) {
     std::vector<Batch> micro_batches;
     for (size_t m = 0; m < update.at("micro").size(); ++m) {
-      micro_batches.push_back(testing::stored_batch(batches, fmt::format("u{:04}.m{}", update.at("update").get<int64_t>(), m)));
+      micro_batches.push_back(testing::stored_batch(
+          batches, fmt::format("u{:04}.m{}", update.at("update").get<int64_t>(), m)));
     }
     check_update(*trainer, micro_batches, noise);
     if (trainer->updates() == 1) check_gradients(*trainer);
@@ -147,9 +173,11 @@ TEST_P(TrainingGolden, IsReproducedFromTheStoredBatches) {
 TEST_P(TrainingGolden, IsReproducedFromTheDataFolder) {
   auto trainer = make_trainer();
   const auto noise_file = run_.folder / "noise.safetensors";
-  const auto noise = std::filesystem::exists(noise_file) ? read_safetensors(noise_file) : TensorMap();
+  const auto noise =
+      std::filesystem::exists(noise_file) ? read_safetensors(noise_file) : TensorMap();
   LanguageModelData data(run_.options.data, language_model_dataset_options(run_.options));
-  EpochIterator iterator([&](int64_t epoch) { return data.train(epoch); }, iterator_options(run_.options, /*training=*/true));
+  EpochIterator iterator([&](int64_t epoch) { return data.train(epoch); },
+                         iterator_options(run_.options, /*training=*/true));
   int64_t epoch = 0;
   while (trainer->updates() < static_cast<int64_t>(run_.updates.size())) {
     iterator.start_epoch(++epoch);
@@ -175,7 +203,8 @@ nlohmann::ordered_json without_speeds(const nlohmann::ordered_json& line) {
   return kept;
 }
 
-/// The same keys in the same order with the same texts; a number close to a rounding tie may differ in its last digit.
+/// The same keys in the same order with the same texts; a number close to a rounding tie may differ
+/// in its last digit.
 void expect_same_line(const nlohmann::ordered_json& ours, const nlohmann::ordered_json& theirs) {
   ASSERT_EQ(ours.size(), theirs.size()) << ours << "\n" << theirs;
   auto theirs_item = theirs.items().begin();
@@ -183,17 +212,24 @@ void expect_same_line(const nlohmann::ordered_json& ours, const nlohmann::ordere
     ASSERT_EQ(key, theirs_item.key());
     if (value != theirs_item.value()) {
       ASSERT_TRUE(value.is_string()) << key << " " << value << " " << theirs_item.value();
-      EXPECT_LE(relative(std::stod(value.get<std::string>()), std::stod(theirs_item.value().get<std::string>())), 5e-5) << key;
+      EXPECT_LE(relative(std::stod(value.get<std::string>()),
+                         std::stod(theirs_item.value().get<std::string>())),
+                5e-5)
+          << key;
     }
     ++theirs_item;
   }
 }
 
 TEST_P(TrainingGolden, TheWholeProgramWritesTheSameLogLines) {
-  // Runs with recorded or zero noise need the noise of the recording; their log lines are those of the same code.
-  if (run_.flags.contains("dts")) GTEST_SKIP() << "needs the recorded noise, which a run from the command line cannot be given";
+  // Runs with recorded or zero noise need the noise of the recording; their log lines are those of
+  // the same code.
+  if (run_.flags.contains("dts"))
+    GTEST_SKIP() << "needs the recorded noise, which a run from the command line cannot be given";
   const testing::TemporaryFolder folder;
-  write_safetensors(folder / "init.safetensors", testing::to_our_names(read_safetensors(run_.folder / "init.safetensors"), run_));
+  write_safetensors(
+      folder / "init.safetensors",
+      testing::to_our_names(read_safetensors(run_.folder / "init.safetensors"), run_));
   auto options = run_.options;
   options.checkpoint.no_save = false;
   options.checkpoint.no_epoch_checkpoints = true;
@@ -206,7 +242,8 @@ TEST_P(TrainingGolden, TheWholeProgramWritesTheSameLogLines) {
     const auto tag = line.at("tag").get<std::string>();
     if (tag == "stage") continue;
     const auto prefix = tag == "train_inner" ? std::string() : tag + "_";
-    for (const auto* key : {"evolution", "active_experts", "routers", "flops_per_token", "elapsed", "perplexity", "flops", "train_tokens"}) {
+    for (const auto* key : {"evolution", "active_experts", "routers", "flops_per_token", "elapsed",
+                            "perplexity", "flops", "train_tokens"}) {
       line.erase(prefix + key);
     }
     ours.push_back({{"tag", tag}, {"line", without_speeds(line)}});
@@ -216,7 +253,8 @@ TEST_P(TrainingGolden, TheWholeProgramWritesTheSameLogLines) {
   std::istringstream lines(testing::read_text(run_.folder / "log.jsonl"));
   for (std::string text; std::getline(lines, text);) {
     const auto line = nlohmann::ordered_json::parse(text);
-    if (line.at("line").value("valid_num_updates", "") == "0") continue;  // the recording validated before the first update
+    if (line.at("line").value("valid_num_updates", "") == "0")
+      continue;  // the recording validated before the first update
     theirs.push_back({{"tag", line.at("tag")}, {"line", without_speeds(line.at("line"))}});
   }
   ASSERT_EQ(ours.size(), theirs.size());
@@ -232,7 +270,8 @@ std::vector<std::string> cases() {
   return names;
 }
 
-INSTANTIATE_TEST_SUITE_P(Runs, TrainingGolden, ::testing::ValuesIn(cases()), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Runs, TrainingGolden, ::testing::ValuesIn(cases()),
+                         [](const auto& info) { return info.param; });
 
 }  // namespace
 }  // namespace evomoe
