@@ -2,11 +2,11 @@
 # The main job of the README: on real text, trains the same language model three times with the same number of updates - EvoMoE through all
 # its stages, Switch top-1, and dense of equal active size - then compares them. Run again to go on where it was stopped.
 #   scripts/demo.sh PROGRAM       DATA=file-or-folder: the text (default: the Python standard library's source files)
-#                                 DEMO=folder: where everything goes (default: demo)   UPDATES=n: length of each run (default: 600)
+#                                 DEMO=folder: where everything goes (default: demo)   UPDATES=n: length of each run (default: 1200)
 set -euo pipefail
 program=${1:?usage: scripts/demo.sh PROGRAM}
 folder=${DEMO:-demo}
-updates=${UPDATES:-600}
+updates=${UPDATES:-1200}
 mkdir -p "$folder"
 
 # --- text: every 20th file (or, of a single file, every 20th block of 100 lines) is for validation ------------------------------
@@ -76,6 +76,6 @@ echo
 "$program" compare "$folder/dense" "$folder/switch" "$folder/evomoe" --baseline switch
 echo
 echo "Text by EvoMoE:"
-"$program" generate --path "$folder/evomoe/checkpoint_last" --prompt "def main(" --max-len 80 --sampling --temperature 0.8 --sampling-topk 40 --seed 1
+"$program" generate --path "$folder/evomoe/checkpoint_last" --prompt "def main(" --max-len 120 --ignore-eos --sampling --temperature 0.8 --sampling-topk 40 --seed 1
 echo
 echo "Run folders: $folder/dense $folder/switch $folder/evomoe"
