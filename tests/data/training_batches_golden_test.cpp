@@ -46,7 +46,10 @@ class TrainingBatchesGolden : public ::testing::TestWithParam<std::string> {
   void SetUp() override {
     folder_ = testing::golden_training_dir();
     if (!std::filesystem::exists(folder_))
-      GTEST_SKIP() << folder_ << " is not here (EVOMOE_GOLDEN_TRAINING)";
+      GTEST_SKIP() << "no recorded training runs at " << folder_;
+    if (!std::filesystem::exists(testing::golden_text_dir()))
+      GTEST_SKIP() << "their text is not at " << testing::golden_text_dir()
+                   << " (EVOMOE_GOLDEN_TEXT)";
   }
   std::filesystem::path folder_;
 };
@@ -55,7 +58,7 @@ TEST_P(TrainingBatchesGolden, AllTrainingAndValidationBatchesAreThoseOfTheRefere
   const auto flags = testing::read_json(folder_ / GetParam() / "flags.json");
   LanguageModelDatasetOptions blocks;
   blocks.tokens_per_sample = flags["tokens_per_sample"];
-  LanguageModelData data((folder_ / "data/wikitext-slice/bin").string(), blocks);
+  LanguageModelData data((testing::golden_text_dir() / "wikitext-slice/bin").string(), blocks);
   EXPECT_EQ(data.dictionary().size(), 504);
 
   EpochIteratorOptions options;
@@ -98,9 +101,9 @@ INSTANTIATE_TEST_SUITE_P(Runs, TrainingBatchesGolden,
                          [](const auto& info) { return info.param; });
 
 TEST(PreprocessGolden, MakesTheFilesOfTheReferenceByteForByteWithAnyNumberOfWorkers) {
-  const auto folder = testing::golden_training_dir() / "data/wikitext-slice";
+  const auto folder = testing::golden_text_dir() / "wikitext-slice";
   if (!std::filesystem::exists(folder))
-    GTEST_SKIP() << folder << " is not here (EVOMOE_GOLDEN_TRAINING)";
+    GTEST_SKIP() << folder << " is not here (EVOMOE_GOLDEN_TEXT)";
   for (const int workers : {1, 3}) {
     const testing::TemporaryFolder made;
     PreprocessOptions options;

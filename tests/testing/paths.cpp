@@ -25,9 +25,12 @@ std::filesystem::path golden_dir() {
                           std::filesystem::path(EVOMOE_SOURCE_DIR) / "tests/golden");
 }
 
-std::filesystem::path golden_training_dir() {
-  return from_environment("EVOMOE_GOLDEN_TRAINING",
-                          std::filesystem::path(EVOMOE_SOURCE_DIR) / "../shared/golden/training");
+std::filesystem::path golden_training_dir() { return golden_dir() / "training"; }
+
+std::filesystem::path golden_text_dir() {
+  return from_environment(
+      "EVOMOE_GOLDEN_TEXT",
+      std::filesystem::path(EVOMOE_SOURCE_DIR) / "../shared/golden/training/data");
 }
 
 std::filesystem::path data_dir() {

@@ -12,11 +12,14 @@ std::filesystem::path source_dir();
 /// Folder of the golden vectors: EVOMOE_GOLDEN, default tests/golden.
 std::filesystem::path golden_dir();
 
-/// Folder of whole golden training runs with their text (never committed): EVOMOE_GOLDEN_TRAINING,
-/// default
-/// ../shared/golden/training beside the checkout. It may not exist; a test that needs it then skips
-/// and says so.
+/// Folder of the recorded whole training runs: golden_dir()/training. EVOMOE_GOLDEN may name a
+/// folder without it; a test of them then skips and says so.
 std::filesystem::path golden_training_dir();
+
+/// The text that those runs were trained on, which is other people's and never committed:
+/// EVOMOE_GOLDEN_TEXT, default ../shared/golden/training/data beside the checkout. It may not
+/// exist; a test that needs it then skips and says so.
+std::filesystem::path golden_text_dir();
 
 /// Folder of real text: EVOMOE_DATA, default ../shared/data beside the checkout. It may not exist.
 std::filesystem::path data_dir();

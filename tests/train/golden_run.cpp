@@ -31,10 +31,11 @@ GoldenRun read_golden_run(const std::string& name) {
   run.flags = read_json(run.folder / "flags.json");
   run.updates = read_json(run.folder / "trace.json").at("updates");
   run.validations = read_json(run.folder / "valid.json").at("validations");
-  // command: the program, the data path (relative to the folder of all runs), the flags.
+  // command: the program, the data path (data/..., which is the folder of the text), the flags.
   auto arguments = run.flags.at("command").get<std::vector<std::string>>();
   arguments.erase(arguments.begin());
-  arguments[0] = (golden_training_dir() / arguments[0]).string();
+  arguments[0] =
+      (golden_text_dir() / std::filesystem::path(arguments[0]).lexically_relative("data")).string();
   OptionTable table("train", "");
   describe(table, run.options);
   table.parse(arguments);

@@ -33,6 +33,13 @@ class TrainingGolden : public ::testing::TestWithParam<std::string> {
     run_ = testing::read_golden_run(GetParam());
   }
 
+  /// A test that reads the text of the runs skips where that is absent.
+  static bool text_is_absent() { return !std::filesystem::exists(testing::golden_text_dir()); }
+  static std::string absent_text() {
+    return fmt::format("the text of the runs is not at {} (EVOMOE_GOLDEN_TEXT)",
+                       testing::golden_text_dir().string());
+  }
+
   std::unique_ptr<Trainer> make_trainer() const {
     auto trainer =
         std::make_unique<Trainer>(run_.options, run_.flags.at("model").at("vocab").get<int64_t>(),
@@ -171,6 +178,7 @@ TEST_P(TrainingGolden, IsReproducedFromTheStoredBatches) {
 }
 
 TEST_P(TrainingGolden, IsReproducedFromTheDataFolder) {
+  if (text_is_absent()) GTEST_SKIP() << absent_text();
   auto trainer = make_trainer();
   const auto noise_file = run_.folder / "noise.safetensors";
   const auto noise =
@@ -226,6 +234,7 @@ TEST_P(TrainingGolden, TheWholeProgramWritesTheSameLogLines) {
   // the same code.
   if (run_.flags.contains("dts"))
     GTEST_SKIP() << "needs the recorded noise, which a run from the command line cannot be given";
+  if (text_is_absent()) GTEST_SKIP() << absent_text();
   const testing::TemporaryFolder folder;
   write_safetensors(
       folder / "init.safetensors",
