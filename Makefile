@@ -12,10 +12,13 @@ export PATH := $(PATH):/usr/local/bin
 all: build
 
 setup:
-	@scripts/setup.sh
+	@PRESET=$(PRESET) scripts/setup.sh
 
+# Again where another LibTorch is asked for.
+TORCH := $(if $(EVOMOE_TORCH),$(EVOMOE_TORCH),.venv)
 configure: setup
-	@[ -f $(BUILD)/build.ninja ] || cmake --preset $(PRESET)
+	@if [ ! -f $(BUILD)/build.ninja ] || [ "$$(cat $(BUILD)/torch 2>/dev/null)" != "$(TORCH)" ]; then \
+	  cmake --preset $(PRESET) && echo "$(TORCH)" >$(BUILD)/torch; fi
 
 build: configure
 	cmake --build $(BUILD) --parallel $(JOBS)
@@ -40,12 +43,14 @@ format: setup
 	@command -v clang-format >/dev/null || { echo "make format needs clang-format (apt-get install clang-format)"; exit 1; }
 	git ls-files '*.h' '*.cpp' | xargs clang-format -i
 
-# clang-tidy on the files that differ from main's last commit (all of them with FILES="$$(git ls-files evomoe/*.cpp)").
-FILES ?= $(shell git diff --name-only --diff-filter=d HEAD -- 'evomoe/*.cpp' 'apps/*.cpp')
+# clang-tidy on the files that differ from SINCE, new ones included (all of them with FILES="$$(git ls-files 'evomoe/*.cpp')").
+SINCE ?= HEAD
+FILES ?= $(shell { git diff --name-only --diff-filter=d $(SINCE) -- 'evomoe/*.cpp' 'apps/*.cpp'; \
+                   git ls-files --others --exclude-standard -- 'evomoe/*.cpp' 'apps/*.cpp'; })
 lint: build
 	ctest --test-dir $(BUILD) --output-on-failure --tests-regex Includes
 	@command -v clang-tidy >/dev/null || { echo "make lint needs clang-tidy (apt-get install clang-tidy)"; exit 1; }
-	@if [ -n "$(strip $(FILES))" ]; then clang-tidy -p $(BUILD) --quiet $(FILES); else echo "no changed sources to lint"; fi
+	@if [ -n "$(strip $(FILES))" ]; then clang-tidy -p $(BUILD) --quiet $(FILES); else echo "no sources differ from $(SINCE)"; fi
 
 docs: build
 	$(BUILD)/evomoe options --markdown > docs/options.md

@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
 # Installs what the build needs: system packages (when root or sudo may) and .venv with LibTorch. Run by make; safe to run again.
+# PRESET=gcc builds with g++, so that clang and lld are not needed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 torch_version=2.13.0
-packages=(clang lld cmake ninja-build pkg-config git python3-venv libcli11-dev libyaml-cpp-dev nlohmann-json3-dev libspdlog-dev
+compiler=(clang lld)
+tools=(clang++ ld.lld)
+if [[ ${PRESET:-release} == gcc ]]; then compiler=(g++) tools=(g++); fi
+packages=("${compiler[@]}" cmake ninja-build pkg-config git python3-venv libcli11-dev libyaml-cpp-dev nlohmann-json3-dev libspdlog-dev
           libfmt-dev libpcre2-dev libgtest-dev libgmock-dev)
 
 missing=()
@@ -13,7 +17,7 @@ if command -v dpkg-query >/dev/null; then
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
   done
 else
-  for tool in clang++ ld.lld cmake ninja pkg-config python3; do
+  for tool in "${tools[@]}" cmake ninja pkg-config python3; do
     command -v "$tool" >/dev/null || missing+=("$tool")
   done
 fi
@@ -39,10 +43,10 @@ if ((${#missing[@]})); then
   fi
   echo "setup: installing ${missing[*]}" >&2
   "${as_root[@]}" apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
-if [[ -z "${EVOMOE_TORCH:-}" ]] && ! compgen -G '.venv/lib/python3*/site-packages/torch/lib/libtorch_cpu.so' >/dev/null; then
+if [[ -z "${EVOMOE_TORCH:-}" ]] && ! grep -qs "__version__ = '$torch_version" .venv/lib/python3*/site-packages/torch/version.py; then
   echo "setup: installing torch $torch_version into .venv" >&2
   [[ -x .venv/bin/pip ]] || python3 -m venv .venv
   .venv/bin/pip install --quiet --disable-pip-version-check "torch==$torch_version"

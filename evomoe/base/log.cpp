@@ -19,6 +19,4 @@ spdlog::logger& log() {
   return *logger;
 }
 
-void set_log_level(const std::string& level) { log().set_level(spdlog::level::from_str(level)); }
-
 }  // namespace evomoe

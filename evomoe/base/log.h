@@ -8,7 +8,4 @@ namespace evomoe {
 /// never through here.
 spdlog::logger& log();
 
-/// One of trace, debug, info, warn, error, off.
-void set_log_level(const std::string& level);
-
 }  // namespace evomoe

@@ -22,7 +22,7 @@ enum class NoiseSite : uint32_t {
   kGateGumbel = 8,
   kSecondExpertGumbel = 9,
   kSecondExpertUniform = 10,
-  kRouterJitter = 11,
+  kValidation = 11,  ///< makes the seed of a validation's noise from that of the run
   kInitialisation = 12,
   kDiversify = 13,
   kTokenSampling = 14,

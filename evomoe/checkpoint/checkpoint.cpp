@@ -1,8 +1,10 @@
 #include "evomoe/checkpoint/checkpoint.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <string>
+#include <vector>
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/mapped_file.h"
@@ -54,10 +56,8 @@ json load_manifest(const fs::path& folder) {
   const auto text = file.bytes();
   const size_t line = text.find('\n');
   const auto body = line == std::string_view::npos ? std::string_view() : text.substr(line + 1);
-  EVOMOE_CHECK(
-      line != std::string_view::npos && text.substr(0, line + 1) == manifest_prefix(body),
-      "{} does not match its checksum: it is cut, damaged or edited; use another checkpoint",
-      path.string());
+  EVOMOE_CHECK(line != std::string_view::npos && text.substr(0, line + 1) == manifest_prefix(body),
+               "{} does not match its checksum: it is cut, damaged or edited", path.string());
   const auto content = json::parse(text, nullptr, /*allow_exceptions=*/false);
   EVOMOE_CHECK(content.is_object() && content.value("format", "") == kFormat &&
                    content.contains("version") && content["version"].is_number_integer() &&
@@ -76,14 +76,22 @@ TensorMap load_verified(const fs::path& folder, const char* name, const json& fi
   const auto& expected = files.at(name);
   const MappedFile file(path);
   const uint64_t bytes = expected.at("bytes").get<uint64_t>();
-  EVOMOE_CHECK(
-      file.bytes().size() == bytes,
-      "{} has {} bytes, but was written with {}: it is cut or damaged; use another checkpoint",
-      path.string(), file.bytes().size(), bytes);
+  EVOMOE_CHECK(file.bytes().size() == bytes,
+               "{} has {} bytes, but was written with {}: it is cut or damaged", path.string(),
+               file.bytes().size(), bytes);
   EVOMOE_CHECK(hex(xxhash64(file.bytes())) == expected.at("xxh64").get<std::string>(),
-               "{} does not match its checksum: it is damaged; use another checkpoint",
-               path.string());
+               "{} does not match its checksum: it is damaged", path.string());
   return parse_safetensors(file.bytes(), path.string());
+}
+
+/// `runs/a/checkpoint_last/` is `runs/a/checkpoint_last`.
+fs::path without_last_slash(const fs::path& path) {
+  return path.has_filename() ? path : path.parent_path();
+}
+
+bool has_entry(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(fs::symlink_status(path, ignored));
 }
 
 /// The folder that `path` leads to now. A replacement that was interrupted on a file system without
@@ -101,10 +109,67 @@ fs::path resolve(const fs::path& path) {
                                       : "");
   }
   EVOMOE_CHECK(fs::is_directory(folder),
-               "{} is not a checkpoint: a checkpoint is a folder with {}; use `evomoe convert` for "
-               "files of other programs",
+               "{} is not a checkpoint: a checkpoint is a folder with {}; files of other programs "
+               "cannot be read yet",
                path.string(), kManifestFile);
   return folder;
+}
+
+Checkpoint load(const fs::path& path, bool with_optimizer) {
+  const auto folder = resolve(path);
+  const auto content = load_manifest(folder);
+  const auto& files = content["files"];
+  Checkpoint checkpoint;
+  checkpoint.manifest = content["sections"];
+  checkpoint.model = load_verified(folder, kModelFile, files);
+  if (with_optimizer && files.contains(kOptimizerFile)) {
+    checkpoint.optimizer = load_verified(folder, kOptimizerFile, files);
+  }
+  return checkpoint;
+}
+
+bool is_sound(const fs::path& path, bool with_optimizer) {
+  try {
+    load(path, with_optimizer);
+    return true;
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
+/// What to do instead of loading `path`: the newest sound checkpoints beside it, by name.
+std::string remedy(const fs::path& path, bool with_optimizer) {
+  constexpr size_t kMost = 3;  // each one costs reading it
+  const auto folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  std::vector<std::pair<fs::file_time_type, std::string>> candidates;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const auto name = entry.path().filename().string();
+    const auto written = fs::last_write_time(entry.path() / kManifestFile, error);
+    if (!error && name.front() != '.' && name != path.filename())
+      candidates.emplace_back(written, name);
+  }
+  std::sort(candidates.rbegin(), candidates.rend());
+  std::vector<std::string> names;
+  for (const auto& [written, name] : candidates) {
+    if (is_sound(folder / name, with_optimizer)) names.push_back(name);
+    if (names.size() == kMost) break;
+  }
+  return names.empty()
+             ? fmt::format("{} holds no other sound checkpoint; to begin anew, move it away",
+                           folder.string())
+             : fmt::format("sound checkpoints of {}, newest first: {}", folder.string(),
+                           fmt::join(names, ", "));
+}
+
+/// Runs `read`; to an Error of it the remedy is added.
+template <typename Read>
+auto with_remedy(const fs::path& path, bool with_optimizer, const Read& read) {
+  try {
+    return read();
+  } catch (const Error& error) {
+    fail("{}; {}", error.what(), remedy(path, with_optimizer));
+  }
 }
 
 }  // namespace
@@ -135,23 +200,25 @@ void write_checkpoint(const fs::path& path, const Checkpoint& checkpoint) {
 }
 
 Checkpoint load_checkpoint(const fs::path& path, bool with_optimizer) {
-  const auto folder = resolve(path);
-  const auto content = load_manifest(folder);
-  const auto& files = content["files"];
-  Checkpoint checkpoint;
-  checkpoint.manifest = content["sections"];
-  checkpoint.model = load_verified(folder, kModelFile, files);
-  if (with_optimizer && files.contains(kOptimizerFile)) {
-    checkpoint.optimizer = load_verified(folder, kOptimizerFile, files);
-  }
-  return checkpoint;
+  const auto entry = without_last_slash(path);
+  return with_remedy(entry, with_optimizer, [&] { return load(entry, with_optimizer); });
 }
 
-json read_manifest(const fs::path& path) { return load_manifest(resolve(path))["sections"]; }
+json read_manifest(const fs::path& path) {
+  const auto entry = without_last_slash(path);
+  return with_remedy(entry, /*with_optimizer=*/false,
+                     [&] { return load_manifest(resolve(entry))["sections"]; });
+}
 
 bool checkpoint_exists(const fs::path& path) {
-  const auto target = fs::is_symlink(path) ? path.parent_path() / fs::read_symlink(path) : path;
+  const auto entry = without_last_slash(path);
+  const auto target = fs::is_symlink(entry) ? entry.parent_path() / fs::read_symlink(entry) : entry;
   return fs::exists(target / kManifestFile) || fs::exists(backup_name(target) / kManifestFile);
+}
+
+bool checkpoint_entry_exists(const fs::path& path) {
+  const auto entry = without_last_slash(path);
+  return has_entry(entry) || has_entry(backup_name(entry));
 }
 
 }  // namespace evomoe

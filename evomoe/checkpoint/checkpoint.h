@@ -27,7 +27,8 @@ struct Checkpoint {
 void write_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint);
 
 /// Reads a checkpoint (tensors on the CPU), following links. Every file read is checked against its
-/// size and checksum first; any missing, cut or altered byte is an Error that names the file.
+/// size and checksum first; any missing, cut or altered byte is an Error that names the file, and
+/// the newest sound checkpoints beside it.
 /// Without `with_optimizer` that file is not looked at; with it, `optimizer` is empty when the
 /// checkpoint was written without one.
 Checkpoint load_checkpoint(const std::filesystem::path& path, bool with_optimizer = true);
@@ -38,5 +39,9 @@ nlohmann::json read_manifest(const std::filesystem::path& path);
 /// Whether `path` is (a link to) a folder with a manifest, or can be recovered from an interrupted
 /// replacement.
 bool checkpoint_exists(const std::filesystem::path& path);
+
+/// Whether anything has that name, be it damaged, no checkpoint or a link to nothing: what must not
+/// be passed over as if no run had been here.
+bool checkpoint_entry_exists(const std::filesystem::path& path);
 
 }  // namespace evomoe

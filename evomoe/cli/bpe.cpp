@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <iostream>
 
 #include "evomoe/base/error.h"
@@ -9,6 +10,7 @@
 #include "evomoe/cli/parse.h"
 #include "evomoe/config/validate_options.h"
 #include "evomoe/data/byte_bpe.h"
+#include "evomoe/data/write_file.h"
 
 namespace evomoe {
 namespace {
@@ -32,11 +34,6 @@ std::vector<std::filesystem::path> expand(const std::vector<std::string>& inputs
   return files;
 }
 
-ByteBpe load_bpe(const BpeFlags& flags) {
-  return ByteBpe::load(flags.gpt2_encoder_json.value_or("encoder.json"),
-                       flags.gpt2_vocab_bpe.value_or("vocab.bpe"));
-}
-
 int train(const BpeFlags& flags) {
   if (flags.input.empty())
     fail_usage("evomoe bpe train: name the files or folders of text to learn from");
@@ -46,12 +43,45 @@ int train(const BpeFlags& flags) {
     if (live) fmt::print(stderr, "\r{} of {} tokens \033[K", done, all);
   };
   const auto bpe = ByteBpe::train(expand(flags.input), flags.vocab_size,
-                                  static_cast<int>(flags.workers), progress);
+                                  static_cast<int>(flags.workers), flags.keep_whitespace, progress);
   if (live) fmt::print(stderr, "\r\033[K");
   const std::filesystem::path folder = flags.destdir;
   bpe.save(folder / "encoder.json", folder / "vocab.bpe");
   fmt::print("{} tokens in {} and {}\n", bpe.size(), (folder / "encoder.json").string(),
              (folder / "vocab.bpe").string());
+  return 0;
+}
+
+/// Encodes or decodes the one input, by default stdin, to --output, by default stdout.
+int convert(const BpeFlags& flags) {
+  if (flags.input.size() > 1)
+    fail_usage("evomoe bpe {}: name one input file, not {}", flags.action, flags.input.size());
+  if (flags.keep_whitespace) {
+    fail_usage("--keep-whitespace is for evomoe bpe train; {} keeps every byte anyway",
+               flags.action);
+  }
+  const auto bpe = ByteBpe::load(*flags.gpt2_encoder_json, *flags.gpt2_vocab_bpe);
+  const auto name = flags.input.empty() ? std::string("-") : flags.input[0];
+  std::ifstream file;
+  if (name != "-") {
+    EVOMOE_CHECK(!std::filesystem::is_directory(name), "{}: it is a folder; name one file", name);
+    file.open(name, std::ios::binary);
+    EVOMOE_CHECK(file.is_open(), "{}: the file cannot be read; check the path", name);
+  }
+  std::istream& in = name == "-" ? std::cin : file;
+  BpeFileStatistics statistics;
+  const auto run = [&](std::ostream& out) {
+    statistics = flags.action == "encode"
+                     ? bpe_encode(bpe, in, out, static_cast<int>(flags.workers))
+                     : bpe_decode(bpe, in, out, name == "-" ? "stdin" : name);
+  };
+  if (flags.output == "-") {
+    run(std::cout);
+    EVOMOE_CHECK(std::cout.flush().good(), "stdout: the result cannot be written");
+  } else {
+    write_file(flags.output, run);
+  }
+  log().info("{} lines, {} tokens", statistics.lines, statistics.tokens);
   return 0;
 }
 
@@ -62,18 +92,7 @@ int bpe_command(const std::vector<std::string>& arguments) {
   const auto bind = [](OptionTable& table, BpeFlags& o) { describe(table, o); };
   if (!parse_command("bpe", arguments, flags, bind)) return 0;
   validate_options(flags);
-  if (flags.action == "train") return train(flags);
-  const auto bpe = load_bpe(flags);
-  if (flags.input.size() > 1)
-    fail_usage("evomoe bpe {}: name one input file, not {}", flags.action, flags.input.size());
-  const auto input =
-      flags.input.empty() || flags.input[0] == "-" ? std::string("/dev/stdin") : flags.input[0];
-  const auto output = flags.output == "-" ? std::string("/dev/stdout") : flags.output;
-  const auto statistics = flags.action == "encode"
-                              ? bpe_encode_file(bpe, input, output, static_cast<int>(flags.workers))
-                              : bpe_decode_file(bpe, input, output);
-  log().info("{} lines, {} tokens", statistics.lines, statistics.tokens);
-  return 0;
+  return flags.action == "train" ? train(flags) : convert(flags);
 }
 
 }  // namespace evomoe

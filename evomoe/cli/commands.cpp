@@ -1,12 +1,13 @@
 #include "evomoe/cli/commands.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <functional>
 #include <map>
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
+#include "evomoe/base/nearest_name.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/config/describe.h"
 
@@ -57,9 +58,12 @@ int dispatch(const std::vector<std::string>& arguments) {
   }
   const auto found = commands().find(arguments[0]);
   if (found == commands().end()) {
-    std::string names;
-    for (const auto& [name, command] : commands()) names += (names.empty() ? "" : ", ") + name;
-    fail_usage("'{}' is no command; there are: {}", arguments[0], names);
+    std::vector<std::string> names;
+    for (const auto& [name, command] : commands()) names.push_back(name);
+    const auto nearest = nearest_name(arguments[0], names);
+    fail_usage("'{}' is no command{}; there are: {}", arguments[0],
+               nearest.empty() ? "" : fmt::format(" (did you mean '{}'?)", nearest),
+               fmt::join(names, ", "));
   }
   return found->second({arguments.begin() + 1, arguments.end()});
 }

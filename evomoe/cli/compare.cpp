@@ -1,4 +1,8 @@
+#include <fmt/ranges.h>
+
+#include <cmath>
 #include <filesystem>
+#include <map>
 #include <optional>
 
 #include "evomoe/base/error.h"
@@ -11,12 +15,16 @@
 namespace evomoe {
 namespace {
 
+namespace fs = std::filesystem;
+
 struct Validation {
-  double perplexity, seconds, flops, tokens;
+  double perplexity;  ///< NaN: the run has diverged
+  double seconds, flops, tokens;
   int64_t updates;
 };
 
 struct RunResult {
+  fs::path folder;  ///< absolute, without a slash at the end
   std::string name;
   std::vector<Validation> validations;
   std::optional<double> last_active;
@@ -30,27 +38,85 @@ struct RunResult {
   }
 };
 
+/// In its shortest spelling, without a slash at the end.
+fs::path normal(const fs::path& folder) {
+  const auto path = folder.lexically_normal();
+  return path.has_filename() ? path : path.parent_path();
+}
+
 RunResult read_run(const std::string& folder, const std::string& subset) {
-  const auto path = std::filesystem::path(folder) / "log.jsonl";
-  EVOMOE_CHECK(std::filesystem::exists(path), "{}: this is no run folder (it has no log.jsonl)",
-               folder);
   RunResult run;
-  run.name = std::filesystem::path(folder).lexically_normal().filename().string();
-  if (run.name.empty())
-    run.name = std::filesystem::path(folder).lexically_normal().parent_path().filename().string();
+  run.folder = normal(fs::absolute(folder));
+  run.name = run.folder.filename().string();
+  const auto path = run.folder / "log.jsonl";
+  EVOMOE_CHECK(fs::exists(path), "{}: this is no run folder (it has no log.jsonl)", folder);
   for (const auto& line : read_run_log(path)) {
     const auto tag = line.value("tag", "");
-    if (tag == "train_inner" && line.contains("active_experts"))
-      run.last_active = line["active_experts"].get<double>();
+    if (tag == "train_inner") {
+      if (const auto active = log_number(line, "active_experts")) run.last_active = active;
+    }
     if (tag != subset) continue;
-    const auto number = [&](const char* key) { return line.at(subset + "_" + key).get<double>(); };
-    run.validations.push_back({number("perplexity"), number("elapsed"), number("flops"),
-                               number("train_tokens"),
-                               line.at("completed_updates").get<int64_t>()});
+    const auto number = [&](const std::string& key) {
+      const auto value = log_number(line, key);
+      EVOMOE_CHECK(value.has_value(),
+                   "{}: a line of '{}' has no number '{}'; it was not written by this version of "
+                   "evomoe train",
+                   path.string(), subset, key);
+      return *value;
+    };
+    // JSON has no NaN and no infinity: a run that has diverged has null.
+    const auto perplexity = line.find(subset + "_perplexity");
+    const bool diverged = perplexity != line.end() && perplexity->is_null();
+    run.validations.push_back({diverged ? std::nan("") : number(subset + "_perplexity"),
+                               number(subset + "_elapsed"), number(subset + "_flops"),
+                               number(subset + "_train_tokens"),
+                               static_cast<int64_t>(number("completed_updates"))});
   }
   EVOMOE_CHECK(!run.validations.empty(), "{}: its log holds no validation of '{}' yet", folder,
                subset);
   return run;
+}
+
+/// Each folder once; runs whose folders have the same name are told apart by their paths.
+void name_apart(std::vector<RunResult>& runs, const std::vector<std::string>& given) {
+  const auto names = [&] {
+    std::map<std::string, int> count;
+    for (const auto& run : runs) ++count[run.name];
+    return count;
+  }();
+  for (size_t i = 0; i < runs.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      if (fs::equivalent(runs[i].folder, runs[j].folder))
+        fail_usage("evomoe compare: {} and {} are the same run folder", given[j], given[i]);
+    }
+    if (names.at(runs[i].name) > 1) runs[i].name = normal(given[i]).string();
+  }
+}
+
+/// The run that --baseline means: by its folder, else by its folder's name.
+const RunResult& find_baseline(const std::vector<RunResult>& runs, const std::string& baseline) {
+  if (baseline.empty()) return runs.front();
+  std::vector<const RunResult*> found;
+  for (const auto& run : runs) {
+    std::error_code missing;
+    if (fs::equivalent(run.folder, baseline, missing)) return run;
+    if (run.folder.filename() == baseline) found.push_back(&run);
+  }
+  std::vector<std::string> names;
+  for (const auto& run : runs) names.push_back(run.name);
+  if (found.empty()) {
+    fail_usage("--baseline {}: it must be one of the run folders given: {}", baseline,
+               fmt::join(names, ", "));
+  }
+  if (found.size() > 1) {
+    fail_usage("--baseline {}: several of the run folders have this name; give the path of one: {}",
+               baseline, fmt::join(names, ", "));
+  }
+  return *found.front();
+}
+
+std::string perplexity_text(double perplexity) {
+  return std::isnan(perplexity) ? "diverged" : fmt::format("{:.2f}", perplexity);
 }
 
 }  // namespace
@@ -59,30 +125,21 @@ int compare_command(const std::vector<std::string>& arguments) {
   CompareOptions flags;
   const auto bind = [](OptionTable& table, CompareOptions& o) { describe(table, o); };
   if (!parse_command("compare", arguments, flags, bind)) return 0;
-  if (flags.run.empty()) fail_usage("evomoe compare: name the run folders to compare");
   std::vector<RunResult> runs;
   for (const auto& folder : flags.run) runs.push_back(read_run(folder, flags.valid_subset));
-  const RunResult* baseline = &runs.front();
-  if (!flags.baseline.empty()) {
-    baseline = nullptr;
-    for (const auto& run : runs) {
-      if (run.name == flags.baseline) baseline = &run;
-    }
-    if (baseline == nullptr)
-      fail_usage("--baseline {}: it must be the name of one of the run folders given",
-                 flags.baseline);
-  }
-  const double goal = baseline->last().perplexity;
+  name_apart(runs, flags.run);
+  const auto& baseline = find_baseline(runs, flags.baseline);
+  const double goal = baseline.last().perplexity;
   auto json = nlohmann::ordered_json::array();
-  Table table({"run", "updates", "perplexity", "time", "time to " + baseline->name + "'s",
+  Table table({"run", "updates", "perplexity", "time", "time to " + baseline.name + "'s",
                "GFLOP/token", "tokens/s", "experts/token at end"});
   for (const auto& run : runs) {
     const auto& last = run.last();
     const auto* reached = run.first_at_most(goal);
     const double gflops = last.tokens > 0 ? last.flops / last.tokens / 1e9 : 0;
     const double speed = last.seconds > 0 ? last.tokens / last.seconds : 0;
-    table.add_row({run.name, fmt::format("{}", last.updates),
-                   fmt::format("{:.2f}", last.perplexity), duration_text(last.seconds),
+    table.add_row({run.name, fmt::format("{}", last.updates), perplexity_text(last.perplexity),
+                   duration_text(last.seconds),
                    reached != nullptr ? duration_text(reached->seconds) : "not reached",
                    fmt::format("{:.4f}", gflops), fmt::format("{:.0f}", speed),
                    run.last_active ? fmt::format("{:.2f}", *run.last_active) : "-"});

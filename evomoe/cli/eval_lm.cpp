@@ -8,6 +8,7 @@
 #include "evomoe/cli/parse.h"
 #include "evomoe/config/validate_options.h"
 #include "evomoe/data/language_model_data.h"
+#include "evomoe/data/word_joiner.h"
 #include "evomoe/report/meters.h"
 #include "evomoe/train/language_model_scorer.h"
 #include "evomoe/train/run_folder.h"
@@ -15,25 +16,18 @@
 namespace evomoe {
 namespace {
 
-/// Text statistics of the tokens scored: a token's bytes, and whether a word begins with it.
+/// The text that tokens stand for. A line ends with </s>, which is its "\n".
 class TokenText {
  public:
   explicit TokenText(const LoadedModel& loaded) : loaded_(loaded) {}
 
-  std::string bytes(int64_t token) const {
-    if (token == Dictionary::kEos) return "\n";
+  std::string bytes(int64_t token, bool at_line_start) const {
+    if (token == Dictionary::kBos) return "";
     const auto& symbol = loaded_.dictionary.symbol(token);
-    if (loaded_.bpe == nullptr) return symbol + " ";
+    if (loaded_.bpe == nullptr) return at_line_start ? symbol : " " + symbol;
+    // Symbols that stand for no BPE token (<unk>, padding words) are not text.
     if (symbol.find_first_not_of("0123456789") != std::string::npos) return "";
     return loaded_.bpe->bytes(std::stoi(symbol));
-  }
-
-  bool starts_word(int64_t token, bool after_break) const {
-    if (token == Dictionary::kEos) return false;
-    if (loaded_.bpe == nullptr) return true;
-    const auto text = bytes(token);
-    return !text.empty() && text != " " &&
-           (after_break || text[0] == ' ' || text[0] == '\n' || text[0] == '\t');
   }
 
  private:
@@ -83,10 +77,24 @@ int eval_lm_command(const std::vector<std::string>& arguments) {
 
   const TokenText text(loaded);
   Totals totals;
-  std::map<std::string, WordStats> words;
-  bool after_break = true;
+  std::map<std::string, WordStats> stats;
+  const auto take_line = [&](int64_t item, const std::vector<ScoredWord>& words) {
+    std::string line = std::to_string(item);
+    for (const auto& word : words) {
+      if (flags.output_word_stats) {
+        auto& of_word = stats[word.text];
+        ++of_word.count;
+        of_word.log_probability += word.log_probability;
+      }
+      if (flags.output_word_probs)
+        line += fmt::format(" {} [{:.4f}]", word.text, word.log_probability / std::log(2.0));
+    }
+    if (flags.output_word_probs && !words.empty()) fmt::print("{}\n", line);
+  };
+  WordJoiner joiner;
+  int64_t last_item = 0;
   score_dataset(loaded, *dataset, scorer, [&](const ScoredBlock& block) {
-    std::string line;
+    last_item = block.item;
     for (size_t i = 0; i < block.token.size(); ++i) {
       const auto token = block.token[i];
       const double log_probability = block.log_probability[i];
@@ -94,26 +102,26 @@ int eval_lm_command(const std::vector<std::string>& arguments) {
                    block.item, token, log_probability);
       totals.log_probability += log_probability;
       ++totals.tokens;
-      totals.bytes += static_cast<int64_t>(text.bytes(token).size());
-      totals.words += text.starts_word(token, after_break) ? 1 : 0;
-      after_break = token == Dictionary::kEos;
-      if (flags.output_word_stats) {
-        auto& stats = words[loaded.dictionary.symbol(token)];
-        ++stats.count;
-        stats.log_probability += log_probability;
-      }
-      if (flags.output_word_probs) {
-        line += fmt::format("{}{} [{:.4f}]", line.empty() ? "" : " ",
-                            loaded.dictionary.symbol(token), log_probability / std::log(2.0));
+      if (token == Dictionary::kEos) {
+        const auto words = joiner.end_line(log_probability);
+        ++totals.bytes;
+        totals.words += static_cast<int64_t>(words.size()) - 1;
+        take_line(block.item, words);
+      } else {
+        const auto bytes = text.bytes(token, joiner.at_line_start());
+        totals.bytes += static_cast<int64_t>(bytes.size());
+        joiner.add(bytes, log_probability);
       }
     }
-    if (flags.output_word_probs) fmt::print("{} {}\n", block.item, line);
   });
+  const auto rest = joiner.finish();
+  totals.words += static_cast<int64_t>(rest.size());
+  take_line(last_item, rest);
   EVOMOE_CHECK(totals.tokens > 0, "{}: it holds no tokens to score", dataset->name());
   if (flags.output_word_stats) {
-    for (const auto& [word, stats] : words) {
-      fmt::print("{}\t{}\t{:.4f}\n", word, stats.count,
-                 stats.log_probability / static_cast<double>(stats.count) / std::log(2.0));
+    for (const auto& [word, of_word] : stats) {
+      fmt::print("{}\t{}\t{:.4f}\n", word, of_word.count,
+                 of_word.log_probability / static_cast<double>(of_word.count) / std::log(2.0));
     }
   }
   const double seconds = clock() - after_load;

@@ -7,9 +7,13 @@
 namespace evomoe {
 
 int options_command(const std::vector<std::string>& arguments) {
-  if (!arguments.empty() && arguments[0] != "--markdown" && arguments[0] != "--help") {
-    fail_usage("evomoe options {}: the only option is --markdown", arguments[0]);
+  if (!arguments.empty() && (arguments[0] == "--help" || arguments[0] == "-h")) {
+    fmt::print("usage: evomoe options [--markdown]\n\nevomoe options {}.\n",
+               command_summary("options"));
+    return 0;
   }
+  if (!arguments.empty() && arguments[0] != "--markdown")
+    fail_usage("evomoe options {}: the only option is --markdown", arguments[0]);
   fmt::print("{}", options_markdown());
   return 0;
 }

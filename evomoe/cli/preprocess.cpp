@@ -1,8 +1,5 @@
 #include <unistd.h>
 
-#include <filesystem>
-
-#include "evomoe/base/error.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
 #include "evomoe/config/validate_options.h"
@@ -27,6 +24,7 @@ int preprocess_command(const std::vector<std::string>& arguments) {
   options.workers = static_cast<int>(flags.workers);
   options.gpt2_encoder_json = flags.bpe.gpt2_encoder_json.value_or("");
   options.gpt2_vocab_bpe = flags.bpe.gpt2_vocab_bpe.value_or("");
+  options.keep_whitespace = flags.keep_whitespace;
   const bool live = isatty(STDERR_FILENO) != 0;
   if (live) {
     options.progress = [](const std::string& step, int64_t done, int64_t all) {
@@ -35,20 +33,7 @@ int preprocess_command(const std::vector<std::string>& arguments) {
   }
   const auto result = preprocess(options);
   if (live) fmt::print(stderr, "\r\033[K");
-  if (!options.gpt2_encoder_json.empty()) {
-    // The BPE goes with the data, so that what is trained on it can be given raw text.
-    const auto keep = std::filesystem::copy_options::overwrite_existing;
-    std::filesystem::copy_file(options.gpt2_encoder_json, options.destdir / "encoder.json", keep);
-    std::filesystem::copy_file(options.gpt2_vocab_bpe, options.destdir / "vocab.bpe", keep);
-  }
-  fmt::print("[dict] {} types\n", result.dictionary_size);
-  for (const auto& split : result.splits) {
-    const auto& statistics = split.statistics;
-    fmt::print("[{}] {}: {} sents, {} tokens, {:.3}% replaced by <unk>\n", split.name,
-               split.source.string(), statistics.sentences, statistics.tokens,
-               100.0 * static_cast<double>(statistics.replaced) /
-                   static_cast<double>(std::max<int64_t>(statistics.tokens, 1)));
-  }
+  for (const auto& line : result.report) fmt::print("{}\n", line);
   return 0;
 }
 

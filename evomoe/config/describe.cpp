@@ -22,16 +22,15 @@ void describe_evaluation(OptionTable& table, EvalOptions& o) {
   table
       .add("tokens-per-sample", &o.tokens_per_sample,
            "Longest sequence; not given: as in training.")
-      .at_least(1);
+      .range(1, 1 << 20);
   table
       .add("sample-break-mode", &o.sample_break_mode,
            "How the text is cut; not given: as in training.")
       .choices({"none", "complete", "complete_doc", "eos"});
   table.add("moe-eval-capacity-token-fraction", &o.moe_eval_capacity_token_fraction,
             "Capacity as a fraction of the tokens; not given: as in training.");
-  describe_validate_routing(table, o.validate_routing);
-  table.add("num-workers", &o.num_workers, "Threads that prepare batches ahead; 0: none.")
-      .range(0, 256);
+  table.legacy(
+      {"seed", true, {}, "what is drawn at random follows from the run's own seed", false});
   table.legacy({"is-moe", false, {}, "the checkpoint says what it is", false});
   table.legacy({"task", true, {"language_modeling"}, "the checkpoint says what it is", false});
 }
@@ -48,6 +47,7 @@ const std::vector<CommandSummary>& command_summaries() {
       {"generate", "continues prompts with a checkpoint"},
       {"info", "shows what a checkpoint holds"},
       {"compare", "puts run folders side by side in one table"},
+      {"options", "prints the reference page of all options, which is docs/options.md"},
   };
   return summaries;
 }
@@ -99,7 +99,10 @@ void describe(OptionTable& table, TrainOptions& o) {
 void describe_validate(OptionTable& table, EvalOptions& o) {
   describe_evaluation(table, o);
   table.add("valid-subset", &o.valid_subset, "Splits to validate on.").metavar("NAME,...");
-  describe_common(table, o.common);
+  describe_validate_routing(table, o.validate_routing);
+  table.add("num-workers", &o.num_workers, "Threads that prepare batches ahead; 0: none.")
+      .range(0, 256);
+  describe_process(table, o.common);
   table.example("evomoe validate data-bin --path runs/a/checkpoint_best",
                 "the best checkpoint of a run");
 }
@@ -111,11 +114,18 @@ void describe_eval_lm(OptionTable& table, EvalOptions& o) {
       .add("context-window", &o.context_window,
            "Tokens of earlier text that each sequence is prefixed with, unscored.")
       .at_least(0);
-  table.add("output-word-probs", &o.output_word_probs, "Prints each word's probability.");
-  table.add("output-word-stats", &o.output_word_stats, "Prints statistics of each word.");
-  table.add("stats-path", &o.stats_path, "JSON file for the results.").metavar("FILE");
+  table.add("output-word-probs", &o.output_word_probs,
+            "Prints, for each line of text, its words with the binary logarithm of their "
+            "probability. A word is what stands between white space; its tokens are joined.");
+  table.add("output-word-stats", &o.output_word_stats,
+            "Prints each word, how often it comes, and the mean of that logarithm.");
+  table
+      .add("stats-path", &o.stats_path,
+           "JSON file for the results; `.json` is appended to the name.")
+      .metavar("FILE");
   describe_bpe_files(table, o.bpe);
-  describe_common(table, o.common);
+  describe_process(table, o.common);
+  table.legacy({"num-workers", true, {}, "blocks are read where they are scored", false});
   table.example("evomoe eval-lm data-bin --path runs/a/checkpoint_best --context-window 256",
                 "perplexity with context across sequences");
 }
@@ -147,7 +157,8 @@ void describe(OptionTable& table, GenerateOptions& o) {
       .at_least(1);
   table.add("ignore-eos", &o.ignore_eos, "Goes on after an end of sentence.");
   describe_bpe_files(table, o.bpe);
-  describe_common(table, o.common);
+  describe_process(table, o.common);
+  table.add("seed", &o.common.seed, "Of sampling.").at_least(0);
   table.example(
       "evomoe generate --path runs/a/checkpoint_best --prompt 'def main(' --sampling --temperature "
       "0.8",
@@ -166,9 +177,12 @@ void describe(OptionTable& table, PreprocessFlags& o) {
   table.add("thresholdsrc", &o.thresholdsrc, "Symbols rarer than this become <unk>.").at_least(0);
   table.add("nwordssrc", &o.nwordssrc, "Most symbols of the dictionary; -1: all.").at_least(-1);
   table.add("padding-factor", &o.padding_factor, "The dictionary's size is a multiple of this.")
-      .at_least(1);
+      .range(1, 1 << 16);
   table.add("workers", &o.workers, "Threads; the result does not depend on it.").range(1, 1024);
   describe_bpe_files(table, o.bpe);
+  table.add("keep-whitespace", &o.keep_whitespace,
+            "With --bpe: encodes the white space at both ends of lines too (the indentation of "
+            "source code); not given: lines are stripped, as fairseq's encoder does.");
   table.legacy({"dataset-impl", true, {"mmap"}, "data is written in the mmap format", false});
   table.example(
       "evomoe preprocess --only-source --trainpref train.txt --validpref valid.txt --destdir "
@@ -186,16 +200,28 @@ void describe(OptionTable& table, BpeFlags& o) {
       .choices({"train", "encode", "decode"})
       .metavar("ACTION")
       .required();
-  table.positional("input", &o.input, "Text files or folders; none: stdin.").metavar("FILE...");
-  table.add("output", &o.output, "encode, decode: file to write; -: stdout.").metavar("FILE");
+  table
+      .positional("input", &o.input,
+                  "train: text files or folders; encode, decode: one file, none or -: stdin.")
+      .metavar("FILE...");
+  table
+      .add("output", &o.output,
+           "encode, decode: file to write; -: stdout. What is encoded is decoded to the same "
+           "bytes.")
+      .metavar("FILE");
   table.add("destdir", &o.destdir, "train: folder for encoder.json and vocab.bpe.")
       .metavar("FOLDER");
-  table.add("vocab-size", &o.vocab_size, "train: symbols, the 256 bytes included.").at_least(256);
+  table.add("vocab-size", &o.vocab_size, "train: symbols, with the 256 bytes and <|endoftext|>.")
+      .at_least(257);
+  table.add("keep-whitespace", &o.keep_whitespace,
+            "train: learns from the white space at both ends of lines too, for text that is "
+            "encoded with it (preprocess --keep-whitespace, bpe encode).");
   table.add("gpt2-encoder-json", &o.gpt2_encoder_json, "encode, decode: encoder.json of the BPE.")
       .metavar("FILE");
   table.add("gpt2-vocab-bpe", &o.gpt2_vocab_bpe, "encode, decode: vocab.bpe of the BPE.")
       .metavar("FILE");
-  table.add("workers", &o.workers, "Threads; the result does not depend on it.").range(1, 1024);
+  table.add("workers", &o.workers, "train, encode: threads; the result does not depend on it.")
+      .range(1, 1024);
   table.example("evomoe bpe train corpus/ --vocab-size 8192 --destdir bpe", "learn a BPE");
   table.example(
       "evomoe bpe encode book.txt --gpt2-encoder-json bpe/encoder.json --gpt2-vocab-bpe "
@@ -213,7 +239,8 @@ void describe(OptionTable& table, CompareOptions& o) {
   table.positional("run", &o.run, "Run folders.").metavar("RUN...").required();
   table
       .add("baseline", &o.baseline,
-           "Run whose final perplexity the others are timed to reach; not given: the first.")
+           "Run whose final perplexity the others are timed to reach, by its folder or, where one "
+           "run only has it, its name; not given: the first.")
       .metavar("RUN");
   table.add("valid-subset", &o.valid_subset, "Split whose perplexity is compared.").metavar("NAME");
   table.add("format", &o.format, "Form of the table.").choices({"text", "markdown", "json"});

@@ -15,6 +15,8 @@ void describe_optimization(OptionTable& table, OptimizationOptions& options);
 void describe_dataset(OptionTable& table, DatasetOptions& options);
 void describe_checkpoint(OptionTable& table, CheckpointOptions& options);
 void describe_common(OptionTable& table, CommonOptions& options);
+/// As describe_common, for a command that prints a result and no log of updates.
+void describe_process(OptionTable& table, CommonOptions& options);
 void describe_bpe_files(OptionTable& table, BpeFiles& options);
 void describe_validate_routing(OptionTable& table, std::string& validate_routing);
 

@@ -38,6 +38,10 @@ void describe_legacy_flags(OptionTable& table) {
             "the reference never used it: experts have --decoder-ffn-embed-dim", true);
   no_effect({"decoder-normalize-before"}, "these architectures always normalise first", false);
   no_effect({"no-progress-bar"}, "the live line appears on a terminal only", false);
+  no_effect({"reset-lr-scheduler"},
+            "the learning rate is a function of update and epoch, of which nothing is stored",
+            false);
+  no_effect({"fixed-validation-seed"}, "validation draws nothing at random", true);
   no_effect({"save-trace"}, "it had no effect in the reference", false);
   no_effect({"empty-cache-freq"}, "the allocator needs no emptying", true);
   no_effect({"data-buffer-size"}, "--num-workers decides how far ahead batches are prepared", true);

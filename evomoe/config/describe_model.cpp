@@ -76,10 +76,10 @@ void describe_moe(OptionTable& table, MoeOptions& o) {
   table.add("moe-expert-count", &o.moe_expert_count, "Experts of an MoE layer.").at_least(0);
   table
       .add("moe-router", &o.moe_router,
-           "Routing method. gshard (top-2) is what the reference uses when neither "
-           "--moe-top1-expert nor "
+           "Routing method, by its name in docs/routing.md (an unknown name lists them). The "
+           "default is what the reference uses when neither --moe-top1-expert nor "
            "--moe-topk-expert is given.")
-      .choices({"dense", "switch", "gshard", "topk", "dts"});
+      .metavar("NAME");
   table.shorthand("moe-top1-expert", "moe-router", "switch", "One expert per token.");
   table.shorthand("moe-topk-expert", "moe-router", "dts", "The dense-to-sparse gate.");
   table.add("moe-k", &o.moe_k, "Experts per token of the router topk.").at_least(1);
@@ -89,8 +89,8 @@ void describe_moe(OptionTable& table, MoeOptions& o) {
   table.add(
       "topk", &o.topk,
       "Of the reference's dense-to-sparse gate: -1 or the number of experts, the same thing.");
-  table.add("moe-gating-use-fp32", &o.moe_gating_use_fp32,
-            "Gate in float32 whatever the model's type.");
+  table.legacy({"moe-gating-use-fp32", /*takes_value=*/false, /*harmless=*/{},
+                "router logits and softmax are always float32", /*refused=*/false});
   table
       .add("moe-second-expert-policy", &o.moe_second_expert_policy,
            "When gshard uses a token's second expert.")
@@ -101,7 +101,7 @@ void describe_moe(OptionTable& table, MoeOptions& o) {
   table.add("moe-batch-prioritized-routing", &o.moe_batch_prioritized_routing,
             "gshard: the surest tokens get their places first.");
   table.add("moe-train-capacity-token-fraction", &o.moe_train_capacity_token_fraction,
-            "Capacity factor of switch in training; 0 or less: no token is dropped.");
+            "Capacity factor in training; 0 or less: no token is dropped.");
   table.add("moe-eval-capacity-token-fraction", &o.moe_eval_capacity_token_fraction,
             "Capacity in evaluation as a fraction of the tokens; 0 or less: the training formula.");
   table
@@ -168,7 +168,8 @@ void describe_evolution(OptionTable& table, EvolutionFlags& o) {
             "reference.");
   table
       .add("dts-threshold", &o.dts_threshold,
-           "An expert with a Gumbel-softmax value up to this is not used.")
+           "An expert with a Gumbel-softmax value up to this is not used, unless it is the token's "
+           "best.")
       .range(0, 1);
   table.add("dts-normalize-weights", &o.dts_normalize_weights,
             "Divides the combine weights by their sum over the experts used, which keeps the "

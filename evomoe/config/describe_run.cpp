@@ -2,6 +2,16 @@
 #include "evomoe/config/describe_groups.h"
 
 namespace evomoe {
+namespace {
+
+void describe_device(OptionTable& table, CommonOptions& o) {
+  table.add("device", &o.device, "auto: CUDA when there is one.").choices({"auto", "cpu", "cuda"});
+  table.shorthand("cpu", "device", "cpu", "Computes on the CPU.");
+  table.add("threads", &o.threads, "CPU threads of the computation; 0: as many as the machine has.")
+      .range(0, 4096);
+}
+
+}  // namespace
 
 void describe_optimization(OptionTable& table, OptimizationOptions& o) {
   table.group("optimization", "Optimisation");
@@ -25,21 +35,24 @@ void describe_optimization(OptionTable& table, OptimizationOptions& o) {
            "polynomial_decay: update at which it ends; not given: max-update.")
       .at_least(1);
   table.add("end-learning-rate", &o.end_learning_rate, "polynomial_decay: its end.").at_least(0);
-  table.add("power", &o.power, "polynomial_decay: exponent.").at_least(0);
+  table.add("power", &o.power, "polynomial_decay: exponent.").above(0);
   table
       .add("lr-shrink", &o.lr_shrink,
-           "fixed, cosine: factor after force-anneal, or of each further period.")
+           "fixed: factor per epoch from force-anneal on; cosine: factor per period.")
       .above(0);
   table
       .add("force-anneal", &o.force_anneal,
-           "fixed, polynomial_decay: epoch from which the rate shrinks.")
+           "fixed: epoch from which the rate shrinks by lr-shrink. No other schedule has it; the "
+           "reference's polynomial_decay would begin its decay anew in each such epoch.")
       .alias("fa")
-      .at_least(0);
+      .at_least(1);
   table.add("min-lr", &o.min_lr, "cosine: lowest rate.").at_least(0);
-  table.add("lr-period-updates", &o.lr_period_updates,
-            "cosine: updates of the first period; 0 or less: all after the warm-up.");
+  table
+      .add("lr-period-updates", &o.lr_period_updates,
+           "cosine: updates of the first period; -1 or 0: all after the warm-up.")
+      .at_least(-1);
   table.add("t-mult", &o.t_mult, "cosine: each period is so much longer than the one before.")
-      .above(0);
+      .at_least(1);
   table
       .add("update-freq", &o.update_freq,
            "Micro-batches of one update, one number per epoch; the last one stays.")
@@ -100,14 +113,13 @@ void describe_dataset(OptionTable& table, DatasetOptions& o) {
       .at_least(0);
   table
       .add("validate-after-updates", &o.validate_after_updates,
-           "No validation and no checkpoint within an epoch before "
-           "this update.")
+           "No validation, and none of the checkpoints of save-interval-updates, before this "
+           "update.")
       .at_least(0);
   table.add("max-valid-steps", &o.max_valid_steps, "Batches of a validation.")
       .alias("nval")
       .at_least(1);
   table.add("disable-validation", &o.disable_validation, "No validation.");
-  table.add("fixed-validation-seed", &o.fixed_validation_seed, "Seed of every validation.");
   table.add("skip-invalid-size-inputs-valid-test", &o.skip_invalid_size_inputs_valid_test,
             "Too long sequences of validation splits are left out instead of being an error.");
 }
@@ -127,8 +139,6 @@ void describe_checkpoint(OptionTable& table, CheckpointOptions& o) {
   table.add("init-from", &o.init_from, "safetensors file with the weights a new run starts with.")
       .metavar("FILE");
   table.add("reset-dataloader", &o.reset_dataloader, "Does not restore the position in the data.");
-  table.add("reset-lr-scheduler", &o.reset_lr_scheduler,
-            "Does not restore the learning-rate schedule.");
   table.add("reset-meters", &o.reset_meters, "Does not restore the meters.");
   table.add("reset-optimizer", &o.reset_optimizer, "Does not restore the optimiser.");
   table.add("save-interval", &o.save_interval, "Epochs between checkpoints.").at_least(1);
@@ -138,20 +148,21 @@ void describe_checkpoint(OptionTable& table, CheckpointOptions& o) {
       .at_least(0);
   table
       .add("keep-interval-updates", &o.keep_interval_updates,
-           "How many checkpoints within epochs are kept; -1: all.")
+           "How many of the newest checkpoints within epochs are kept; -1 or 0: all.")
       .at_least(-1);
   table
       .add("keep-last-epochs", &o.keep_last_epochs,
-           "How many checkpoints of epoch ends are kept; -1: all.")
+           "How many of the newest checkpoints of epoch ends are kept; -1 or 0: all.")
       .at_least(-1);
   table
       .add("keep-best-checkpoints", &o.keep_best_checkpoints,
-           "How many of the best checkpoints are kept by name; -1: "
-           "none but checkpoint_best.")
+           "How many of the best checkpoints are kept by name; -1 or 0: none but "
+           "checkpoint_best.")
       .at_least(-1);
-  table.add("no-save", &o.no_save, "Writes no checkpoints.");
+  table.add("no-save", &o.no_save, "Writes nothing: no checkpoints, no config.yaml, no log.jsonl.");
   table.add("no-epoch-checkpoints", &o.no_epoch_checkpoints,
-            "Writes only checkpoint_last and checkpoint_best.");
+            "Writes no checkpoint1, checkpoint2, ... at the ends of epochs; those of "
+            "save-interval-updates, the best and the last are written.");
   table.add("no-last-checkpoints", &o.no_last_checkpoints, "Does not write checkpoint_last.");
   table.add("no-save-optimizer-state", &o.no_save_optimizer_state,
             "Leaves out what only continuing needs.");
@@ -181,10 +192,15 @@ void describe_common(OptionTable& table, CommonOptions& o) {
   table.add("log-format", &o.log_format, "Form of the log on stdout.")
       .choices({"json", "simple", "tqdm", "none"});
   table.add("log-interval", &o.log_interval, "Updates between log lines.").at_least(1);
-  table.add("device", &o.device, "auto: CUDA when there is one.").choices({"auto", "cpu", "cuda"});
-  table.shorthand("cpu", "device", "cpu", "Computes on the CPU.");
-  table.add("threads", &o.threads, "CPU threads of the computation; 0: as many as the machine has.")
-      .range(0, 4096);
+  describe_device(table, o);
+}
+
+void describe_process(OptionTable& table, CommonOptions& o) {
+  table.group("common", "Process");
+  table.add("log-format", &o.log_format, "Form of the result on stdout.")
+      .choices({"json", "simple"});
+  describe_device(table, o);
+  table.legacy({"log-interval", true, {}, "the result is printed when it is complete", false});
 }
 
 }  // namespace evomoe

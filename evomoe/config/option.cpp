@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "evomoe/base/error.h"
-#include "evomoe/config/nearest_name.h"
+#include "evomoe/base/nearest_name.h"
 
 namespace evomoe {
 namespace {
@@ -193,11 +193,11 @@ std::string Option::allowed() const {
       words += "a text that is not empty";
   }
   if (least_ && most_) {
-    words += fmt::format(" from {:g} to {:g}", *least_, *most_);
+    words += fmt::format(" from {} to {}", plain_number(*least_), plain_number(*most_));
   } else if (least_) {
-    words += fmt::format(" of at least {:g}", *least_);
+    words += fmt::format(" of at least {}", plain_number(*least_));
   }
-  if (above_) words += fmt::format(" above {:g}", *above_);
+  if (above_) words += fmt::format(" above {}", plain_number(*above_));
   return words;
 }
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "evomoe/base/error.h"
-#include "evomoe/config/nearest_name.h"
+#include "evomoe/base/nearest_name.h"
 
 namespace evomoe {
 namespace {
@@ -66,6 +66,13 @@ Option* OptionTable::find_in_group(const std::string& group, const std::string& 
   return option != nullptr && option->group() == group ? option : nullptr;
 }
 
+const LegacyFlag* OptionTable::find_legacy(const std::string& name) const {
+  const auto found = std::find_if(legacy_.begin(), legacy_.end(), [&](const LegacyFlag& flag) {
+    return flag.name == dashed(name);
+  });
+  return found == legacy_.end() ? nullptr : &*found;
+}
+
 const Option& OptionTable::at(const std::string& name) const {
   const Option* option = find(name);
   EVOMOE_CHECK(option != nullptr, "the command '{}' has no option --{}", command_, name);
@@ -122,6 +129,7 @@ void OptionTable::from_json(const ordered_json& stored) {
                         const ordered_json& value) {
     const std::string shown = group.empty() ? key : group + "." + key;
     Option* option = find_in_group(group, key);
+    if (option == nullptr && find_legacy(key) != nullptr) return;
     if (option == nullptr || option->key() != key) {
       fail_usage("stored options: '{}' is not known to this version of evomoe{}", shown,
                  hint(key, ""));

@@ -74,7 +74,8 @@ class OptionTable {
   /// All values, defaults included; an optional that is not given is null. Numbers survive exactly.
   nlohmann::ordered_json to_json() const;
   /// Takes all values of `stored`; options that it lacks go back to their defaults. is_set() does
-  /// not change. UsageError for unknown keys and wrong types, and then the options are as before.
+  /// not change. A flag that is now without effect is passed over. UsageError for unknown keys and
+  /// wrong types, and then the options are as before.
   void from_json(const nlohmann::ordered_json& stored);
   /// A file that `--config` reads back to the same values.
   std::string to_yaml() const;
@@ -113,7 +114,8 @@ class OptionTable {
   /// The override that `argument` is, if it is one.
   std::optional<Assignment> read_override(const std::string& argument) const;
   std::vector<Assignment> read_positionals(const std::vector<std::string>& arguments) const;
-  std::vector<Assignment> read_yaml_file(const std::string& path) const;
+  const LegacyFlag* find_legacy(const std::string& name) const;  ///< with '_' or '-'; or null
+  std::vector<Assignment> read_yaml_file(const std::string& path);
   void require(const std::vector<Assignment>& assignments) const;
 
   std::string command_, summary_;

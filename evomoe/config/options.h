@@ -107,7 +107,7 @@ struct OptimizationOptions {
   double lr_shrink = 0.1;                   ///< fixed, cosine
   std::optional<int64_t> force_anneal;      ///< epoch
   double min_lr = 0.0;                      ///< cosine
-  double lr_period_updates = -1.0;          ///< cosine
+  int64_t lr_period_updates = -1;           ///< cosine
   double t_mult = 1.0;                      ///< cosine
   std::vector<int64_t> update_freq = {1};   ///< by epoch; the last one stays
   double clip_norm = 0.0;                   ///< 0: no clipping
@@ -140,7 +140,6 @@ struct DatasetOptions {
   int64_t validate_after_updates = 0;
   std::optional<int64_t> max_valid_steps;
   bool disable_validation = false;
-  std::optional<int64_t> fixed_validation_seed;
   bool skip_invalid_size_inputs_valid_test = false;
 };
 
@@ -252,6 +251,7 @@ struct PreprocessFlags {
   int64_t padding_factor = 8;
   int64_t workers = 1;
   BpeFiles bpe;
+  bool keep_whitespace = false;  ///< with a BPE: the ends of lines are not stripped
 };
 
 /// `evomoe bpe train|encode|decode`.
@@ -261,6 +261,7 @@ struct BpeFlags {
   std::string output = "-";        ///< encode, decode: file; - is stdout
   std::string destdir = ".";       ///< train: folder of encoder.json and vocab.bpe
   int64_t vocab_size = 8192;       ///< train
+  bool keep_whitespace = false;    ///< train: the ends of lines are not stripped
   std::optional<std::string> gpt2_encoder_json, gpt2_vocab_bpe;  ///< encode, decode
   int64_t workers = 1;
 };

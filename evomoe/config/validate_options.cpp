@@ -35,24 +35,10 @@ void validate_moe(const TrainOptions& options) {
     fail_usage("--moe-freq {} is more than --decoder-layers {}: no layer would be MoE",
                moe.moe_freq, *options.model.decoder_layers);
   }
-  if (moe.moe_router == "topk" && moe.moe_k > experts) {
-    fail_usage(
-        "--moe-k {} is more than --moe-expert-count {}: a token cannot use more experts than there "
-        "are",
-        moe.moe_k, experts);
-  }
-  if (moe.moe_router == "gshard" && experts < 2) {
-    fail_usage(
-        "--moe-router gshard sends a token to 2 experts, but --moe-expert-count is {}; give at "
-        "least 2, or use "
-        "--moe-router switch",
-        experts);
-  }
   if (moe.topk != -1 && moe.topk != experts) {
     fail_usage(
         "--topk {} is not possible: it is -1 or --moe-expert-count ({}); for a fixed number of "
-        "experts per token use "
-        "--moe-router topk --moe-k {}",
+        "experts per token use --moe-k {} and a --moe-router that heeds it (docs/routing.md)",
         moe.topk, experts, moe.topk);
   }
   if (moe.alternate_decoder_ffn_embed_dim > 0 &&
@@ -89,6 +75,11 @@ void validate_evolution(const TrainOptions& options) {
         "--sparse-stage-noise {} must be from 0 (the most probable expert) to 1 (a sampled one)",
         evolution.sparse_stage_noise);
   }
+  if (evolution.use_gumbel_gates && !evolution.use_gumbel_softmax) {
+    fail_usage(
+        "--use-gumbel-gates does nothing without --use-gumbel-softmax, which gives the noise its "
+        "temperature; add it, or leave the former out");
+  }
   const double ratio = evolution.diversify_ratio;
   if (evolution.diversify == "mask" && ratio >= 1) {
     fail_usage(
@@ -111,13 +102,6 @@ void validate_evolution(const TrainOptions& options) {
     fail_usage(
         "--shared-expert-updates {} needs MoE layers; give --moe-freq and --moe-expert-count",
         evolution.shared_expert_updates);
-  }
-  if (moe.moe_router == "switch" || moe.moe_router == "gshard") {
-    fail_usage(
-        "--shared-expert-updates {} with --moe-router {}: after the spawn it would drop tokens "
-        "that all had the "
-        "shared expert; use dts (--moe-topk-expert), dense or topk",
-        evolution.shared_expert_updates, moe.moe_router);
   }
 }
 

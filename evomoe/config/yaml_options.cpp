@@ -1,6 +1,7 @@
 // Options as YAML: `--config` files and the config.yaml of a run folder.
 #include <yaml-cpp/yaml.h>
 
+#include <filesystem>
 #include <set>
 
 #include "evomoe/base/error.h"
@@ -44,7 +45,11 @@ std::string scalar_text(const YAML::Node& node, const std::string& shown) {
 
 }  // namespace
 
-std::vector<OptionTable::Assignment> OptionTable::read_yaml_file(const std::string& path) const {
+std::vector<OptionTable::Assignment> OptionTable::read_yaml_file(const std::string& path) {
+  if (std::filesystem::is_directory(path)) {
+    fail_usage("--config {}: it is a folder; name the YAML file, such as {}", path,
+               (std::filesystem::path(path) / "config.yaml").string());
+  }
   YAML::Node root;
   try {
     root = YAML::LoadFile(path);
@@ -64,6 +69,12 @@ std::vector<OptionTable::Assignment> OptionTable::read_yaml_file(const std::stri
     const std::string key = key_node.Scalar();
     const std::string shown = fmt::format("{}: {}", where(path, key_node), key);
     Option* option = find(key);
+    const LegacyFlag* legacy = option == nullptr ? find_legacy(key) : nullptr;
+    if (legacy != nullptr) {
+      const auto text = value.IsNull() ? "false" : scalar_text(value, shown);
+      if (legacy->takes_value || text != "false") take_legacy(*legacy, text);
+      return;
+    }
     if (option == nullptr) fail_usage("{}: unknown option{}", shown, hint(key, ""));
     if (!group.empty() && option->group() != group) {
       fail_usage("{}: this option is not in the group '{}' but in '{}'", shown, group,
@@ -80,6 +91,10 @@ std::vector<OptionTable::Assignment> OptionTable::read_yaml_file(const std::stri
   for (const auto& entry : root) {
     const std::string key = entry.first.Scalar();
     if (entry.second.IsMap()) {
+      if (!has_group(key) && find(key) != nullptr) {
+        fail_usage("{}: {}: a single value or a list is needed here, not a group of keys",
+                   where(path, entry.first), key);
+      }
       if (!has_group(key)) {
         fail_usage("{}: there is no group '{}'{}", where(path, entry.first), key, hint(key, ""));
       }

@@ -21,20 +21,6 @@ std::vector<int64_t> ordered_by_size(int64_t items, const std::function<int64_t(
   return order;
 }
 
-std::vector<int64_t> ordered_by_pair_size(std::span<const int64_t> source_sizes,
-                                          std::span<const int64_t> target_sizes, int64_t seed) {
-  EVOMOE_CHECK(
-      source_sizes.size() == target_sizes.size(),
-      "{} source sentences but {} target sentences; the two files must have the same lines",
-      source_sizes.size(), target_sizes.size());
-  auto order = NumpyRandom(seed).permutation(static_cast<int64_t>(source_sizes.size()));
-  for (const auto sizes : {target_sizes, source_sizes}) {
-    std::stable_sort(order.begin(), order.end(),
-                     [&](int64_t a, int64_t b) { return sizes[a] < sizes[b]; });
-  }
-  return order;
-}
-
 Batches batch_by_size(std::vector<int64_t> items, const std::function<int64_t(int64_t)>& size,
                       const BatchLimits& limits) {
   const auto [max_tokens, max_sentences, multiple] = limits;

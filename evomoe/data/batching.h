@@ -14,11 +14,6 @@ namespace evomoe {
 std::vector<int64_t> ordered_by_size(int64_t items, const std::function<int64_t(int64_t)>& size,
                                      int64_t seed);
 
-/// fairseq's order of a dataset of pairs: permuted, then by target size, then (stable) by source
-/// size.
-std::vector<int64_t> ordered_by_pair_size(std::span<const int64_t> source_sizes,
-                                          std::span<const int64_t> target_sizes, int64_t seed);
-
 /// Batches as slices of one array of items: batch b is items[offset[b] .. offset[b+1]).
 struct Batches {
   std::vector<int64_t> items;

@@ -29,6 +29,11 @@ std::vector<int64_t> indices_of_bpe(const ByteBpe& bpe, const Dictionary& dictio
   return indices;
 }
 
+/// What of a line the BPE gets.
+std::string_view bpe_text(std::string_view line, const LineEncoding& encoding) {
+  return encoding.keep_whitespace ? line : strip(line);
+}
+
 struct EncodedPiece {
   std::vector<int32_t> sizes;
   std::vector<char> bytes;
@@ -46,9 +51,9 @@ BinarizeStatistics binarize(const BinarizeOptions& options) {
   IndexedBuilder builder(options.output_prefix, dictionary.size());
   std::optional<EncoderPool> encoders;
   std::vector<int64_t> bpe_index;
-  if (options.bpe != nullptr) {
-    encoders.emplace(*options.bpe);
-    bpe_index = indices_of_bpe(*options.bpe, dictionary);
+  if (const auto* bpe = options.encoding.bpe) {
+    encoders.emplace(*bpe);
+    bpe_index = indices_of_bpe(*bpe, dictionary);
   }
 
   const auto encode_piece = [&](std::string_view text) {
@@ -60,7 +65,7 @@ BinarizeStatistics binarize(const BinarizeOptions& options) {
       int64_t size = 1;
       if (encoder) {
         ids.clear();
-        encoder->encode(strip(line), ids);
+        encoder->encode(bpe_text(line, options.encoding), ids);
         for (const int32_t id : ids) {
           append_token(builder.type(), bpe_index[id], piece.bytes);
           if (bpe_index[id] == Dictionary::kUnk) ++statistics.replaced;
@@ -107,7 +112,7 @@ BinarizeStatistics binarize(const BinarizeOptions& options) {
 }
 
 Dictionary build_dictionary(const std::vector<std::filesystem::path>& files, int workers,
-                            const ByteBpe* bpe, const BinarizeProgress& progress) {
+                            const LineEncoding& encoding, const BinarizeProgress& progress) {
   StringMap<int64_t> counts;
   int64_t lines = 0;
   int64_t bytes_done = 0;
@@ -121,8 +126,11 @@ Dictionary build_dictionary(const std::vector<std::filesystem::path>& files, int
     int64_t lines = 0;
   };
   std::optional<EncoderPool> encoders;
-  if (bpe != nullptr) encoders.emplace(*bpe);
-  std::vector<int64_t> id_counts(bpe != nullptr ? bpe->size() : 0, 0);
+  std::vector<int64_t> id_counts;
+  if (encoding.bpe != nullptr) {
+    encoders.emplace(*encoding.bpe);
+    id_counts.resize(encoding.bpe->size());
+  }
 
   for (const auto& path : files) {
     const MappedFile file(path);
@@ -137,7 +145,7 @@ Dictionary build_dictionary(const std::vector<std::filesystem::path>& files, int
         ++counted.lines;
         if (encoder) {
           ids.clear();
-          encoder->encode(strip(line), ids);
+          encoder->encode(bpe_text(line, encoding), ids);
           for (const int32_t id : ids) ++counted.ids[id];
           return;
         }

@@ -12,6 +12,14 @@
 
 namespace evomoe {
 
+/// How a line of text becomes symbols.
+struct LineEncoding {
+  const ByteBpe* bpe = nullptr;  ///< null: words between white space
+  /// With a BPE: the white space at both ends of a line is encoded too. fairseq's encoder strips
+  /// it, and with it the indentation of source code.
+  bool keep_whitespace = false;
+};
+
 /// Called from the calling thread with (bytes of text done, bytes in all).
 using BinarizeProgress = std::function<void(int64_t, int64_t)>;
 
@@ -20,8 +28,7 @@ struct BinarizeOptions {
   std::filesystem::path output_prefix;  ///< writes output_prefix.bin and .idx
   const Dictionary* dictionary = nullptr;
   int workers = 1;  ///< threads; the output does not depend on their number
-  const ByteBpe* bpe =
-      nullptr;  ///< encode each line with it first; null: words between white space
+  LineEncoding encoding;
   BinarizeProgress progress;
 };
 
@@ -37,7 +44,8 @@ BinarizeStatistics binarize(const BinarizeOptions& options);
 
 /// Counts the words (or BPE ids) of text files. Not yet sorted or cut: see Dictionary::finalize.
 Dictionary build_dictionary(const std::vector<std::filesystem::path>& files, int workers,
-                            const ByteBpe* bpe = nullptr, const BinarizeProgress& progress = {});
+                            const LineEncoding& encoding = {},
+                            const BinarizeProgress& progress = {});
 
 /// `fairseq-preprocess --only-source`.
 struct PreprocessOptions {
@@ -54,6 +62,7 @@ struct PreprocessOptions {
   std::filesystem::path
       gpt2_encoder_json;  ///< with gpt2_vocab_bpe: encode with this BPE on the fly
   std::filesystem::path gpt2_vocab_bpe;
+  bool keep_whitespace = false;  ///< with a BPE, see LineEncoding
   /// Called with (name of the step such as "dictionary" or "train", bytes done, bytes in all).
   std::function<void(const std::string&, int64_t, int64_t)> progress;
 };
@@ -66,6 +75,8 @@ struct PreprocessResult {
     BinarizeStatistics statistics;
   };
   std::vector<Split> splits;
+  /// What was made, in fairseq's words; the lines of preprocess.log.
+  std::vector<std::string> report;
 };
 
 /// Makes a data-bin folder: dict.txt, {train,valid,test}[n].{bin,idx} and preprocess.log. Missing

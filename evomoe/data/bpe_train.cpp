@@ -21,9 +21,9 @@ constexpr int64_t kFewestOccurrences = 2;  // a pair seen once says nothing abou
 
 using WordCounts = StringMap<int64_t>;
 
-void count_words(std::string_view text, WordCounts& counts) {
+void count_words(std::string_view text, bool keep_whitespace, WordCounts& counts) {
   for_each_line(text, [&](std::string_view line) {
-    BpeWords words(strip(line));
+    BpeWords words(keep_whitespace ? line : strip(line));
     for (std::string_view word; words.next(word);) {
       const auto found = counts.find(word);
       if (found != counts.end()) {
@@ -35,7 +35,8 @@ void count_words(std::string_view text, WordCounts& counts) {
   });
 }
 
-WordCounts count_words(const std::vector<std::filesystem::path>& files, int threads) {
+WordCounts count_words(const std::vector<std::filesystem::path>& files, int threads,
+                       bool keep_whitespace) {
   WordCounts counts;
   for (const auto& path : files) {
     const MappedFile file(path);
@@ -43,7 +44,7 @@ WordCounts count_words(const std::vector<std::filesystem::path>& files, int thre
     std::vector<WordCounts> partial(pieces.size());
     parallel_in_order(
         static_cast<int64_t>(pieces.size()), threads,
-        [&](int64_t i) { count_words(pieces[i], partial[i]); },
+        [&](int64_t i) { count_words(pieces[i], keep_whitespace, partial[i]); },
         [&](int64_t i) {
           for (const auto& [word, count] : partial[i]) counts[word] += count;
           partial[i] = {};
@@ -164,13 +165,14 @@ class Trainer {
 }  // namespace
 
 ByteBpe ByteBpe::train(const std::vector<std::filesystem::path>& files, int64_t vocab_size,
-                       int threads, const std::function<void(int64_t, int64_t)>& progress) {
+                       int threads, bool keep_whitespace,
+                       const std::function<void(int64_t, int64_t)>& progress) {
   if (vocab_size < 257) {
     fail_usage("a vocabulary of {} tokens is too small: 256 bytes and <|endoftext|> make 257",
                vocab_size);
   }
   EVOMOE_CHECK(!files.empty(), "no text file to learn a vocabulary from");
-  const auto counts = count_words(files, threads);
+  const auto counts = count_words(files, threads, keep_whitespace);
   EVOMOE_CHECK(!counts.empty(), "{}: no text in it to learn a vocabulary from",
                files.front().string());
 

@@ -1,8 +1,8 @@
 #include "evomoe/data/byte_bpe.h"
 
 #include <algorithm>
-#include <fstream>
 #include <nlohmann/json.hpp>
+#include <ostream>
 #include <queue>
 
 #include "evomoe/base/error.h"
@@ -10,6 +10,7 @@
 #include "evomoe/data/bpe_words.h"
 #include "evomoe/data/byte_alphabet.h"
 #include "evomoe/data/text_lines.h"
+#include "evomoe/data/write_file.h"
 
 namespace evomoe {
 namespace {
@@ -20,18 +21,6 @@ constexpr size_t kMostWords = 1'000'000;  // remembered; then the memory starts 
 
 uint64_t pair_key(int32_t left, int32_t right) {
   return uint64_t{static_cast<uint32_t>(left)} << 32 | static_cast<uint32_t>(right);
-}
-
-void write_file(const std::filesystem::path& path, const std::string& text) {
-  auto temporary = path;
-  temporary += ".tmp";
-  std::ofstream stream(temporary, std::ios::binary);
-  stream << text;
-  stream.close();
-  EVOMOE_CHECK(!stream.fail(),
-               "cannot write {}; check that the folder exists and the disk is not full",
-               temporary.string());
-  std::filesystem::rename(temporary, path);
 }
 
 }  // namespace
@@ -127,12 +116,12 @@ void ByteBpe::save(const std::filesystem::path& encoder_json,
     const auto quoted = nlohmann::json(spelling(id)).dump(-1, ' ', /*ensure_ascii=*/true);
     encoder += fmt::format("{}{}: {}", id == 0 ? "" : ", ", quoted, id);
   }
-  write_file(encoder_json, encoder + "}");
+  write_file(encoder_json, [&](std::ostream& stream) { stream << encoder << "}"; });
   std::string merges = "#version: 0.2\n";
   for (const auto& [left, right] : merges_) {
     merges += fmt::format("{} {}\n", spelling(left), spelling(right));
   }
-  write_file(vocab_bpe, merges);
+  write_file(vocab_bpe, [&](std::ostream& stream) { stream << merges; });
 }
 
 const std::string& ByteBpe::bytes(int32_t id) const {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <iosfwd>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -32,11 +33,12 @@ class ByteBpe {
                       const std::filesystem::path& vocab_bpe);
 
   /// Learns `vocab_size` tokens (256 bytes, merges, and `<|endoftext|>` as the last) from the lines
-  /// of text files. Ties of the pair counts go to the smaller ids, so that the result does not
-  /// depend on `threads`. `progress` gets (tokens made, vocab_size). With too little text the
-  /// vocabulary stays smaller, and a warning says so.
+  /// of text files, stripped at both ends unless `keep_whitespace`. Ties of the pair counts go to
+  /// the smaller ids, so that the result does not depend on `threads`. `progress` gets (tokens
+  /// made, vocab_size). With too little text the vocabulary stays smaller, and a warning says so.
   static ByteBpe train(const std::vector<std::filesystem::path>& files, int64_t vocab_size,
-                       int threads, const std::function<void(int64_t, int64_t)>& progress = {});
+                       int threads, bool keep_whitespace = false,
+                       const std::function<void(int64_t, int64_t)>& progress = {});
 
   /// Writes the two files that load() reads.
   void save(const std::filesystem::path& encoder_json,
@@ -95,18 +97,17 @@ class BpeEncoder {
 struct BpeFileStatistics {
   int64_t lines = 0;
   int64_t tokens = 0;
-  int64_t bytes = 0;  ///< of the input
 };
 
-/// Encodes a text file line by line into lines of decimal ids, as in fairseq's GPT-2 recipe: the
-/// ends of each line are stripped, an empty line stays empty. Parallel over `threads`; the output
-/// does not depend on their number.
-BpeFileStatistics bpe_encode_file(const ByteBpe& bpe, const std::filesystem::path& input,
-                                  const std::filesystem::path& output, int threads);
+/// Encodes a text into lines of decimal ids, a line for each line of the text. Only \n ends a line;
+/// every other byte is encoded, and the last line has an end where that of the text has one.
+/// Parallel over `threads`; the output does not depend on their number.
+BpeFileStatistics bpe_encode(const ByteBpe& bpe, std::istream& text, std::ostream& ids,
+                             int threads);
 
-/// The inverse of bpe_encode_file (but for the stripped ends of lines). An id that is no number or
-/// not in the vocabulary is an Error that names the line.
-BpeFileStatistics bpe_decode_file(const ByteBpe& bpe, const std::filesystem::path& input,
-                                  const std::filesystem::path& output);
+/// The inverse of bpe_encode, byte for byte. An id that is no number or not in the vocabulary is an
+/// Error that names `name` and the line.
+BpeFileStatistics bpe_decode(const ByteBpe& bpe, std::istream& ids, std::ostream& text,
+                             const std::string& name);
 
 }  // namespace evomoe

@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
 #include <numeric>
+#include <ostream>
 
 #include "evomoe/base/error.h"
 #include "evomoe/data/text_lines.h"
+#include "evomoe/data/write_file.h"
 
 namespace evomoe {
 
@@ -43,19 +44,17 @@ Dictionary Dictionary::load(const std::filesystem::path& path) {
                  path.string(), number, symbol);
     dictionary.add(symbol, count, overwrite);
   });
+  EVOMOE_CHECK(dictionary.size() > kSpecials,
+               "{}: no symbol in it; copy the dict.txt that the data was made with again, or make "
+               "both with `evomoe preprocess`",
+               path.string());
   return dictionary;
 }
 
 void Dictionary::save(const std::filesystem::path& path) const {
-  auto temporary = path;
-  temporary += ".tmp";
-  std::ofstream stream(temporary, std::ios::binary);
-  for (int64_t i = kSpecials; i < size(); ++i) stream << symbols_[i] << ' ' << counts_[i] << '\n';
-  stream.close();
-  EVOMOE_CHECK(!stream.fail(),
-               "cannot write {}; check that the folder exists and the disk is not full",
-               temporary.string());
-  std::filesystem::rename(temporary, path);
+  write_file(path, [&](std::ostream& stream) {
+    for (int64_t i = kSpecials; i < size(); ++i) stream << symbols_[i] << ' ' << counts_[i] << '\n';
+  });
 }
 
 int64_t Dictionary::add(std::string_view symbol, int64_t count, bool overwrite) {

@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <iosfwd>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -33,8 +32,8 @@ class Dictionary {
 
   Dictionary();
 
-  /// Reads a dict.txt. A missing file, a malformed line and a symbol that comes twice (unless its
-  /// second line ends in ` #fairseq:overwrite`) are Errors that name the line.
+  /// Reads a dict.txt. A missing or empty file, a malformed line and a symbol that comes twice
+  /// (unless its second line ends in ` #fairseq:overwrite`) are Errors that name the line.
   static Dictionary load(const std::filesystem::path& path);
 
   /// Writes a dict.txt, all symbols but the specials, under a temporary name first.

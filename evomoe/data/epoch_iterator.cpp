@@ -1,7 +1,6 @@
 #include "evomoe/data/epoch_iterator.h"
 
 #include <algorithm>
-#include <chrono>
 #include <numeric>
 
 #include "evomoe/base/error.h"
@@ -90,12 +89,10 @@ std::optional<std::vector<Batch>> EpochIterator::next_update() {
   EVOMOE_CHECK(epoch_ > 0, "start_epoch must come before next_update");
   const int64_t end = std::min(offset_ + update_freq(), batches_per_epoch());
   if (offset_ >= end) return std::nullopt;
-  const auto begin = std::chrono::steady_clock::now();
   std::vector<Batch> update;
   for (; offset_ < end; ++offset_) {
     update.push_back(prefetcher_ ? prefetcher_->next() : make(offset_));
   }
-  wait_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return update;
 }
 
@@ -106,11 +103,6 @@ int64_t EpochIterator::batches_per_epoch() {
 
 int64_t EpochIterator::updates_per_epoch() {
   return (batches_per_epoch() + update_freq() - 1) / update_freq();
-}
-
-Batch EpochIterator::first_batch() {
-  if (!dataset_) form_batches(1);
-  return dataset_->collate(batches_[0]);
 }
 
 }  // namespace evomoe

@@ -61,11 +61,6 @@ class EpochIterator {
   /// Updates in this epoch.
   int64_t updates_per_epoch();
   bool finished() { return offset_ >= batches_per_epoch(); }
-  /// The first non-empty batch of the epoch's unshuffled order, for a rank that needs something to
-  /// run with an empty batch.
-  Batch first_batch();
-  /// Seconds next_update() has waited for batches so far (without workers: has made them).
-  double wait_seconds() const { return wait_seconds_; }
 
  private:
   void form_batches(int64_t epoch);
@@ -81,7 +76,6 @@ class EpochIterator {
   int64_t epoch_ = 0;
   int64_t offset_ = 0;
   int64_t start_offset_ = 0;
-  double wait_seconds_ = 0;
   std::unique_ptr<BatchPrefetcher> prefetcher_;
 };
 

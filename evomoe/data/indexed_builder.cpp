@@ -6,12 +6,13 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/data/indexed_dataset.h"
+#include "evomoe/data/write_file.h"
 
 namespace evomoe {
 namespace {
 
 std::filesystem::path temporary(const std::filesystem::path& prefix, const char* suffix) {
-  return prefix.string() + suffix + ".tmp";
+  return temporary_of(prefix.string() + suffix);
 }
 
 std::FILE* open_new(const std::filesystem::path& path) {

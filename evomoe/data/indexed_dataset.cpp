@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "evomoe/base/error.h"
@@ -54,6 +55,41 @@ void widen(TokenType type, const char* data, int64_t shift, std::span<int64_t> o
   }
 }
 
+/// Whether all of `count` elements are in [0, bound).
+template <typename T>
+bool all_below(const char* data, int64_t count, int64_t bound) {
+  T least = 0;
+  T most = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const T value = load_at<T>(data, i);
+    least = std::min(least, value);
+    most = std::max(most, value);
+  }
+  return std::cmp_greater_equal(least, 0) && std::cmp_less(most, bound);
+}
+
+bool all_below(TokenType type, const char* data, int64_t count, int64_t bound) {
+  switch (type) {
+    case TokenType::kUint8:
+      return all_below<uint8_t>(data, count, bound);
+    case TokenType::kInt8:
+      return all_below<int8_t>(data, count, bound);
+    case TokenType::kInt16:
+      return all_below<int16_t>(data, count, bound);
+    case TokenType::kInt32:
+      return all_below<int32_t>(data, count, bound);
+    case TokenType::kInt64:
+      return all_below<int64_t>(data, count, bound);
+    case TokenType::kUint16:
+      return all_below<uint16_t>(data, count, bound);
+    case TokenType::kUint32:
+      return all_below<uint32_t>(data, count, bound);
+    case TokenType::kUint64:
+      return all_below<uint64_t>(data, count, bound);
+  }
+  return false;
+}
+
 TokenType checked_type(uint64_t code, const std::filesystem::path& file) {
   const bool known = (code >= 1 && code <= 5) || (code >= 8 && code <= 10);
   EVOMOE_CHECK(known, "{}: element type {} is not one of integers (1-5, 8-10); {}", file.string(),
@@ -80,6 +116,17 @@ class MappedStream : public TokenStream {
                  "{}: tokens {} to {} were asked for, it has {}", name_, begin, begin + out.size(),
                  tokens_);
     widen(type_, bin_.bytes().data() + begin * token_width(type_), shift_, out);
+  }
+  /// In the file's own type, which is many times faster than widening all tokens.
+  void check_tokens(int64_t dictionary_size) const override {
+    if (shift_ != 0) return TokenStream::check_tokens(dictionary_size);
+    constexpr int64_t kPiece = 8 << 20;
+    for (int64_t begin = 0; begin < tokens_; begin += kPiece) {
+      const char* data = bin_.bytes().data() + begin * token_width(type_);
+      if (!all_below(type_, data, std::min(kPiece, tokens_ - begin), dictionary_size))
+        TokenStream::check_tokens(dictionary_size);  // says which
+      bin_.forget_pages();
+    }
   }
 
  protected:

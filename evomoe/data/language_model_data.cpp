@@ -61,6 +61,7 @@ std::shared_ptr<const LanguageModelDataset> LanguageModelData::open_at(
     const auto prefix = folder / (part == 0 ? split : split + std::to_string(part));
     if (!token_file_exists(prefix)) break;
     parts.push_back(open_tokens(prefix, dictionary_));
+    parts.back()->check_tokens(dictionary_.size());
     log().info("loaded {} items, {} tokens from {}", parts.back()->items(), parts.back()->tokens(),
                prefix.string());
   }

@@ -27,13 +27,14 @@ class LanguageModelData {
 
   /// The training split of an epoch (from 1): path (epoch - 1) % n, with `train1`, `train2`, ...
   /// appended when they are there. The same object as long as the path stays the same; safe as
-  /// EpochIterator::DatasetOfEpoch.
+  /// EpochIterator::DatasetOfEpoch. All tokens are read once when a path is opened: one that the
+  /// dictionary does not have is an Error then, not in the middle of the run.
   std::shared_ptr<const LanguageModelDataset> train(int64_t epoch,
                                                     const std::string& split = "train");
 
-  /// Another split, of the first path. `combine`: with split1, split2, ... appended. A missing one
-  /// is an Error that lists what is there. `pad_to_batch_size` replaces the option of the
-  /// constructor (validation has its own batch size).
+  /// Another split, of the first path, checked like train(). `combine`: with split1, split2, ...
+  /// appended. A missing one is an Error that lists what is there. `pad_to_batch_size` replaces the
+  /// option of the constructor (validation has its own batch size).
   std::shared_ptr<const LanguageModelDataset> open(const std::string& split, bool combine,
                                                    int64_t pad_to_batch_size = 0) const;
 

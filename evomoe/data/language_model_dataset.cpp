@@ -37,24 +37,13 @@ void LanguageModelDataset::read_item(int64_t index, std::span<int64_t> source,
   const int64_t begin = blocks_.begin(index);
   target = target.first(length);
   blocks_.stream().read(begin, target);
-  for (size_t i = 0; i < length; ++i) {
-    if (target[i] >= 0 && target[i] < dictionary_size_) continue;
-    const int64_t position = begin + static_cast<int64_t>(i);
-    const int64_t line = blocks_.stream().item_at(position);
-    fail(
-        "{}: item {} (block {}) holds token {}, but the dictionary has {} symbols; use the "
-        "dict.txt that the data "
-        "was made with, or run `evomoe preprocess` again",
-        name(), line, index, target[i], dictionary_size_);
-  }
+  blocks_.stream().require_known(target, begin, dictionary_size_);
   std::copy_n(target.begin(), length - 1, source.begin() + 1);
   if (blocks_.starts_item(index)) {
     source[0] = Dictionary::kEos;
   } else {
     blocks_.stream().read(begin - 1, source.first(1));
-    EVOMOE_CHECK(source[0] >= 0 && source[0] < dictionary_size_,
-                 "{}: token {} before block {} is outside the dictionary of {} symbols", name(),
-                 source[0], index, dictionary_size_);
+    blocks_.stream().require_known(source.first(1), begin - 1, dictionary_size_);
   }
 }
 

@@ -3,9 +3,9 @@
 #include <fstream>
 
 #include "evomoe/base/error.h"
-#include "evomoe/base/log.h"
 #include "evomoe/data/binarize.h"
 #include "evomoe/data/text_lines.h"
+#include "evomoe/data/write_file.h"
 
 namespace evomoe {
 namespace {
@@ -36,6 +36,11 @@ void check(const PreprocessOptions& options, const Splits& splits, bool has_trai
   }
   if (options.gpt2_encoder_json.empty() != options.gpt2_vocab_bpe.empty()) {
     fail_usage("a GPT-2 BPE needs both files; give --gpt2-encoder-json and --gpt2-vocab-bpe");
+  }
+  if (options.keep_whitespace && options.gpt2_encoder_json.empty()) {
+    fail_usage(
+        "--keep-whitespace needs --bpe gpt2: without a BPE text is split at white space, which is "
+        "no part of it");
   }
   if (options.workers < 1) fail_usage("--workers is {}; it must be at least 1", options.workers);
   for (const auto& split : splits) {
@@ -68,7 +73,11 @@ PreprocessResult preprocess(const PreprocessOptions& options) {
   std::optional<ByteBpe> bpe;
   if (!options.gpt2_encoder_json.empty()) {
     bpe = ByteBpe::load(options.gpt2_encoder_json, options.gpt2_vocab_bpe);
+    // The BPE goes with the data, so that what is trained on it can be given raw text.
+    copy_file_to(options.gpt2_encoder_json, options.destdir / "encoder.json");
+    copy_file_to(options.gpt2_vocab_bpe, options.destdir / "vocab.bpe");
   }
+  const LineEncoding encoding{bpe ? &*bpe : nullptr, options.keep_whitespace};
   const auto progress = [&](const std::string& step) -> BinarizeProgress {
     if (!options.progress) return {};
     return [&options, step](int64_t done, int64_t all) { options.progress(step, done, all); };
@@ -80,8 +89,7 @@ PreprocessResult preprocess(const PreprocessOptions& options) {
   } else {
     std::vector<std::filesystem::path> files;
     for (size_t i = 0; i < train_files; ++i) files.push_back(result.splits[i].source);
-    dictionary =
-        build_dictionary(files, options.workers, bpe ? &*bpe : nullptr, progress("dictionary"));
+    dictionary = build_dictionary(files, options.workers, encoding, progress("dictionary"));
     dictionary.finalize(options.thresholdsrc, options.nwordssrc, options.padding_factor);
   }
   dictionary.save(options.destdir / "dict.txt");
@@ -89,8 +97,8 @@ PreprocessResult preprocess(const PreprocessOptions& options) {
 
   std::ofstream report(options.destdir / "preprocess.log", std::ios::app);
   const auto tell = [&](const std::string& line) {
-    log().info("{}", line);
     report << line << '\n';
+    result.report.push_back(line);
   };
   tell(fmt::format("[None] Dictionary: {} types", dictionary.size()));
   for (auto& split : result.splits) {
@@ -98,7 +106,7 @@ PreprocessResult preprocess(const PreprocessOptions& options) {
                                  .output_prefix = options.destdir / split.name,
                                  .dictionary = &dictionary,
                                  .workers = options.workers,
-                                 .bpe = bpe ? &*bpe : nullptr,
+                                 .encoding = encoding,
                                  .progress = progress(split.name)});
     const auto& statistics = split.statistics;
     tell(fmt::format(

@@ -22,7 +22,8 @@ TokenBlocks::TokenBlocks(std::shared_ptr<const TokenStream> stream, BreakMode mo
   EVOMOE_CHECK(block_size > 0, "--tokens-per-sample is {}; it must be at least 1", block_size);
   const int64_t items = stream_->items();
   if (mode == BreakMode::kNone) {
-    count_ = (stream_->tokens() + block_size - 1) / block_size;
+    const int64_t tokens = stream_->tokens();
+    count_ = tokens / block_size + (tokens % block_size > 0 ? 1 : 0);
     return;
   }
   if (mode == BreakMode::kEos) {

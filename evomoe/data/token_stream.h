@@ -23,6 +23,8 @@ class TokenStream {
   virtual void read(int64_t begin, std::span<int64_t> out) const = 0;
   /// The file, for messages.
   virtual std::string name() const = 0;
+  /// Reads all tokens once; one outside [0, dictionary_size) is an Error that names the first.
+  virtual void check_tokens(int64_t dictionary_size) const;
 
   int64_t tokens() const { return offset(items()); }
   int64_t item_size(int64_t item) const { return offset(item + 1) - offset(item); }
@@ -30,6 +32,9 @@ class TokenStream {
   int64_t item_at(int64_t position) const;
   /// All tokens of an item; an Error when there is no such item.
   std::vector<int64_t> item(int64_t item) const;
+  /// An Error unless all `tokens`, which were read from `position` on, are in [0, dictionary_size).
+  void require_known(std::span<const int64_t> tokens, int64_t position,
+                     int64_t dictionary_size) const;
 };
 
 /// Several corpora as one: `train`, `train1`, ...

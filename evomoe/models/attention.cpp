@@ -21,12 +21,26 @@ torch::Tensor attention_mask(int64_t queries, int64_t keys, const torch::Tensor&
   return mask;
 }
 
+/// Longest sequence that dropout of the probabilities can tell from the next head's.
+constexpr int64_t kHeadStride = int64_t{1} << 20;
+
+/// The rows of [B,H,Q] as tokens of the noise: (sequence, head, query), with a stride between heads
+/// that does not depend on the padded length, so that a query keeps its numbers in any micro-batch.
+torch::Tensor noise_rows(int64_t B, int64_t H, int64_t Q, torch::Device device) {
+  const auto index = torch::dtype(torch::kInt64).device(device);
+  const auto first_of_head = torch::arange(B * H, index) * kHeadStride;
+  return (first_of_head.unsqueeze(1) + torch::arange(Q, index)).flatten();
+}
+
 }  // namespace
 
 SelfAttentionImpl::SelfAttentionImpl(const AttentionOptions& options) : options_(options) {
   EVOMOE_CHECK(options.heads > 0 && options.embed_dim % options.heads == 0,
                "--decoder-embed-dim ({}) must be a multiple of --decoder-attention-heads ({})",
                options.embed_dim, options.heads);
+  EVOMOE_CHECK(options.heads * kHeadStride <= std::numeric_limits<uint32_t>::max(),
+               "--decoder-attention-heads {}: at most {} are possible", options.heads,
+               std::numeric_limits<uint32_t>::max() / kHeadStride);
   const auto dim = options.embed_dim;
   k_proj = register_module("k_proj", torch::nn::Linear(dim, dim));
   v_proj = register_module("v_proj", torch::nn::Linear(dim, dim));
@@ -94,17 +108,23 @@ torch::Tensor SelfAttentionImpl::attend(const torch::Tensor& q_BHSD, const torch
   // The library's fused kernels draw dropout from a generator with state; ours is counter-based, so
   // it is applied by hand.
   const double scale = 1.0 / std::sqrt(static_cast<double>(q_BHSD.size(3)));
-  auto score = torch::matmul(q_BHSD * scale, k_BHSD.transpose(2, 3));
-  score = score.masked_fill(
-      attention_mask(queries, keys, context.padding_BS, q_BHSD.device()).logical_not(),
-      -std::numeric_limits<float>::infinity());
-  auto probability = torch::softmax(score, -1, torch::kFloat).to(q_BHSD.scalar_type());
-  // Rows of the noise: (sequence, head, query), so that a sequence keeps its numbers in any
-  // micro-batch.
+  const auto hidden =
+      attention_mask(queries, keys, context.padding_BS, q_BHSD.device()).logical_not();
+  // The lowest finite score, not minus infinity: a query whose keys are all padding would get NaN.
+  const auto score = torch::matmul(q_BHSD * scale, k_BHSD.transpose(2, 3))
+                         .to(torch::promote_types(q_BHSD.scalar_type(), torch::kFloat))
+                         .masked_fill(hidden, std::numeric_limits<float>::lowest());
+  auto probability = torch::softmax(score, -1);
+  // Such a query attends to nothing, as in the library's kernels.
+  if (context.padding_BS.defined()) probability = probability.masked_fill(hidden, 0);
+  EVOMOE_CHECK(queries <= kHeadStride, "attention dropout of {} queries: at most {} are possible",
+               queries, kHeadStride);
   auto noise = context.noise.at(static_cast<uint32_t>(options_.layer),
                                 NoiseSite::kAttentionProbabilityDropout);
-  noise.sequence_length = static_cast<uint32_t>(options_.heads * queries);
-  return torch::matmul(philox_dropout(probability, dropout, noise), v_BHSD);
+  noise.sequence_length = static_cast<uint32_t>(options_.heads * kHeadStride);
+  const auto rows = noise_rows(q_BHSD.size(0), options_.heads, queries, q_BHSD.device());
+  return torch::matmul(philox_dropout(probability.to(q_BHSD.scalar_type()), dropout, noise, rows),
+                       v_BHSD);
 }
 
 }  // namespace evomoe

@@ -38,14 +38,13 @@ BlockOutput DecoderBlockImpl::forward(const torch::Tensor& x_BSD, const ForwardC
   RoutingContext routing;
   routing.training = context.training || context.route_as_trained;
   routing.without_dropout = !context.training;
-  routing.recomputing = context.recomputing;
-  routing.update = context.update;
   routing.token_id_T = context.token_id_T;
   routing.noise = context.noise;
   routing.noise.layer = static_cast<uint32_t>(options_.layer);
   routing.communicator = context.communicator;
-  if (context.mask_padding_in_moe && context.padding_BS.defined()) {
+  if (context.padding_BS.defined()) {
     routing.valid_T = context.padding_BS.logical_not().flatten();
+    if (!context.mask_padding_in_moe) routing.routed_T = torch::ones_like(routing.valid_T);
   }
   if (context.gate_gumbel) routing.gumbel_TE = context.gate_gumbel(options_.layer);
   auto moe = moe_layer_->forward(normed, routing, context.padded_batch);

@@ -1,33 +1,19 @@
 #include "evomoe/models/feed_forward.h"
 
-#include "evomoe/base/error.h"
 #include "evomoe/models/initialisation.h"
 #include "evomoe/ops/philox_dropout.h"
 
 namespace evomoe {
-namespace {
-
-torch::Tensor activate(const torch::Tensor& x, const std::string& activation) {
-  if (activation == "gelu") return torch::gelu(x);
-  if (activation == "gelu_tanh") return torch::gelu(x, "tanh");
-  return torch::relu(x);
-}
-
-}  // namespace
 
 FeedForward::FeedForward(const FeedForwardOptions& options, torch::nn::Module& owner)
-    : options_(options) {
-  EVOMOE_CHECK(options.activation == "relu" || options.activation == "gelu" ||
-                   options.activation == "gelu_tanh",
-               "--activation-fn '{}' is not known; it may be relu, gelu or gelu_tanh",
-               options.activation);
+    : options_(options), activation_(parse_activation(options.activation)) {
   fc1_ = owner.register_module("fc1", torch::nn::Linear(options.embed_dim, options.hidden_dim));
   fc2_ = owner.register_module("fc2", torch::nn::Linear(options.hidden_dim, options.embed_dim));
 }
 
 torch::Tensor FeedForward::forward(const torch::Tensor& x_BSD, const ForwardContext& context) {
   const auto layer = static_cast<uint32_t>(options_.layer);
-  auto hidden = activate(fc1_->forward(x_BSD), options_.activation);
+  auto hidden = activate(fc1_->forward(x_BSD), activation_);
   if (context.training) {
     hidden = philox_dropout(hidden, options_.activation_dropout,
                             context.noise.at(layer, NoiseSite::kActivationDropout));

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "evomoe/models/forward_context.h"
+#include "evomoe/ops/expert_rows.h"
 
 namespace evomoe {
 
@@ -28,6 +29,7 @@ class FeedForward {
 
  private:
   FeedForwardOptions options_;
+  Activation activation_;
   torch::nn::Linear fc1_{nullptr}, fc2_{nullptr};
 };
 

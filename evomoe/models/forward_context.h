@@ -22,14 +22,13 @@ struct KeyValueCache {
 /// What a forward pass needs beside the tokens; the same for all layers.
 struct ForwardContext {
   bool training = false;
-  bool recomputing = false;  ///< second forward of activation checkpointing
   bool route_as_trained =
       false;  ///< evaluation with the routing of the present training stage, noise included
   int64_t update = 0;  ///< completed updates
   NoiseKey noise;  ///< seed, update, first sequence, sequence length; layer and site are set where
                    ///< it is used
   torch::Tensor padding_BS;          ///< bool, true = padding; undefined when no token is padding
-  bool mask_padding_in_moe = false;  ///< --use-moe-pad-mask: padding takes no expert slot
+  bool mask_padding_in_moe = false;  ///< --use-moe-pad-mask: padding takes no place in an expert
   int64_t padded_batch = 0;          ///< sequences an MoE layer pads a short batch to; 0: never
   torch::Tensor token_id_T;          ///< int64 [B*S], the input tokens
   Communicator* communicator = nullptr;

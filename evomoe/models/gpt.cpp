@@ -49,6 +49,7 @@ DecoderBlockOptions block_options(const GptOptions& options, int64_t layer) {
       block.moe->activation = options.activation;
       block.moe->activation_dropout = options.activation_dropout;
       block.moe->dropout = options.dropout;
+      block.moe->initial_seed.reset();  // initialise() or a checkpoint sets all values at once
     }
   }
   return block;
@@ -126,9 +127,7 @@ GptOutput GptImpl::forward(const torch::Tensor& token_BS, const ForwardContext& 
       // finds its way.
       auto tensors = checkpoint_activations(
           x, [block, context, &result](const torch::Tensor& input, bool again) mutable {
-            ForwardContext pass = context;
-            pass.recomputing = again;
-            auto out = block->forward(input, pass);
+            auto out = block->forward(input, context);
             torch::autograd::variable_list all{out.x_BSD};
             for (const auto& loss : out.losses) all.push_back(loss.value);
             if (!again) result = std::move(out);
@@ -181,19 +180,25 @@ std::vector<std::pair<int64_t, MoELayer>> GptImpl::moe_layers() const {
 double GptImpl::training_flops_per_token(double assignments_per_token,
                                          int64_t sequence_length) const {
   const auto D = static_cast<double>(options_.embed_dim), F = static_cast<double>(options_.ffn_dim);
-  double multiply_adds = static_cast<double>(options_.vocab_size) * D;
+  double forward = 0, recomputed = 0;
   for (int64_t i = 0; i < options_.layers; ++i) {
-    multiply_adds += 4 * D * D + static_cast<double>(sequence_length) *
-                                     D;  // causal: half of S keys, twice (scores, values)
-    const auto block = block_options(options_, i);
-    if (block.moe) {
-      multiply_adds += assignments_per_token * 2 * D * F +
-                       D * static_cast<double>(block.moe->router.num_experts);
+    // Causal: a query meets half of the S keys, twice (scores, values).
+    forward += 4 * D * D + static_cast<double>(sequence_length) * D;
+    const auto& block = blocks_[static_cast<size_t>(i)];
+    if (const auto moe = block->moe_layer()) {
+      forward += assignments_per_token * 2 * D * F;
+      // The shared expert takes every token without asking the gate.
+      if (!moe->in_shared_expert_stage())
+        forward += D * static_cast<double>(moe->router()->num_experts());
+      if (moe->options().recompute_experts) recomputed += assignments_per_token * D * F;
     } else {
-      multiply_adds += 2 * D * static_cast<double>(block.feed_forward.hidden_dim);
+      forward += 2 * D * static_cast<double>(block_options(options_, i).feed_forward.hidden_dim);
     }
   }
-  return 3 * 2 * multiply_adds;
+  if (options_.checkpoint_activations) recomputed += forward;
+  // The output projection is outside of the blocks.
+  forward += static_cast<double>(options_.vocab_size) * D;
+  return 2 * (3 * forward + recomputed);
 }
 
 }  // namespace evomoe

@@ -58,15 +58,17 @@ class GptImpl : public torch::nn::Module {
   /// The output projection [V,D]: logits = x . output_weight^T.
   const torch::Tensor& output_weight() const;
 
-  /// Sets all parameters from the seed (section 7.5's initialisation).
+  /// Sets all parameters from the seed (section 7.5's initialisation). Before that or loading, the
+  /// values of the experts are undefined and embeddings are zero.
   void initialise(uint64_t seed);
 
   /// (layer, MoE layer) of the MoE layers, in order.
   std::vector<std::pair<int64_t, MoELayer>> moe_layers() const;
 
-  /// Floating-point operations of one training token (forward and backward), when each MoE layer
-  /// computes `assignments_per_token` experts for it on average, at sequence length S: 3 x the
-  /// multiply-adds x 2 of the forward pass.
+  /// Floating-point operations that are executed for one training token, when each MoE layer
+  /// computes `assignments_per_token` experts for it on average, at sequence length S: 2 x (3 x the
+  /// multiply-adds of the forward pass + those that --checkpoint-activations and
+  /// --recompute-experts make again). Matrix products only; the gate counts from the spawn on.
   double training_flops_per_token(double assignments_per_token, int64_t sequence_length) const;
 
   const GptOptions& options() const { return options_; }

@@ -41,7 +41,7 @@ ExpertBankImpl::ExpertBankImpl(const ExpertBankOptions& options) : options_(opti
   b1 = register_parameter("b1", torch::empty({E, H}));
   w2 = register_parameter("w2", torch::empty({E, D, H}));
   b2 = register_parameter("b2", torch::empty({E, D}));
-  initialise(/*seed=*/1);
+  if (options.initial_seed) initialise(*options.initial_seed);
 }
 
 void ExpertBankImpl::initialise(uint64_t seed) {

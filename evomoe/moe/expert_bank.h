@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "evomoe/base/philox.h"
@@ -19,6 +20,8 @@ struct ExpertBankOptions {
   double dropout = 0.0;
   bool recompute = false;  ///< recompute pre-activations in the backward pass
   int64_t layer = 0;       ///< enters the initialisation and the dropout noise
+  /// Seed of the first values; nothing: they are undefined until initialise() or loading.
+  std::optional<uint64_t> initial_seed = 1;
 };
 
 /// The stacked weights of E feed-forward experts: parameters w1 [E,H,D], b1 [E,H], w2 [E,D,H],

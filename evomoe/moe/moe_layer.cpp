@@ -22,7 +22,8 @@ ExpertBankOptions bank_options(const MoELayerOptions& options, int64_t num_exper
           .activation_dropout = options.activation_dropout,
           .dropout = options.dropout,
           .recompute = options.recompute_experts,
-          .layer = options.layer};
+          .layer = options.layer,
+          .initial_seed = options.initial_seed};
 }
 
 torch::Tensor with_rows(const torch::Tensor& x, int64_t rows, const torch::Scalar& value) {
@@ -31,31 +32,35 @@ torch::Tensor with_rows(const torch::Tensor& x, int64_t rows, const torch::Scala
   return torch::cat({x, torch::full(sizes, value, x.options().requires_grad(false))});
 }
 
-/// The context of a batch that was padded to `rows` rows: those beyond `real` are not valid.
+/// The context of a batch that was padded to `rows` rows: those beyond `real` are neither valid nor
+/// routed.
 RoutingContext padded(RoutingContext context, int64_t real, int64_t rows, torch::Device device) {
   if (!context.valid_T.defined()) {
     context.valid_T = torch::ones({real}, torch::dtype(torch::kBool).device(device));
   }
   context.valid_T = with_rows(context.valid_T, rows, false);
+  if (context.routed_T.defined()) context.routed_T = with_rows(context.routed_T, rows, false);
   if (context.token_id_T.defined()) context.token_id_T = with_rows(context.token_id_T, rows, 0);
   return context;
 }
 
-/// Every token (but those that are not valid) to the one expert, with weight 1.
-Routing shared_routing(const torch::Tensor& x_TD, const torch::Tensor& valid_T) {
+/// Every token that may be routed to the one expert, with weight 1.
+Routing shared_routing(const torch::Tensor& x_TD, const RoutingContext& context) {
   const auto index = x_TD.options().dtype(torch::kInt64).requires_grad(false);
+  const auto T = x_TD.size(0);
+  const auto& valid_T = context.valid_T;
+  const auto& routed_T = context.routed_T.defined() ? context.routed_T : valid_T;
   Routing routing;
-  routing.token_A =
-      valid_T.defined() ? valid_T.nonzero().squeeze(1) : torch::arange(x_TD.size(0), index);
+  routing.token_A = routed_T.defined() ? routed_T.nonzero().squeeze(1) : torch::arange(T, index);
   const auto A = routing.token_A.size(0);
   routing.weight_A = torch::ones({A}, x_TD.options().requires_grad(false));
   routing.offset_E1 = torch::tensor({int64_t{0}, A}, torch::kInt64);
   auto& stats = routing.stats;
-  stats.tokens = A;
+  stats.tokens = valid_T.defined() ? valid_T.sum().item<int64_t>() : T;
   stats.assignments = A;
-  stats.load_E = torch::tensor({A}, index);
-  stats.active_E1 = torch::tensor({int64_t{0}, A}, index);
-  stats.entropy_sum = torch::zeros({}, index.dtype(torch::kFloat32));
+  stats.load_E = torch::tensor({stats.tokens}, index);
+  stats.active_E1 = torch::tensor({int64_t{0}, stats.tokens}, index);
+  stats.entropy_sum = torch::zeros({}, index.dtype(torch::kFloat64));
   stats.dropped = torch::zeros({}, index);
   stats.non_argmax = torch::zeros({}, index);
   return routing;
@@ -89,10 +94,8 @@ void MoELayerImpl::initialise(uint64_t seed) {
 
 Routing MoELayerImpl::route(const torch::Tensor& x_TD, const RoutingContext& context) {
   auto routing = router_->route(x_TD, context);
-  const auto rows = x_TD.size(0);
-  // Dropless is a capacity of all rows: nothing is dropped, weights are normalised where asked for.
-  const auto capacity = router_->capacity(rows, context.training).value_or(rows);
-  return apply_capacity(std::move(routing), capacity, options_.router.drop_policy);
+  return apply_capacity(std::move(routing), router_->capacity(x_TD.size(0), context.training),
+                        options_.router.drop_policy, context.valid_T);
 }
 
 MoEOutput MoELayerImpl::forward(const torch::Tensor& x_BSD, const RoutingContext& given,
@@ -112,11 +115,15 @@ MoEOutput MoELayerImpl::forward(const torch::Tensor& x_BSD, const RoutingContext
   EVOMOE_CHECK(!context.valid_T.defined() || context.valid_T.numel() == B * S,
                "MoE layer {}: the mask of valid tokens has {} entries for {} tokens",
                options_.layer, context.valid_T.numel(), B * S);
+  EVOMOE_CHECK(!context.routed_T.defined() || context.routed_T.numel() == B * S,
+               "MoE layer {}: the mask of routed tokens has {} entries for {} tokens",
+               options_.layer, context.routed_T.numel(), B * S);
 
+  const bool dropout = context.training && !context.without_dropout;
   MoEOutput output;
   if (shared_expert_) {
-    const auto routing = shared_routing(x_TD, context.valid_T);
-    const auto y_TD = experts_->forward(x_TD, routing, context.noise, context.training);
+    const auto routing = shared_routing(x_TD, context);
+    const auto y_TD = experts_->forward(x_TD, routing, context.noise, dropout);
     output.y_BSD = y_TD.view({B, S, D});
     output.stats = routing.stats;
     return output;
@@ -126,7 +133,7 @@ MoEOutput MoELayerImpl::forward(const torch::Tensor& x_BSD, const RoutingContext
     x_TD = with_rows(x_TD, padded_batch * S, 0);
   }
   auto routing = route(x_TD, context);
-  const auto y_TD = experts_->forward(x_TD, routing, context.noise, context.training);
+  const auto y_TD = experts_->forward(x_TD, routing, context.noise, dropout);
   output.y_BSD = y_TD.slice(0, 0, B * S).view({B, S, D});
   output.losses = std::move(routing.losses);
   output.stats = std::move(routing.stats);
@@ -144,7 +151,9 @@ void MoELayerImpl::spawn(int64_t num_experts, const DiversifyOptions& options, u
   const torch::NoGradGuard no_grad;
   const auto spawned = diversify({experts_->w1, experts_->b1, experts_->w2, experts_->b2},
                                  num_experts, options, seed, options_.layer);
-  ExpertBank bank(bank_options(options_, num_experts));
+  auto spawned_bank = bank_options(options_, num_experts);
+  spawned_bank.initial_seed.reset();
+  ExpertBank bank(spawned_bank);
   bank->to(experts_->w1.device(), experts_->w1.scalar_type());
   bank->w1.copy_(spawned.w1);
   bank->b1.copy_(spawned.b1);

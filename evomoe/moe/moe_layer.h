@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,12 +24,14 @@ struct MoELayerOptions {
                                ///< with weight 1 and the gate is unused, until spawn()
   bool recompute_experts = false;
   int64_t layer = 0;
+  /// Of the experts' first values; nothing: they are undefined until initialise() or loading.
+  std::optional<uint64_t> initial_seed = 1;
 };
 
 struct MoEOutput {
   torch::Tensor y_BSD;
   std::vector<RouterLoss> losses;  ///< empty in the shared-expert stage
-  RouterStats stats;               ///< E = 1 in the shared-expert stage
+  RouterStats stats;               ///< of real tokens; E = 1 in the shared-expert stage
 };
 
 /// A sparse Mixture-of-Experts layer: route -> drop what exceeds capacity -> experts -> combine.
@@ -37,10 +40,11 @@ class MoELayerImpl : public torch::nn::Module {
  public:
   explicit MoELayerImpl(const MoELayerOptions& options);
 
-  /// x_BSD [B,S,D] -> y_BSD [B,S,D]. A batch of fewer than `padded_batch` sequences is routed with
-  /// rows of zeros up to that number, as the reference does (they count in capacity and losses, and
-  /// are not valid); 0: as it is. Noise given in the context then has padded_batch * S rows.
-  /// Errors: x_BSD has another shape; more than padded_batch sequences.
+  /// x_BSD [B,S,D] -> y_BSD [B,S,D]; dropout in training, unless the context is without it. A batch
+  /// of fewer than `padded_batch` sequences is routed with rows of zeros up to that number, as the
+  /// reference does (they count in capacity and losses, and are not valid); 0: as it is. Noise
+  /// given in the context then has padded_batch * S rows. Errors: x_BSD has another shape; more
+  /// than padded_batch sequences.
   MoEOutput forward(const torch::Tensor& x_BSD, const RoutingContext& context,
                     int64_t padded_batch = 0);
 

@@ -12,18 +12,6 @@ const float* pointer_or_null(const torch::Tensor& x) {
   return x.defined() ? x.const_data_ptr<float>() : nullptr;
 }
 
-torch::Tensor activate(const torch::Tensor& pre, Activation activation) {
-  switch (activation) {
-    case Activation::kGelu:
-      return torch::gelu(pre);
-    case Activation::kGeluTanh:
-      return torch::gelu(pre, "tanh");
-    case Activation::kRelu:
-      return torch::relu(pre);
-  }
-  fail("activation number {} has no implementation", static_cast<int>(activation));
-}
-
 torch::Tensor activate_backward(const torch::Tensor& grad, const torch::Tensor& pre,
                                 Activation activation) {
   switch (activation) {
@@ -43,7 +31,19 @@ Activation parse_activation(const std::string& name) {
   if (name == "gelu") return Activation::kGelu;
   if (name == "gelu_tanh") return Activation::kGeluTanh;
   if (name == "relu") return Activation::kRelu;
-  fail("unknown activation '{}' of the experts: allowed are gelu, gelu_tanh and relu", name);
+  fail("--activation-fn '{}' is not known; it may be relu, gelu or gelu_tanh", name);
+}
+
+torch::Tensor activate(const torch::Tensor& x, Activation activation) {
+  switch (activation) {
+    case Activation::kGelu:
+      return torch::gelu(x);
+    case Activation::kGeluTanh:
+      return torch::gelu(x, "tanh");
+    case Activation::kRelu:
+      return torch::relu(x);
+  }
+  fail("activation number {} has no implementation", static_cast<int>(activation));
 }
 
 void gather_rows(const torch::Tensor& x_TD, const torch::Tensor& token_N, torch::Tensor out_ND) {

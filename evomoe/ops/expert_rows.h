@@ -6,14 +6,17 @@
 
 #include "evomoe/kernels/cpu/activation.h"
 
-/// Steps of expert_mlp on the rows of one expert, off the graph: fused kernels for float32 on the
-/// CPU, plain tensor operations for everything else. All tensors are contiguous.
+/// Steps of expert_mlp on the rows of one expert, off the graph but for `activate`: fused kernels
+/// for float32 on the CPU, plain tensor operations for everything else. All tensors are contiguous.
 namespace evomoe {
 
 using kernels::Activation;
 
 /// gelu | gelu_tanh | relu; anything else is an Error.
 Activation parse_activation(const std::string& name);
+
+/// activation(x), on the graph.
+torch::Tensor activate(const torch::Tensor& x, Activation activation);
 
 /// out [N,D] = x[token_N].
 void gather_rows(const torch::Tensor& x_TD, const torch::Tensor& token_N, torch::Tensor out_ND);

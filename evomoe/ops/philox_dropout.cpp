@@ -24,36 +24,47 @@ torch::Tensor factor(const torch::Tensor& x_NC, const torch::Tensor& token_N, in
   return keep.to(x_NC.scalar_type()) * (1.0 / (1.0 - probability));
 }
 
-torch::Tensor drop(const torch::Tensor& x, double probability, const NoiseKey& key) {
+/// Which random numbers the rows of a tensor get.
+struct Rows {
+  NoiseKey key;
+  torch::Tensor token_N;  ///< undefined: 0, 1, 2 ...
+};
+
+torch::Tensor drop(const torch::Tensor& x, double probability, const Rows& given) {
   const auto columns = x.size(-1);
   const auto input = x.contiguous();
   if (fused(input)) {
     auto y = torch::empty_like(input);
-    kernels::dropout(input.const_data_ptr<float>(), y.data_ptr<float>(), /*token=*/nullptr,
+    const auto* token = given.token_N.defined() ? given.token_N.const_data_ptr<int64_t>() : nullptr;
+    kernels::dropout(input.const_data_ptr<float>(), y.data_ptr<float>(), token,
                      columns == 0 ? 0 : input.numel() / columns, columns, /*first_block=*/0,
-                     probability, key);
+                     probability, given.key);
     return y;
   }
   if (input.numel() == 0) return input.clone();
   const auto rows = input.view({-1, columns});
-  const auto token_T = torch::arange(rows.size(0), rows.options().dtype(torch::kInt64));
-  return (rows * factor(rows, token_T, /*first_block=*/0, probability, key)).view(input.sizes());
+  const auto token_N = given.token_N.defined()
+                           ? given.token_N
+                           : torch::arange(rows.size(0), rows.options().dtype(torch::kInt64));
+  return (rows * factor(rows, token_N, /*first_block=*/0, probability, given.key))
+      .view(input.sizes());
 }
 
 class PhiloxDropout : public torch::autograd::Function<PhiloxDropout> {
  public:
   static torch::Tensor forward(torch::autograd::AutogradContext* context, const torch::Tensor& x,
-                               double probability, const NoiseKey& key) {
+                               double probability, const Rows& rows) {
     context->saved_data["probability"] = probability;
-    save_value(context, "key", key);
-    return drop(x, probability, key);
+    save_value(context, "rows", rows);
+    return drop(x, probability, rows);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list gradients) {
     // The same operation on the gradient, which can be differentiated again.
-    return {philox_dropout(gradients[0], context->saved_data["probability"].toDouble(),
-                           saved_value<NoiseKey>(context, "key")),
+    const auto rows = saved_value<Rows>(context, "rows");
+    return {philox_dropout(gradients[0], context->saved_data["probability"].toDouble(), rows.key,
+                           rows.token_N),
             torch::Tensor(), torch::Tensor()};
   }
 };
@@ -65,13 +76,21 @@ void check_dropout_probability(double probability, const char* name) {
                "the probability of {} is {}; it must be at least 0 and below 1", name, probability);
 }
 
-torch::Tensor philox_dropout(const torch::Tensor& x, double probability, const NoiseKey& key) {
+torch::Tensor philox_dropout(const torch::Tensor& x, double probability, const NoiseKey& key,
+                             const torch::Tensor& token_N) {
   check_dropout_probability(probability, "dropout");
   if (probability == 0) return x;
   EVOMOE_CHECK(x.dim() > 0 && x.is_floating_point(),
                "dropout needs a floating tensor [..., C], not {} of shape {}",
                c10::toString(x.scalar_type()), c10::str(x.sizes()));
-  return PhiloxDropout::apply(x, probability, key);
+  if (token_N.defined()) {
+    EVOMOE_CHECK(token_N.dim() == 1 && token_N.scalar_type() == torch::kInt64 &&
+                     token_N.is_contiguous() && token_N.size(0) * x.size(-1) == x.numel(),
+                 "dropout of a tensor of shape {} needs the token of each row, int64, not {} {}",
+                 c10::str(x.sizes()), c10::toString(token_N.scalar_type()),
+                 c10::str(token_N.sizes()));
+  }
+  return PhiloxDropout::apply(x, probability, Rows{key, token_N});
 }
 
 void philox_dropout_rows_(torch::Tensor& x_NC, const torch::Tensor& token_N, int64_t first_block,

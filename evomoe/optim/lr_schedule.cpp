@@ -3,40 +3,18 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <numbers>
-#include <string_view>
+#include <string>
+#include <vector>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/nearest_name.h"
 
 namespace evomoe {
 namespace {
 
-constexpr std::array<std::string_view, 4> kKinds = {"fixed", "polynomial_decay", "inverse_sqrt",
-                                                    "cosine"};
-
-/// Levenshtein distance, to name the kind that was probably meant.
-size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row.back();
-}
-
-std::string_view nearest_kind(std::string_view kind) {
-  return *std::min_element(kKinds.begin(), kKinds.end(), [&](auto a, auto b) {
-    return edit_distance(kind, a) < edit_distance(kind, b);
-  });
-}
+const std::vector<std::string> kKinds = {"fixed", "polynomial_decay", "inverse_sqrt", "cosine"};
 
 int64_t polynomial_end(const LrScheduleOptions& options) {
   return options.total_num_update > 0 ? options.total_num_update : options.max_update;
@@ -189,8 +167,10 @@ void validate_cosine(const LrScheduleOptions& options) {
 
 void LrScheduleOptions::validate() const {
   if (std::find(kKinds.begin(), kKinds.end(), kind) == kKinds.end()) {
-    fail_usage("--lr-scheduler '{}' is unknown; did you mean '{}'? Known: {}", kind,
-               nearest_kind(kind), fmt::join(kKinds, ", "));
+    const auto nearest = nearest_name(kind, kKinds);
+    fail_usage("--lr-scheduler '{}' is unknown{} Known: {}", kind,
+               nearest.empty() ? "." : fmt::format("; did you mean '{}'?", nearest),
+               fmt::join(kKinds, ", "));
   }
   if (lr.empty()) fail_usage("--lr is empty; give a learning rate, e.g. --lr 0.0005");
   for (const double value : lr) check_number("--lr", value, 0.0);

@@ -76,14 +76,6 @@ void LogLine::add(const std::string& key, double value, int priority, std::optio
   put({key, format_g(digits ? round_python(value, *digits) : value), priority});
 }
 
-void LogLine::add_count(const std::string& key, int64_t value, int priority) {
-  put({key, std::to_string(value), priority});
-}
-
-void LogLine::add_text(const std::string& key, const std::string& value, int priority) {
-  put({key, value, priority});
-}
-
 void LogLine::add_data(const std::string& key, ordered_json value) {
   data_.emplace_back(key, std::move(value));
 }

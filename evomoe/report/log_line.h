@@ -31,10 +31,6 @@ class LogLine {
   /// a key again replaces its value.
   void add(const std::string& key, double value, int priority,
            std::optional<int> digits = std::nullopt);
-  /// A value printed in full whatever its size: six significant digits would spoil a large count.
-  void add_count(const std::string& key, int64_t value, int priority);
-  /// A text, e.g. the stage.
-  void add_text(const std::string& key, const std::string& value, int priority);
   /// Structured data (per-layer router metrics), in the JSON form only. Comes after everything
   /// else.
   void add_data(const std::string& key, nlohmann::ordered_json value);

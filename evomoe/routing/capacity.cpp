@@ -36,9 +36,11 @@ torch::Tensor sorted_order(const torch::Tensor& key_A, bool descending) {
   return std::get<1>(key_A.detach().sort(/*stable=*/true, /*dim=*/0, descending));
 }
 
-void keep(Routing& routing, const torch::Tensor& kept_A, int64_t capacity) {
+void keep(Routing& routing, const torch::Tensor& kept_A, int64_t capacity,
+          const torch::Tensor& valid_T) {
   const auto place_A = kept_A.nonzero().squeeze(1);
-  const int64_t dropped = routing.num_assignments() - place_A.size(0);
+  auto dropped_A = kept_A.logical_not();
+  if (valid_T.defined()) dropped_A.logical_and_(valid_T.index_select(0, routing.token_A));
   const auto kept_count_E = count_E(routing).clamp_max(capacity);
   routing.token_A = routing.token_A.index_select(0, place_A);
   routing.weight_A = routing.weight_A.index_select(0, place_A);
@@ -48,7 +50,7 @@ void keep(Routing& routing, const torch::Tensor& kept_A, int64_t capacity) {
   routing.offset_E1 =
       torch::cat({torch::zeros({1}, kept_count_E.options()), kept_count_E.cumsum(0)});
   auto& total = routing.stats.dropped;
-  total = total.defined() ? total + dropped : torch::tensor(dropped, routing.token_A.options());
+  total = total.defined() ? total + dropped_A.sum() : dropped_A.sum();
 }
 
 /// GShard's normalisation over the experts that a token could keep.
@@ -70,19 +72,19 @@ torch::Tensor slots(const Routing& routing) {
   return queue_slot_A(routing, sorted_order(routing.priority_A, /*descending=*/false));
 }
 
-Routing apply_capacity(Routing routing, int64_t capacity, const std::string& policy) {
-  EVOMOE_CHECK(capacity >= 0,
+Routing apply_capacity(Routing routing, std::optional<int64_t> capacity, const std::string& policy,
+                       const torch::Tensor& valid_T) {
+  EVOMOE_CHECK(capacity.value_or(0) >= 0,
                "the capacity of an expert is {}; it must be 0 or more (dropless: leave it out)",
-               capacity);
+               *capacity);
   EVOMOE_CHECK(policy == "position" || policy == "probs",
                "unknown drop policy `{}`: allowed are position and probs", policy);
-  const bool overflows = count_E(routing).max().item<int64_t>() > capacity;
-  if (overflows) {
+  if (capacity && count_E(routing).max().item<int64_t>() > *capacity) {
     const auto slot_A =
         policy == "position"
             ? slots(routing)
             : queue_slot_A(routing, sorted_order(routing.weight_A, /*descending=*/true));
-    keep(routing, slot_A < capacity, capacity);
+    keep(routing, slot_A < *capacity, *capacity, valid_T);
   }
   if (routing.normalize_after_drop) normalize(routing);
   routing.stats.assignments = routing.num_assignments();

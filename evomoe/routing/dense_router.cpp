@@ -8,9 +8,10 @@ namespace evomoe {
 Routing DenseRouter::route(const torch::Tensor& x_TD, const RoutingContext& context) {
   const auto logits_TE = logits(x_TD);
   const auto valid_T = valid_rows(context, logits_TE.size(0));
+  const auto routed_T = routed_rows(context, logits_TE.size(0));
   const auto probability_TE = torch::softmax(logits_TE, /*dim=*/1);
   auto selected_TE = torch::ones_like(logits_TE, torch::kBool);
-  if (valid_T.defined()) selected_TE.logical_and_(valid_T.unsqueeze(1));
+  if (routed_T.defined()) selected_TE.logical_and_(routed_T.unsqueeze(1));
   auto routing = Routing::from_mask(selected_TE, probability_TE);
   routing.losses.push_back(no_balance_loss(probability_TE));
   complete(routing, logits_TE, probability_TE, selected_TE, valid_T);

@@ -5,20 +5,30 @@
 namespace evomoe {
 
 /// EvoMoE's dense-to-sparse gate (arXiv 2112.14397). In training a token uses the experts whose
-/// Gumbel-softmax value exceeds the threshold: all of them at a high temperature, few at a low one,
-/// exactly one in the hard phase. In evaluation it is the noise-free top-1 of the softmax. Padding
-/// rows are routed like tokens in training, as in the reference (statistics leave them out).
+/// Gumbel-softmax value exceeds the threshold, and the one with the largest value always: all of
+/// them at a high temperature, few at a low one, exactly one in the hard phase. In evaluation it is
+/// the noise-free top-1 of the softmax. Padding rows are routed like tokens in training, as in the
+/// reference (statistics leave them out).
 class DtsRouter : public SwitchRouter {
  public:
   explicit DtsRouter(RouterOptions options)
-      : SwitchRouter(std::move(options), {.gumbel_gates = true, .normalize_dts = true}) {}
+      : SwitchRouter(std::move(options), {.eval_capacity = true,
+                                          .gumbel_softmax = true,
+                                          .gumbel_gates = true,
+                                          .selection = true}) {}
   Routing route(const torch::Tensor& x_TD, const RoutingContext& context) override;
   /// Training: dropless. Evaluation: ceil(fraction * rows) when the fraction is > 0, else dropless.
   std::optional<int64_t> capacity(int64_t num_rows, bool training) const override;
 
  private:
-  Routing route_dense_to_sparse(const torch::Tensor& logits_TE,
-                                const RoutingContext& context) const;
+  /// Without a temperature schedule.
+  Routing route_all(const torch::Tensor& logits_TE, const RoutingContext& context) const;
+  Routing route_soft(const torch::Tensor& logits_TE, const RoutingContext& context) const;
+  Routing route_hard(const torch::Tensor& logits_TE, const RoutingContext& context) const;
+  /// The losses and statistics of both phases, from the masked weights [T,E].
+  void finish(Routing& routing, const torch::Tensor& logits_TE, const torch::Tensor& probability_TE,
+              const torch::Tensor& selected_TE, const torch::Tensor& weight_TE,
+              const RoutingContext& context) const;
 };
 
 }  // namespace evomoe

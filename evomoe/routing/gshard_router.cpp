@@ -58,7 +58,7 @@ torch::Tensor random_second_T(const torch::Tensor& second_weight_T, const Routin
 }  // namespace
 
 GshardRouter::GshardRouter(RouterOptions options)
-    : Router(std::move(options), {.second_expert = true}) {
+    : Router(std::move(options), {.eval_capacity = true, .second_expert = true}) {
   if (num_experts() < 2) {
     fail_usage("--moe-expert-count {}: the top-2 router `gshard` needs at least 2 experts",
                num_experts());
@@ -68,7 +68,7 @@ GshardRouter::GshardRouter(RouterOptions options)
 Routing GshardRouter::route(const torch::Tensor& x_TD, const RoutingContext& context) {
   const auto logits_TE = logits(x_TD);
   const int64_t num_tokens = logits_TE.size(0);
-  const auto valid_T = valid_rows(context, num_tokens);
+  const auto routed_T = routed_rows(context, num_tokens);
   const auto capacity_of_expert = capacity(num_tokens, context.training);
   const auto probability_TE = torch::softmax(logits_TE, /*dim=*/1);
 
@@ -86,11 +86,11 @@ Routing GshardRouter::route(const torch::Tensor& x_TD, const RoutingContext& con
   const auto second_T1 = second_T.unsqueeze(1);
   const auto second_weight_T = probability_TE.gather(1, second_T1).squeeze(1);
 
-  const double smallest = epsilon(logits_TE.scalar_type());
   auto weight_TE = probability_TE;
   auto decision_weight_T = second_weight_T;
   if (options_.normalize_before_dropping) {
-    const auto sum_T = (first_weight_T + second_weight_T).clamp_min(smallest);
+    const auto sum_T =
+        (first_weight_T + second_weight_T).clamp_min(epsilon(logits_TE.scalar_type()));
     weight_TE = probability_TE / sum_T.unsqueeze(1);
     decision_weight_T = second_weight_T / sum_T;
   }
@@ -101,19 +101,13 @@ Routing GshardRouter::route(const torch::Tensor& x_TD, const RoutingContext& con
   auto first_TE = torch::zeros_like(logits_TE, torch::kBool).scatter_(1, first_T1, true);
   auto second_TE = torch::zeros_like(logits_TE, torch::kBool).scatter_(1, second_T1, true);
   if (keeps_second_T.defined()) second_TE.logical_and_(keeps_second_T.unsqueeze(1));
-  if (valid_T.defined()) {
-    first_TE.logical_and_(valid_T.unsqueeze(1));
-    second_TE.logical_and_(valid_T.unsqueeze(1));
+  if (routed_T.defined()) {
+    first_TE.logical_and_(routed_T.unsqueeze(1));
+    second_TE.logical_and_(routed_T.unsqueeze(1));
   }
   const auto selected_TE = first_TE.logical_or(second_TE);
-  if (!options_.normalize_before_dropping && !capacity_of_expert) {
-    // Nothing will be dropped: "after dropping" is now.
-    const auto sum_T1 = (probability_TE * selected_TE).sum(1, /*keepdim=*/true);
-    weight_TE = probability_TE / sum_T1.clamp_min(smallest);
-  }
-
   auto routing = Routing::from_mask(selected_TE, weight_TE);
-  routing.normalize_after_drop = !options_.normalize_before_dropping && capacity_of_expert;
+  routing.normalize_after_drop = !options_.normalize_before_dropping;
   // Second choices queue behind all first ones; within a choice tokens queue in order, or by
   // importance.
   const auto is_second_A = routing.expert_A() != first_T.index_select(0, routing.token_A);
@@ -124,7 +118,7 @@ Routing GshardRouter::route(const torch::Tensor& x_TD, const RoutingContext& con
 
   const auto first_count_E = first_TE.sum(0);
   routing.losses.push_back(balance_loss(probability_TE, first_count_E, num_tokens));
-  complete(routing, logits_TE, probability_TE, selected_TE, valid_T);
+  complete(routing, logits_TE, probability_TE, selected_TE, valid_rows(context, num_tokens));
   auto& metrics = routing.stats.reference;
   metrics.emplace_back("entropy_gating", entropy_T(probability_TE).mean());
   append_overflow(metrics, first_count_E, second_TE.sum(0), capacity_of_expert);

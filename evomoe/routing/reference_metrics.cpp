@@ -21,15 +21,4 @@ void append_histogram_metrics(ReferenceMetrics& metrics, const std::string& name
                        sorted_E.slice(0, num_experts - fifth, num_experts).sum());
 }
 
-ReferenceMetrics mean_reference_metrics(const std::vector<RouterStats>& layers) {
-  RouterStats total;
-  for (const auto& stats : layers) {
-    RouterStats metrics_only;  // layers may differ in E
-    metrics_only.reference = stats.reference;
-    total += metrics_only;
-  }
-  for (auto& [name, value] : total.reference) value = value / static_cast<double>(layers.size());
-  return total.reference;
-}
-
 }  // namespace evomoe

@@ -18,8 +18,4 @@ using ReferenceMetrics = std::vector<std::pair<std::string, torch::Tensor>>;
 void append_histogram_metrics(ReferenceMetrics& metrics, const std::string& name,
                               const torch::Tensor& expert_T, int64_t num_experts);
 
-/// The mean over the layers of one forward pass; a metric that a layer lacks counts as 0 there
-/// (section 5.1). Without layers: empty.
-ReferenceMetrics mean_reference_metrics(const std::vector<RouterStats>& layers);
-
 }  // namespace evomoe

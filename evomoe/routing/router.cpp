@@ -9,6 +9,19 @@
 #include "evomoe/routing/z_loss.h"
 
 namespace evomoe {
+namespace {
+
+torch::Tensor checked_mask(const torch::Tensor& mask_T, int64_t num_rows, const char* name,
+                           const std::string& method) {
+  if (!mask_T.defined()) return {};
+  EVOMOE_CHECK(
+      mask_T.scalar_type() == torch::kBool && mask_T.dim() == 1 && mask_T.size(0) == num_rows,
+      "{} of router `{}` must be bool [{}], not {} {}", name, method, num_rows,
+      c10::toString(mask_T.scalar_type()), c10::str(mask_T.sizes()));
+  return mask_T;
+}
+
+}  // namespace
 
 void validate_router_options(const RouterOptions& options, const RouterFeatures& features) {
   const auto& method = options.method;
@@ -38,7 +51,7 @@ void validate_router_options(const RouterOptions& options, const RouterFeatures&
   }
   if (options.drop_policy != "position" && options.drop_policy != "probs") {
     fail_usage(
-        "unknown drop policy `{}`: allowed are position (first come, first served) and probs "
+        "--moe-drop-policy {}: allowed are position (first come, first served) and probs "
         "(largest weights)",
         options.drop_policy);
   }
@@ -46,20 +59,43 @@ void validate_router_options(const RouterOptions& options, const RouterFeatures&
   if (second != "sampling" && second != "random" && second != "all") {
     fail_usage("--moe-second-expert-policy {}: allowed are sampling, random, all", second);
   }
-  const auto refuse = [&](bool given, bool honoured, const char* flag) {
-    if (given && !honoured) {
-      fail_usage("{} does nothing for router `{}`: leave it out or choose another router", flag,
-                 method);
+  const RouterOptions plain;
+  const auto refuse = [&](bool differs, bool honoured, const std::string& flag) {
+    if (differs && !honoured) {
+      fail_usage(
+          "{} does nothing for --moe-router {}: leave it out, or choose a router that heeds it "
+          "(docs/routing.md)",
+          flag, method);
     }
   };
-  refuse(options.gumbel_gates, features.gumbel_gates, "--use-gumbel-gates");
-  refuse(options.normalize_dts, features.normalize_dts, "--dts-normalize-weights");
+  refuse(options.k != plain.k, features.top_k, fmt::format("--moe-k {}", options.k));
+  refuse(!options.normalize_topk, features.top_k, "--moe-no-normalize-topk");
+  refuse(options.train_capacity_factor > 0 &&
+             options.train_capacity_factor != plain.train_capacity_factor,
+         features.train_capacity,
+         fmt::format("--moe-train-capacity-token-fraction {}", options.train_capacity_factor));
+  refuse(options.eval_capacity_fraction > 0 &&
+             options.eval_capacity_fraction != plain.eval_capacity_fraction,
+         features.eval_capacity,
+         fmt::format("--moe-eval-capacity-token-fraction {}", options.eval_capacity_fraction));
+  refuse(options.drop_policy != plain.drop_policy, features.eval_capacity,
+         "--moe-drop-policy " + options.drop_policy);
+  refuse(second != plain.second_expert_policy, features.second_expert,
+         "--moe-second-expert-policy " + second);
   refuse(options.normalize_before_dropping, features.second_expert,
          "--moe-normalize-gate-prob-before-dropping");
   refuse(options.batch_prioritized, features.second_expert, "--moe-batch-prioritized-routing");
+  refuse(options.gumbel_gates, features.gumbel_gates, "--use-gumbel-gates");
+  refuse(options.gumbel_softmax, features.gumbel_softmax,
+         features.gumbel_gates ? "--use-gumbel-softmax without --use-gumbel-gates"
+                               : "--use-gumbel-softmax");
+  refuse(options.threshold != plain.threshold, features.selection,
+         fmt::format("--dts-threshold {}", options.threshold));
+  refuse(options.normalize_dts, features.selection, "--dts-normalize-weights");
 }
 
-Router::Router(RouterOptions options, RouterFeatures features) : options_(std::move(options)) {
+Router::Router(RouterOptions options, const RouterFeatures& features)
+    : options_(std::move(options)) {
   validate_router_options(options_, features);
   auto gate = register_module(
       "wg", torch::nn::Linear(
@@ -75,8 +111,7 @@ torch::Tensor Router::logits(const torch::Tensor& x_TD) const {
   EVOMOE_CHECK(x_TD.dim() == 2 && x_TD.size(1) == options_.model_dim,
                "router `{}` was made for rows of {} features and got a tensor of shape {}",
                options_.method, options_.model_dim, c10::str(x_TD.sizes()));
-  const auto type = options_.gating_fp32 ? torch::promote_types(x_TD.scalar_type(), torch::kFloat32)
-                                         : x_TD.scalar_type();
+  const auto type = torch::promote_types(x_TD.scalar_type(), torch::kFloat32);
   return torch::linear(x_TD.to(type), gate_weight_.to(type));
 }
 
@@ -97,13 +132,12 @@ torch::Tensor Router::gate_noise(const torch::Tensor& injected_TE, NoiseSite sit
 }
 
 torch::Tensor Router::valid_rows(const RoutingContext& context, int64_t num_rows) const {
-  const auto& valid_T = context.valid_T;
-  if (!valid_T.defined()) return {};
-  EVOMOE_CHECK(
-      valid_T.scalar_type() == torch::kBool && valid_T.dim() == 1 && valid_T.size(0) == num_rows,
-      "valid_T of router `{}` must be bool [{}], not {} {}", options_.method, num_rows,
-      c10::toString(valid_T.scalar_type()), c10::str(valid_T.sizes()));
-  return valid_T;
+  return checked_mask(context.valid_T, num_rows, "valid_T", options_.method);
+}
+
+torch::Tensor Router::routed_rows(const RoutingContext& context, int64_t num_rows) const {
+  if (!context.routed_T.defined()) return valid_rows(context, num_rows);
+  return checked_mask(context.routed_T, num_rows, "routed_T", options_.method);
 }
 
 void Router::complete(Routing& routing, const torch::Tensor& logits_TE,

@@ -15,13 +15,13 @@ namespace evomoe {
 
 /// Everything a router needs that is not a parameter. No globals.
 struct RoutingContext {
-  bool training = true;
-  bool without_dropout =
-      false;  ///< evaluation of the training stage: routed as in training, no dropout
-  bool recomputing = false;  ///< second forward of activation checkpointing: leave statistics alone
-  int64_t update = 0;        ///< completed updates
-  torch::Tensor valid_T;     ///< bool [T], true = real token; undefined: all are. False rows get no
-                             ///< slot where a method heeds it
+  bool training = true;  ///< false: the method's evaluation routing (no noise)
+  /// No dropout in the experts, although routed as in training: evaluation of the training stage.
+  bool without_dropout = false;
+  torch::Tensor valid_T;  ///< bool [T], true = real token: what statistics and means over tokens
+                          ///< count; undefined: all are
+  /// bool [T], true = may take a place in an expert, where a method heeds it; undefined: valid_T
+  torch::Tensor routed_T;
   torch::Tensor token_id_T;  ///< int64 [T], the input token ids (hash routing); may be undefined
   NoiseKey noise;            ///< seed, update, layer, first sequence; a router sets the site
   Communicator* communicator =
@@ -31,43 +31,49 @@ struct RoutingContext {
   torch::Tensor gumbel_TE, second_gumbel_TE, uniform_T;
 };
 
-/// Options of all routing methods; a method refuses those it cannot honour (validate).
+/// Options of all routing methods. Every method gets them all; what a method cannot honour (its
+/// RouterFeatures) and differs from the default here is refused.
 struct RouterOptions {
-  std::string method = "switch";  ///< a name of the registry: dense, switch, gshard, topk, dts
+  std::string method = "switch";  ///< a name of the registry
   int64_t model_dim = 0;          ///< D
   int64_t num_experts = 0;        ///< E
-  int64_t k = 2;                  ///< experts per token of `topk`
-  bool normalize_topk = true;     ///< `topk`: divide the chosen probabilities by their sum
+  // Experts per token
+  int64_t k = 2;
+  bool normalize_topk = true;  ///< divide the chosen probabilities by their sum
   // Capacity as in the reference. A training factor <= 0: dropless, in training and in
   // evaluation.
   double train_capacity_factor = 1.0;  ///< --moe-train-capacity-token-fraction
   /// --moe-eval-capacity-token-fraction; <= 0: the training formula
   double eval_capacity_fraction = 0.25;
   std::string drop_policy = "position";  ///< position | probs
-  // GShard
+  // A sampled second expert
   std::string second_expert_policy = "sampling";  ///< sampling | random | all
   bool normalize_before_dropping = false;
   bool batch_prioritized = false;
   // Dense-to-sparse and Gumbel
+  bool gumbel_softmax = false;  ///< RouterSchedule's temperature will be above 0
+  bool gumbel_gates = false;    ///< combine weights are the noisy values
   /// In [0,1): an expert whose Gumbel-softmax value is <= this is not used.
   double threshold = 0.001;
-  bool gumbel_gates = false;   ///< combine weights are the noisy values
   bool normalize_dts = false;  ///< divide the weights by their sum over the selected experts
   // Losses
   double z_loss_weight = 0.0;  ///< > 0: the router adds the loss "z" (the criterion multiplies it)
-  bool gating_fp32 = true;     ///< logits and softmax in float32 whatever the model's type
 };
 
-/// Options that only some methods honour; a router names them in its constructor, and the others
-/// are refused.
+/// Which options a method honours; it says so in its constructor, and the others are refused.
 struct RouterFeatures {
-  bool gumbel_gates = false;   ///< gumbel_gates
-  bool normalize_dts = false;  ///< normalize_dts
-  bool second_expert = false;  ///< normalize_before_dropping, batch_prioritized
+  bool top_k = false;           ///< k, normalize_topk
+  bool train_capacity = false;  ///< train_capacity_factor above 0
+  bool eval_capacity = false;   ///< eval_capacity_fraction above 0, drop_policy
+  bool second_expert = false;   ///< second_expert_policy, normalize_before_dropping,
+                                ///< batch_prioritized
+  bool gumbel_softmax = false;  ///< heeds RouterSchedule
+  bool gumbel_gates = false;    ///< gumbel_gates
+  bool selection = false;       ///< threshold, normalize_dts
 };
 
 /// Throws UsageError when an option is outside its range or one that the method has not; it names
-/// flag, value and remedy.
+/// flag, value, method and remedy.
 void validate_router_options(const RouterOptions& options, const RouterFeatures& features);
 
 /// What changes in an update; a pure function of configuration and completed updates, set before
@@ -86,11 +92,11 @@ class Router : public torch::nn::Module {
  public:
   /// Checks the options and registers the gate as the child `wg` (so that its parameter is
   /// `wg.weight`), with the default initialisation of torch::nn::Linear: U(-1/sqrt(D), 1/sqrt(D)).
-  explicit Router(RouterOptions options, RouterFeatures features = {});
+  explicit Router(RouterOptions options, const RouterFeatures& features = {});
 
   /// x_TD [T,D] -> who computes what, before capacity drops (apply_capacity is the caller's next
   /// step). Deterministic in evaluation: no noise is drawn there; noise in the context is used
-  /// wherever it is given.
+  /// wherever it is given. Ends with complete().
   virtual Routing route(const torch::Tensor& x_TD, const RoutingContext& context) = 0;
 
   /// The most assignments an expert may take of `num_rows` rows, or nothing when dropless.
@@ -109,14 +115,17 @@ class Router : public torch::nn::Module {
   torch::Tensor& gate_weight() { return gate_weight_; }
 
  protected:
-  /// Router logits [T,E]; at least float32 when options().gating_fp32 (float64 stays). Error: x_TD
-  /// is not [T,D].
+  /// Router logits [T,E], at least float32 (float64 stays). Error: x_TD is not [T,D].
   torch::Tensor logits(const torch::Tensor& x_TD) const;
   /// Gumbel noise [T,E] of a site: the injected one, else drawn in training, else undefined (none).
   torch::Tensor gate_noise(const torch::Tensor& injected_TE, NoiseSite site,
                            const torch::Tensor& logits_TE, const RoutingContext& context) const;
-  /// context.valid_T, checked against the number of rows; undefined: all rows are real.
+  /// context.valid_T, checked against the number of rows; undefined: all rows are real. For
+  /// statistics and means over tokens.
   torch::Tensor valid_rows(const RoutingContext& context, int64_t num_rows) const;
+  /// The rows that may take a place in an expert, checked: context.routed_T, else valid_T;
+  /// undefined: all.
+  torch::Tensor routed_rows(const RoutingContext& context, int64_t num_rows) const;
   /// The end of every route(): fills routing.stats and adds the z-loss when it is asked for.
   /// `selected_TE` bool [T,E] before drops, `probability_TE` the softmax of the logits.
   void complete(Routing& routing, const torch::Tensor& logits_TE,

@@ -72,39 +72,4 @@ RouterStats& RouterStats::operator+=(const RouterStats& other) {
   return *this;
 }
 
-void all_reduce(std::vector<RouterStats>& layers, Communicator& communicator) {
-  if (layers.empty() || communicator.size() == 1) return;
-  // Counts are exact in float64 up to 2^53.
-  std::vector<torch::Tensor> parts;
-  for (const auto& stats : layers) {
-    EVOMOE_CHECK(stats.load_E.defined(),
-                 "router statistics of no forward pass cannot be added over processes");
-    const auto numbers = stats.load_E.options().dtype(torch::kFloat64);
-    parts.push_back(stats.load_E.to(torch::kFloat64));
-    parts.push_back(stats.active_E1.to(torch::kFloat64));
-    parts.push_back(
-        torch::stack({stats.entropy_sum.to(torch::kFloat64), stats.dropped.to(torch::kFloat64),
-                      stats.non_argmax.to(torch::kFloat64)}));
-    parts.push_back(torch::tensor(
-        {static_cast<double>(stats.tokens), static_cast<double>(stats.assignments)}, numbers));
-  }
-  auto packed = torch::cat(parts);
-  communicator.all_reduce_sum(packed);
-  int64_t place = 0;
-  const auto take = [&](int64_t size) {
-    place += size;
-    return packed.slice(0, place - size, place);
-  };
-  for (auto& stats : layers) {
-    const int64_t num_experts = stats.load_E.size(0);
-    stats.load_E = take(num_experts).to(torch::kInt64);
-    stats.active_E1 = take(num_experts + 1).to(torch::kInt64);
-    stats.entropy_sum = take(1).squeeze(0).clone();
-    stats.dropped = take(1).squeeze(0).to(torch::kInt64);
-    stats.non_argmax = take(1).squeeze(0).to(torch::kInt64);
-    stats.tokens = static_cast<int64_t>(take(1).item<double>());
-    stats.assignments = static_cast<int64_t>(take(1).item<double>());
-  }
-}
-
 }  // namespace evomoe

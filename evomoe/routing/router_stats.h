@@ -2,9 +2,6 @@
 
 #include <torch/torch.h>
 
-#include <vector>
-
-#include "evomoe/parallel/communicator.h"
 #include "evomoe/routing/routing.h"
 
 namespace evomoe {
@@ -18,9 +15,5 @@ torch::Tensor entropy_T(const torch::Tensor& probability_TE);
 /// `valid_T` bool [T] or undefined (all valid).
 void record_stats(Routing& routing, const torch::Tensor& selected_TE,
                   const torch::Tensor& probability_TE, const torch::Tensor& valid_T);
-
-/// Adds the statistics of all layers over all processes, in one exchange. Reference metrics stay
-/// local.
-void all_reduce(std::vector<RouterStats>& layers, Communicator& communicator);
 
 }  // namespace evomoe

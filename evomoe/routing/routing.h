@@ -23,7 +23,7 @@ struct RouterStats {
   torch::Tensor active_E1;
   /// float64 scalar, sum over tokens of the entropy (nats) of the softmax of the logits
   torch::Tensor entropy_sum;
-  torch::Tensor dropped;  ///< int64 scalar, assignments dropped by capacity
+  torch::Tensor dropped;  ///< int64 scalar, assignments of real tokens dropped by capacity
   /// int64 scalar, tokens whose one expert is not the most probable one
   torch::Tensor non_argmax;
   int64_t tokens = 0;       ///< real tokens

@@ -11,31 +11,39 @@ Routing SwitchRouter::route(const torch::Tensor& x_TD, const RoutingContext& con
   return route_top1(logits(x_TD), context);
 }
 
+torch::Tensor SwitchRouter::gumbel_softmax(const torch::Tensor& logits_TE,
+                                           const RoutingContext& context) const {
+  auto noisy_TE = logits_TE;
+  if (schedule_.noise_scale != 0) {
+    noisy_TE =
+        logits_TE + schedule_.noise_scale *
+                        gate_noise(context.gumbel_TE, NoiseSite::kGateGumbel, logits_TE, context);
+  }
+  return torch::softmax(noisy_TE / schedule_.temperature, /*dim=*/1);
+}
+
 Routing SwitchRouter::route_top1(const torch::Tensor& logits_TE,
                                  const RoutingContext& context) const {
   const int64_t num_tokens = logits_TE.size(0);
-  const auto valid_T = valid_rows(context, num_tokens);
+  const auto routed_T = routed_rows(context, num_tokens);
   const auto probability_TE = torch::softmax(logits_TE, /*dim=*/1);
   auto gate_TE = probability_TE;
-  const double temperature = schedule_.temperature;
-  if (options_.gumbel_gates && temperature > 0) {
-    const auto noise_TE = gate_noise(context.gumbel_TE, NoiseSite::kGateGumbel, logits_TE, context);
-    if (noise_TE.defined()) {
-      gate_TE = torch::softmax((logits_TE + schedule_.noise_scale * noise_TE) / temperature, 1);
-    }
+  const bool noisy = context.training || context.gumbel_TE.defined();
+  if (options_.gumbel_gates && schedule_.temperature > 0 && noisy) {
+    gate_TE = gumbel_softmax(logits_TE, context);
   }
   const auto [weight_T, expert_T] = gate_TE.max(/*dim=*/1);
   auto selected_TE =
       torch::zeros_like(logits_TE, torch::kBool).scatter_(1, expert_T.unsqueeze(1), /*value=*/true);
   auto choice_T = expert_T;
-  if (valid_T.defined()) {
-    selected_TE.logical_and_(valid_T.unsqueeze(1));
-    choice_T = expert_T.masked_fill(valid_T.logical_not(), -1);
+  if (routed_T.defined()) {
+    selected_TE.logical_and_(routed_T.unsqueeze(1));
+    choice_T = expert_T.masked_fill(routed_T.logical_not(), -1);
   }
   auto routing = Routing::from_choices(choice_T, weight_T, num_experts());
   // Its eq. 4, over all rows and before drops, as in the reference.
   routing.losses.push_back(balance_loss(gate_TE, selected_TE.sum(0), num_tokens));
-  complete(routing, logits_TE, probability_TE, selected_TE, valid_T);
+  complete(routing, logits_TE, probability_TE, selected_TE, valid_rows(context, num_tokens));
   auto& metrics = routing.stats.reference;
   metrics.emplace_back("entropy_gating", entropy_T(gate_TE).mean());
   append_histogram_metrics(metrics, "expert1", expert_T, num_experts());

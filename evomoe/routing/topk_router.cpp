@@ -10,7 +10,8 @@
 
 namespace evomoe {
 
-TopkRouter::TopkRouter(RouterOptions options) : Router(std::move(options)) {
+TopkRouter::TopkRouter(RouterOptions options)
+    : Router(std::move(options), {.top_k = true, .train_capacity = true, .eval_capacity = true}) {
   if (options_.k < 1 || options_.k > num_experts()) {
     fail_usage("--moe-k {}: allowed are 1 to {} experts per token (--moe-expert-count)", options_.k,
                num_experts());
@@ -20,6 +21,7 @@ TopkRouter::TopkRouter(RouterOptions options) : Router(std::move(options)) {
 Routing TopkRouter::route(const torch::Tensor& x_TD, const RoutingContext& context) {
   const auto logits_TE = logits(x_TD);
   const auto valid_T = valid_rows(context, logits_TE.size(0));
+  const auto routed_T = routed_rows(context, logits_TE.size(0));
   const auto probability_TE = torch::softmax(logits_TE, /*dim=*/1);
   // A stable sort rather than topk: among equal probabilities the lowest expert wins on every
   // device.
@@ -32,10 +34,8 @@ Routing TopkRouter::route(const torch::Tensor& x_TD, const RoutingContext& conte
     weight_TE = probability_TE / probability_TE.gather(1, expert_TK).sum(1, /*keepdim=*/true);
   }
   auto loss_gate_TE = probability_TE;
-  if (valid_T.defined()) {
-    selected_TE.logical_and_(valid_T.unsqueeze(1));
-    loss_gate_TE = probability_TE * valid_T.unsqueeze(1);
-  }
+  if (routed_T.defined()) selected_TE.logical_and_(routed_T.unsqueeze(1));
+  if (valid_T.defined()) loss_gate_TE = probability_TE * valid_T.unsqueeze(1);
   auto routing = Routing::from_mask(selected_TE, weight_TE);
   complete(routing, logits_TE, probability_TE, selected_TE, valid_T);
   // E/k sum_e f_e P_e over real tokens: 1 when balanced, whatever k.

@@ -8,6 +8,7 @@
 #include "evomoe/base/error.h"
 #include "evomoe/config/describe.h"
 #include "evomoe/data/language_model_data.h"
+#include "evomoe/data/write_file.h"
 
 namespace evomoe {
 
@@ -22,15 +23,14 @@ void write_run_folder(const TrainOptions& options, const std::filesystem::path& 
   EVOMOE_CHECK(stream, "{}: cannot be written; is the disk full?", config.string());
   const auto data = split_data_paths(options.data).front();
   for (const auto* name : {"dict.txt", "encoder.json", "vocab.bpe"}) {
-    if (std::filesystem::exists(data / name)) {
-      std::filesystem::copy_file(data / name, folder / name,
-                                 std::filesystem::copy_options::overwrite_existing);
-    }
+    if (std::filesystem::exists(data / name)) copy_file_to(data / name, folder / name);
   }
 }
 
 std::filesystem::path run_folder_of(const std::filesystem::path& checkpoint) {
-  return std::filesystem::absolute(checkpoint).lexically_normal().parent_path();
+  auto path = std::filesystem::absolute(checkpoint).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();  // of a slash at the end
+  return path.parent_path();
 }
 
 Dictionary dictionary_of(const std::filesystem::path& checkpoint, const std::string& data) {

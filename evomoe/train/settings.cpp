@@ -4,6 +4,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/models/architectures.h"
+#include "evomoe/routing/registry.h"
 
 namespace evomoe {
 
@@ -34,34 +35,50 @@ GptOptions gpt_options(const TrainOptions& options, int64_t vocab_size, int64_t 
   gpt.moe_freq = moe.moe_freq;
   gpt.dense_ffn_dim_of_moe_layers = moe.alternate_decoder_ffn_embed_dim;
 
-  auto& router = gpt.moe.router;
-  router.method = moe.moe_router;
-  router.model_dim = gpt.embed_dim;
-  router.num_experts = moe.moe_expert_count;
-  // The gshard router is top-2 whatever --moe-k says; the other fields belong to single methods and
-  // keep their defaults elsewhere.
-  if (router.method == "topk") {
-    router.k = moe.moe_k;
-    router.normalize_topk = !moe.moe_no_normalize_topk;
-  }
-  router.train_capacity_factor = moe.moe_train_capacity_token_fraction;
-  router.eval_capacity_fraction = moe.moe_eval_capacity_token_fraction;
-  router.drop_policy = moe.moe_drop_policy;
-  if (router.method == "gshard") {
-    router.second_expert_policy = moe.moe_second_expert_policy;
-    router.normalize_before_dropping = moe.moe_normalize_gate_prob_before_dropping;
-    router.batch_prioritized = moe.moe_batch_prioritized_routing;
-  }
-  if (router.method == "dts") {
-    router.threshold = options.evolution.dts_threshold;
-    router.normalize_dts = options.evolution.dts_normalize_weights;
-  }
-  if (router.method == "dts" || router.method == "switch")
-    router.gumbel_gates = options.evolution.use_gumbel_gates;
-  router.z_loss_weight = options.criterion.moe_z_loss_wt;
+  gpt.moe.router = router_options(options, gpt.embed_dim);
   gpt.moe.recompute_experts = moe.recompute_experts;
   gpt.moe.shared_expert = shared_expert;
   return gpt;
+}
+
+RouterOptions router_options(const TrainOptions& options, int64_t embed_dim) {
+  const auto& moe = options.moe;
+  const auto& evolution = options.evolution;
+  RouterOptions router;
+  router.method = moe.moe_router;
+  router.model_dim = embed_dim;
+  router.num_experts = moe.moe_expert_count;
+  router.k = moe.moe_k;
+  router.normalize_topk = !moe.moe_no_normalize_topk;
+  router.train_capacity_factor = moe.moe_train_capacity_token_fraction;
+  router.eval_capacity_fraction = moe.moe_eval_capacity_token_fraction;
+  router.drop_policy = moe.moe_drop_policy;
+  router.second_expert_policy = moe.moe_second_expert_policy;
+  router.normalize_before_dropping = moe.moe_normalize_gate_prob_before_dropping;
+  router.batch_prioritized = moe.moe_batch_prioritized_routing;
+  router.gumbel_softmax = evolution.use_gumbel_softmax;
+  router.gumbel_gates = evolution.use_gumbel_gates;
+  router.threshold = evolution.dts_threshold;
+  router.normalize_dts = evolution.dts_normalize_weights;
+  router.z_loss_weight = options.criterion.moe_z_loss_wt;
+  return router;
+}
+
+void check_router(const TrainOptions& options) {
+  const auto& moe = options.moe;
+  if (moe.moe_freq == 0 || moe.alternate_decoder_ffn_embed_dim > 0) return;
+  const auto embed_dim =
+      options.model.decoder_embed_dim.value_or(find_architecture(options.model.arch).embed_dim);
+  const auto router = make_router(router_options(options, embed_dim));
+  const auto shared_updates = options.evolution.shared_expert_updates;
+  if (shared_updates > 0 && router->capacity(options.task.tokens_per_sample, /*training=*/true)) {
+    fail_usage(
+        "--shared-expert-updates {} with --moe-router {}: after the spawn its experts would drop "
+        "tokens that all had the shared expert; make it dropless with "
+        "--moe-train-capacity-token-fraction 0, or use the dense-to-sparse gate "
+        "(--moe-topk-expert)",
+        shared_updates, moe.moe_router);
+  }
 }
 
 EvolutionOptions evolution_options(const TrainOptions& options) {

@@ -9,6 +9,7 @@
 #include "evomoe/moe/evolution.h"
 #include "evomoe/optim/adam.h"
 #include "evomoe/optim/lr_schedule.h"
+#include "evomoe/routing/router.h"
 
 /// From the user's words (config) to the options of each room.
 namespace evomoe {
@@ -18,6 +19,14 @@ namespace evomoe {
 /// be built.
 GptOptions gpt_options(const TrainOptions& options, int64_t vocab_size, int64_t padding_index,
                        bool shared_expert);
+
+/// The options of the MoE layers' routers; every method gets all of them.
+RouterOptions router_options(const TrainOptions& options, int64_t embed_dim);
+
+/// Makes the router and throws it away: a UsageError names an unknown --moe-router, an option that
+/// it does not heed or cannot take, or a method that cannot follow a shared-expert stage. Nothing
+/// for a dense model. To be called before any data is opened.
+void check_router(const TrainOptions& options);
 
 EvolutionOptions evolution_options(const TrainOptions& options);
 DiversifyOptions diversify_options(const TrainOptions& options);

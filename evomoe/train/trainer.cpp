@@ -21,7 +21,13 @@ void add_stats(std::vector<std::pair<int64_t, RouterStats>>& sums, const GptOutp
   for (size_t i = 0; i < sums.size(); ++i) sums[i].second += output.stats[i].second;
 }
 
-bool all_finite(const torch::Tensor& tensor) { return torch::isfinite(tensor).all().item<bool>(); }
+/// One pass: a sum is NaN or Inf when an element is (or, which is no better, when it overflows).
+bool all_finite(const torch::Tensor& tensor) {
+  return std::isfinite(tensor.detach().sum(torch::kDouble).item<double>());
+}
+
+/// So many skipped updates in a row are no accident.
+constexpr int64_t kMostSkipped = 100;
 
 }  // namespace
 
@@ -33,7 +39,14 @@ std::vector<NamedParameter> named_parameters(const torch::nn::Module& model) {
 }
 
 Trainer::Trainer(const TrainOptions& options, int64_t vocab_size, int64_t padding_index,
-                 torch::Device device, int64_t completed_updates)
+                 torch::Device device)
+    : Trainer(options, vocab_size, padding_index, device, /*completed_updates=*/0,
+              in_shared_expert_stage(options, 0)) {
+  model_->initialise(static_cast<uint64_t>(options.common.seed));
+}
+
+Trainer::Trainer(const TrainOptions& options, int64_t vocab_size, int64_t padding_index,
+                 torch::Device device, int64_t completed_updates, bool shared_expert)
     : options_(options),
       device_(device),
       evolution_(evolution_options(options)),
@@ -43,9 +56,7 @@ Trainer::Trainer(const TrainOptions& options, int64_t vocab_size, int64_t paddin
       updates_(completed_updates) {
   validate(evolution_);
   lr_schedule_.validate();
-  const bool shared = in_shared_expert_stage(options, completed_updates);
-  model_ = Gpt(gpt_options(options, vocab_size, padding_index, shared));
-  if (completed_updates == 0) model_->initialise(static_cast<uint64_t>(options.common.seed));
+  model_ = Gpt(gpt_options(options, vocab_size, padding_index, shared_expert));
   model_->to(device_);
   optimizer_ = std::make_unique<Adam>(named_parameters(*model_), adam_options(options));
 }
@@ -76,12 +87,18 @@ UpdateResult Trainer::update(const std::vector<Batch>& micro_batches, int64_t ep
 
 void Trainer::begin_update(UpdateResult& result) {
   result.stage = next_stage();
-  if (result.stage.spawn) {
+  // An update that is skipped right at the spawn comes here again with its experts.
+  if (result.stage.spawn && holds_shared_expert()) {
     spawn_experts();
     result.spawned = true;
   }
   for (auto& [layer, moe] : model_->moe_layers())
     moe->router()->begin_update(result.stage.schedule);
+}
+
+bool Trainer::holds_shared_expert() const {
+  const auto layers = model_->moe_layers();
+  return !layers.empty() && layers.front().second->in_shared_expert_stage();
 }
 
 void Trainer::spawn_experts() {
@@ -130,7 +147,10 @@ void Trainer::reduce_gradients(UpdateResult& result) {
 }
 
 bool Trainer::gradients_are_usable(const UpdateResult& result) {
-  if (std::isfinite(result.sums.loss) && std::isfinite(result.gradient_norm)) return true;
+  if (std::isfinite(result.sums.loss) && std::isfinite(result.gradient_norm)) {
+    skipped_ = 0;
+    return true;
+  }
   const auto parameter = find_non_finite(optimizer_->parameters());
   const auto found = parameter ? fmt::format("the gradient of {} is not finite", *parameter)
                                : fmt::format("the loss is {}", result.sums.loss);
@@ -140,16 +160,36 @@ bool Trainer::gradients_are_usable(const UpdateResult& result) {
         "the last checkpoint is as it was",
         updates_ + 1, found);
   }
+  check_parameters();  // skipping does not help a model that is broken already
   log().warn("update {}: {}; the update is skipped", updates_ + 1, found);
+  if (++skipped_ == kMostSkipped) {
+    fail(
+        "update {}: {} updates in a row were skipped, the last one because {}; lower --lr or look "
+        "at the data",
+        updates_ + 1, skipped_, found);
+  }
   return false;
+}
+
+std::optional<std::string> Trainer::non_finite_parameter() const {
+  for (const auto& parameter : optimizer_->parameters()) {
+    if (!all_finite(parameter.tensor)) return parameter.name;
+  }
+  return std::nullopt;
+}
+
+void Trainer::check_parameters() const {
+  if (const auto name = non_finite_parameter()) {
+    fail(
+        "after update {} the parameter {} is not finite; lower --lr or --clip-norm. No checkpoint "
+        "was written of it: the last one is as it was",
+        updates_, *name);
+  }
 }
 
 void Trainer::explain_non_finite(const Batch& batch, const std::string& found) {
   std::string where;
-  for (const auto& parameter : optimizer_->parameters()) {
-    if (where.empty() && !all_finite(parameter.tensor))
-      where = "the parameter " + parameter.name + " is not finite";
-  }
+  if (const auto name = non_finite_parameter()) where = "the parameter " + *name + " is not finite";
   if (where.empty()) {
     const torch::NoGradGuard no_grad;
     const auto device_batch = to_device(batch, model_->options().padding_index, device_);
@@ -169,7 +209,7 @@ void Trainer::explain_non_finite(const Batch& batch, const std::string& found) {
 }
 
 LossSums Trainer::evaluate(const Batch& batch, bool as_trained) {
-  return evaluate_batch(model_, criterion_, options_, batch, device_, as_trained);
+  return evaluate_batch(model_, criterion_, options_, batch, device_, as_trained, updates_);
 }
 
 ForwardContext Trainer::training_context(const Batch& batch,

@@ -44,9 +44,13 @@ using RecordedNoise = std::function<torch::Tensor(int64_t micro_batch, int64_t l
 /// Owns model and optimiser, and the order of one update.
 class Trainer {
  public:
-  /// Builds the model as it is after `completed_updates` (0: a new one, initialised from --seed).
+  /// A new model, initialised from --seed.
   Trainer(const TrainOptions& options, int64_t vocab_size, int64_t padding_index,
-          torch::Device device, int64_t completed_updates = 0);
+          torch::Device device);
+  /// A model whose state is loaded next: after `completed_updates`, with the one shared expert or
+  /// the spawned ones in its MoE layers.
+  Trainer(const TrainOptions& options, int64_t vocab_size, int64_t padding_index,
+          torch::Device device, int64_t completed_updates, bool shared_expert);
 
   /// One update from its micro-batches. Throws Error naming update, layer and tensor when something
   /// is not finite.
@@ -60,6 +64,11 @@ class Trainer {
   /// Learning rate of the next update.
   double next_lr(int64_t epoch) const { return lr_at(lr_schedule_, updates_, epoch); }
   StageState next_stage() const { return stage_at(evolution_, updates_); }
+  /// Whether the MoE layers hold the one shared expert. At the end of that stage they do until the
+  /// next update spawns the experts.
+  bool holds_shared_expert() const;
+  /// Throws Error naming the first parameter that holds a NaN or Inf.
+  void check_parameters() const;
   Gpt& model() { return model_; }
   torch::Device device() const { return device_; }
   const Criterion& criterion() const { return criterion_; }
@@ -69,7 +78,6 @@ class Trainer {
   TensorMap optimizer_state() const;
   void load_model_state(const TensorMap& state, const std::string& what);
   void load_optimizer_state(const TensorMap& state);
-  void set_updates(int64_t updates) { updates_ = updates; }
   void set_recorded_noise(RecordedNoise noise) { recorded_noise_ = std::move(noise); }
   /// Parameters with their gradients of the last update (a sum over target tokens).
   const std::vector<NamedParameter>& parameters() const { return optimizer_->parameters(); }
@@ -81,6 +89,8 @@ class Trainer {
   void reduce_gradients(UpdateResult& result);
   bool gradients_are_usable(const UpdateResult& result);
   [[noreturn]] void explain_non_finite(const Batch& batch, const std::string& found);
+  /// The first parameter with a NaN or Inf in it.
+  std::optional<std::string> non_finite_parameter() const;
   ForwardContext training_context(const Batch& batch, const DeviceBatch& device_batch) const;
   double flops_of(const GptOutput& output, const Batch& batch) const;
 
@@ -93,6 +103,7 @@ class Trainer {
   std::unique_ptr<Adam> optimizer_;
   std::unique_ptr<Communicator> communicator_;
   int64_t updates_ = 0;
+  int64_t skipped_ = 0;  ///< updates skipped since the last one that was applied
   RecordedNoise recorded_noise_;
 };
 

@@ -63,6 +63,7 @@ nlohmann::ordered_json router_data(const std::vector<std::pair<int64_t, RouterSt
     entry["dead_experts"] = metrics.dead_experts;
     entry["entropy"] = metrics.token_entropy;
     entry["dropped_share"] = metrics.dropped_share;
+    entry["unrouted_share"] = metrics.unrouted_share;
     entry["non_argmax_share"] = metrics.non_argmax_share;
     data.push_back(std::move(entry));
   }

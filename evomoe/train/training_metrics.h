@@ -21,7 +21,7 @@ void log_update(MeterGroup& meters, const UpdateResult& result, const Criterion&
                 int64_t updates, double lr, bool clips);
 
 /// Per-layer router metrics, as a list: load_min, load_max, load_cv, entropy, dropped_share,
-/// dead_experts, active_experts ...
+/// unrouted_share, dead_experts, active_experts ...
 nlohmann::ordered_json router_data(const std::vector<std::pair<int64_t, RouterStats>>& routers);
 
 /// Stage, temperature and noise scale.

@@ -36,6 +36,7 @@ class TrainingRun {
  private:
   enum class Stop { kNo, kLimit, kPatience, kSignal };
 
+  void check_best_metric() const;
   void open_data();
   void open_folder();
   void restore();
@@ -47,6 +48,7 @@ class TrainingRun {
   void report_update(const UpdateResult& result);
   void log_train_inner(const UpdateResult& result);
   void announce_stage(const UpdateResult& result);
+  std::string stage_words(const UpdateResult& result) const;
   Stop validate_and_save(bool end_of_epoch);
   bool reached_limit() const;
   double validate();
@@ -58,6 +60,8 @@ class TrainingRun {
   void emit(const std::string& tag, const LogLine& line, const std::string& prefix = "");
   double epoch_share() const;
   double elapsed() const;
+
+  static constexpr int kWallPriority = 1000;  ///< place of "wall" in a log line
 
   TrainOptions options_;
   torch::Device device_;
@@ -78,7 +82,6 @@ class TrainingRun {
   double flops_ = 0, tokens_ = 0;              ///< of the whole run
   double inner_flops_ = 0, inner_tokens_ = 0;  ///< since the last log line
   double shown_loss_ = 0, shown_speed_ = 0, last_update_at_ = 0;
-  std::optional<double> last_metric_;
   std::optional<double> patience_best_;
   int64_t patience_used_ = 0;
   std::string last_stage_;

@@ -4,6 +4,18 @@
 #include "evomoe/train/training_metrics.h"
 
 namespace evomoe {
+namespace {
+
+/// One of the run's seed that no site of the training draws with.
+uint64_t validation_seed(uint64_t seed) {
+  NoiseKey key;
+  key.seed = seed;
+  key.site = NoiseSite::kValidation;
+  const auto words = philox_key(key);
+  return (uint64_t{words[1]} << 32) | words[0];
+}
+
+}  // namespace
 
 DeviceBatch to_device(const Batch& batch, int64_t padding_index, torch::Device device) {
   const auto tensor = [&](const std::vector<int64_t>& values) {
@@ -42,10 +54,11 @@ EpochIteratorOptions iterator_options(const TrainOptions& options, bool training
 }
 
 ForwardContext evaluation_context(const TrainOptions& options, const DeviceBatch& batch,
-                                  bool as_trained) {
+                                  bool as_trained, int64_t updates) {
   ForwardContext context;
   context.route_as_trained = as_trained;
-  context.noise.seed = static_cast<uint64_t>(options.common.seed);
+  context.update = updates;
+  context.noise.seed = validation_seed(static_cast<uint64_t>(options.common.seed));
   context.padding_BS = batch.padding_BS;
   context.mask_padding_in_moe = options.moe.use_moe_pad_mask;
   context.padded_batch =
@@ -54,11 +67,13 @@ ForwardContext evaluation_context(const TrainOptions& options, const DeviceBatch
 }
 
 LossSums evaluate_batch(Gpt& model, const Criterion& criterion, const TrainOptions& options,
-                        const Batch& batch, torch::Device device, bool as_trained) {
+                        const Batch& batch, torch::Device device, bool as_trained,
+                        int64_t updates) {
   const torch::NoGradGuard no_grad;
   const auto device_batch = to_device(batch, model->options().padding_index, device);
-  const auto output =
-      model->forward(device_batch.source_BS, evaluation_context(options, device_batch, as_trained));
+  auto context = evaluation_context(options, device_batch, as_trained, updates);
+  context.noise.first_sequence = static_cast<uint32_t>(batch.first_sequence);
+  const auto output = model->forward(device_batch.source_BS, context);
   return criterion(model, output, device_batch).sums;
 }
 
@@ -70,10 +85,14 @@ LossSums evaluate_dataset(std::shared_ptr<const Dataset> dataset,
   EpochIterator batches(std::move(dataset), options);
   batches.start_epoch(1);
   LossSums total;
+  int64_t sequences = 0;
   for (int64_t step = 0; max_steps < 0 || step < max_steps; ++step) {
     const auto group = batches.next_update();
     if (!group) break;
-    const auto sums = evaluate(group->front());
+    auto batch = group->front();
+    batch.first_sequence = sequences;
+    sequences += static_cast<int64_t>(batch.ids.size());
+    const auto sums = evaluate(batch);
     const auto tokens = static_cast<double>(sums.tokens);
     log_losses(meters, sums, is_moe);
     meters.speed("wps", tokens, 90, 1);

@@ -144,7 +144,7 @@ TEST(Checkpoint, NamesWhatIsNotACheckpoint) {
               ThrowsMessage<Error>(HasSubstr("there is no checkpoint at")));
   testing::write_text(folder / "model.pt", "pickle");
   EXPECT_THAT(([&] { load_checkpoint(folder / "model.pt"); }),
-              ThrowsMessage<Error>(HasSubstr("evomoe convert")));
+              ThrowsMessage<Error>(HasSubstr("a checkpoint is a folder")));
   fs::create_directory(folder / "empty");
   EXPECT_THAT(([&] { load_checkpoint(folder / "empty"); }),
               ThrowsMessage<Error>(HasSubstr("manifest.json")));
@@ -156,6 +156,53 @@ TEST(Checkpoint, NamesWhatIsNotACheckpoint) {
   write_checkpoint(folder / "gone", small_checkpoint(1));
   EXPECT_TRUE(checkpoint_exists(folder / "link"));
   expect_equal(load_checkpoint(folder / "link"), small_checkpoint(1));
+}
+
+TEST(Checkpoint, ARefusalNamesTheSoundCheckpointsBesideIt) {
+  testing::TemporaryFolder folder;
+  for (const auto* name : {"checkpoint1", "checkpoint2", "checkpoint3"})
+    write_checkpoint(folder / name, small_checkpoint(1));
+  testing::write_text(folder / "checkpoint2/model.safetensors", "cut");
+  fs::create_directory_symlink("checkpoint4", folder / "checkpoint_last");
+  const auto lists =
+      AllOf(HasSubstr("a link to checkpoint4, which is missing"),
+            HasSubstr("newest first: checkpoint3, checkpoint1"), Not(HasSubstr("checkpoint2")));
+  EXPECT_THAT(([&] { load_checkpoint(folder / "checkpoint_last"); }), ThrowsMessage<Error>(lists));
+  EXPECT_THAT(([&] { read_manifest(folder / "checkpoint_last"); }), ThrowsMessage<Error>(lists));
+  EXPECT_THAT(([&] { load_checkpoint(folder / "checkpoint2"); }),
+              ThrowsMessage<Error>(AllOf(HasSubstr("model.safetensors"),
+                                         HasSubstr("newest first: checkpoint3, checkpoint1"))));
+  fs::remove_all(folder / "checkpoint1");
+  fs::remove_all(folder / "checkpoint3");
+  EXPECT_THAT(([&] { load_checkpoint(folder / "checkpoint2"); }),
+              ThrowsMessage<Error>(HasSubstr("holds no other sound checkpoint")));
+}
+
+TEST(Checkpoint, AnEntryExistsEvenWhenItCannotBeLoaded) {
+  testing::TemporaryFolder folder;
+  EXPECT_FALSE(checkpoint_entry_exists(folder / "checkpoint_last"));
+  fs::create_directory_symlink("gone", folder / "checkpoint_last");
+  EXPECT_TRUE(checkpoint_entry_exists(folder / "checkpoint_last"));
+  EXPECT_FALSE(checkpoint_exists(folder / "checkpoint_last"));
+  fs::create_directory(folder / "empty");
+  EXPECT_TRUE(checkpoint_entry_exists(folder / "empty"));
+  fs::create_directory(backup_name(folder / "half"));
+  EXPECT_TRUE(checkpoint_entry_exists(folder / "half")) << "an interrupted replacement";
+}
+
+TEST(Checkpoint, ASlashAtTheEndOfThePathChangesNothing) {
+  testing::TemporaryFolder folder;
+  write_checkpoint(folder / "c", small_checkpoint(1));
+  fs::create_directory_symlink("c", folder / "link");
+  fs::create_directory_symlink("gone", folder / "dangling");
+  for (const auto* name : {"c/", "link/", "link//"}) {
+    expect_equal(load_checkpoint(folder / name), small_checkpoint(1));
+    EXPECT_TRUE(checkpoint_exists(folder / name)) << name;
+    EXPECT_TRUE(checkpoint_entry_exists(folder / name)) << name;
+  }
+  EXPECT_TRUE(checkpoint_entry_exists(folder / "dangling/"));
+  EXPECT_THAT(([&] { load_checkpoint(folder / "dangling/"); }),
+              ThrowsMessage<Error>(HasSubstr("a link to gone, which is missing")));
 }
 
 TEST(Checkpoint, AnInterruptedReplacementCanBeLoadedAndIsMended) {

@@ -1,72 +1,11 @@
 // The program as a user types it.
-#include <fmt/format.h>
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include "evomoe/report/run_log.h"
-#include "tests/testing/paths.h"
+#include "tests/cli/commands_fixture.h"
 
 namespace evomoe {
 namespace {
 
 using ::testing::HasSubstr;
-
-/// A small corpus, its data-bin folder, and a run folder.
-class Commands : public ::testing::Test {
- protected:
-  void SetUp() override {
-    std::string train, valid;
-    for (int i = 0; i < 400; ++i) {
-      auto& text = i % 10 == 0 ? valid : train;
-      text += fmt::format("the {} sees {} and then {} goes to the {}\n", name(i), name(i * 7 + 1),
-                          name(i), name(i * 3 + 2));
-    }
-    testing::write_text(folder_ / "train.txt", train);
-    testing::write_text(folder_ / "valid.txt", valid);
-    const auto result =
-        evomoe(fmt::format("preprocess --only-source --trainpref {0}/train.txt --validpref "
-                           "{0}/valid.txt --destdir {0}/bin",
-                           folder_.path().string()));
-    ASSERT_EQ(result.exit_code, 0) << result.err;
-  }
-
-  static std::string name(int i) { return fmt::format("w{}", (i * i + 3 * i) % 23); }
-
-  static testing::CommandResult evomoe(const std::string& arguments) {
-    return testing::run_command(testing::program().string() + " " + arguments);
-  }
-
-  std::string train_arguments(const std::string& run = "run") const {
-    return fmt::format(
-        "train {0}/bin --save-dir {0}/{1} --arch transformer_lm_gpt2_tiny --decoder-layers 2 "
-        "--decoder-embed-dim 16 --decoder-ffn-embed-dim 32 "
-        "--decoder-attention-heads 2 --tokens-per-sample 16 --batch-size 4 --lr 0.003 --max-update "
-        "24 --log-interval 4 --log-format none "
-        "--threads 1 --validate-interval-updates 8 ",
-        folder_.path().string(), run);
-  }
-
-  static std::string evolution() {
-    return "--moe-freq 2 --moe-expert-count 4 --moe-topk-expert --criterion moe_cross_entropy "
-           "--use-gumbel-softmax --max-temperature 2 "
-           "--min-temperature 0.3 --gumbel-decay-scheduler Linear --gumbel-decay-factor 6 "
-           "--switch-to-hard-gumbel-softmax 10 "
-           "--shared-expert-updates 8 --moe-eval-capacity-token-fraction -1 ";
-  }
-
-  std::string model_file(const std::string& run) const {
-    return testing::read_text(folder_ / (run + "/checkpoint_last/model.safetensors"));
-  }
-
-  void expect_refused(const std::string& arguments, const std::vector<std::string>& words,
-                      int code = 2) {
-    const auto result = evomoe(arguments);
-    EXPECT_EQ(result.exit_code, code) << arguments << "\n" << result.err;
-    for (const auto& word : words) EXPECT_THAT(result.err, HasSubstr(word)) << arguments;
-  }
-
-  testing::TemporaryFolder folder_;
-};
 
 TEST_F(Commands, AnEvolutionGoesThroughAllItsStagesAndEndsSparse) {
   ASSERT_EQ(evomoe(train_arguments() + evolution()).exit_code, 0);
@@ -83,23 +22,6 @@ TEST_F(Commands, AnEvolutionGoesThroughAllItsStagesAndEndsSparse) {
   EXPECT_EQ(last_active, 1.0);
 }
 
-TEST_F(Commands, ARunThatIsStoppedAndResumedEndsBitIdentical) {
-  for (const auto& method : {std::string("--dropout 0.1 --attention-dropout 0.1 ") + evolution(),
-                             std::string("--dropout 0.1 --update-freq 2 --moe-freq 1 "
-                                         "--moe-expert-count 4 --moe-top1-expert ")}) {
-    ASSERT_EQ(evomoe(train_arguments("whole") + method).exit_code, 0);
-    for (const int stop : {5, 8, 9, 19}) {
-      const auto run = fmt::format("part{}-{}", stop, method.size());
-      ASSERT_EQ(
-          evomoe(train_arguments(run) + method + fmt::format("--max-update {}", stop)).exit_code,
-          0);
-      ASSERT_EQ(evomoe(train_arguments(run) + method).exit_code, 0);
-      EXPECT_EQ(model_file(run), model_file("whole")) << "stopped after " << stop;
-    }
-    std::filesystem::remove_all(folder_ / "whole");
-  }
-}
-
 TEST_F(Commands, CheckpointedActivationsAndRecomputedExpertsChangeNothing) {
   const auto method = evolution() + "--dropout 0.1 ";
   ASSERT_EQ(evomoe(train_arguments("plain") + method).exit_code, 0);
@@ -107,14 +29,7 @@ TEST_F(Commands, CheckpointedActivationsAndRecomputedExpertsChangeNothing) {
                    "--checkpoint-activations --recompute-experts")
                 .exit_code,
             0);
-  const auto last = [&](const std::string& run) {
-    nlohmann::ordered_json found;
-    for (const auto& line : read_run_log(folder_ / (run + "/log.jsonl"))) {
-      if (line.at("tag") == "valid") found = line.at("valid_perplexity");
-    }
-    return found.get<double>();
-  };
-  EXPECT_NEAR(last("plain"), last("recomputed"), 1e-4);
+  EXPECT_EQ(model_file("plain"), model_file("recomputed"));
 }
 
 TEST_F(Commands, ValidateEvalLmGenerateAndInfoWorkFromACheckpoint) {
@@ -184,12 +99,6 @@ TEST_F(Commands, DamagedDataIsRefused) {
   expect_refused(train_arguments(), {"train"}, 1);
 }
 
-TEST_F(Commands, ACheckpointOfAnotherArchitectureIsRefusedWithItsTensors) {
-  ASSERT_EQ(evomoe(train_arguments() + "--max-update 2").exit_code, 0);
-  expect_refused(train_arguments() + "--decoder-embed-dim 32", {"decoder.embed_tokens.weight"}, 1);
-  expect_refused(train_arguments() + "--decoder-layers 3", {"decoder.layers.2"}, 1);
-}
-
 TEST_F(Commands, ARunFolderThatCannotBeWrittenIsRefused) {
   testing::write_text(folder_ / "file", "");
   expect_refused(train_arguments("file/run"), {"file/run"}, 1);
@@ -197,9 +106,10 @@ TEST_F(Commands, ARunFolderThatCannotBeWrittenIsRefused) {
 
 TEST_F(Commands, ASignalWritesACheckpointAndTheRunGoesOn) {
   const auto long_run = train_arguments("signalled") + "--max-update 100000 ";
-  const auto result = testing::run_command(fmt::format(
-      "{0} {1} & pid=$!; while [ ! -s {2}/log.jsonl ]; do :; done; kill -TERM $pid; wait $pid",
-      testing::program().string(), long_run, (folder_ / "signalled").string()));
+  const auto result = testing::run_command(
+      fmt::format("{0} {1} & pid=$!; timeout 60 sh -c 'while [ ! -s {2}/log.jsonl ]; do :; done'; "
+                  "kill -TERM $pid; wait $pid",
+                  testing::program().string(), long_run, (folder_ / "signalled").string()));
   EXPECT_EQ(result.exit_code, 143) << result.err;
   EXPECT_TRUE(std::filesystem::exists(folder_ / "signalled/checkpoint_last/manifest.json"));
 }

@@ -13,7 +13,9 @@
 namespace evomoe {
 namespace {
 
+using ::testing::Contains;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 std::vector<std::string> words(const std::string& line) {
   std::istringstream stream(line);
@@ -146,6 +148,50 @@ TEST(Describe, TheRunFoldersYamlRepeatsTheRun) {
   describe(second, again);
   second.parse({"--config", (folder / "config.yaml").string()});
   EXPECT_EQ(second.to_json(), table.to_json());
+}
+
+TEST(Describe, WhatOlderRunsStoredOfFlagsThatMeanNothingIsPassedOver) {
+  TrainOptions options;
+  OptionTable table("train", "");
+  describe(table, options);
+  table.parse(words("d --batch-size 8 --lr 0.1"));
+  const auto now = table.to_json();
+  auto stored = now;
+  stored["checkpoint"]["reset_lr_scheduler"] = false;
+  stored["dataset"]["fixed_validation_seed"] = nullptr;
+  stored["optimization"]["lr_period_updates"] = -1.0;  // was no integer
+  table.from_json(stored);
+  EXPECT_EQ(table.to_json(), now);
+  stored["checkpoint"]["reset_everything"] = false;
+  EXPECT_THROW(table.from_json(stored), UsageError);
+
+  testing::TemporaryFolder folder;
+  testing::write_text(folder / "old.yaml", "checkpoint:\n  reset_lr_scheduler: false\n");
+  table.parse({"d", "--config", (folder / "old.yaml").string()});
+  EXPECT_THAT(table.notices(), ::testing::IsEmpty());
+  testing::write_text(folder / "old.yaml", "fixed_validation_seed: 7\n");
+  table.parse({"d", "--config", (folder / "old.yaml").string()});
+  EXPECT_THAT(table.notices(), ::testing::ElementsAre(HasSubstr("--fixed-validation-seed 7")));
+}
+
+TEST(Describe, ACommandOffersOnlyWhatItReads) {
+  const auto names = [](auto options, auto describe_into) {
+    OptionTable table("x", "");
+    describe_into(table, options);
+    std::vector<std::string> found;
+    for (const auto& option : table.options()) found.push_back(option->name());
+    return found;
+  };
+  const auto plain = [](OptionTable& table, auto& options) { describe(table, options); };
+  const auto eval_lm = names(EvalOptions(), describe_eval_lm);
+  const auto validate = names(EvalOptions(), describe_validate);
+  const auto generate = names(GenerateOptions(), plain);
+  for (const auto* name : {"validate-routing", "num-workers", "log-interval", "seed"})
+    EXPECT_THAT(eval_lm, Not(Contains(name)));
+  for (const auto* name : {"log-interval", "seed"}) EXPECT_THAT(validate, Not(Contains(name)));
+  EXPECT_THAT(validate, Contains("validate-routing"));
+  EXPECT_THAT(generate, Not(Contains("log-interval")));
+  EXPECT_THAT(generate, Contains("seed"));
 }
 
 TEST(Describe, ListsOfArgumentsMayContainCommas) {

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <sstream>
+
 #include "evomoe/data/indexed_dataset.h"
 #include "tests/data/expect_error.h"
 #include "tests/testing/paths.h"
@@ -76,12 +78,16 @@ TEST(Preprocess, MakesTheSameFilesWithAnyNumberOfWorkersWithAndWithoutBpe) {
   }
 }
 
-TEST(Preprocess, EncodingOnTheFlyEqualsEncodingFirst) {
+TEST(Preprocess, EncodingOnTheFlyWithWhitespaceKeptEqualsEncodingFirst) {
   const TemporaryFolder folder;
-  write_text(folder / "text", "the cat\n\n  the cat sat \xFF\n");
+  const std::string text = "the cat\n\n  the cat sat \xFF\n";
+  write_text(folder / "text", text);
   const auto bpe = ByteBpe::train({folder / "text"}, 262, 1);
   bpe.save(folder / "encoder.json", folder / "vocab.bpe");
-  bpe_encode_file(bpe, folder / "text", folder / "ids", 1);
+  std::istringstream in(text);
+  std::ostringstream ids;
+  bpe_encode(bpe, in, ids, 1);
+  write_text(folder / "ids", ids.str());
   PreprocessOptions first;
   first.trainpref = (folder / "ids").string();
   first.destdir = folder / "first";
@@ -91,10 +97,48 @@ TEST(Preprocess, EncodingOnTheFlyEqualsEncodingFirst) {
   fly.destdir = folder / "fly";
   fly.gpt2_encoder_json = folder / "encoder.json";
   fly.gpt2_vocab_bpe = folder / "vocab.bpe";
+  fly.keep_whitespace = true;
   preprocess(fly);
   for (const char* name : {"dict.txt", "train.bin", "train.idx"}) {
     EXPECT_EQ(read_text(folder / "first" / name), read_text(folder / "fly" / name)) << name;
   }
+  EXPECT_EQ(read_text(folder / "fly/vocab.bpe"), read_text(folder / "vocab.bpe"));
+}
+
+TEST(Preprocess, ABpeGetsStrippedLinesAsInTheReferenceUnlessWhitespaceIsKept) {
+  const TemporaryFolder folder;
+  write_text(folder / "text", "  indented \n");
+  ByteBpe::train({folder / "text"}, 260, 1).save(folder / "encoder.json", folder / "vocab.bpe");
+  const auto bpe = ByteBpe::load(folder / "encoder.json", folder / "vocab.bpe");
+  for (const bool keep : {false, true}) {
+    PreprocessOptions options;
+    options.trainpref = (folder / "text").string();
+    options.destdir = folder / (keep ? "kept" : "stripped");
+    options.gpt2_encoder_json = folder / "encoder.json";
+    options.gpt2_vocab_bpe = folder / "vocab.bpe";
+    options.keep_whitespace = keep;
+    preprocess(options);
+    const auto dictionary = Dictionary::load(options.destdir / "dict.txt");
+    std::string text;
+    for (const auto token : open_indexed(options.destdir / "train")->item(0)) {
+      if (token != Dictionary::kEos) text += bpe.bytes(std::stoi(dictionary.symbol(token)));
+    }
+    EXPECT_EQ(text, keep ? "  indented " : "indented");
+  }
+}
+
+TEST(Preprocess, TheBpeMayAlreadyLieInTheDestination) {
+  const TemporaryFolder folder;
+  write_text(folder / "text", "the cat\n");
+  ByteBpe::train({folder / "text"}, 260, 1).save(folder / "encoder.json", folder / "vocab.bpe");
+  PreprocessOptions options;
+  options.trainpref = (folder / "text").string();
+  options.destdir = folder.path();
+  options.gpt2_encoder_json = folder / "encoder.json";
+  options.gpt2_vocab_bpe = folder / "vocab.bpe";
+  preprocess(options);
+  EXPECT_TRUE(std::filesystem::exists(folder / "train.idx"));
+  ByteBpe::load(folder / "encoder.json", folder / "vocab.bpe");
 }
 
 TEST(Preprocess, UsesAGivenDictionaryForOtherText) {
@@ -131,6 +175,9 @@ TEST(Preprocess, RefusesImpossibleRequestsBeforeAnyWork) {
   options.gpt2_vocab_bpe = "x";
   expect_error([&] { preprocess(options); }, {"both files"});
   options.gpt2_vocab_bpe.clear();
+  options.keep_whitespace = true;
+  expect_error([&] { preprocess(options); }, {"--keep-whitespace", "--bpe gpt2"});
+  options.keep_whitespace = false;
   options.destdir = folder / "text";
   expect_error([&] { preprocess(options); }, {"cannot write", "--destdir"});
   options.destdir = folder / "bin";

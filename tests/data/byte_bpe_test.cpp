@@ -1,10 +1,12 @@
 #include "evomoe/data/byte_bpe.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <map>
 #include <random>
+#include <sstream>
 #include <tuple>
 
 #include "evomoe/data/bpe_words.h"
@@ -272,18 +274,58 @@ TEST(ByteBpe, NamesWhatIsWrongWithItsFiles) {
   expect_error([&] { ByteBpe::train({folder / "none"}, 300, 1); }, {"none", "cannot open"});
 }
 
-TEST(ByteBpe, EncodesFilesAndDecodesThemBack) {
+std::string encoded(const ByteBpe& bpe, const std::string& text, int threads = 1) {
+  std::istringstream in(text);
+  std::ostringstream out;
+  bpe_encode(bpe, in, out, threads);
+  return out.str();
+}
+
+std::string decoded(const ByteBpe& bpe, const std::string& ids) {
+  std::istringstream in(ids);
+  std::ostringstream out;
+  bpe_decode(bpe, in, out, "ids");
+  return out.str();
+}
+
+TEST(ByteBpe, EncodingAndDecodingATextGivesBackItsBytes) {
   const TemporaryFolder folder;
   const auto bpe = small_bpe(folder);
-  const auto encoded = bpe_encode_file(bpe, folder / "text", folder / "ids", 3);
-  EXPECT_EQ(encoded.lines, std::count(kText.begin(), kText.end(), '\n'));
-  bpe_decode_file(bpe, folder / "ids", folder / "back");
-  std::string stripped;
-  for_each_line(kText, [&](std::string_view line) { stripped += std::string(strip(line)) + "\n"; });
-  EXPECT_EQ(testing::read_text(folder / "back"), stripped);
-  write_text(folder / "ids", "1 2\n3 99999\n");
-  expect_error([&] { bpe_decode_file(bpe, folder / "ids", folder / "back"); }, {"ids:2", "99999"});
+  std::string bytes;
+  for (int i = 0; i < 70000; ++i) bytes += static_cast<char>((i * 7919 + i / 256) % 256);
+  for (const std::string& text :
+       {std::string(), std::string("\n"), std::string("\n\n"), std::string("no end"),
+        std::string("  blanks at both ends \t\n\n \n"), std::string("two\r\nends\rof lines\n\r"),
+        std::string("\xC2\xA0\xFF\xE2\x80\x83 \0 x", 10), kText, bytes}) {
+    EXPECT_TRUE(decoded(bpe, encoded(bpe, text)) == text) << text.substr(0, 100);
+  }
+}
+
+TEST(ByteBpe, ALongTextIsEncodedTheSameWithAnyNumberOfThreads) {
+  const TemporaryFolder folder;
+  const auto bpe = small_bpe(folder);
+  std::string text(9 << 20, 'a');  // a line that is longer than a block
+  for (int line = 0; text.size() < (11u << 20); ++line) text += fmt::format("\nline {}", line);
+  const auto ids = encoded(bpe, text);
+  EXPECT_TRUE(encoded(bpe, text, 3) == ids);
+  EXPECT_TRUE(decoded(bpe, ids) == text);
+}
+
+TEST(ByteBpe, NamesTheLineOfAnIdThatIsNone) {
+  const TemporaryFolder folder;
+  const auto bpe = small_bpe(folder);
+  expect_error([&] { decoded(bpe, "1 2\n3 99999\n"); }, {"ids:2", "99999"});
+  expect_error([&] { decoded(bpe, "1\n\nx"); }, {"ids:3", "`x`"});
   expect_error([&] { bpe.decode({-1}); }, {"token -1"});
+}
+
+TEST(ByteBpe, LearnsIndentationOnlyWhenWhitespaceIsKept) {
+  const TemporaryFolder folder;
+  write_text(folder / "text", "a\n        b\n        c\n        d\n");
+  const auto stripped = ByteBpe::train({folder / "text"}, 300, 1);
+  const auto kept = ByteBpe::train({folder / "text"}, 300, 1, /*keep_whitespace=*/true);
+  EXPECT_EQ(stripped.encode("        b").size(), 9u);
+  EXPECT_LT(kept.encode("        b").size(), 5u);
 }
 
 TEST(ByteBpe, EncodesAsGpt2) {

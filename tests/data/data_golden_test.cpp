@@ -70,15 +70,6 @@ TEST(BatchingGolden, OrdersLanguageModelItemsAsTheReference) {
   }
 }
 
-TEST(BatchingGolden, OrdersPairsAsTheReference) {
-  const auto& expected = golden()["pair_ordered_indices"];
-  for (const auto& [seed, order] : expected["by_seed"].items()) {
-    EXPECT_EQ(ordered_by_pair_size(expected["src_sizes"].get<Ids>(),
-                                   expected["tgt_sizes"].get<Ids>(), std::stoll(seed)),
-              order.get<Ids>());
-  }
-}
-
 TEST(BatchingGolden, CutsBatchesAsTheReference) {
   for (const auto& test : golden()["batch_by_size"]) {
     const auto sizes = test["num_tokens"].get<Ids>();

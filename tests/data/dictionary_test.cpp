@@ -58,6 +58,8 @@ TEST(Dictionary, NamesTheLineOfABadFile) {
   const TemporaryFolder folder;
   const auto file = folder / "dict.txt";
   expect_error([&] { Dictionary::load(file); }, {file.string(), "cannot open"});
+  write_text(file, "");
+  expect_error([&] { Dictionary::load(file); }, {file.string(), "no symbol"});
   write_text(file, "a 1\nb\n");
   expect_error([&] { Dictionary::load(file); }, {file.string() + ":2", "symbol count"});
   write_text(file, "a 1\nb x\n");

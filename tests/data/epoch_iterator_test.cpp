@@ -63,7 +63,6 @@ TEST(EpochIterator, ThreadsDeliverTheSameBatchesInOrder) {
   threaded.start_epoch(1);  // leave in the middle of an epoch
   threaded.next_update();
   EXPECT_EQ(run_epoch(threaded, 3), expected);
-  EXPECT_GT(threaded.wait_seconds(), 0);
 }
 
 TEST(EpochIterator, ResumesInTheMiddleOfAnEpoch) {
@@ -168,7 +167,6 @@ TEST(EpochIterator, ABatchMayBeLargerThanTheData) {
   options.limits.max_sentences = 1000;
   EpochIterator iterator(dataset(3), options);
   EXPECT_EQ(run_epoch(iterator, 1).size(), 1u);
-  EXPECT_EQ(iterator.first_batch().rows, 3);
 }
 
 TEST(EpochIterator, LeavesOutItemsThatAreTooLongOrRefusesThem) {

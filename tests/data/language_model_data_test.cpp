@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "evomoe/data/indexed_dataset.h"
 #include "tests/data/expect_error.h"
 #include "tests/testing/paths.h"
@@ -89,6 +91,41 @@ TEST_F(LanguageModelFolders, TrainingCombinesNumberedSplitsAndValidationOnlyWhen
   EXPECT_EQ(data.open("valid1", false)->tokens(), 3);
   EXPECT_EQ(data.unused_valid_splits({"valid"}), std::vector<std::string>{"valid1"});
   EXPECT_TRUE(data.unused_valid_splits({"valid", "valid1"}).empty());
+}
+
+TEST_F(LanguageModelFolders, ATokenBeyondTheDictionaryIsFoundWhenTheDataIsOpened) {
+  make("a", {"train", "valid"}, 7);
+  LanguageModelData good(at("a"), {});
+  EXPECT_NO_THROW(good.train(1));
+  testing::write_text(folder_ / "a/dict.txt", "a 1\nb 1\nc 1\n");
+  LanguageModelData data(at("a"), {});
+  expect_error([&] { data.train(1); }, {"train", "item 0", "token 7", "7 symbols", "dict.txt"});
+  expect_error([&] { data.open("valid", false); }, {"valid", "item 0", "token 7"});
+}
+
+TEST(TokenStream, ChecksEveryTokenOfEveryPart) {
+  const TemporaryFolder folder;
+  for (const int64_t vocabulary : {100, 70000}) {  // elements of 2 and of 4 bytes
+    IndexedBuilder builder(folder / "long", vocabulary);
+    Ids item(100000, 3);
+    for (int i = 0; i < 200; ++i) builder.add(item);
+    item.back() = 60;
+    builder.add(item);
+    builder.add(Ids{50});
+    builder.finish();
+    const auto stream = open_indexed(folder / "long");
+    EXPECT_NO_THROW(stream->check_tokens(61));
+    expect_error([&] { stream->check_tokens(60); }, {"item 200", "token 60", "60 symbols"});
+  }
+  const ConcatenatedStream both({corpus({{1, 2}}), corpus({{3}, {-1}})});
+  expect_error([&] { both.check_tokens(5); }, {"item 2", "token -1"});
+}
+
+TEST(TokenBlocks, TheLargestBlockSizeIsOneBlock) {
+  const LanguageModelDataset dataset(corpus({{4, 5, 2}, {6, 2}}), 8,
+                                     {.tokens_per_sample = std::numeric_limits<int64_t>::max()});
+  EXPECT_EQ(dataset.size(), 1);
+  EXPECT_EQ(dataset.item_size(0), 5);
 }
 
 TEST_F(LanguageModelFolders, MissingThingsAreNamedWithWhatIsThere) {

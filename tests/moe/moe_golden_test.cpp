@@ -86,7 +86,11 @@ LayerCase json_case(const nlohmann::json& file, const nlohmann::json& entry,
   test.router.model_dim = file["M"];
   test.router.num_experts = file["E"];
   const std::string gate = entry["gate"];
-  test.router.method = gate == "top1" ? "switch" : gate == "top2" ? "gshard" : "dts";
+  // An unknown gate keeps its own name, which no router has.
+  test.router.method = gate == "top1"   ? "switch"
+                       : gate == "top2" ? "gshard"
+                       : gate == "topk" ? "dts"
+                                        : gate;
   test.router.train_capacity_factor = entry.value("capacity_factor", 1.0);
   test.router.eval_capacity_fraction = entry.value("eval_fraction", 0.25);
   test.router.second_expert_policy = entry.value("policy", "sampling");
@@ -115,7 +119,7 @@ LayerCase json_case(const nlohmann::json& file, const nlohmann::json& entry,
   return test;
 }
 
-TEST(MoELayerGolden, TheThirteenCasesOfMoeLayerJsonAgreeWithTheirGradients) {
+TEST(MoELayerGolden, TheCasesOfMoeLayerJsonAgreeWithTheirGradients) {
   const auto file = testing::read_json(testing::golden_dir() / "moe_layer.json");
   SelfCommunicator communicator;
   Worst worst;
@@ -130,7 +134,7 @@ TEST(MoELayerGolden, TheThirteenCasesOfMoeLayerJsonAgreeWithTheirGradients) {
     worst.compare("grad_fc1_0", result.grad_w1[0], json_tensor(entry["grad_fc1_0"]));
     worst.compare("grad_fc2b_3", result.grad_b2[3], json_tensor(entry["grad_fc2b_3"]));
   }
-  EXPECT_EQ(count, 13);
+  testing::expect_cases(count, 13);
   std::cout << count << " cases, largest deviation " << worst.value() << "\n";
 }
 
@@ -140,7 +144,7 @@ TEST(MoELayerGolden, TheLayerCasesOfTheSecondSetAgreeWithAllGradients) {
   int count = 0;
   for (const auto& entry : std::filesystem::directory_iterator(testing::golden_dir() / "routing")) {
     const auto name = entry.path().filename().string();
-    if (name.rfind("b2s24_layer_", 0) != 0) continue;
+    if (name.find("_layer_") == std::string::npos) continue;  // gates, tested in the room routing
     SCOPED_TRACE(name);
     ++count;
     const auto file = testing::read_golden(entry.path());
@@ -152,7 +156,9 @@ TEST(MoELayerGolden, TheLayerCasesOfTheSecondSetAgreeWithAllGradients) {
     test.router.model_dim = file.get("x").size(2);
     test.router.num_experts = std::stoll(setting("experts", "0"));
     test.router.train_capacity_factor = std::stod(setting("cap", "1.0"));
-    test.router.second_expert_policy = "all";
+    if (test.router.method == "gshard") {
+      test.router.second_expert_policy = setting("second_expert_policy", "all");
+    }
     test.router.gumbel_gates = setting("gg", "false") == "true";
     test.schedule.temperature = std::stod(setting("tau", "-1"));
     test.schedule.hard = setting("soft", "true") == "false";
@@ -177,7 +183,7 @@ TEST(MoELayerGolden, TheLayerCasesOfTheSecondSetAgreeWithAllGradients) {
     worst.compare("grad_w2", result.grad_w2, file.get("grad_experts.fc2.weight"));
     worst.compare("grad_b2", result.grad_b2, file.get("grad_experts.fc2.bias"));
   }
-  EXPECT_EQ(count, 7);
+  testing::expect_cases(count, 7);
   std::cout << count << " cases, largest deviation " << worst.value() << "\n";
 }
 

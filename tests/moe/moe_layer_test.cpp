@@ -85,6 +85,60 @@ TEST(MoELayer, AfterACopyWithAllExpertsTheOutputIsTheSharedExperts) {
   EXPECT_TRUE(torch::allclose(output.y_BSD, before, 1e-5, 1e-6));
 }
 
+TEST(MoELayer, ACopyWithNormalisedWeightsIsTheSharedExpertInEveryPhaseAndInEvaluation) {
+  auto options = some_options("dts", /*shared=*/true);
+  options.router.normalize_dts = true;
+  options.router.eval_capacity_fraction = -1;
+  MoELayer layer(options);
+  layer->initialise(4);
+  const auto x = some_input();
+  const auto before = layer->forward(x, training()).y_BSD;
+  layer->spawn(kExperts, {.operation = "copy"}, 1);
+  const auto expect_same = [&](const RoutingContext& context, const char* phase) {
+    const auto output = layer->forward(x, context);
+    EXPECT_TRUE(torch::allclose(output.y_BSD, before, 1e-5, 1e-6)) << phase;
+    return output.stats.assignments;
+  };
+  auto evaluation = training();
+  evaluation.training = false;
+  layer->router()->begin_update({.temperature = 0.2});
+  const auto soft = expect_same(training(), "soft");
+  EXPECT_GT(soft, 15);
+  EXPECT_LT(soft, 15 * kExperts);
+  EXPECT_EQ(expect_same(evaluation, "evaluation of the soft phase"), 15);
+  layer->router()->begin_update({.temperature = 0.2, .hard = true});
+  EXPECT_EQ(expect_same(training(), "hard"), 15);
+  EXPECT_EQ(expect_same(evaluation, "evaluation"), 15);
+}
+
+TEST(MoELayer, RoutedAsInTrainingWithoutDropoutIsALayerWithoutDropout) {
+  auto options = some_options("dts");
+  MoELayer plain(options);
+  options.dropout = 0.4;
+  options.activation_dropout = 0.3;
+  MoELayer layer(options);
+  layer->router()->gate_weight().data().copy_(plain->router()->gate_weight());
+  for (auto* router : {plain->router().get(), layer->router().get()}) {
+    router->begin_update({.temperature = 0.3});
+  }
+  const auto x = some_input();
+  auto context = training();
+  EXPECT_FALSE(torch::equal(layer->forward(x, context).y_BSD, plain->forward(x, context).y_BSD));
+  context.without_dropout = true;
+  EXPECT_TRUE(torch::equal(layer->forward(x, context).y_BSD, plain->forward(x, context).y_BSD));
+}
+
+TEST(MoELayer, WithoutAnInitialSeedTheValuesWaitForInitialise) {
+  auto options = some_options("dts");
+  MoELayer first(options);
+  options.initial_seed.reset();
+  MoELayer second(options);
+  for (auto* layer : {&first, &second}) (*layer)->initialise(6);
+  for (const auto& item : first->named_parameters()) {
+    EXPECT_TRUE(torch::equal(item.value(), second->named_parameters()[item.key()])) << item.key();
+  }
+}
+
 TEST(MoELayer, GradientsOfCopiesAddUpToThoseOfTheSharedExpert) {
   MoELayer layer(some_options("dts", /*shared=*/true));
   const auto x = some_input(), r = torch::randn_like(x);
@@ -186,6 +240,14 @@ TEST(MoELayer, PaddingABatchWithRowsThatAreNotValidLeavesRealRows) {
   const auto padded = layer->forward(x, training(), 5);
   EXPECT_TRUE(torch::equal(plain.y_BSD, padded.y_BSD));
   EXPECT_EQ(padded.stats.tokens, plain.stats.tokens);
+  // The rows that fill the batch up never take a place, whatever becomes of padding within it.
+  auto context = training();
+  context.valid_T = torch::arange(15) % 5 != 4;
+  context.routed_T = torch::ones({15}, torch::kBool);
+  const auto routed = layer->forward(x, context, 5);
+  EXPECT_TRUE(torch::equal(plain.y_BSD, routed.y_BSD));
+  EXPECT_EQ(routed.stats.assignments, 15);
+  EXPECT_EQ(routed.stats.tokens, 12);
 }
 
 TEST(MoELayer, BadInputsAreNamed) {
@@ -195,6 +257,9 @@ TEST(MoELayer, BadInputsAreNamed) {
   EXPECT_THROW(layer->forward(some_input(3), training(), /*padded_batch=*/2), Error);
   auto context = training();
   context.valid_T = torch::ones({4}, torch::kBool);
+  EXPECT_THROW(layer->forward(some_input(), context), Error);
+  context = training();
+  context.routed_T = torch::ones({4}, torch::kBool);
   EXPECT_THROW(layer->forward(some_input(), context), Error);
   auto options = some_options("switch");
   options.hidden_dim = 0;

@@ -57,7 +57,7 @@ TEST(Noise, SeedUpdateLayerAndSiteEachChangeIt) {
   EXPECT_FALSE(
       torch::equal(noise, uniform_noise(4, 8, key.at(1, NoiseSite::kGateGumbel), torch::kCPU)));
   EXPECT_FALSE(
-      torch::equal(noise, uniform_noise(4, 8, key.at(0, NoiseSite::kRouterJitter), torch::kCPU)));
+      torch::equal(noise, uniform_noise(4, 8, key.at(0, NoiseSite::kValidation), torch::kCPU)));
 }
 
 TEST(Noise, ThreadsDoNotChangeIt) {

@@ -35,6 +35,19 @@ TEST(PhiloxDropout, EveryTypeGetsTheSameMask) {
   EXPECT_NEAR((y > 0).to(torch::kFloat32).mean().item<double>(), 0.75, 0.05);
 }
 
+TEST(PhiloxDropout, RowsMayNameTheirTokens) {
+  const auto x = torch::ones({6, 40});
+  const auto token_N = torch::tensor({4, 0, 17, 4, 5, 1}, torch::kInt64);
+  const auto all = philox_dropout(torch::ones({18, 40}), 0.3, some_key());
+  EXPECT_TRUE(torch::equal(philox_dropout(x, 0.3, some_key(), token_N), all.index({token_N})));
+  auto wide = torch::ones({6, 40}, torch::kFloat64).requires_grad_(true);
+  const auto y = philox_dropout(wide, 0.3, some_key(), token_N);
+  EXPECT_TRUE(torch::equal(y > 0, all.index({token_N}) > 0));
+  y.sum().backward();
+  EXPECT_TRUE(torch::equal(wide.grad(), y));
+  EXPECT_THROW(philox_dropout(x, 0.3, some_key(), token_N.slice(0, 1)), Error);
+}
+
 TEST(PhiloxDropout, ANonContiguousInputIsSeenByItsRows) {
   const auto x = torch::randn({10, 6});
   EXPECT_TRUE(torch::equal(philox_dropout(x.t(), 0.5, some_key()),

@@ -66,13 +66,6 @@ TEST(LogLine, AddingAKeyAgainReplacesItInItsPlace) {
   EXPECT_EQ(line.json_text(), R"({"epoch": 1, "a": "3", "b": "2"})");
 }
 
-TEST(LogLine, CountsAreWhole) {
-  LogLine line;
-  line.add_count("tokens", 123456789012, 10);
-  line.add_text("stage", "sparse", 5);
-  EXPECT_EQ(line.json_text(), R"({"stage": "sparse", "tokens": "123456789012"})");
-}
-
 TEST(LogLine, DataComesLastAndOnlyInJson) {
   auto line = sample();
   line.add_data("routers", {{{"layer", 1}, {"load_max", 0.5}}, nullptr});
@@ -95,7 +88,7 @@ TEST(LogLine, HasTheTextFormsOfFairseq) {
 
 TEST(LogLine, TheJsonIsValid) {
   auto line = sample();
-  line.add_text("quote", "a \"b\"\n", 1);
+  line.add_data("quote", "a \"b\"\n");
   const auto parsed = nlohmann::ordered_json::parse(line.json_text());
   EXPECT_EQ(parsed, line.to_json());
 }

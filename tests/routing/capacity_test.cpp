@@ -119,6 +119,25 @@ TEST(Capacity, NormalisationAfterDroppingSumsToOneAndMatchesFiniteDifferences) {
   }
 }
 
+TEST(Capacity, WithoutOneNothingIsDroppedAndWeightsAreNormalisedWhereAskedFor) {
+  torch::manual_seed(7);
+  auto routing = random_routing(20, 4, 0.6);
+  const auto before_TE = routing.dense(20);
+  EXPECT_TRUE(torch::equal(apply_capacity(routing, std::nullopt, "position").dense(20), before_TE));
+  routing.normalize_after_drop = true;
+  const auto sum_T1 = before_TE.sum(1, true);
+  EXPECT_TRUE(torch::allclose(apply_capacity(routing, std::nullopt, "position").dense(20),
+                              before_TE / sum_T1.masked_fill(sum_T1 == 0, 1)));
+}
+
+TEST(Capacity, DropsOfPaddingAreNotCounted) {
+  const auto routing = Routing::from_choices(torch::zeros({6}, torch::kInt64), torch::ones({6}), 2);
+  const auto valid_T = torch::tensor({true, true, true, false, true, false});
+  const auto kept = apply_capacity(routing, 2, "position", valid_T);
+  EXPECT_EQ(kept.num_assignments(), 2);
+  EXPECT_EQ(kept.stats.dropped.item<int64_t>(), 2);
+}
+
 TEST(Capacity, NoAssignmentAtAllIsNormal) {
   auto routing = Routing::from_mask(torch::zeros({4, 3}, torch::kBool), torch::rand({4, 3}));
   routing.normalize_after_drop = true;

@@ -20,7 +20,11 @@ Gate gate_of(const json& file, const json& entry) {
   Gate gate;
   auto& options = gate.options;
   const std::string name = entry["gate"];
-  options.method = name == "top1" ? "switch" : name == "top2" ? "gshard" : "dts";
+  // An unknown gate keeps its own name, which no router has.
+  options.method = name == "top1"   ? "switch"
+                   : name == "top2" ? "gshard"
+                   : name == "topk" ? "dts"
+                                    : name;
   options.train_capacity_factor = entry.value("capacity_factor", 1.0);
   options.eval_capacity_fraction = entry.value("eval_fraction", 0.25);
   options.second_expert_policy = entry.value("policy", "sampling");
@@ -98,7 +102,7 @@ TEST(GatesGolden, AllGatesMatchSlotsWeightsLossesMetricsAndGradients) {
   }
   std::printf("gates.json: %d cases, largest deviation %.2g, in float16 %.2g\n", cases, largest,
               largest_half);
-  EXPECT_EQ(cases, 56);
+  testing::expect_cases(cases, 56);
 }
 
 }  // namespace

@@ -6,7 +6,6 @@
 #include <cmath>
 
 #include "evomoe/base/error.h"
-#include "evomoe/routing/reference_metrics.h"
 #include "evomoe/routing/router_stats.h"
 
 namespace evomoe {
@@ -80,57 +79,14 @@ TEST(RouterStats, TwoMicroBatchesAddUpToOne) {
       ThrowsMessage<Error>(HasSubstr("of 4 and of 3 experts")));
 }
 
-/// Stands for two processes that hold the same numbers.
-class TwoEqualProcesses : public Communicator {
- public:
-  int rank() const override { return 0; }
-  int size() const override { return 2; }
-  void all_reduce_sum(torch::Tensor& tensor) override {
-    tensor.mul_(2);
-    ++exchanges;
-  }
-  int exchanges = 0;
-};
-
-TEST(RouterStats, AllReduceAddsEveryCountInOneExchange) {
-  torch::manual_seed(11);
-  std::vector<RouterStats> layers;
-  for (const int64_t experts : {4, 6}) {
-    layers.push_back(
-        stats_of(torch::rand({9, experts}) < 0.5, torch::softmax(torch::randn({9, experts}), 1)));
-  }
-  const auto before = layers;
-  TwoEqualProcesses communicator;
-  all_reduce(layers, communicator);
-  EXPECT_EQ(communicator.exchanges, 1);
-  for (size_t i = 0; i < layers.size(); ++i) {
-    auto doubled = before[i];
-    doubled += before[i];
-    EXPECT_TRUE(torch::equal(layers[i].load_E, doubled.load_E));
-    EXPECT_TRUE(torch::equal(layers[i].active_E1, doubled.active_E1));
-    EXPECT_TRUE(torch::equal(layers[i].dropped, doubled.dropped));
-    EXPECT_TRUE(torch::equal(layers[i].non_argmax, doubled.non_argmax));
-    EXPECT_DOUBLE_EQ(layers[i].entropy_sum.item<double>(), doubled.entropy_sum.item<double>());
-    EXPECT_EQ(layers[i].tokens, doubled.tokens);
-    EXPECT_EQ(layers[i].assignments, doubled.assignments);
-  }
-}
-
-TEST(ReferenceMetrics, AreAveragedOverLayersAndMissingOnesCountAsZero) {
-  std::vector<RouterStats> layers(2);
-  layers[0].reference = {{"entropy_gating", torch::tensor(1.0)}, {"overflow", torch::tensor(8.0)}};
-  layers[1].reference = {{"entropy_gating", torch::tensor(2.0)}};
-  const auto mean = mean_reference_metrics(layers);
-  ASSERT_EQ(mean.size(), 2);
-  EXPECT_EQ(mean[0].first, "entropy_gating");
-  EXPECT_FLOAT_EQ(mean[0].second.item<float>(), 1.5);
-  EXPECT_FLOAT_EQ(mean[1].second.item<float>(), 4);
-  EXPECT_TRUE(mean_reference_metrics({}).empty());
-  // Micro-batches are added: the trainer divides by their number.
-  RouterStats sum;
-  sum += layers[0];
-  sum += layers[1];
+TEST(RouterStats, ReferenceMetricsOfMicroBatchesAreAddedByName) {
+  RouterStats sum, second;
+  sum.reference = {{"entropy_gating", torch::tensor(1.0)}};
+  second.reference = {{"overflow", torch::tensor(8.0)}, {"entropy_gating", torch::tensor(2.0)}};
+  sum += second;
+  ASSERT_EQ(sum.reference.size(), 2);
   EXPECT_FLOAT_EQ(sum.reference[0].second.item<float>(), 3);
+  EXPECT_FLOAT_EQ(sum.reference[1].second.item<float>(), 8);
 }
 
 }  // namespace

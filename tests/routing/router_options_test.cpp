@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
+#include <set>
 
 #include "evomoe/base/error.h"
 #include "evomoe/routing/balance.h"
@@ -65,51 +67,73 @@ TEST(RouterOptions, OutOfRangeValuesAreRefusedWithFlagAndValue) {
   }
 }
 
-TEST(RouterOptions, OptionsOfAnotherMethodAreRefused) {
-  auto options = good("topk");
-  options.batch_prioritized = true;
-  expect_refused(options, "--moe-batch-prioritized-routing", "topk");
-  options = good("switch");
-  options.normalize_before_dropping = true;
-  expect_refused(options, "--moe-normalize-gate-prob-before-dropping", "switch");
-  options = good("gshard");
-  options.gumbel_gates = true;
-  expect_refused(options, "--use-gumbel-gates", "gshard");
-  options = good("dense");
-  options.normalize_dts = true;
-  expect_refused(options, "--dts-normalize-weights", "dense");
+struct Unheeded {
+  std::function<void(RouterOptions&)> set;
+  const char* flag;
+  std::set<std::string> heeded_by;
+};
+
+TEST(RouterOptions, OptionsThatAMethodDoesNotHeedAreRefusedWithFlagMethodAndRemedy) {
+  const std::vector<Unheeded> options = {
+      {[](auto& o) { o.k = 3; }, "--moe-k 3", {"topk"}},
+      {[](auto& o) { o.normalize_topk = false; }, "--moe-no-normalize-topk", {"topk"}},
+      {[](auto& o) { o.train_capacity_factor = 1.5; },
+       "--moe-train-capacity-token-fraction 1.5",
+       {"switch", "topk"}},
+      {[](auto& o) { o.eval_capacity_fraction = 0.5; },
+       "--moe-eval-capacity-token-fraction 0.5",
+       {"switch", "topk", "gshard", "dts"}},
+      {[](auto& o) { o.drop_policy = "probs"; },
+       "--moe-drop-policy probs",
+       {"switch", "topk", "gshard", "dts"}},
+      {[](auto& o) { o.second_expert_policy = "all"; },
+       "--moe-second-expert-policy all",
+       {"gshard"}},
+      {[](auto& o) { o.normalize_before_dropping = true; },
+       "--moe-normalize-gate-prob-before-dropping",
+       {"gshard"}},
+      {[](auto& o) { o.batch_prioritized = true; }, "--moe-batch-prioritized-routing", {"gshard"}},
+      {[](auto& o) { o.gumbel_softmax = true; }, "--use-gumbel-softmax", {"dts"}},
+      {[](auto& o) { o.gumbel_gates = true; }, "--use-gumbel-gates", {"switch", "dts"}},
+      {[](auto& o) { o.gumbel_softmax = o.gumbel_gates = true; },
+       "--use-gumbel-",
+       {"switch", "dts"}},
+      {[](auto& o) { o.threshold = 0.5; }, "--dts-threshold 0.5", {"dts"}},
+      {[](auto& o) { o.normalize_dts = true; }, "--dts-normalize-weights", {"dts"}},
+      // Dropless, what every method can be.
+      {[](auto& o) { o.train_capacity_factor = 0, o.eval_capacity_fraction = -1; },
+       "",
+       {"dense", "dts", "gshard", "switch", "topk"}},
+  };
+  for (const auto& option : options) {
+    for (const std::string method : {"dense", "dts", "gshard", "switch", "topk"}) {
+      SCOPED_TRACE(option.flag + (" " + method));
+      auto given = good(method);
+      option.set(given);
+      if (option.heeded_by.contains(method)) {
+        EXPECT_NO_THROW(make_router(given));
+      } else {
+        EXPECT_THAT([&] { make_router(given); },
+                    ThrowsMessage<UsageError>(AllOf(HasSubstr(option.flag),
+                                                    HasSubstr("--moe-router " + method),
+                                                    HasSubstr("leave it out"))));
+      }
+    }
+  }
+  auto options_of_switch = good("switch");
+  options_of_switch.gumbel_softmax = true;
+  expect_refused(options_of_switch, "--use-gumbel-softmax", "without --use-gumbel-gates");
 }
 
 TEST(Registry, UnknownMethodsListTheKnownOnesAndTheNearest) {
-  EXPECT_THAT([] { make_router(good("swich")); },
-              ThrowsMessage<UsageError>(AllOf(HasSubstr("dense, dts, gshard, switch, topk"),
-                                              HasSubstr("did you mean switch?"))));
-}
-
-/// Every token to expert (token mod E), a method of another program.
-class RoundRobinRouter : public Router {
- public:
-  explicit RoundRobinRouter(RouterOptions options) : Router(std::move(options)) {}
-  Routing route(const torch::Tensor& x_TD, const RoutingContext& context) override {
-    const auto logits_TE = logits(x_TD);
-    const auto probability_TE = torch::softmax(logits_TE, 1);
-    const auto expert_T = torch::arange(x_TD.size(0)) % num_experts();
-    auto routing = Routing::from_choices(expert_T, torch::ones({x_TD.size(0)}), num_experts());
-    complete(routing, logits_TE, probability_TE,
-             expert_T.unsqueeze(1) == torch::arange(num_experts()), context.valid_T);
-    return routing;
-  }
-};
-
-TEST(Registry, ANewMethodIsOneClassAndOneLine) {
-  register_router("round_robin", [](const RouterOptions& options) {
-    return std::make_shared<RoundRobinRouter>(options);
-  });
-  EXPECT_THAT(router_names(), ::testing::Contains("round_robin"));
-  const auto routing = make_router(good("round_robin"))->route(torch::rand({8, 8}), {});
-  EXPECT_TRUE(torch::equal(routing.stats.load_E, torch::full({4}, 2, torch::kInt64)));
-  EXPECT_THAT([] { register_router("switch", make_router); },
-              ThrowsMessage<Error>(HasSubstr("exists already")));
+  EXPECT_THAT(
+      [] { make_router(good("swich")); },
+      ThrowsMessage<UsageError>(AllOf(HasSubstr("dense, dts, gshard"), HasSubstr("switch, topk"),
+                                      HasSubstr("did you mean switch?"))));
+  EXPECT_THAT(
+      [] { make_router(good("roulette")); },
+      ThrowsMessage<UsageError>(AllOf(HasSubstr("--moe-router roulette"),
+                                      HasSubstr("dense, dts, gshard"), HasSubstr("switch, topk"))));
 }
 
 TEST(Router, WrongInputsAreNamed) {

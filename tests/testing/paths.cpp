@@ -28,9 +28,8 @@ std::filesystem::path golden_dir() {
 std::filesystem::path golden_training_dir() { return golden_dir() / "training"; }
 
 std::filesystem::path golden_text_dir() {
-  return from_environment(
-      "EVOMOE_GOLDEN_TEXT",
-      std::filesystem::path(EVOMOE_SOURCE_DIR) / "../shared/golden/training/data");
+  return from_environment("EVOMOE_GOLDEN_TEXT", std::filesystem::path(EVOMOE_SOURCE_DIR) /
+                                                    "../shared/golden/training/data");
 }
 
 std::filesystem::path data_dir() {

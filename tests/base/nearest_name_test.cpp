@@ -1,4 +1,4 @@
-#include "evomoe/config/nearest_name.h"
+#include "evomoe/base/nearest_name.h"
 
 #include <gtest/gtest.h>
 

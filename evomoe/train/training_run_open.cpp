@@ -1,0 +1,235 @@
+// Opening of a run: data, run folder, the checkpoint to go on from. What can be refused is refused
+// here.
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "evomoe/base/error.h"
+#include "evomoe/base/log.h"
+#include "evomoe/train/resume.h"
+#include "evomoe/train/run_folder.h"
+#include "evomoe/train/settings.h"
+#include "evomoe/train/training_metrics.h"
+#include "evomoe/train/training_run.h"
+#include "evomoe/train/validation.h"
+
+namespace evomoe {
+namespace {
+
+CheckpointPolicy checkpoint_policy(const CheckpointOptions& options) {
+  CheckpointPolicy policy;
+  policy.keep_interval_updates = options.keep_interval_updates;
+  policy.keep_last_epochs = options.keep_last_epochs;
+  policy.keep_best_checkpoints = options.keep_best_checkpoints;
+  policy.best_metric = options.best_checkpoint_metric;
+  policy.maximize_best = options.maximize_best_checkpoint_metric;
+  policy.symlink = options.symlink;
+  policy.asynchronous = options.write_checkpoints_asynchronously;
+  policy.no_save = options.no_save;
+  policy.no_epoch_checkpoints = options.no_epoch_checkpoints;
+  policy.no_last_checkpoints = options.no_last_checkpoints;
+  policy.no_save_optimizer_state = options.no_save_optimizer_state;
+  policy.validate();
+  return policy;
+}
+
+/// The keys of a validation's log line.
+std::vector<std::string> validation_metrics(bool is_moe) {
+  LossSums sums;
+  sums.sample_size = sums.batches = 1;
+  for (const auto& name : reference_metric_names()) sums.metrics.emplace_back(name, 0.0);
+  MeterGroup group;
+  log_losses(group, sums, is_moe);
+  LogLine line(1);
+  group.write(line);
+  const auto json = line.to_json();
+  std::vector<std::string> names;
+  for (const auto& [key, value] : json.items()) {
+    if (key != "epoch") names.push_back(key);
+  }
+  return names;
+}
+
+/// A new run's log does not destroy the one of an earlier run in the same folder.
+void move_aside(const std::filesystem::path& log) {
+  std::error_code absent;
+  if (std::filesystem::file_size(log, absent) == 0 || absent) return;
+  int number = 1;
+  const auto name = [&] { return log.parent_path() / fmt::format("log.{}.jsonl", number); };
+  while (std::filesystem::exists(name())) ++number;
+  std::filesystem::rename(log, name());
+}
+
+/// The names of the checkpoints in a run folder.
+std::vector<std::string> checkpoint_names(const std::filesystem::path& folder) {
+  std::vector<std::string> names;
+  if (!std::filesystem::is_directory(folder)) return names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().filename().string().starts_with("checkpoint"))
+      names.push_back(entry.path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+}  // namespace
+
+void TrainingRun::check_best_metric() const {
+  if (options_.dataset.disable_validation) return;
+  const auto& metric = options_.checkpoint.best_checkpoint_metric;
+  const auto names = validation_metrics(options_.criterion.criterion == "moe_cross_entropy");
+  if (std::find(names.begin(), names.end(), metric) == names.end()) {
+    fail_usage(
+        "--best-checkpoint-metric {}: a validation with --criterion {} has no such value; "
+        "allowed are {}",
+        metric, options_.criterion.criterion, fmt::join(names, ", "));
+  }
+}
+
+void TrainingRun::open_data() {
+  const auto& dataset = options_.dataset;
+  data_ =
+      std::make_unique<LanguageModelData>(options_.data, language_model_dataset_options(options_));
+  auto train = data_->train(1, dataset.train_subset);
+  if (!dataset.disable_validation) {
+    if (!dataset.combine_valid_subsets && !dataset.ignore_unused_valid_subsets) {
+      const auto unused = data_->unused_valid_splits(dataset.valid_subset);
+      if (!unused.empty()) {
+        fail_usage(
+            "the data has further validation sets ({}...) that --valid-subset does not name; add "
+            "--combine-valid-subsets, "
+            "--ignore-unused-valid-subsets or --disable-validation",
+            unused.front());
+      }
+    }
+    for (const auto& subset : dataset.valid_subset) {
+      const auto rows = options_.task.pad_to_fixed_bsz
+                            ? dataset.batch_size_valid.value_or(dataset.batch_size.value_or(0))
+                            : 0;
+      valid_sets_[subset] = data_->open(subset, dataset.combine_valid_subsets, rows);
+      // Forms the batches once, so that a sequence that is too long is known of now.
+      EpochIterator(valid_sets_[subset], iterator_options(options_, /*training=*/false))
+          .batches_per_epoch();
+    }
+  }
+  iterator_ = std::make_unique<EpochIterator>(
+      [this](int64_t epoch) { return data_->train(epoch, options_.dataset.train_subset); },
+      iterator_options(options_, /*training=*/true));
+  EVOMOE_CHECK(iterator_->batches_per_epoch() > 0, "{}: no batch can be made of the training data",
+               train->name());
+}
+
+void TrainingRun::open_folder() {
+  checkpoints_ = std::make_unique<CheckpointManager>(options_.checkpoint.save_dir,
+                                                     checkpoint_policy(options_.checkpoint));
+}
+
+void TrainingRun::restore() {
+  const auto& flags = options_.checkpoint;
+  const std::filesystem::path folder = flags.save_dir;
+  const std::filesystem::path named = flags.restore_file;
+  const auto path = named.has_parent_path() ? named : folder / named;
+  if (checkpoint_entry_exists(path)) {
+    restore_from(path, /*finetune=*/false);
+  } else if (named.has_parent_path() || named != "checkpoint_last") {
+    fail("--restore-file {}: there is no checkpoint at {}", flags.restore_file, path.string());
+  } else if (flags.finetune_from_model) {
+    restore_from(*flags.finetune_from_model, /*finetune=*/true);
+  } else {
+    if (const auto others = checkpoint_names(folder); !others.empty()) {
+      log().warn(
+          "{}: there is no checkpoint_last, so the run starts anew; --restore-file goes on "
+          "from one of: {}",
+          folder.string(), fmt::join(others, ", "));
+    }
+    trainer_ =
+        std::make_unique<Trainer>(options_, data_->dictionary().size(), Dictionary::kPad, device_);
+    if (flags.init_from)
+      trainer_->load_model_state(read_safetensors(*flags.init_from),
+                                 "--init-from " + *flags.init_from);
+  }
+  first_update_ = trainer_->updates();
+  if (!flags.no_save) {
+    const auto log_path = folder / "log.jsonl";
+    if (first_update_ == 0) move_aside(log_path);
+    log_ = first_update_ > 0 ? RunLog::resume(log_path, first_update_) : RunLog::fresh(log_path);
+    write_run_folder(options_, folder);
+  }
+}
+
+void TrainingRun::restore_from(const std::filesystem::path& path, bool finetune) {
+  const auto& flags = options_.checkpoint;
+  const bool with_optimizer = !finetune && !flags.reset_optimizer;
+  const auto checkpoint = load_checkpoint(path, with_optimizer);
+  const auto& manifest = checkpoint.manifest;
+  const auto saved_updates = manifest.at("counters").at("updates").get<int64_t>();
+  // As in fairseq, updates are counted anew where the optimiser starts anew.
+  const auto updates = with_optimizer ? saved_updates : 0;
+  check_dictionary(manifest, data_->dictionary(), path);
+  std::string changed;
+  if (!finetune) {
+    const auto epoch = manifest.at("data").at("epoch").get<int64_t>();
+    const auto items = data_->train(epoch, options_.dataset.train_subset)->size();
+    changed = check_resume(manifest, options_, items, path);
+  }
+  const bool shared = manifest.at("evolution").at("shared_expert").get<bool>();
+  if (options_.moe.moe_freq > 0) check_spawn(shared, options_, updates, path);
+  trainer_ = std::make_unique<Trainer>(options_, data_->dictionary().size(), Dictionary::kPad,
+                                       device_, updates, shared);
+  trainer_->load_model_state(checkpoint.model, "checkpoint " + path.string());
+  if (finetune) {
+    log().info("took the model of {}", path.string());
+    return;
+  }
+  if (with_optimizer) {
+    EVOMOE_CHECK(!checkpoint.optimizer.empty(),
+                 "{}: it was saved without the optimiser's state (--no-save-optimizer-state), so "
+                 "the run cannot go on from it; start anew "
+                 "from its model with --finetune-from-model, or pass --reset-optimizer",
+                 path.string());
+    trainer_->load_optimizer_state(checkpoint.optimizer);
+  }
+  if (!flags.reset_dataloader) {
+    epoch_ = manifest.at("data").at("epoch").get<int64_t>();
+    offset_ = manifest.at("data").at("offset").get<int64_t>();
+  }
+  if (!flags.reset_meters) {
+    const auto& progress = manifest.at("progress");
+    earlier_seconds_ = progress.at("seconds").get<double>();
+    flops_ = progress.at("flops").get<double>();
+    tokens_ = progress.at("tokens").get<double>();
+    metrics_.load(progress.at("meters"));
+    const auto& patience = manifest.at("patience");
+    patience_used_ = patience.at("used").get<int64_t>();
+    if (!patience.at("best").is_null()) patience_best_ = patience.at("best").get<double>();
+    checkpoints_->restore(manifest);
+  }
+  if (updates > 0)
+    last_stage_ = stage_name(stage_at(evolution_options(options_), updates - 1).stage);
+  log().info("goes on from {} (epoch {}, {} updates)", path.string(), epoch_, updates);
+  if (!changed.empty()) log().info("other than in that run: {}", changed);
+}
+
+void TrainingRun::announce() const {
+  const auto& model = trainer_->model();
+  int64_t parameters = 0, experts = 0;
+  for (const auto& item : model->named_parameters()) {
+    parameters += item.value().numel();
+    if (item.key().find(".experts.") != std::string::npos) experts += item.value().numel();
+  }
+  log().info("{}: {} tokens of training text in {} batches per epoch; vocabulary {}", options_.data,
+             data_->train(1, options_.dataset.train_subset)->tokens(),
+             iterator_->batches_per_epoch(), data_->dictionary().size());
+  log().info("model {}: {} parameters ({} of experts) on {} with {} threads", options_.model.arch,
+             parameters, experts, device_.str(), at::get_num_threads());
+  if (model->moe_layers().empty() && options_.model.arch.ends_with("_moe")) {
+    log().info(
+        "this is a dense model: --arch {} sets no experts. Add --moe-freq 2 --moe-expert-count 8 "
+        "--moe-topk-expert --use-gumbel-softmax "
+        "--criterion moe_cross_entropy for EvoMoE",
+        options_.model.arch);
+  }
+}
+
+}  // namespace evomoe

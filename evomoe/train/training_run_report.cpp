@@ -1,0 +1,135 @@
+// What a run says: log lines, the live line, the stages of the evolution.
+#include <algorithm>
+#include <filesystem>
+
+#include "evomoe/base/log.h"
+#include "evomoe/train/run_folder.h"
+#include "evomoe/train/training_metrics.h"
+#include "evomoe/train/training_run.h"
+
+namespace evomoe {
+
+void TrainingRun::report_update(const UpdateResult& result) {
+  if (result.spawned || stage_name(result.stage.stage) != last_stage_) announce_stage(result);
+  const auto tokens = static_cast<double>(result.sums.tokens);
+  flops_ += result.flops;
+  tokens_ += tokens;
+  inner_flops_ += result.flops;
+  inner_tokens_ += tokens;
+  if (!result.applied) return;
+  metrics_.log([&](MeterGroup& meters) {
+    log_update(meters, result, trainer_->criterion(), trainer_->updates(),
+               trainer_->next_lr(epoch_), options_.optimization.clip_norm > 0);
+  });
+  if (trainer_->updates() % options_.common.log_interval == 0) log_train_inner(result);
+
+  if (progress_.live()) {
+    const double now = elapsed();
+    const double speed = tokens / std::max(now - last_update_at_, 1e-9);
+    const double loss = result.sums.inner / static_cast<double>(result.sums.sample_size);
+    const bool first = last_update_at_ == 0;
+    shown_loss_ = first ? loss : 0.95 * shown_loss_ + 0.05 * loss;
+    shown_speed_ = first ? speed : 0.95 * shown_speed_ + 0.05 * speed;
+    last_update_at_ = now;
+    Progress progress;
+    progress.label = std::filesystem::path(options_.checkpoint.save_dir).filename().string();
+    progress.update = trainer_->updates();
+    progress.last_update = options_.optimization.max_update;
+    progress.loss = shown_loss_;
+    progress.tokens_per_second = shown_speed_;
+    if (result.stage.schedule.temperature > 0)
+      progress.temperature = result.stage.schedule.temperature;
+    progress.active_experts_per_token = active_experts(result.routers);
+    progress.stage = last_stage_;
+    progress.elapsed_seconds = now - earlier_seconds_;
+    progress.first_update = first_update_;
+    progress_.show(progress);
+  }
+}
+
+void TrainingRun::log_train_inner(const UpdateResult& result) {
+  LogLine line(epoch_, round_python(static_cast<double>(epoch_ - 1) + epoch_share(), 3));
+  auto& group = metrics_.group("train_inner");
+  group.write(line);
+  line.add("wall", elapsed(), kWallPriority, 0);
+  if (!result.routers.empty()) {
+    line.add_data("evolution", stage_data(result.stage));
+    line.add_data("active_experts", *active_experts(result.routers));
+    line.add_data("routers", router_data(result.routers));
+  }
+  line.add_data("flops_per_token", inner_flops_ / inner_tokens_);
+  line.add_data("elapsed", elapsed());
+  emit("train_inner", line);
+  group.reset();
+  inner_flops_ = inner_tokens_ = 0;
+}
+
+void TrainingRun::announce_stage(const UpdateResult& result) {
+  const bool moe = !trainer_->model()->moe_layers().empty();
+  last_stage_ = stage_name(result.stage.stage);
+  if (!moe || (result.stage.stage == Stage::kConstant && !result.spawned)) return;
+  progress_.clear();
+  const auto update = trainer_->updates();
+  log().info("update {}: the {} stage begins{}", update, last_stage_, stage_words(result));
+  if (log_) {
+    auto record = stage_data(result.stage);
+    record["spawned"] = result.spawned;
+    log_->append("stage", update, record);
+  }
+}
+
+std::string TrainingRun::stage_words(const UpdateResult& result) const {
+  const auto& flags = options_.evolution;
+  std::string words;
+  if (result.spawned) {
+    words =
+        fmt::format("; the shared expert of {} layers became {} experts (--diversify {}, ratio {})",
+                    trainer_->model()->moe_layers().size(), options_.moe.moe_expert_count,
+                    flags.diversify, flags.diversify_ratio);
+  }
+  switch (result.stage.stage) {
+    case Stage::kSharedExpert:
+      return fmt::format("; one expert takes every token, for {} updates",
+                         flags.shared_expert_updates);
+    case Stage::kDenseToSparse:
+      return words + fmt::format("; temperature {} to {} ({}), one expert per token from {} on",
+                                 flags.max_temperature, flags.min_temperature,
+                                 flags.gumbel_decay_scheduler,
+                                 flags.shared_expert_updates +
+                                     std::max<int64_t>(1, flags.switch_to_hard_gumbel_softmax) + 1);
+    case Stage::kSparse:
+      return words +
+             fmt::format("; one expert per token, noise {}", result.stage.schedule.noise_scale);
+    case Stage::kConstant:
+      break;
+  }
+  return words;
+}
+
+void TrainingRun::emit(const std::string& tag, const LogLine& line, const std::string& prefix) {
+  if (log_) log_->append(tag, trainer_->updates(), line.to_json(prefix));
+  const auto& format = options_.common.log_format;
+  if (format == "none") return;
+  progress_.clear();
+  std::string text;
+  if (format == "json") {
+    text = line.json_text(prefix);
+  } else if (line.update()) {
+    text = format == "simple" ? line.simple_text(offset_, iterator_->batches_per_epoch())
+                              : line.bar_text(prefix);
+  } else {
+    text = line.bar_text(prefix);
+  }
+  fmt::print("{} | INFO | {} | {}\n", timestamp(), tag, text);
+  std::fflush(stdout);
+}
+
+double TrainingRun::epoch_share() const {
+  // Counted in updates: the last one of an epoch may have fewer micro-batches.
+  const auto& list = options_.optimization.update_freq;
+  const auto freq = list[std::min<size_t>(static_cast<size_t>(epoch_), list.size()) - 1];
+  const auto done = (offset_ + freq - 1) / freq;
+  return static_cast<double>(done) / static_cast<double>(iterator_->updates_per_epoch());
+}
+
+}  // namespace evomoe

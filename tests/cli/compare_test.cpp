@@ -1,0 +1,101 @@
+// evomoe compare on the logs of run folders.
+#include <nlohmann/json.hpp>
+
+#include "tests/cli/commands_fixture.h"
+
+namespace evomoe {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class Compare : public ::testing::Test {
+ protected:
+  /// A run folder with a validation every 10 updates.
+  void make_run(const std::string& name, const std::vector<std::string>& perplexities) {
+    std::filesystem::create_directories(folder_ / name);
+    std::string log;
+    for (size_t i = 0; i < perplexities.size(); ++i) {
+      log += fmt::format(
+          R"({{"tag": "valid", "completed_updates": {}, "valid_elapsed": {}, "valid_flops": 2e9, )"
+          R"("valid_train_tokens": 1000.0, "valid_perplexity": {}}})",
+          10 * (i + 1), 60 * (i + 1), perplexities[i]);
+      log += "\n";
+    }
+    testing::write_text(folder_ / (name + "/log.jsonl"), log);
+  }
+
+  /// Runs `evomoe compare` in the folder of the runs.
+  testing::CommandResult compare(const std::string& arguments) const {
+    return testing::run_command(fmt::format("cd {} && {} compare {}", folder_.path().string(),
+                                            testing::program().string(), arguments));
+  }
+  nlohmann::json compare_json(const std::string& arguments) const {
+    const auto result = compare(arguments + " --format json");
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return nlohmann::json::parse(result.out);
+  }
+  void expect_refused(const std::string& arguments, const std::vector<std::string>& words,
+                      int code = 2) const {
+    const auto result = compare(arguments);
+    EXPECT_EQ(result.exit_code, code) << arguments;
+    for (const auto& word : words) EXPECT_THAT(result.err, HasSubstr(word)) << arguments;
+  }
+
+  testing::TemporaryFolder folder_;
+};
+
+TEST_F(Compare, TheBaselineIsAPathInAnySpellingOrAName) {
+  make_run("runs/evomoe", {"90", "40"});
+  make_run("runs/switch", {"80", "50"});
+  for (const auto* baseline :
+       {"runs/switch", "./runs/switch/", "runs/evomoe/../switch", "switch"}) {
+    const auto table =
+        compare_json(fmt::format("runs/evomoe runs/switch/ --baseline {}", baseline));
+    EXPECT_EQ(table[0].at("run"), "evomoe");
+    EXPECT_EQ(table[0].at("seconds_to_baseline"), 120);
+    EXPECT_EQ(table[1].at("seconds_to_baseline"), 120);
+  }
+  EXPECT_EQ(compare_json("runs/evomoe runs/switch")[1].at("seconds_to_baseline"), nullptr)
+      << "the first is the default";
+  expect_refused("runs/evomoe runs/switch --baseline dense", {"dense", "evomoe, switch"});
+}
+
+TEST_F(Compare, RunsOfTheSameNameAreToldApartByTheirPaths) {
+  make_run("a/switch", {"50"});
+  make_run("b/switch", {"40"});
+  make_run("dense", {"45"});
+  const auto table = compare_json("a/switch b/switch dense --baseline b/switch");
+  EXPECT_EQ(table[0].at("run"), "a/switch");
+  EXPECT_EQ(table[1].at("run"), "b/switch");
+  EXPECT_EQ(table[2].at("run"), "dense");
+  EXPECT_EQ(table[0].at("seconds_to_baseline"), nullptr) << "a/switch never comes to 40";
+  expect_refused("a/switch b/switch --baseline switch", {"several", "a/switch, b/switch"});
+  expect_refused("a/switch a/../a/switch/", {"the same run folder"});
+}
+
+TEST_F(Compare, ARunThatDivergedIsShownAsSuch) {
+  make_run("good", {"50"});
+  make_run("bad", {"70", "null"});
+  const auto result = compare("good bad");
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, AllOf(HasSubstr("diverged"), HasSubstr("not reached")));
+  const auto table = compare_json("good bad --baseline bad");
+  EXPECT_EQ(table[1].at("perplexity"), nullptr);
+  EXPECT_EQ(table[0].at("seconds_to_baseline"), nullptr);
+}
+
+TEST_F(Compare, NamesTheLogThatLacksSomething) {
+  make_run("run", {"50"});
+  std::filesystem::create_directories(folder_ / "empty");
+  expect_refused("run empty", {"empty", "log.jsonl"}, 1);
+  expect_refused("run --valid-subset test", {"test"}, 1);
+  testing::write_text(folder_ / "empty/log.jsonl",
+                      "{\"tag\": \"valid\", \"completed_updates\": 3}\n");
+  expect_refused("run empty", {"empty/log.jsonl", "valid_perplexity"}, 1);
+  EXPECT_THAT(compare("run empty").err, Not(HasSubstr("json.exception")));
+}
+
+}  // namespace
+}  // namespace evomoe

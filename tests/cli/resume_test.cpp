@@ -1,0 +1,151 @@
+// Going on from a checkpoint: the same numbers as without a stop, or a refusal that says why.
+#include <map>
+
+#include "evomoe/report/run_log.h"
+#include "tests/cli/commands_fixture.h"
+
+namespace evomoe {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+class Resume : public Commands {
+ protected:
+  /// How often each stage was announced in a run's log.
+  std::map<std::string, int> stages(const std::string& run) const {
+    std::map<std::string, int> count;
+    for (const auto& line : read_run_log(folder_ / (run + "/log.jsonl"))) {
+      if (line.at("tag") == "stage") ++count[line.at("stage").get<std::string>()];
+    }
+    return count;
+  }
+};
+
+TEST_F(Resume, ARunThatIsStoppedAndResumedEndsBitIdentical) {
+  for (const auto& method : {std::string("--dropout 0.1 --attention-dropout 0.1 ") + evolution(),
+                             std::string("--dropout 0.1 --update-freq 2 --moe-freq 1 "
+                                         "--moe-expert-count 4 --moe-top1-expert ")}) {
+    ASSERT_EQ(evomoe(train_arguments("whole") + method).exit_code, 0);
+    for (const int stop : {5, 8, 9, 19}) {
+      const auto run = fmt::format("part{}-{}", stop, method.size());
+      ASSERT_EQ(
+          evomoe(train_arguments(run) + method + fmt::format("--max-update {}", stop)).exit_code,
+          0);
+      ASSERT_EQ(evomoe(train_arguments(run) + method).exit_code, 0);
+      EXPECT_EQ(model_file(run), model_file("whole")) << "stopped after " << stop;
+    }
+    std::filesystem::remove_all(folder_ / "whole");
+  }
+}
+
+TEST_F(Resume, ACheckpointOfAnotherArchitectureIsRefused) {
+  ASSERT_EQ(evomoe(train_arguments() + "--max-update 2").exit_code, 0);
+  expect_refused(train_arguments() + "--decoder-embed-dim 32",
+                 {"--decoder-embed-dim 16 -> 32", "--save-dir"}, 1);
+  // Where only the weights are taken, the tensors that do not fit are listed.
+  const auto other = train_arguments("other") + "--finetune-from-model " +
+                     (folder_ / "run/checkpoint_last").string();
+  expect_refused(other + " --decoder-embed-dim 32", {"decoder.embed_tokens.weight"}, 1);
+  expect_refused(other + " --decoder-layers 3", {"decoder.layers.2"}, 1);
+  EXPECT_EQ(evomoe(other).exit_code, 0);
+}
+
+TEST_F(Resume, AnotherModelOfTheSameShapesIsRefused) {
+  const auto expert = std::string("--moe-freq 2 --moe-expert-count 4 --moe-top1-expert ");
+  ASSERT_EQ(evomoe(train_arguments() + expert + "--max-update 2").exit_code, 0);
+  expect_refused(train_arguments() + expert + "--decoder-attention-heads 4",
+                 {"--decoder-attention-heads 2 -> 4", "--finetune-from-model"}, 1);
+  expect_refused(train_arguments() + expert + "--activation-fn relu", {"--activation-fn"}, 1);
+  expect_refused(train_arguments() + "--moe-freq 2 --moe-expert-count 4 --moe-router topk",
+                 {"--moe-router switch -> topk"}, 1);
+}
+
+TEST_F(Resume, AnotherDictionaryOfTheSameSizeIsRefused) {
+  ASSERT_EQ(evomoe(train_arguments() + "--max-update 2").exit_code, 0);
+  const auto path = folder_ / "bin/dict.txt";
+  auto text = testing::read_text(path);
+  text.replace(text.find("then"), 4, "than");
+  testing::write_text(path, text);
+  expect_refused(train_arguments(), {"dictionary has other symbols"}, 1);
+}
+
+TEST_F(Resume, OtherBatchesWithinAnEpochAreRefusedUnlessThePositionIsReset) {
+  ASSERT_EQ(evomoe(train_arguments() + "--max-update 2").exit_code, 0);
+  const auto other = train_arguments() + "--batch-size 2 ";
+  expect_refused(other, {"--batch-size 4 -> 2", "--reset-dataloader"}, 1);
+  expect_refused(train_arguments() + "--seed 2", {"--seed 1 -> 2", "--reset-dataloader"}, 1);
+  const auto result = evomoe(other + "--reset-dataloader --lr 0.001");
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("--lr [0.003] -> [0.001]"));
+}
+
+TEST_F(Resume, ADamagedOrDanglingLastCheckpointIsNotTakenForANewRun) {
+  const auto run = folder_ / "run";
+  ASSERT_EQ(
+      evomoe(train_arguments() + "--max-update 4 --save-interval-updates 2 --symlink").exit_code,
+      0);
+  const auto log = testing::read_text(run / "log.jsonl");
+  const auto target = run / fs::read_symlink(run / "checkpoint_last");
+  fs::rename(target, run / "moved");
+  expect_refused(train_arguments(), {"checkpoint_last", target.filename().string()}, 1);
+  fs::rename(run / "moved", target);
+  const auto manifest = testing::read_text(target / "manifest.json");
+  fs::remove(target / "manifest.json");
+  expect_refused(train_arguments(), {"manifest.json"}, 1);
+  testing::write_text(target / "manifest.json", manifest.substr(0, manifest.size() / 2));
+  expect_refused(train_arguments(), {"manifest.json"}, 1);
+  EXPECT_EQ(testing::read_text(run / "log.jsonl"), log);
+  testing::write_text(target / "manifest.json", manifest);
+  EXPECT_EQ(evomoe(train_arguments()).exit_code, 0);
+}
+
+TEST_F(Resume, EachStageIsAnnouncedOnce) {
+  for (const int stop : {5, 8, 12, 20})
+    ASSERT_EQ(
+        evomoe(train_arguments() + evolution() + fmt::format("--max-update {}", stop)).exit_code,
+        0);
+  ASSERT_EQ(evomoe(train_arguments() + evolution()).exit_code, 0);
+  EXPECT_EQ(stages("run"), (std::map<std::string, int>{
+                               {"shared-expert", 1}, {"dense-to-sparse", 1}, {"sparse", 1}}));
+}
+
+TEST_F(Resume, ABrokenModelIsNotSavedOverAGoodOne) {
+  const auto save = std::string("--save-interval-updates 1 --keep-interval-updates 1 ");
+  ASSERT_EQ(evomoe(train_arguments() + save + "--max-update 2").exit_code, 0);
+  const auto good = model_file("run");
+  const auto result =
+      evomoe(train_arguments() + save + "--lr 1e300 --on-non-finite skip --max-update 6");
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, HasSubstr("is not finite"));
+  EXPECT_EQ(model_file("run"), good);
+  EXPECT_EQ(evomoe(train_arguments() + save + "--max-update 6").exit_code, 0);
+}
+
+TEST_F(Resume, CountingUpdatesAnewAfterTheSpawnNeedsAScheduleThatBeginsWithTheExperts) {
+  ASSERT_EQ(evomoe(train_arguments() + evolution() + "--max-update 12").exit_code, 0);
+  expect_refused(train_arguments() + evolution() + "--reset-optimizer",
+                 {"--shared-expert-updates 8", "spawned experts", "0 to start a new schedule"}, 1);
+  const auto result =
+      evomoe(train_arguments() + evolution() + "--reset-optimizer --shared-expert-updates 0");
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(stages("run"), (std::map<std::string, int>{{"dense-to-sparse", 1}, {"sparse", 1}}));
+  EXPECT_TRUE(fs::exists(folder_ / "run/log.1.jsonl")) << "the first run's log is kept";
+  EXPECT_EQ(evomoe("info " + (folder_ / "run/checkpoint_last").string()).exit_code, 0);
+}
+
+TEST_F(Resume, ARunThatRanOutOfPatienceIsOver) {
+  const auto patient = train_arguments() + "--lr 0 --patience 2 --max-update 100 ";
+  ASSERT_EQ(evomoe(patient).exit_code, 0);
+  const auto log = testing::read_text(folder_ / "run/log.jsonl");
+  ASSERT_EQ(evomoe(patient).exit_code, 0);
+  EXPECT_EQ(testing::read_text(folder_ / "run/log.jsonl"), log);
+}
+
+TEST_F(Resume, AnUnknownMetricForTheBestCheckpointIsRefusedBeforeTheFolderIsMade) {
+  expect_refused(train_arguments() + "--best-checkpoint-metric los", {"los", "loss, ppl"});
+  EXPECT_FALSE(fs::exists(folder_ / "run"));
+}
+
+}  // namespace
+}  // namespace evomoe

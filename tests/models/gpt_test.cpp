@@ -1,0 +1,234 @@
+#include "evomoe/models/gpt.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "evomoe/base/error.h"
+#include "evomoe/routing/router_metrics.h"
+#include "tests/models/small_gpt.h"
+
+namespace evomoe {
+namespace {
+
+using testing::kPad;
+using testing::kPositions;
+using testing::kVocabulary;
+using testing::logits_of;
+using testing::make_gpt;
+using testing::padded_tokens;
+using testing::small_gpt;
+using testing::some_tokens;
+
+/// Log-probabilities of each next token, [B,S-1].
+torch::Tensor token_losses(Gpt& model, const torch::Tensor& token_BS, ForwardContext context) {
+  const torch::NoGradGuard no_grad;
+  const auto padding_BS = token_BS.eq(kPad);
+  if (padding_BS.any().item<bool>()) context.padding_BS = padding_BS;
+  const auto log_p = torch::log_softmax(logits_of(model, token_BS, context), 2);
+  return log_p.slice(1, 0, -1).gather(2, token_BS.slice(1, 1).unsqueeze(2)).squeeze(2);
+}
+
+GptOptions with_all_dropouts(const std::string& method) {
+  auto options = small_gpt(method);
+  options.dropout = 0.2;
+  options.attention_dropout = 0.3;
+  options.activation_dropout = 0.1;
+  return options;
+}
+
+TEST(Gpt, MicroBatchesOfOtherSizesAndLengthsGiveEachTokenTheSameLoss) {
+  const std::vector<int64_t> lengths = {9, 4, 12, 7};
+  const auto token_BS = padded_tokens(lengths, 12);
+  for (const auto* method : {"", "dts", "switch"}) {
+    auto model = make_gpt(with_all_dropouts(method));
+    model->to(torch::kFloat64);  // so that rounding hides nothing
+    ForwardContext context;
+    context.training = true;
+    context.update = 6;
+    const auto whole = token_losses(model, token_BS, context);
+    const auto without = token_losses(model, token_BS, ForwardContext());
+    for (int64_t b = 0; b < 4; ++b) {
+      const auto real = lengths[static_cast<size_t>(b)];
+      auto alone = context;
+      alone.noise.first_sequence = static_cast<uint32_t>(b);
+      const auto split =
+          token_losses(model, token_BS.slice(0, b, b + 1).slice(1, 0, real), alone)[0];
+      const auto expected = whole[b].slice(0, 0, real - 1);
+      EXPECT_LT((split - expected).abs().max().item<double>(), 1e-7) << method << " " << b;
+      EXPECT_GT((expected - without[b].slice(0, 0, real - 1)).abs().max().item<double>(), 1e-2);
+    }
+  }
+}
+
+TEST(Gpt, BatchesWithRowsOfPaddingAloneTrainWithAttentionDropout) {
+  auto model = make_gpt(with_all_dropouts("dts"));
+  const auto token_BS = padded_tokens({8, 0, 3, 0}, 8);
+  ForwardContext context;
+  context.training = true;
+  context.padding_BS = token_BS.eq(kPad);
+  const auto x = model->forward(token_BS, context).x_BSD;
+  EXPECT_TRUE(torch::isfinite(x).all().item<bool>());
+  x.square().sum().backward();
+  for (const auto& item : model->named_parameters()) {
+    if (!item.value().grad().defined()) continue;
+    EXPECT_TRUE(torch::isfinite(item.value().grad()).all().item<bool>()) << item.key();
+  }
+}
+
+TEST(Gpt, TheKeyValueCacheGivesTheWholeForwardPassAtEveryStep) {
+  const torch::NoGradGuard no_grad;
+  for (const auto* method : {"", "dts", "gshard"}) {
+    for (const bool learned : {false, true}) {
+      auto options = small_gpt(method);
+      options.learned_positions = learned;
+      auto model = make_gpt(options);
+      const auto token_BS = some_tokens(2, 15);
+      KeyValueCache cache;
+      ForwardContext context;
+      context.cache = &cache;
+      int64_t begin = 0;
+      for (const int64_t end : {4, 5, 6, 7, 11, 12, 13, 14, 15}) {
+        const auto part = logits_of(model, token_BS.slice(1, begin, end), context);
+        const auto whole = logits_of(model, token_BS.slice(1, 0, end), ForwardContext());
+        EXPECT_TRUE(torch::allclose(part, whole.slice(1, begin), 1e-4, 1e-5)) << method << end;
+        EXPECT_EQ(cache.length, end);
+        begin = end;
+      }
+    }
+  }
+}
+
+TEST(Gpt, LaterTokensDoNotChangeEarlierOutputs) {
+  const torch::NoGradGuard no_grad;
+  auto model = make_gpt(small_gpt("topk"));
+  const auto token_BS = some_tokens(2, 10);
+  auto changed = token_BS.clone();
+  changed.slice(1, 6).fill_(3);
+  const auto before = logits_of(model, token_BS, ForwardContext());
+  const auto after = logits_of(model, changed, ForwardContext());
+  EXPECT_TRUE(torch::allclose(before.slice(1, 0, 6), after.slice(1, 0, 6), 1e-5, 1e-6));
+  EXPECT_FALSE(torch::allclose(before.slice(1, 6), after.slice(1, 6), 1e-3, 1e-3));
+}
+
+TEST(Gpt, CheckpointedActivationsGiveTheSameLossesGradientsAndStatistics) {
+  for (const auto* method : {"", "dts", "gshard"}) {
+    std::vector<torch::Tensor> gradients[2];
+    std::vector<torch::Tensor> loads[2];
+    for (const int checkpointed : {0, 1}) {
+      auto options = with_all_dropouts(method);
+      options.checkpoint_activations = checkpointed == 1;
+      options.moe.recompute_experts = checkpointed == 1;
+      auto model = make_gpt(options);
+      ForwardContext context;
+      context.training = true;
+      const auto token_BS = padded_tokens({7, 5}, 7);
+      context.padding_BS = token_BS.eq(kPad);
+      const auto output = model->forward(token_BS, context);
+      auto loss = output.x_BSD.square().sum();
+      for (const auto& layer : output.losses) {
+        for (const auto& part : layer) loss = loss + 0.5 * part.value.sum();
+      }
+      loss.backward();
+      gradients[checkpointed].push_back(loss.detach());
+      for (const auto& item : model->named_parameters()) {
+        const auto& gradient = item.value().grad();
+        gradients[checkpointed].push_back(gradient.defined() ? gradient : torch::zeros({1}));
+      }
+      for (const auto& [layer, stats] : output.stats) loads[checkpointed].push_back(stats.load_E);
+    }
+    ASSERT_EQ(gradients[0].size(), gradients[1].size());
+    for (size_t i = 0; i < gradients[0].size(); ++i) {
+      EXPECT_TRUE(torch::allclose(gradients[0][i], gradients[1][i], 1e-5, 1e-6))
+          << method << " tensor " << i;
+    }
+    ASSERT_EQ(loads[0].size(), loads[1].size());
+    for (size_t i = 0; i < loads[0].size(); ++i)
+      EXPECT_TRUE(torch::equal(loads[0][i], loads[1][i]));
+  }
+}
+
+TEST(Gpt, RouterStatisticsLeavePaddingOutAndItsRoutingAsItWas) {
+  const torch::NoGradGuard no_grad;
+  const auto token_BS = padded_tokens({8, 3}, 8);
+  for (const auto* method : {"switch", "topk", "dense", "gshard", "dts"}) {
+    SCOPED_TRACE(method);
+    auto model = make_gpt(small_gpt(method));
+    ForwardContext context;
+    context.training = true;
+    const auto unknown = model->forward(token_BS, context);
+    context.padding_BS = token_BS.eq(kPad);
+    const auto routed = model->forward(token_BS, context);
+    context.mask_padding_in_moe = true;
+    const auto masked = model->forward(token_BS, context);
+    EXPECT_EQ(unknown.stats[0].second.tokens, 16);
+    const auto& stats = routed.stats[0].second;
+    EXPECT_EQ(stats.tokens, 11);
+    EXPECT_EQ(stats.active_E1.sum().item<int64_t>(), 11);
+    EXPECT_TRUE(torch::equal(stats.load_E, masked.stats[0].second.load_E));
+    // Padding goes to experts all the same, unless --use-moe-pad-mask.
+    EXPECT_EQ(stats.assignments == masked.stats[0].second.assignments,
+              std::string(method) == "dts");
+    EXPECT_GT(stats.assignments, stats.load_E.sum().item<int64_t>());
+    EXPECT_EQ(router_metrics(stats).dropped_share, 0);
+  }
+}
+
+TEST(Gpt, TheSharedStageComputesPaddingButDoesNotCountIt) {
+  const torch::NoGradGuard no_grad;
+  auto options = small_gpt("dts");
+  options.moe.shared_expert = true;
+  auto model = make_gpt(options);
+  const auto token_BS = padded_tokens({8, 3}, 8);
+  ForwardContext context;
+  context.padding_BS = token_BS.eq(kPad);
+  const auto stats = model->forward(token_BS, context).stats[0].second;
+  EXPECT_EQ(stats.tokens, 11);
+  EXPECT_EQ(stats.load_E.item<int64_t>(), 11);
+  EXPECT_EQ(stats.assignments, 16);
+  EXPECT_EQ(stats.entropy_sum.scalar_type(), torch::kFloat64);
+}
+
+TEST(Gpt, ExecutedFlopsFollowTheStageTheAssignmentsAndRecomputation) {
+  const double D = 16, F = 32, V = kVocabulary, S = 8, E = 4, A = 3;
+  const double attention = 4 * D * D + S * D;
+  const double dense = 2 * (attention + 2 * D * F), moe = 2 * (attention + A * 2 * D * F);
+  const double gates = 2 * D * E, head = V * D;
+  const auto flops = [&](GptOptions options) {
+    return Gpt(options)->training_flops_per_token(A, 8);
+  };
+  auto options = small_gpt("dts");
+  EXPECT_DOUBLE_EQ(flops(options), 6 * (dense + moe + gates + head));
+  options.checkpoint_activations = true;
+  EXPECT_DOUBLE_EQ(flops(options), 8 * (dense + moe + gates) + 6 * head);
+  options.checkpoint_activations = false;
+  options.moe.recompute_experts = true;
+  EXPECT_DOUBLE_EQ(flops(options), 6 * (dense + moe + gates + head) + 2 * 2 * A * D * F);
+  options.moe.recompute_experts = false;
+  options.moe.shared_expert = true;
+  EXPECT_DOUBLE_EQ(flops(options), 6 * (dense + moe + head));
+  options.dense_ffn_dim_of_moe_layers = 96;
+  EXPECT_DOUBLE_EQ(flops(options), 6 * (dense + 2 * (attention + 2 * D * 96) + head));
+}
+
+TEST(Gpt, ASequenceBeyondThePositionsIsRefused) {
+  auto model = make_gpt(small_gpt());
+  EXPECT_NO_THROW(model->forward(some_tokens(1, kPositions), ForwardContext()));
+  EXPECT_THAT([&] { model->forward(some_tokens(1, kPositions + 1), ForwardContext()); },
+              ::testing::ThrowsMessage<Error>(::testing::HasSubstr("--max-target-positions")));
+}
+
+TEST(Gpt, ImpossibleOptionsAreNamed) {
+  auto options = small_gpt();
+  options.moe_freq = 5;
+  EXPECT_THROW(Gpt{options}, Error);
+  options = small_gpt();
+  options.heads = 3;
+  EXPECT_THROW(Gpt{options}, Error);
+  options = small_gpt();
+  options.activation = "tanh";
+  EXPECT_THAT([&] { Gpt{options}; },
+              ::testing::ThrowsMessage<Error>(::testing::HasSubstr("--activation-fn 'tanh'")));
+}
+
+}  // namespace
+}  // namespace evomoe

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cmath>
+
+#include "evomoe/base/error.h"
+#include "evomoe/routing/router.h"
+
+namespace evomoe {
+
+/// Every occurrence of a word goes to the same expert (after Hash Layers, arXiv 2106.04426),
+/// weighted by the sigmoid of that expert's logit.
+class HashRouter : public Router {
+ public:
+  // The options of methods that this one heeds; all others are refused when a user gives them.
+  explicit HashRouter(RouterOptions options)
+      : Router(std::move(options), {.train_capacity = true}) {}
+
+  Routing route(const torch::Tensor& x_TD, const RoutingContext& context) override {
+    EVOMOE_CHECK(context.token_id_T.defined(), "router `hash` needs the token ids");
+    const auto T = x_TD.size(0), E = num_experts();
+    const auto logits_TE = logits(x_TD);
+    const auto expert_T1 = context.token_id_T.remainder(E).unsqueeze(1);
+    const auto weight_T = torch::sigmoid(logits_TE).gather(1, expert_T1).squeeze(1);
+
+    // Padding takes no place where it need not; a negative choice is none.
+    auto choice_T = expert_T1.squeeze(1);
+    if (const auto routed_T = routed_rows(context, T); routed_T.defined()) {
+      choice_T = choice_T.masked_fill(routed_T.logical_not(), -1);
+    }
+    auto routing = Routing::from_choices(choice_T, weight_T, E);
+
+    // Statistics and, where it is asked for, the z-loss. A loss of its own would be
+    // routing.losses.push_back({"balance", value}).
+    const auto selected_TE = choice_T.unsqueeze(1) == torch::arange(E, choice_T.options());
+    complete(routing, logits_TE, torch::softmax(logits_TE, 1), selected_TE, valid_rows(context, T));
+    return routing;
+  }
+
+  // Without this a method is dropless. The layer drops what exceeds it.
+  std::optional<int64_t> capacity(int64_t num_rows, bool training) const override {
+    const double factor = options().train_capacity_factor;
+    if (!training || factor <= 0) return std::nullopt;
+    return static_cast<int64_t>(
+        std::ceil(factor * static_cast<double>(num_rows) / static_cast<double>(num_experts())));
+  }
+};
+
+}  // namespace evomoe

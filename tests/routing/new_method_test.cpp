@@ -1,0 +1,51 @@
+// A method of another program, and the page that explains how to write one.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "evomoe/routing/registry.h"
+#include "tests/routing/hash_router.h"
+#include "tests/testing/paths.h"
+
+namespace evomoe {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+RouterOptions hash_options() {
+  RouterOptions options;
+  options.method = "hash";
+  options.model_dim = 8;
+  options.num_experts = 4;
+  return options;
+}
+
+TEST(Registry, ANewMethodIsOneClassAndOneLine) {
+  register_router(
+      "hash", [](const RouterOptions& options) { return std::make_shared<HashRouter>(options); });
+  EXPECT_THAT(router_names(), ::testing::Contains("hash"));
+  RoutingContext context;
+  context.token_id_T = torch::tensor({4, 9, 4, 7, 1, 2}, torch::kInt64);
+  const auto router = make_router(hash_options());
+  const auto routing = router->route(torch::rand({6, 8}), context);
+  EXPECT_TRUE(torch::equal(routing.expert_A(), torch::tensor({0, 0, 1, 1, 2, 3}, torch::kInt64)));
+  EXPECT_TRUE(torch::equal(routing.token_A, torch::tensor({0, 2, 1, 4, 5, 3}, torch::kInt64)));
+  EXPECT_TRUE(torch::equal(routing.stats.load_E, torch::tensor({2, 2, 1, 1}, torch::kInt64)));
+  EXPECT_EQ(router->capacity(6, /*training=*/true), 2);
+  auto options = hash_options();
+  options.k = 3;
+  EXPECT_THAT([&] { make_router(options); },
+              ThrowsMessage<UsageError>(HasSubstr("--moe-k 3 does nothing for --moe-router hash")));
+  EXPECT_THAT([] { register_router("switch", make_router); },
+              ThrowsMessage<Error>(HasSubstr("exists already")));
+}
+
+TEST(Docs, TheExampleOfRoutingMdIsTheOneThatIsTestedHere) {
+  const auto page = testing::read_text(testing::source_dir() / "docs/routing.md");
+  const auto example = testing::read_text(testing::source_dir() / "tests/routing/hash_router.h");
+  EXPECT_NE(page.find("```cpp\n" + example + "```"), std::string::npos)
+      << "docs/routing.md must hold tests/routing/hash_router.h, letter by letter";
+}
+
+}  // namespace
+}  // namespace evomoe

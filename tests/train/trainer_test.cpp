@@ -1,0 +1,211 @@
+#include "evomoe/train/trainer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "evomoe/base/error.h"
+#include "evomoe/data/dictionary.h"
+
+namespace evomoe {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr int64_t kVocabulary = 20;
+
+/// Two layers, the second with 4 experts that are spawned after 2 updates.
+TrainOptions evolution() {
+  TrainOptions options;
+  options.task.tokens_per_sample = 8;
+  options.model.arch = "transformer_lm_gpt2_tiny";
+  options.model.decoder_layers = 2;
+  options.model.decoder_embed_dim = 8;
+  options.model.decoder_ffn_embed_dim = 16;
+  options.model.decoder_attention_heads = 2;
+  options.moe.moe_freq = 2;
+  options.moe.moe_expert_count = 4;
+  options.moe.moe_router = "dts";
+  options.evolution.shared_expert_updates = 2;
+  options.evolution.use_gumbel_softmax = true;
+  options.evolution.diversify = "noise";
+  options.evolution.switch_to_hard_gumbel_softmax = 3;
+  options.criterion.criterion = "moe_cross_entropy";
+  options.optimization.lr = {0.01};
+  options.dataset.batch_size = 2;
+  return options;
+}
+
+Batch batch(int64_t seed) {
+  Batch batch;
+  batch.rows = 2;
+  batch.columns = 8;
+  for (int64_t i = 0; i < 16; ++i) {
+    batch.source.push_back(4 + (seed * 7 + i * i) % 16);
+    batch.target.push_back(4 + (seed * 5 + 3 * i) % 16);
+  }
+  batch.ids = {0, 1};
+  batch.lengths = {8, 8};
+  batch.tokens = 16;
+  return batch;
+}
+
+Trainer make_trainer(const TrainOptions& options) {
+  return Trainer(options, kVocabulary, Dictionary::kPad, torch::kCPU);
+}
+
+/// While it lives, a matrix of layer 0 is so large (but finite) that the activations overflow.
+class Overflow {
+ public:
+  explicit Overflow(Trainer& trainer) {
+    for (const auto& parameter : trainer.parameters()) {
+      if (parameter.name == "decoder.layers.0.fc2.weight") weight_ = parameter.tensor.detach();
+    }
+    kept_ = weight_.clone();
+    weight_.fill_(3e38);
+  }
+  ~Overflow() { weight_.copy_(kept_); }
+  Overflow(const Overflow&) = delete;
+  Overflow& operator=(const Overflow&) = delete;
+
+ private:
+  torch::Tensor weight_, kept_;
+};
+
+void expect_equal(const TensorMap& a, const TensorMap& b) {
+  ASSERT_EQ(a.size(), b.size());
+  for (const auto& [name, tensor] : a) EXPECT_TRUE(torch::equal(tensor, b.at(name))) << name;
+}
+
+TEST(Trainer, SpawnsTheExpertsWithTheirMomentsBeforeTheUpdateThatFollowsTheSharedStage) {
+  auto options = evolution();
+  options.evolution.diversify = "copy";
+  options.optimization.lr = {0.0};
+  auto trainer = make_trainer(options);
+  trainer.update({batch(1)}, 1);
+  EXPECT_FALSE(trainer.update({batch(2)}, 1).spawned);
+  EXPECT_TRUE(trainer.holds_shared_expert());
+  const std::string w1 = "decoder.layers.1.moe_layer.experts.w1";
+  const auto one = trainer.model_state().at(w1).clone();
+  TensorMap before;
+  for (const auto& [name, tensor] : trainer.optimizer_state()) before[name] = tensor.clone();
+  EXPECT_TRUE(trainer.update({batch(3)}, 1).spawned);
+  EXPECT_FALSE(trainer.holds_shared_expert());
+  const auto spawned = trainer.model_state().at(w1);
+  for (int64_t e = 0; e < 4; ++e) EXPECT_TRUE(torch::equal(spawned[e], one[0]));
+  // Each expert's moments go on from the shared expert's: beta times it, plus its own gradient.
+  bool found = false;
+  for (const auto& [name, tensor] : trainer.optimizer_state()) {
+    if (name.find(w1) == std::string::npos || name.find("exp_avg") == std::string::npos ||
+        name.find("exp_avg_sq") != std::string::npos) {
+      continue;
+    }
+    found = true;
+    const auto gradient = [&] {
+      for (const auto& parameter : trainer.parameters()) {
+        if (parameter.name == w1) return parameter.tensor.grad() / 16.0;
+      }
+      return torch::Tensor();
+    }();
+    const auto expected = 0.9 * before.at(name) + 0.1 * gradient;
+    EXPECT_TRUE(torch::allclose(tensor, expected, 1e-4, 1e-8));
+  }
+  EXPECT_TRUE(found);
+}
+
+TEST(Trainer, AnUpdateSkippedAtTheSpawnIsMadeUpForWithTheSpawnedExperts) {
+  auto options = evolution();
+  options.optimization.on_non_finite = "skip";
+  auto trainer = make_trainer(options);
+  for (int i = 0; i < 2; ++i) trainer.update({batch(i)}, 1);
+  {
+    const Overflow overflow(trainer);
+    EXPECT_FALSE(trainer.update({batch(2)}, 1).applied);
+  }
+  EXPECT_FALSE(trainer.holds_shared_expert());
+  EXPECT_TRUE(trainer.update({batch(3)}, 1).applied);
+  EXPECT_EQ(trainer.updates(), 3);
+
+  // A checkpoint between the two goes on the same way.
+  Trainer resumed(options, kVocabulary, Dictionary::kPad, torch::kCPU, 2, /*shared_expert=*/false);
+  auto twin = make_trainer(options);
+  for (int i = 0; i < 2; ++i) twin.update({batch(i)}, 1);
+  {
+    const Overflow overflow(twin);
+    twin.update({batch(2)}, 1);
+  }
+  resumed.load_model_state(twin.model_state(), "twin");
+  resumed.load_optimizer_state(twin.optimizer_state());
+  resumed.update({batch(3)}, 1);
+  expect_equal(resumed.model_state(), trainer.model_state());
+}
+
+TEST(Trainer, ANonFiniteLossIsExplainedAndChangesNothing) {
+  auto trainer = make_trainer(evolution());
+  for (int i = 0; i < 3; ++i) trainer.update({batch(i)}, 1);
+  TensorMap before;
+  for (const auto& [name, tensor] : trainer.model_state()) before[name] = tensor.clone();
+  {
+    const Overflow overflow(trainer);
+    try {
+      trainer.update({batch(3)}, 1);
+      FAIL() << "the update was made";
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), HasSubstr("update 4"));
+      EXPECT_THAT(error.what(), HasSubstr("layer 0"));
+      EXPECT_THAT(error.what(), HasSubstr("--on-non-finite skip"));
+    }
+  }
+  expect_equal(trainer.model_state(), before);
+}
+
+TEST(Trainer, SkippingEndsWhenAParameterIsBrokenOrNothingButSkippingHappens) {
+  auto options = evolution();
+  options.optimization.on_non_finite = "skip";
+  auto broken = make_trainer(options);
+  for (const auto& parameter : broken.parameters()) {
+    if (parameter.name == "decoder.layers.0.fc1.weight")
+      parameter.tensor.detach().view(-1)[3] = std::numeric_limits<float>::infinity();
+  }
+  try {
+    broken.update({batch(1)}, 1);
+    FAIL() << "a broken model was trained on";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("decoder.layers.0.fc1.weight"));
+  }
+  auto endless = make_trainer(options);
+  const Overflow overflow(endless);
+  const auto skip_for_ever = [&] {
+    for (int i = 0; i < 1000; ++i) endless.update({batch(i)}, 1);
+  };
+  EXPECT_THROW(skip_for_ever(), Error);
+}
+
+TEST(Trainer, TwoMicroBatchesGiveTheUpdateOfTheirUnion) {
+  auto options = evolution();
+  options.evolution.shared_expert_updates = 0;
+  options.model.dropout = 0.1;
+  options.model.attention_dropout = 0.1;
+  // The balance loss is a mean over a micro-batch, so it would differ.
+  options.criterion.criterion = "cross_entropy";
+  options.dataset.batch_size.reset();
+  auto halves = batch(1), other = batch(2);
+  other.first_sequence = 2;
+  Batch both = halves;
+  both.rows = 4;
+  both.ids = {0, 1, 2, 3};
+  both.lengths = {8, 8, 8, 8};
+  both.tokens = 32;
+  both.source.insert(both.source.end(), other.source.begin(), other.source.end());
+  both.target.insert(both.target.end(), other.target.begin(), other.target.end());
+  auto split = make_trainer(options), whole = make_trainer(options);
+  for (int i = 0; i < 6; ++i) {
+    const auto a = split.update({halves, other}, 1), b = whole.update({both}, 1);
+    EXPECT_NEAR(a.sums.loss, b.sums.loss, 1e-5 * b.sums.loss);
+    EXPECT_NEAR(a.gradient_norm, b.gradient_norm, 1e-4 * b.gradient_norm);
+  }
+}
+
+}  // namespace
+}  // namespace evomoe

@@ -1,0 +1,54 @@
+#include "evomoe/train/training_metrics.h"
+
+#include <gtest/gtest.h>
+
+namespace evomoe {
+namespace {
+
+/// Four tokens: two with one expert, one with two, one with none; one assignment was dropped.
+RouterStats some_stats() {
+  RouterStats stats;
+  stats.load_E = torch::tensor({3, 1, 0}, torch::kInt64);
+  stats.active_E1 = torch::tensor({1, 2, 1, 0}, torch::kInt64);
+  stats.entropy_sum = torch::tensor(2.0, torch::kFloat64);
+  stats.dropped = torch::tensor(1, torch::kInt64);
+  stats.non_argmax = torch::tensor(1, torch::kInt64);
+  stats.tokens = 4;
+  return stats;
+}
+
+TEST(RouterData, SaysWhatEachRouterDid) {
+  const auto data = router_data({{1, some_stats()}, {3, some_stats()}});
+  ASSERT_EQ(data.size(), 2U);
+  EXPECT_EQ(data[1].at("layer"), 3);
+  const auto& entry = data[0];
+  EXPECT_EQ(entry.at("active_experts"), 1.0);
+  EXPECT_EQ(entry.at("load_min"), 0);
+  EXPECT_EQ(entry.at("load_max"), 3);
+  EXPECT_EQ(entry.at("dead_experts"), 1);
+  EXPECT_EQ(entry.at("entropy"), 0.5);
+  EXPECT_EQ(entry.at("dropped_share"), 0.25);
+  EXPECT_EQ(entry.at("unrouted_share"), 0.25);
+  EXPECT_EQ(entry.at("non_argmax_share"), 0.25);
+}
+
+TEST(ActiveExperts, AreTheMeanOverLayersAndNothingForADenseModel) {
+  auto busy = some_stats();
+  busy.load_E = torch::tensor({4, 4, 4}, torch::kInt64);
+  EXPECT_EQ(active_experts({{1, some_stats()}, {3, busy}}), 2.0);
+  EXPECT_FALSE(active_experts({}).has_value());
+}
+
+TEST(StageData, HoldsTheTemperatureWhereThereIsOne) {
+  StageState stage;
+  EXPECT_FALSE(stage_data(stage).contains("temperature"));
+  stage.stage = Stage::kSparse;
+  stage.schedule = {.temperature = 0.5, .hard = true, .noise_scale = 0.25};
+  const auto data = stage_data(stage);
+  EXPECT_EQ(data.at("stage"), "sparse");
+  EXPECT_EQ(data.at("temperature"), 0.5);
+  EXPECT_EQ(data.at("noise_scale"), 0.25);
+}
+
+}  // namespace
+}  // namespace evomoe

@@ -1,0 +1,161 @@
+#include "evomoe/train/validation.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+
+#include "evomoe/base/error.h"
+#include "evomoe/train/settings.h"
+
+namespace evomoe {
+namespace {
+
+constexpr int64_t kPad = 1, kVocabulary = 30;
+
+/// Sequences of 4 to 9 tokens, made up.
+class SomeSequences : public Dataset {
+ public:
+  explicit SomeSequences(int64_t items) : items_(items) {}
+  int64_t size() const override { return items_; }
+  int64_t item_size(int64_t item) const override { return 4 + (item * 5) % 6; }
+  std::vector<int64_t> ordered_indices(int64_t) const override {
+    std::vector<int64_t> order;
+    for (int64_t i = 0; i < items_; ++i) order.push_back(i);
+    return order;
+  }
+  Batch collate(std::span<const int64_t> items) const override {
+    Batch batch;
+    batch.rows = static_cast<int64_t>(items.size());
+    for (const auto item : items) batch.columns = std::max(batch.columns, item_size(item));
+    for (const auto item : items) {
+      const auto length = item_size(item);
+      for (int64_t s = 0; s < batch.columns; ++s) {
+        const auto token = [&](int64_t place) { return 3 + (item * 7 + place * 11) % 27; };
+        batch.source.push_back(s < length ? token(s) : kPad);
+        batch.target.push_back(s < length ? token(s + 1) : kPad);
+      }
+      batch.ids.push_back(item);
+      batch.lengths.push_back(length);
+      batch.tokens += length;
+    }
+    return batch;
+  }
+  std::string name() const override { return "some sequences"; }
+
+ private:
+  int64_t items_;
+};
+
+TrainOptions some_options() {
+  TrainOptions options;
+  options.task.tokens_per_sample = 10;
+  options.model.decoder_layers = 2;
+  options.model.decoder_embed_dim = 16;
+  options.model.decoder_ffn_embed_dim = 32;
+  options.model.decoder_attention_heads = 2;
+  options.model.dropout = 0.3;
+  options.model.attention_dropout = 0.3;
+  options.model.activation_dropout = 0.3;
+  options.moe.moe_freq = 1;
+  options.moe.moe_expert_count = 4;
+  options.moe.moe_router = "dts";
+  options.moe.moe_eval_capacity_token_fraction = -1;
+  options.evolution.use_gumbel_softmax = true;
+  options.dataset.required_batch_size_multiple = 1;
+  options.common.seed = 5;
+  return options;
+}
+
+Gpt make_model(const TrainOptions& options) {
+  Gpt model(gpt_options(options, kVocabulary, kPad, /*shared_expert=*/false));
+  model->initialise(5);
+  for (auto& [layer, moe] : model->moe_layers()) moe->router()->begin_update({.temperature = 0.2});
+  return model;
+}
+
+double loss(Gpt& model, TrainOptions options, int64_t batch_size, bool as_trained,
+            int64_t updates = 3) {
+  options.dataset.batch_size = batch_size;
+  const Criterion criterion(options.criterion, kPad);
+  MeterGroup meters;
+  const auto sums = evaluate_dataset(
+      std::make_shared<SomeSequences>(13), iterator_options(options, /*training=*/false),
+      /*max_steps=*/-1, criterion.is_moe(),
+      [&](const Batch& batch) {
+        return evaluate_batch(model, criterion, options, batch, torch::kCPU, as_trained, updates);
+      },
+      meters);
+  return sums.loss / static_cast<double>(sums.sample_size);
+}
+
+TEST(Validation, DoesNotDependOnItsBatchSizeInEitherRouting) {
+  const auto options = some_options();
+  auto model = make_model(options);
+  for (const bool as_trained : {false, true}) {
+    const double one = loss(model, options, 1, as_trained);
+    for (const int64_t batch_size : {2, 5, 13}) {
+      EXPECT_NEAR(loss(model, options, batch_size, as_trained), one, 1e-6)
+          << batch_size << (as_trained ? " as trained" : "");
+    }
+  }
+}
+
+TEST(Validation, AsTrainedSelectsWithTheNoiseOfItsUpdateAndNeverDropsOut) {
+  auto options = some_options();
+  auto model = make_model(options);
+  const double reference = loss(model, options, 4, false), stage = loss(model, options, 4, true);
+  EXPECT_GT(std::abs(reference - stage), 1e-4);
+  EXPECT_EQ(stage, loss(model, options, 4, true)) << "deterministic";
+  EXPECT_NE(stage, loss(model, options, 4, true, /*updates=*/4));
+  // The same weights in a model without dropout give the same loss.
+  options.model.dropout = options.model.attention_dropout = options.model.activation_dropout = 0.0;
+  auto plain = make_model(options);
+  EXPECT_EQ(stage, loss(plain, options, 4, true));
+}
+
+TEST(Validation, ItsNoiseIsNotThatOfTheTraining) {
+  const auto options = some_options();
+  const auto context = evaluation_context(options, DeviceBatch(), /*as_trained=*/true, 7);
+  EXPECT_EQ(context.update, 7);
+  EXPECT_NE(context.noise.seed, static_cast<uint64_t>(options.common.seed));
+  EXPECT_FALSE(context.training);
+}
+
+TEST(Validation, BatchesAreNumberedByTheSequencesBeforeThem) {
+  auto options = some_options();
+  options.dataset.batch_size = 5;
+  std::vector<int64_t> first;
+  MeterGroup meters;
+  const auto count = [&](const Batch& batch) {
+    first.push_back(batch.first_sequence);
+    LossSums sums;
+    sums.sample_size = sums.tokens = batch.tokens;
+    sums.batches = 1;
+    return sums;
+  };
+  evaluate_dataset(std::make_shared<SomeSequences>(13), iterator_options(options, false), -1, false,
+                   count, meters);
+  EXPECT_EQ(first, (std::vector<int64_t>{0, 5, 10}));
+  first.clear();
+  evaluate_dataset(std::make_shared<SomeSequences>(13), iterator_options(options, false),
+                   /*max_steps=*/2, false, count, meters);
+  EXPECT_EQ(first.size(), 2U);
+  const auto nothing = [](const Batch&) { return LossSums(); };
+  EXPECT_THROW(evaluate_dataset(std::make_shared<SomeSequences>(3),
+                                iterator_options(options, false), -1, false, nothing, meters),
+               Error);
+}
+
+TEST(Validation, PaddingIsMarkedOnlyWhereThereIsSome) {
+  const SomeSequences data(13);
+  const std::vector<int64_t> same = {0, 6}, different = {0, 1};
+  EXPECT_FALSE(to_device(data.collate(same), kPad, torch::kCPU).padding_BS.defined());
+  const auto batch = to_device(data.collate(different), kPad, torch::kCPU);
+  EXPECT_EQ(batch.padding_BS.sum().item<int64_t>(), 5);
+  EXPECT_EQ(batch.tokens, 4 + 9);
+  EXPECT_EQ(batch.sequences, 2);
+}
+
+}  // namespace
+}  // namespace evomoe
