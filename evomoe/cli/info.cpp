@@ -88,8 +88,9 @@ int info_command(const std::vector<std::string>& arguments) {
   facts.add_row({"updates", fmt::format("{}", updates)});
   if (gpt.moe_freq > 0) {
     facts.add_row(
-        {"experts", fmt::format("{} in every {} layer, router {}", gpt.moe.router.num_experts,
-                                gpt.moe_freq == 1 ? "" : fmt::format("{}.", gpt.moe_freq),
+        {"experts", fmt::format("{} in {}, router {}", gpt.moe.router.num_experts,
+                                gpt.moe_freq == 1 ? "every layer"
+                                                  : fmt::format("one of {} layers", gpt.moe_freq),
                                 gpt.moe.router.method)});
     const auto& evolution = manifest.at("evolution");
     facts.add_row({"stage", evolution.at("stage").get<std::string>()});
@@ -104,7 +105,7 @@ int info_command(const std::vector<std::string>& arguments) {
   fmt::print("{}", facts.text());
   if (!routers.empty()) {
     Table table({"layer", "active experts", "load min", "load max", "load cv", "dead", "entropy",
-                 "dropped"});
+                 "dropped", "unrouted"});
     for (const auto& router : routers) {
       const auto number = [&](const char* key) { return router.value(key, std::nan("")); };
       table.add_row(
@@ -113,7 +114,8 @@ int info_command(const std::vector<std::string>& arguments) {
            fmt::format("{:.0f}", number("load_min")), fmt::format("{:.0f}", number("load_max")),
            fmt::format("{:.2f}", number("load_cv")), fmt::format("{:.0f}", number("dead_experts")),
            fmt::format("{:.3f}", number("entropy")),
-           fmt::format("{:.1f} %", 100 * number("dropped_share"))});
+           fmt::format("{:.1f} %", 100 * number("dropped_share")),
+           fmt::format("{:.1f} %", 100 * number("unrouted_share"))});
     }
     fmt::print("\nrouters at the last log line before this checkpoint (loads per update):\n{}",
                table.text());

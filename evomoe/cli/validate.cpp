@@ -42,7 +42,7 @@ int validate_command(const std::vector<std::string>& arguments) {
           flags.max_valid_steps.value_or(-1), criterion.is_moe(),
           [&](const Batch& batch) {
             return evaluate_batch(loaded.model, criterion, options, batch, loaded.device,
-                                  as_trained);
+                                  as_trained, loaded.updates);
           },
           group);
       group.scalar("num_updates", static_cast<double>(loaded.updates), 0, 200);

@@ -41,7 +41,7 @@ void describe_legacy_flags(OptionTable& table) {
   no_effect({"reset-lr-scheduler"},
             "the learning rate is a function of update and epoch, of which nothing is stored",
             false);
-  no_effect({"fixed-validation-seed"}, "validation draws nothing at random", true);
+  no_effect({"fixed-validation-seed"}, "validation's noise, if any, follows from --seed and the update", true);
   no_effect({"save-trace"}, "it had no effect in the reference", false);
   no_effect({"empty-cache-freq"}, "the allocator needs no emptying", true);
   no_effect({"data-buffer-size"}, "--num-workers decides how far ahead batches are prepared", true);

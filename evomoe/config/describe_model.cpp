@@ -6,7 +6,8 @@ namespace evomoe {
 void describe_task(OptionTable& table, TaskOptions& o) {
   table.group("task", "Task");
   table.add("task", &o.task, "What is learned.").choices({"language_modeling"});
-  table.add("tokens-per-sample", &o.tokens_per_sample, "Longest sequence, in tokens.").at_least(1);
+  table.add("tokens-per-sample", &o.tokens_per_sample, "Longest sequence, in tokens.")
+      .range(1, 1 << 20);
   table
       .add("sample-break-mode", &o.sample_break_mode,
            "How the text is cut into sequences: at any token, at sentence ends, at sentence ends "
@@ -53,7 +54,7 @@ void describe_model(OptionTable& table, ModelOptions& o) {
   table
       .add("max-target-positions", &o.max_target_positions,
            "Positions the model has; not given: tokens-per-sample.")
-      .at_least(1);
+      .range(1, 1 << 20);
   table.add("checkpoint-activations", &o.checkpoint_activations,
             "Recomputes each layer in the backward pass instead of keeping its activations.");
 }

@@ -49,7 +49,6 @@ struct MoeOptions {
   int64_t moe_k = 2;  ///< experts per token of the router `topk`
   bool moe_no_normalize_topk = false;
   int64_t topk = -1;  ///< the reference's: -1 or E
-  bool moe_gating_use_fp32 = false;
   std::string moe_second_expert_policy = "sampling";  ///< sampling | random | all
   bool moe_normalize_gate_prob_before_dropping = false;
   bool moe_batch_prioritized_routing = false;
@@ -149,7 +148,6 @@ struct CheckpointOptions {
   std::optional<std::string> finetune_from_model;
   std::optional<std::string> init_from;  ///< safetensors file with the initial weights
   bool reset_dataloader = false;
-  bool reset_lr_scheduler = false;
   bool reset_meters = false;
   bool reset_optimizer = false;
   int64_t save_interval = 1;           ///< epochs

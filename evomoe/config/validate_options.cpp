@@ -178,7 +178,7 @@ void validate_checkpoints(const CheckpointOptions& options) {
     fail_usage("--finetune-from-model and --init-from both give the first weights; use one");
   }
   if (!options.finetune_from_model) return;
-  if (options.reset_optimizer || options.reset_lr_scheduler || options.reset_meters ||
+  if (options.reset_optimizer || options.reset_meters ||
       options.reset_dataloader) {
     fail_usage(
         "--finetune-from-model resets everything but the weights already; leave the --reset-... "

@@ -4,8 +4,10 @@
 #include "evomoe/checkpoint/checkpoint.h"
 #include "evomoe/checkpoint/load_into.h"
 #include "evomoe/config/describe.h"
+#include "evomoe/train/resume.h"
 #include "evomoe/train/run_folder.h"
 #include "evomoe/train/settings.h"
+#include "evomoe/train/trainer.h"
 
 namespace evomoe {
 
@@ -29,19 +31,11 @@ LoadedModel load_model(const std::filesystem::path& path, const LoadOptions& loa
   loaded.updates = loaded.manifest.at("counters").at("updates").get<int64_t>();
   loaded.dictionary = dictionary_of(path, load.data);
   loaded.bpe = bpe_of(path, load.bpe);
-  const auto vocabulary = loaded.manifest.at("model").at("vocabulary").get<int64_t>();
-  EVOMOE_CHECK(loaded.dictionary.size() == vocabulary,
-               "{}: the model has {} symbols but the dictionary {}; give the folder of the data it "
-               "was trained on",
-               path.string(), vocabulary, loaded.dictionary.size());
+  check_dictionary(loaded.manifest, loaded.dictionary, path);
   const bool shared = loaded.manifest.at("evolution").at("shared_expert").get<bool>();
-  loaded.model = Gpt(gpt_options(loaded.options, vocabulary, Dictionary::kPad, shared));
-  std::vector<std::pair<std::string, torch::Tensor>> destination;
-  for (const auto& item : loaded.model->named_parameters())
-    destination.emplace_back(item.key(), item.value());
-  for (const auto& item : loaded.model->named_buffers())
-    destination.emplace_back(item.key(), item.value());
-  load_into(destination, checkpoint.model, "checkpoint " + path.string());
+  loaded.model =
+      Gpt(gpt_options(loaded.options, loaded.dictionary.size(), Dictionary::kPad, shared));
+  load_into(named_state(*loaded.model), checkpoint.model, "checkpoint " + path.string());
   loaded.model->to(loaded.device);
   loaded.model->eval();
   // In evaluation some methods still heed their stage (noisy gate weights): the one of the last

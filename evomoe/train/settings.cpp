@@ -127,8 +127,7 @@ LrScheduleOptions lr_schedule_options(const TrainOptions& options) {
   schedule.lr_shrink = flags.lr_shrink;
   schedule.force_anneal = flags.force_anneal;
   schedule.min_lr = flags.min_lr;
-  schedule.lr_period_updates =
-      flags.lr_period_updates > 0 ? static_cast<int64_t>(flags.lr_period_updates) : 0;
+  schedule.lr_period_updates = std::max<int64_t>(flags.lr_period_updates, 0);
   schedule.t_mult = flags.t_mult;
   schedule.max_update = flags.max_update;
   return schedule;

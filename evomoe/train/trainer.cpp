@@ -38,6 +38,13 @@ std::vector<NamedParameter> named_parameters(const torch::nn::Module& model) {
   return parameters;
 }
 
+std::vector<std::pair<std::string, torch::Tensor>> named_state(const torch::nn::Module& model) {
+  std::vector<std::pair<std::string, torch::Tensor>> state;
+  for (const auto& item : model.named_parameters()) state.emplace_back(item.key(), item.value());
+  for (const auto& item : model.named_buffers()) state.emplace_back(item.key(), item.value());
+  return state;
+}
+
 Trainer::Trainer(const TrainOptions& options, int64_t vocab_size, int64_t padding_index,
                  torch::Device device)
     : Trainer(options, vocab_size, padding_index, device, /*completed_updates=*/0,
@@ -238,20 +245,14 @@ double Trainer::flops_of(const GptOutput& output, const Batch& batch) const {
 
 TensorMap Trainer::model_state() const {
   TensorMap state;
-  for (const auto& item : model_->named_parameters()) state[item.key()] = item.value().detach();
-  for (const auto& item : model_->named_buffers()) state[item.key()] = item.value().detach();
+  for (const auto& [name, tensor] : named_state(*model_)) state[name] = tensor.detach();
   return state;
 }
 
 TensorMap Trainer::optimizer_state() const { return optimizer_->state_dict(); }
 
 void Trainer::load_model_state(const TensorMap& state, const std::string& what) {
-  std::vector<std::pair<std::string, torch::Tensor>> destination;
-  for (const auto& item : model_->named_parameters())
-    destination.emplace_back(item.key(), item.value());
-  for (const auto& item : model_->named_buffers())
-    destination.emplace_back(item.key(), item.value());
-  load_into(destination, state, what);
+  load_into(named_state(*model_), state, what);
 }
 
 void Trainer::load_optimizer_state(const TensorMap& state) { optimizer_->load_state_dict(state); }

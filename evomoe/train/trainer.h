@@ -110,4 +110,7 @@ class Trainer {
 /// The trainable tensors of a model, in the order of its registration.
 std::vector<NamedParameter> named_parameters(const torch::nn::Module& model);
 
+/// All that a checkpoint stores of a model, by name: its parameters and buffers.
+std::vector<std::pair<std::string, torch::Tensor>> named_state(const torch::nn::Module& model);
+
 }  // namespace evomoe
