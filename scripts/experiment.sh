@@ -20,6 +20,8 @@ train() {
   "$program" train "$data" --config "$recipes/$experiment.yaml" "$@" --save-dir "$folder/$name"
 }
 
+mkdir -p "$folder"
+shopt -s nullglob
 runs=("$folder/dense")
 train dense "$@" >>"$folder/log"
 for recipe in "$recipes/$experiment".*.yaml; do
@@ -29,4 +31,6 @@ for recipe in "$recipes/$experiment".*.yaml; do
   runs+=("$folder/$name")
 done
 echo
-"$program" compare "${runs[@]}" --baseline switch
+baseline=dense
+if [[ -d $folder/switch ]]; then baseline=switch; fi
+"$program" compare "${runs[@]}" --baseline "$folder/$baseline"

@@ -1,49 +1,65 @@
 #!/usr/bin/env bash
 # Installs what the build needs: system packages (when root or sudo may) and .venv with LibTorch. Run by make; safe to run again.
-# PRESET=gcc builds with g++, so that clang and lld are not needed.
+# PRESET=gcc builds with g++, so that clang and lld are not needed; asan, tsan and coverage need clang's runtime as well.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 torch_version=2.13.0
-compiler=(clang lld)
-tools=(clang++ ld.lld)
-if [[ ${PRESET:-release} == gcc ]]; then compiler=(g++) tools=(g++); fi
-packages=("${compiler[@]}" cmake ninja-build pkg-config git python3-venv libcli11-dev libyaml-cpp-dev nlohmann-json3-dev libspdlog-dev
-          libfmt-dev libpcre2-dev libgtest-dev libgmock-dev)
+preset=${PRESET:-release}
+libraries=(libcli11-dev libyaml-cpp-dev nlohmann-json3-dev libspdlog-dev libfmt-dev libpcre2-dev libgtest-dev libgmock-dev)
 
+is_installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; }
+
+# need TOOL-OR-EMPTY PACKAGE ...: installs the packages that are missing; without dpkg, asks for TOOL alone.
 missing=()
-if command -v dpkg-query >/dev/null; then
-  for package in "${packages[@]}"; do
-    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+need() {
+  local tool=$1 package
+  shift
+  for package in "$@"; do
+    if command -v dpkg-query >/dev/null; then
+      is_installed "$package" || missing+=("$package")
+    elif [[ -n $tool ]] && ! command -v "$tool" >/dev/null; then
+      missing+=("$package")
+    fi
   done
-else
-  for tool in "${tools[@]}" cmake ninja pkg-config python3; do
-    command -v "$tool" >/dev/null || missing+=("$tool")
-  done
-fi
-# A python3 that can make virtual environments is enough; it need not be Debian's.
-if python3 -c 'import ensurepip, venv' 2>/dev/null; then
-  missing=("${missing[@]/python3-venv/}")
-fi
-mapfile -t missing < <(printf '%s\n' "${missing[@]}" | grep -v '^$' || true)
+}
 
-if ((${#missing[@]})); then
+install_missing() {
+  ((${#missing[@]})) || return 0
+  local as_root=()
   if ! command -v apt-get >/dev/null; then
-    echo "setup: please install these first: ${missing[*]}" >&2
-    echo "setup: (Debian's package names: ${packages[*]})" >&2
+    echo "setup: please install these first (Debian's package names): ${missing[*]}" >&2
     exit 1
-  elif ((EUID == 0)); then
-    as_root=()
-  elif sudo -n true 2>/dev/null; then
+  elif ((EUID != 0)); then
+    if ! sudo -n true 2>/dev/null; then
+      echo "setup: these packages are missing and I may not install them (no root, no sudo). Please run:" >&2
+      echo "  apt-get install ${missing[*]}" >&2
+      exit 1
+    fi
     as_root=(sudo)
-  else
-    echo "setup: these packages are missing and I may not install them (no root, no sudo). Please run:" >&2
-    echo "  apt-get install ${missing[*]}" >&2
-    exit 1
   fi
   echo "setup: installing ${missing[*]}" >&2
   "${as_root[@]}" apt-get update -qq
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  missing=()
+}
+
+if [[ $preset == gcc ]]; then
+  need g++ g++
+else
+  need clang++ clang
+  need ld.lld lld
+fi
+need cmake cmake
+need ninja ninja-build
+need pkg-config pkg-config
+need "" "${libraries[@]}"  # where there is no dpkg, CMake says which one is missing
+# A python3 that can make virtual environments is enough; it need not be Debian's.
+python3 -c 'import ensurepip, venv' 2>/dev/null || need python3 python3-venv
+install_missing
+if [[ $preset == asan || $preset == tsan || $preset == coverage ]]; then
+  need "" "libclang-rt-$(clang++ -dumpversion | cut -d. -f1)-dev"
+  install_missing
 fi
 
 if [[ -z "${EVOMOE_TORCH:-}" ]] && ! grep -qs "__version__ = '$torch_version" .venv/lib/python3*/site-packages/torch/version.py; then

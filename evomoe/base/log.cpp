@@ -1,8 +1,10 @@
 #include "evomoe/base/log.h"
 
+#include <fmt/chrono.h>
 #include <spdlog/sinks/stdout_sinks.h>
 
 #include <cstdlib>
+#include <ctime>
 #include <memory>
 
 namespace evomoe {
@@ -17,6 +19,10 @@ spdlog::logger& log() {
     return made;
   }();
   return *logger;
+}
+
+std::string timestamp() {
+  return fmt::format("{:%Y-%m-%d %H:%M:%S}", fmt::localtime(std::time(nullptr)));
 }
 
 }  // namespace evomoe

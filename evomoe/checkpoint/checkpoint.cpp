@@ -18,7 +18,8 @@ using nlohmann::json;
 namespace {
 
 constexpr const char* kFormat = "evomoe-checkpoint";
-constexpr int kVersion = 1;
+/// Raised when a section gets or loses a value that the program cannot do without.
+constexpr int kVersion = 2;
 constexpr const char* kModelFile = "model.safetensors";
 constexpr const char* kOptimizerFile = "optimizer.safetensors";
 constexpr const char* kManifestFile = "manifest.json";
@@ -64,9 +65,11 @@ json load_manifest(const fs::path& folder) {
                    content.contains("files") && content.contains("sections"),
                "{} is not the manifest of an evomoe checkpoint", path.string());
   const auto version = content["version"].get<int64_t>();
-  EVOMOE_CHECK(version >= 1 && version <= kVersion,
-               "{} has format version {}; this program reads up to {}: use a newer evomoe",
-               path.string(), version, kVersion);
+  EVOMOE_CHECK(version == kVersion,
+               "{} has format version {}, but this program reads version {} only: use the {} "
+               "evomoe that wrote it, or start a new run from its weights with --init-from {}",
+               path.string(), version, kVersion, version < kVersion ? "older" : "newer",
+               (folder / kModelFile).string());
   return content;
 }
 
@@ -103,10 +106,9 @@ fs::path resolve(const fs::path& path) {
     auto target = path;
     if (fs::is_symlink(path)) target = path.parent_path() / fs::read_symlink(path);
     folder = fs::canonical(backup_name(target), error);
-    EVOMOE_CHECK(!error, "there is no checkpoint at {}{}", path.string(),
-                 fs::is_symlink(path) ? fmt::format(" (a link to {}, which is missing)",
-                                                    fs::read_symlink(path).string())
-                                      : "");
+    EVOMOE_CHECK(!error || !fs::is_symlink(path), "{} is a link to {}, which is missing",
+                 path.string(), fs::read_symlink(path).string());
+    EVOMOE_CHECK(!error, "cannot open {}: {}", path.string(), error.message());
   }
   EVOMOE_CHECK(fs::is_directory(folder),
                "{} is not a checkpoint: a checkpoint is a folder with {}; files of other programs "
@@ -137,13 +139,16 @@ bool is_sound(const fs::path& path, bool with_optimizer) {
   }
 }
 
-/// What to do instead of loading `path`: the newest sound checkpoints beside it, by name.
-std::string remedy(const fs::path& path, bool with_optimizer) {
-  constexpr size_t kMost = 3;  // each one costs reading it
-  const auto folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+fs::path folder_of(const fs::path& path) {
+  return path.has_parent_path() ? path.parent_path() : fs::path(".");
+}
+
+/// The names of the other checkpoints beside `path`, newest first; whether they are sound is not
+/// looked at.
+std::vector<std::string> others_beside(const fs::path& path) {
   std::vector<std::pair<fs::file_time_type, std::string>> candidates;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
+  for (const auto& entry : fs::directory_iterator(folder_of(path), error)) {
     const auto name = entry.path().filename().string();
     const auto written = fs::last_write_time(entry.path() / kManifestFile, error);
     if (!error && name.front() != '.' && name != path.filename())
@@ -151,22 +156,43 @@ std::string remedy(const fs::path& path, bool with_optimizer) {
   }
   std::sort(candidates.rbegin(), candidates.rend());
   std::vector<std::string> names;
-  for (const auto& [written, name] : candidates) {
-    if (is_sound(folder / name, with_optimizer)) names.push_back(name);
-    if (names.size() == kMost) break;
+  for (auto& [written, name] : candidates) names.push_back(std::move(name));
+  return names;
+}
+
+[[noreturn]] void fail_absent(const fs::path& path) {
+  const auto others = others_beside(path);
+  fail("there is no checkpoint at {}; {}", path.string(),
+       others.empty()
+           ? fmt::format("nor is there another one in {}; check the path", folder_of(path).string())
+           : fmt::format("there are, newest first: {}", fmt::join(others, ", ")));
+}
+
+/// What to do instead of loading `path`, which is damaged or a link to nothing: the newest sound
+/// checkpoints beside it, by name.
+std::string remedy(const fs::path& path, bool with_optimizer) {
+  constexpr size_t kMost = 3;  // each one costs reading it
+  const auto folder = folder_of(path);
+  std::vector<std::string> sound;
+  for (const auto& name : others_beside(path)) {
+    if (is_sound(folder / name, with_optimizer)) sound.push_back(name);
+    if (sound.size() == kMost) break;
   }
-  return names.empty()
-             ? fmt::format("{} holds no other sound checkpoint; to begin anew, move it away",
-                           folder.string())
-             : fmt::format("sound checkpoints of {}, newest first: {}", folder.string(),
-                           fmt::join(names, ", "));
+  if (!sound.empty()) {
+    return fmt::format(
+        "sound checkpoints of {}, newest first: {}; train goes on from one with --restore-file {}",
+        folder.string(), fmt::join(sound, ", "), (folder / sound.front()).string());
+  }
+  return fmt::format("{} holds no other sound checkpoint; to begin anew, {}", folder.string(),
+                     fs::is_symlink(path) ? "remove the link" : "move it away");
 }
 
 /// Runs `read`; to an Error of it the remedy is added.
 template <typename Read>
 auto with_remedy(const fs::path& path, bool with_optimizer, const Read& read) {
+  if (!checkpoint_entry_exists(path)) fail_absent(path);
   try {
-    return read();
+    return read_sections(path, read);
   } catch (const Error& error) {
     fail("{}; {}", error.what(), remedy(path, with_optimizer));
   }
@@ -204,11 +230,24 @@ Checkpoint load_checkpoint(const fs::path& path, bool with_optimizer) {
   return with_remedy(entry, with_optimizer, [&] { return load(entry, with_optimizer); });
 }
 
+void fail_sections(const fs::path& path, const json::exception& error) {
+  // Without nlohmann's "[json.exception.out_of_range.403] ".
+  std::string_view reason = error.what();
+  if (const auto end = reason.find("] "); reason.starts_with('[') && end != reason.npos)
+    reason.remove_prefix(end + 2);
+  fail(
+      "{}: its manifest is not what this evomoe writes ({}): use the evomoe that wrote it, or "
+      "start a new run from its weights with --init-from {}",
+      path.string(), reason, (path / kModelFile).string());
+}
+
 json read_manifest(const fs::path& path) {
   const auto entry = without_last_slash(path);
   return with_remedy(entry, /*with_optimizer=*/false,
                      [&] { return load_manifest(resolve(entry))["sections"]; });
 }
+
+fs::path manifest_path(const fs::path& checkpoint) { return checkpoint / kManifestFile; }
 
 bool checkpoint_exists(const fs::path& path) {
   const auto entry = without_last_slash(path);

@@ -28,13 +28,33 @@ void write_checkpoint(const std::filesystem::path& path, const Checkpoint& check
 
 /// Reads a checkpoint (tensors on the CPU), following links. Every file read is checked against its
 /// size and checksum first; any missing, cut or altered byte is an Error that names the file, and
-/// the newest sound checkpoints beside it.
+/// the newest sound checkpoints beside it. One of another format version is refused. A path without
+/// a checkpoint is an Error that names those beside it.
 /// Without `with_optimizer` that file is not looked at; with it, `optimizer` is empty when the
 /// checkpoint was written without one.
 Checkpoint load_checkpoint(const std::filesystem::path& path, bool with_optimizer = true);
 
 /// Reads and verifies only the sections of manifest.json.
 nlohmann::json read_manifest(const std::filesystem::path& path);
+
+/// The Error of read_sections.
+[[noreturn]] void fail_sections(const std::filesystem::path& path,
+                                const nlohmann::json::exception& error);
+
+/// Runs `read`, which takes values out of the sections of the checkpoint at `path`. A section or
+/// value that is missing, or of another type than is asked for, becomes an Error that names the
+/// path (such a checkpoint was written by another build of the program).
+template <typename Read>
+auto read_sections(const std::filesystem::path& path, const Read& read) {
+  try {
+    return read();
+  } catch (const nlohmann::json::exception& error) {
+    fail_sections(path, error);
+  }
+}
+
+/// The file of a checkpoint that is written last.
+std::filesystem::path manifest_path(const std::filesystem::path& checkpoint);
 
 /// Whether `path` is (a link to) a folder with a manifest, or can be recovered from an interrupted
 /// replacement.

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <optional>
 #include <set>
+#include <tuple>
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
@@ -49,6 +50,17 @@ std::vector<std::string> names_in(const fs::path& folder) {
     names.push_back(entry.path().filename().string());
   }
   return names;
+}
+
+/// Orders checkpoints by age, the newest last: whether it is the one just written (the clock may
+/// have been set back since an older one), when it was written, its number.
+using Age = std::tuple<bool, fs::file_time_type, int64_t, std::string>;
+
+/// When a checkpoint was written; of one without a manifest, which cannot be loaded: long ago.
+fs::file_time_type written_at(const fs::path& checkpoint) {
+  std::error_code error;
+  const auto time = fs::last_write_time(manifest_path(checkpoint), error);
+  return error ? fs::file_time_type::min() : time;
 }
 
 /// Checkpoints of the folder that a link leads to.
@@ -219,8 +231,8 @@ void CheckpointManager::restore(const nlohmann::json& manifest) {
   const auto section = manifest.find(kSection);
   if (section == manifest.end() || !section->contains("best") || !(*section)["best"].is_number())
     return;
-  if (section->value("best_metric", "") == policy_.best_metric &&
-      section->value("maximize_best", false) == policy_.maximize_best) {
+  if (section->value("best_metric", nlohmann::json()) == policy_.best_metric &&
+      section->value("maximize_best", nlohmann::json(false)) == policy_.maximize_best) {
     best_ = (*section)["best"].get<double>();
   }
 }
@@ -246,30 +258,36 @@ void CheckpointManager::write(const std::vector<std::string>& names,
       fail("cannot make {} beside {}: {}", path.string(), written, error.code().message());
     }
   }
-  prune();
+  prune(written);
 }
 
-/// Deletes what the keep rules no longer keep, links before what they may point to.
-void CheckpointManager::prune() const {
+/// Deletes what the keep rules no longer keep, links before what they may point to. `written`
+/// stays.
+void CheckpointManager::prune(const std::string& written) const {
+  const auto remove = [&](const std::string& name, const std::set<std::string>& targets) {
+    if (name != written && !targets.contains(name)) remove_entry(save_dir_ / name);
+  };
   if (policy_.keep_best_checkpoints > 0) {
     const auto kept = best_checkpoints();
     const auto targets = link_targets(save_dir_);
     for (size_t i = static_cast<size_t>(policy_.keep_best_checkpoints); i < kept.size(); ++i) {
-      if (!targets.contains(kept[i].second)) remove_entry(save_dir_ / kept[i].second);
+      remove(kept[i].second, targets);
     }
   }
 
-  std::vector<std::pair<int64_t, std::string>> epochs, intervals;
+  std::vector<Age> epochs, intervals;
   for (const auto& name : names_in(save_dir_)) {
     const auto numbers = numbers_of(name);
-    if (numbers) (numbers->size() == 1 ? epochs : intervals).emplace_back(numbers->back(), name);
+    if (!numbers) continue;
+    (numbers->size() == 1 ? epochs : intervals)
+        .emplace_back(name == written, written_at(save_dir_ / name), numbers->back(), name);
   }
   const auto targets = link_targets(save_dir_);
   const auto keep_newest = [&](auto& checkpoints, int64_t count) {
     if (count <= 0) return;
     std::sort(checkpoints.rbegin(), checkpoints.rend());
     for (size_t i = static_cast<size_t>(count); i < checkpoints.size(); ++i) {
-      if (!targets.contains(checkpoints[i].second)) remove_entry(save_dir_ / checkpoints[i].second);
+      remove(std::get<std::string>(checkpoints[i]), targets);
     }
   };
   keep_newest(epochs, policy_.keep_last_epochs);

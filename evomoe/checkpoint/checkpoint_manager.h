@@ -59,10 +59,12 @@ class CheckpointManager {
   CheckpointManager(const CheckpointManager&) = delete;
   CheckpointManager& operator=(const CheckpointManager&) = delete;
 
-  /// Writes a checkpoint under the names that apply, then deletes old ones by the keep rules (never
-  /// one that a link points to). Asynchronous: copies the tensors, returns, and writes in the
-  /// background; waits for the previous one first and throws its error. Adds a section "checkpoint"
-  /// to the manifest: epoch, updates, end_of_epoch, best_metric, maximize_best, metric, best.
+  /// Writes a checkpoint under the names that apply, then deletes the oldest ones by the keep rules
+  /// (by when they were written, so that those of an earlier run go first whatever their numbers;
+  /// never the one just written nor one that a link points to). Asynchronous: copies the tensors,
+  /// returns, and writes in the background; waits for the previous one first and throws its error.
+  /// Adds a section "checkpoint" to the manifest: epoch, updates, end_of_epoch, best_metric,
+  /// maximize_best, metric, best.
   void save(const SaveRequest& request, const Checkpoint& checkpoint);
 
   /// Waits for the checkpoint in flight and throws its error.
@@ -85,7 +87,7 @@ class CheckpointManager {
   bool belongs_to_best(double value) const;
   std::vector<std::string> names_for(const SaveRequest& request, bool is_best) const;
   void write(const std::vector<std::string>& names, const Checkpoint& checkpoint) const;
-  void prune() const;
+  void prune(const std::string& written) const;
 
   std::filesystem::path save_dir_;
   CheckpointPolicy policy_;

@@ -6,11 +6,11 @@
 #include <iostream>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/write_file.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
 #include "evomoe/config/validate_options.h"
 #include "evomoe/data/byte_bpe.h"
-#include "evomoe/data/write_file.h"
 
 namespace evomoe {
 namespace {

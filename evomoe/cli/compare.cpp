@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "evomoe/base/error.h"
 #include "evomoe/cli/command_list.h"
@@ -50,12 +51,16 @@ RunResult read_run(const std::string& folder, const std::string& subset) {
   run.name = run.folder.filename().string();
   const auto path = run.folder / "log.jsonl";
   EVOMOE_CHECK(fs::exists(path), "{}: this is no run folder (it has no log.jsonl)", folder);
+  std::set<std::string> others;  // further tags of validations
   for (const auto& line : read_run_log(path)) {
     const auto tag = line.value("tag", "");
     if (tag == "train_inner") {
       if (const auto active = log_number(line, "active_experts")) run.last_active = active;
     }
-    if (tag != subset) continue;
+    if (tag != subset) {
+      if (line.contains(tag + "_perplexity")) others.insert(tag);
+      continue;
+    }
     const auto number = [&](const std::string& key) {
       const auto value = log_number(line, key);
       EVOMOE_CHECK(value.has_value(),
@@ -72,8 +77,12 @@ RunResult read_run(const std::string& folder, const std::string& subset) {
                                number(subset + "_train_tokens"),
                                static_cast<int64_t>(number("completed_updates"))});
   }
-  EVOMOE_CHECK(!run.validations.empty(), "{}: its log holds no validation of '{}' yet", folder,
-               subset);
+  if (run.validations.empty()) {
+    fail("{}: its log holds no validation of '{}' yet{}", folder, subset,
+         others.empty() ? ""
+                        : fmt::format("; it holds those of: {}; choose one with --valid-subset",
+                                      fmt::join(others, ", ")));
+  }
   return run;
 }
 

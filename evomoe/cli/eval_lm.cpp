@@ -1,9 +1,10 @@
 #include <chrono>
 #include <cmath>
-#include <fstream>
 #include <map>
+#include <ostream>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/write_file.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
 #include "evomoe/config/validate_options.h"
@@ -67,7 +68,7 @@ int eval_lm_command(const std::vector<std::string>& arguments) {
                window, options.task.tokens_per_sample);
   }
   options.task.tokens_per_sample -= window;
-  const LanguageModelData data(flags.data, language_model_dataset_options(options));
+  LanguageModelData data(flags.data, language_model_dataset_options(options));
   const auto dataset = data.open(flags.gen_subset, /*combine=*/false);
   ScorerOptions scorer;
   scorer.context_window = window;
@@ -146,9 +147,8 @@ int eval_lm_command(const std::vector<std::string>& arguments) {
   result["wall_time_load"] = after_load - begin;
   result["wall_time_model"] = seconds;
   if (flags.stats_path) {
-    std::ofstream file(*flags.stats_path + ".json");
-    file << result.dump(2) << "\n";
-    EVOMOE_CHECK(file.good(), "--stats-path {}: the file cannot be written", *flags.stats_path);
+    write_file(*flags.stats_path + ".json",
+               [&](std::ostream& stream) { stream << result.dump(2) << "\n"; });
   }
   if (flags.common.log_format == "json") {
     fmt::print("{}\n", result.dump());

@@ -48,13 +48,7 @@ nlohmann::ordered_json last_routers(const std::filesystem::path& run_folder, int
   return routers;
 }
 
-}  // namespace
-
-int info_command(const std::vector<std::string>& arguments) {
-  InfoOptions flags;
-  const auto bind = [](OptionTable& table, InfoOptions& o) { describe(table, o); };
-  if (!parse_command("info", arguments, flags, bind)) return 0;
-  const auto manifest = read_manifest(flags.path);
+void print_info(const InfoOptions& flags, const nlohmann::json& manifest) {
   const auto options = stored_options(manifest);
   const auto updates = manifest.at("counters").at("updates").get<int64_t>();
   const auto gpt =
@@ -74,7 +68,7 @@ int info_command(const std::vector<std::string>& arguments) {
     out["routers"] = routers;
     out["config"] = manifest.at("config");
     fmt::print("{}\n", out.dump(2));
-    return 0;
+    return;
   }
   fmt::print("{}\n\n", flags.path);
   Table facts({"", "value"});
@@ -121,6 +115,16 @@ int info_command(const std::vector<std::string>& arguments) {
                table.text());
   }
   fmt::print("\nAll options: evomoe info {} --log-format json\n", flags.path);
+}
+
+}  // namespace
+
+int info_command(const std::vector<std::string>& arguments) {
+  InfoOptions flags;
+  const auto bind = [](OptionTable& table, InfoOptions& o) { describe(table, o); };
+  if (!parse_command("info", arguments, flags, bind)) return 0;
+  const auto manifest = read_manifest(flags.path);
+  read_sections(flags.path, [&] { print_info(flags, manifest); });
   return 0;
 }
 

@@ -1,6 +1,3 @@
-#include <cmath>
-#include <map>
-
 #include "evomoe/base/error.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
@@ -8,7 +5,6 @@
 #include "evomoe/data/language_model_data.h"
 #include "evomoe/train/loaded_model.h"
 #include "evomoe/train/run_folder.h"
-#include "evomoe/train/training_metrics.h"
 #include "evomoe/train/validation.h"
 
 namespace evomoe {
@@ -30,25 +26,19 @@ int validate_command(const std::vector<std::string>& arguments) {
   if (flags.tokens_per_sample) options.task.tokens_per_sample = *flags.tokens_per_sample;
   if (flags.sample_break_mode) options.task.sample_break_mode = *flags.sample_break_mode;
   options.dataset.num_workers = flags.num_workers;
-  const LanguageModelData data(flags.data, language_model_dataset_options(options));
+  LanguageModelData data(flags.data, language_model_dataset_options(options));
   const Criterion criterion(options.criterion, Dictionary::kPad);
   for (const auto& subset : flags.valid_subset) {
-    for (const bool as_trained : {false, true}) {
-      if (flags.validate_routing == (as_trained ? "reference" : "stage")) continue;
-      const auto tag = as_trained ? subset + "_stage" : subset;
-      MeterGroup group;
+    for (const auto& [tag, as_trained] : validation_passes(subset, flags.validate_routing)) {
+      MeterGroup meters;
+      const auto evaluate = [&, as_trained = as_trained](const Batch& batch) {
+        return evaluate_batch(loaded.model, criterion, options, batch, loaded.device, as_trained,
+                              loaded.updates);
+      };
       const auto total = evaluate_dataset(
           data.open(subset, /*combine=*/false), iterator_options(options, /*training=*/false),
-          flags.max_valid_steps.value_or(-1), criterion.is_moe(),
-          [&](const Batch& batch) {
-            return evaluate_batch(loaded.model, criterion, options, batch, loaded.device,
-                                  as_trained, loaded.updates);
-          },
-          group);
-      group.scalar("num_updates", static_cast<double>(loaded.updates), 0, 200);
-      LogLine line;
-      group.write(line);
-      line.add_data("perplexity", std::exp(total.inner / static_cast<double>(total.sample_size)));
+          flags.max_valid_steps.value_or(-1), criterion.is_moe(), evaluate, meters);
+      const auto line = validation_line(meters, *total, loaded.updates);
       const bool json = flags.common.log_format == "json";
       fmt::print("{} | INFO | {} | {}\n", timestamp(), tag,
                  json ? line.json_text(tag + "_") : line.bar_text(tag + "_"));

@@ -79,6 +79,15 @@ const Option& OptionTable::at(const std::string& name) const {
   return *option;
 }
 
+std::string OptionTable::written(const Option& option) const {
+  const auto value = option.value();
+  const auto text = value_text(value);
+  for (const auto& shorthand : shorthands_) {
+    if (shorthand.target == option.name() && shorthand.value == text) return "--" + shorthand.name;
+  }
+  return value == json(true) ? "--" + option.name() : fmt::format("--{} {}", option.name(), text);
+}
+
 bool OptionTable::has_group(const std::string& name) const {
   return std::any_of(groups_.begin(), groups_.end(),
                      [&](const Group& group) { return !name.empty() && group.name == name; });

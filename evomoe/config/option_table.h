@@ -69,6 +69,9 @@ class OptionTable {
   bool is_set(const std::string& name) const { return at(name).is_set(); }
   /// The option of this name or alias; Error when there is none.
   const Option& at(const std::string& name) const;
+  /// The option with its value as one writes it on a command line: `--moe-k 3`, or the shorthand
+  /// that stands for it.
+  std::string written(const Option& option) const;
 
   // --- storing ---
   /// All values, defaults included; an optional that is not given is null. Numbers survive exactly.

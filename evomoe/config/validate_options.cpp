@@ -31,10 +31,6 @@ void validate_moe(const TrainOptions& options) {
         "--moe-expert-count 8",
         moe.moe_freq);
   }
-  if (options.model.decoder_layers && moe.moe_freq > *options.model.decoder_layers) {
-    fail_usage("--moe-freq {} is more than --decoder-layers {}: no layer would be MoE",
-               moe.moe_freq, *options.model.decoder_layers);
-  }
   if (moe.topk != -1 && moe.topk != experts) {
     fail_usage(
         "--topk {} is not possible: it is -1 or --moe-expert-count ({}); for a fixed number of "
@@ -52,56 +48,12 @@ void validate_moe(const TrainOptions& options) {
 }
 
 void validate_evolution(const TrainOptions& options) {
-  const auto& evolution = options.evolution;
-  if (evolution.max_temperature <= 0) {
-    fail_usage("--max-temperature {} must be above 0", evolution.max_temperature);
-  }
-  if (evolution.min_temperature <= 0) {
-    fail_usage("--min-temperature {} must be above 0", evolution.min_temperature);
-  }
-  if (evolution.min_temperature > evolution.max_temperature) {
-    fail_usage("--min-temperature {} is above --max-temperature {}: the temperature can only fall",
-               evolution.min_temperature, evolution.max_temperature);
-  }
-  if (evolution.switch_to_hard_gumbel_softmax < -1) {
-    fail_usage(
-        "--switch-to-hard-gumbel-softmax {} lies before the experts are spawned; it counts updates "
-        "from the spawn, "
-        "and -1 or 0 is the earliest",
-        evolution.switch_to_hard_gumbel_softmax);
-  }
-  if (evolution.sparse_stage_noise < 0 || evolution.sparse_stage_noise > 1) {
-    fail_usage(
-        "--sparse-stage-noise {} must be from 0 (the most probable expert) to 1 (a sampled one)",
-        evolution.sparse_stage_noise);
-  }
-  if (evolution.use_gumbel_gates && !evolution.use_gumbel_softmax) {
-    fail_usage(
-        "--use-gumbel-gates does nothing without --use-gumbel-softmax, which gives the noise its "
-        "temperature; add it, or leave the former out");
-  }
-  const double ratio = evolution.diversify_ratio;
-  if (evolution.diversify == "mask" && ratio >= 1) {
-    fail_usage(
-        "--diversify-ratio {} would mask whole experts; with --diversify mask it must be below 1",
-        ratio);
-  }
-  if (evolution.diversify == "drop-upcycling" && ratio > 1) {
-    fail_usage(
-        "--diversify-ratio {} is more than all hidden units; with --diversify drop-upcycling it is "
-        "from 0 to 1",
-        ratio);
-  }
-  if (evolution.diversify_rescale && evolution.diversify != "mask") {
-    fail_usage("--diversify-rescale is for --diversify mask, not {}; leave it out",
-               evolution.diversify);
-  }
-  if (evolution.shared_expert_updates == 0) return;
+  const auto updates = options.evolution.shared_expert_updates;
   const auto& moe = options.moe;
-  if (moe.moe_freq == 0 || moe.alternate_decoder_ffn_embed_dim > 0) {
+  if (updates != 0 && (moe.moe_freq == 0 || moe.alternate_decoder_ffn_embed_dim > 0)) {
     fail_usage(
         "--shared-expert-updates {} needs MoE layers; give --moe-freq and --moe-expert-count",
-        evolution.shared_expert_updates);
+        updates);
   }
 }
 
@@ -133,53 +85,12 @@ void validate_lengths(const TrainOptions& options) {
   }
 }
 
-void validate_schedule(const OptimizationOptions& options) {
-  for (const double beta : options.adam_betas) {
-    if (beta >= 1) fail_usage("--adam-betas: {} must be below 1", beta);
-  }
-  const int64_t warmup = options.effective_warmup_updates();
-  if (options.lr_scheduler == "polynomial_decay") {
-    const int64_t total = options.total_num_update.value_or(options.max_update);
-    if (total == 0) {
-      fail_usage(
-          "--lr-scheduler polynomial_decay needs --total-num-update or --max-update: the update at "
-          "which the rate "
-          "reaches its end");
-    }
-    if (warmup > total) {
-      fail_usage(
-          "--warmup-updates {} is more than the {} updates of the schedule (--total-num-update, "
-          "else --max-update)",
-          warmup, total);
-    }
-  }
-  if (options.lr_scheduler == "cosine") {
-    if (options.lr_period_updates <= 0 && options.max_update <= warmup) {
-      fail_usage(
-          "--lr-scheduler cosine needs --lr-period-updates, or --max-update ({}) above "
-          "--warmup-updates ({})",
-          options.max_update, warmup);
-    }
-    if (options.min_lr > options.lr.front()) {
-      fail_usage("--min-lr {} is above --lr {}", options.min_lr, options.lr.front());
-    }
-  }
-  const bool one_rate = options.lr_scheduler == "inverse_sqrt" || options.lr_scheduler == "cosine";
-  if (one_rate && options.lr.size() > 1) {
-    fail_usage(
-        "--lr-scheduler {} takes one --lr, not {}; rates by epoch are for fixed and "
-        "polynomial_decay",
-        options.lr_scheduler, options.lr.size());
-  }
-}
-
 void validate_checkpoints(const CheckpointOptions& options) {
   if (options.finetune_from_model && options.init_from) {
     fail_usage("--finetune-from-model and --init-from both give the first weights; use one");
   }
   if (!options.finetune_from_model) return;
-  if (options.reset_optimizer || options.reset_meters ||
-      options.reset_dataloader) {
+  if (options.reset_optimizer || options.reset_meters || options.reset_dataloader) {
     fail_usage(
         "--finetune-from-model resets everything but the weights already; leave the --reset-... "
         "flags out");
@@ -208,7 +119,6 @@ void validate_options(const TrainOptions& options) {
   validate_moe(options);
   validate_evolution(options);
   validate_lengths(options);
-  validate_schedule(options.optimization);
   validate_checkpoints(options.checkpoint);
 }
 

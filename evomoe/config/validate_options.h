@@ -5,8 +5,9 @@
 namespace evomoe {
 
 /// Refuses combinations of options that cannot work, before any data is touched. Throws UsageError
-/// naming the options, their values and the remedy. What needs the model or the data (adaptive
-/// architectures, missing files) is checked where they are read.
+/// naming the options, their values and the remedy. What a room knows better (architectures,
+/// routing methods, schedules) is check_settings()'s, and what needs the data is checked where it
+/// is read.
 void validate_options(const TrainOptions& options);
 void validate_options(const EvalOptions& options);
 void validate_options(const GenerateOptions& options);

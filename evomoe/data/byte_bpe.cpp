@@ -7,10 +7,10 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/philox.h"
+#include "evomoe/base/write_file.h"
 #include "evomoe/data/bpe_words.h"
 #include "evomoe/data/byte_alphabet.h"
 #include "evomoe/data/text_lines.h"
-#include "evomoe/data/write_file.h"
 
 namespace evomoe {
 namespace {

@@ -6,8 +6,8 @@
 #include <ostream>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/write_file.h"
 #include "evomoe/data/text_lines.h"
-#include "evomoe/data/write_file.h"
 
 namespace evomoe {
 

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/write_file.h"
 #include "evomoe/data/indexed_dataset.h"
-#include "evomoe/data/write_file.h"
 
 namespace evomoe {
 namespace {

@@ -19,6 +19,14 @@ std::vector<std::string> splits_in(const std::filesystem::path& folder) {
   return names;
 }
 
+[[noreturn]] void fail_missing(const std::filesystem::path& folder, const std::string& split,
+                               const char* remedy) {
+  const auto names = splits_in(folder);
+  fail("split `{}` is not in {}; {}", split, folder.string(),
+       names.empty() ? "the folder holds no .idx file, make it with `evomoe preprocess`"
+                     : fmt::format("there are: {}; {}", fmt::join(names, ", "), remedy));
+}
+
 }  // namespace
 
 std::vector<std::filesystem::path> split_data_paths(const std::string& paths) {
@@ -53,44 +61,53 @@ LanguageModelData::LanguageModelData(const std::string& paths, LanguageModelData
   }
 }
 
-std::shared_ptr<const LanguageModelDataset> LanguageModelData::open_at(
-    const std::filesystem::path& folder, const std::string& split, bool combine,
-    const LanguageModelDatasetOptions& options) const {
+std::shared_ptr<const TokenStream> LanguageModelData::open_file(
+    const std::filesystem::path& prefix) {
+  auto& file = files_[prefix];
+  if (file) return file;
+  auto opened = open_tokens(prefix, dictionary_);
+  opened->check_tokens(dictionary_.size());
+  log().info("loaded {} items, {} tokens from {}", opened->items(), opened->tokens(),
+             prefix.string());
+  return file = std::move(opened);
+}
+
+std::shared_ptr<const TokenStream> LanguageModelData::open_split(
+    const std::filesystem::path& folder, const std::string& split, bool combine) {
   std::vector<std::shared_ptr<const TokenStream>> parts;
   for (int64_t part = 0; part == 0 || combine; ++part) {
     const auto prefix = folder / (part == 0 ? split : split + std::to_string(part));
     if (!token_file_exists(prefix)) break;
-    parts.push_back(open_tokens(prefix, dictionary_));
-    parts.back()->check_tokens(dictionary_.size());
-    log().info("loaded {} items, {} tokens from {}", parts.back()->items(), parts.back()->tokens(),
-               prefix.string());
+    parts.push_back(open_file(prefix));
   }
-  if (parts.empty()) {
-    const auto names = splits_in(folder);
-    fail("split `{}` is not in {}; {}", split, folder.string(),
-         names.empty() ? "the folder holds no .idx file, make it with `evomoe preprocess`"
-                       : fmt::format("there are: {}", fmt::join(names, ", ")));
-  }
-  auto stream = parts.front();
-  if (parts.size() > 1) stream = std::make_shared<ConcatenatedStream>(std::move(parts));
-  return std::make_shared<LanguageModelDataset>(std::move(stream), dictionary_.size(), options);
+  if (parts.empty()) return nullptr;
+  return parts.size() == 1 ? parts.front() : std::make_shared<ConcatenatedStream>(std::move(parts));
 }
 
 std::shared_ptr<const LanguageModelDataset> LanguageModelData::train(int64_t epoch,
                                                                      const std::string& split) {
-  const int64_t shard = (epoch - 1) % shards();
-  if (shard != train_shard_) {
-    train_ = open_at(paths_[shard], split, /*combine=*/true, options_);
-    train_shard_ = shard;
+  const auto& folder = paths_[(epoch - 1) % shards()];
+  auto& dataset = train_[folder / split];
+  if (!dataset) {
+    auto stream = open_split(folder, split, /*combine=*/true);
+    if (!stream) fail_missing(folder, split, "name another one with --train-subset");
+    dataset = std::make_shared<LanguageModelDataset>(std::move(stream), options_);
   }
-  return train_;
+  return dataset;
 }
 
-std::shared_ptr<const LanguageModelDataset> LanguageModelData::open(
-    const std::string& split, bool combine, int64_t pad_to_batch_size) const {
+std::shared_ptr<const LanguageModelDataset> LanguageModelData::open(const std::string& split,
+                                                                    bool combine,
+                                                                    int64_t pad_to_batch_size) {
   auto options = options_;
   options.pad_to_batch_size = pad_to_batch_size;
-  return open_at(paths_.front(), split, combine, options);
+  auto stream = open_split(paths_.front(), split, combine);
+  if (!stream) {
+    fail_missing(paths_.front(), split,
+                 "name another one with --valid-subset (eval-lm: --gen-subset), or train without "
+                 "validation by --disable-validation");
+  }
+  return std::make_shared<LanguageModelDataset>(std::move(stream), options);
 }
 
 std::vector<std::string> LanguageModelData::unused_valid_splits(

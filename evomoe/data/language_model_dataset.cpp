@@ -8,11 +8,8 @@
 namespace evomoe {
 
 LanguageModelDataset::LanguageModelDataset(std::shared_ptr<const TokenStream> stream,
-                                           int64_t dictionary_size,
                                            const LanguageModelDatasetOptions& options)
-    : blocks_(std::move(stream), options.break_mode, options.tokens_per_sample),
-      dictionary_size_(dictionary_size),
-      options_(options) {
+    : blocks_(std::move(stream), options.break_mode, options.tokens_per_sample), options_(options) {
   EVOMOE_CHECK(blocks_.size() > 0, "{}: no text in it; a split needs at least one line", name());
 }
 
@@ -37,13 +34,11 @@ void LanguageModelDataset::read_item(int64_t index, std::span<int64_t> source,
   const int64_t begin = blocks_.begin(index);
   target = target.first(length);
   blocks_.stream().read(begin, target);
-  blocks_.stream().require_known(target, begin, dictionary_size_);
   std::copy_n(target.begin(), length - 1, source.begin() + 1);
   if (blocks_.starts_item(index)) {
     source[0] = Dictionary::kEos;
   } else {
     blocks_.stream().read(begin - 1, source.first(1));
-    blocks_.stream().require_known(source.first(1), begin - 1, dictionary_size_);
   }
 }
 

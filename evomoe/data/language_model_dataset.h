@@ -26,9 +26,9 @@ struct LanguageModelDatasetOptions {
 /// each of its tokens (</s> at the beginning of an item).
 class LanguageModelDataset : public Dataset {
  public:
-  /// Tokens outside [0, dictionary_size) are Errors when they are read; the message names file,
-  /// item and id.
-  LanguageModelDataset(std::shared_ptr<const TokenStream> stream, int64_t dictionary_size,
+  /// Tokens are handed on as they are: that the dictionary has all of them is for whoever opens
+  /// the stream to check (TokenStream::check_tokens).
+  LanguageModelDataset(std::shared_ptr<const TokenStream> stream,
                        const LanguageModelDatasetOptions& options);
 
   int64_t size() const override { return blocks_.size(); }
@@ -55,7 +55,6 @@ class LanguageModelDataset : public Dataset {
   }
 
   TokenBlocks blocks_;
-  int64_t dictionary_size_;
   LanguageModelDatasetOptions options_;
 };
 

@@ -3,9 +3,9 @@
 #include <fstream>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/write_file.h"
 #include "evomoe/data/binarize.h"
 #include "evomoe/data/text_lines.h"
-#include "evomoe/data/write_file.h"
 
 namespace evomoe {
 namespace {
@@ -73,9 +73,6 @@ PreprocessResult preprocess(const PreprocessOptions& options) {
   std::optional<ByteBpe> bpe;
   if (!options.gpt2_encoder_json.empty()) {
     bpe = ByteBpe::load(options.gpt2_encoder_json, options.gpt2_vocab_bpe);
-    // The BPE goes with the data, so that what is trained on it can be given raw text.
-    copy_file_to(options.gpt2_encoder_json, options.destdir / "encoder.json");
-    copy_file_to(options.gpt2_vocab_bpe, options.destdir / "vocab.bpe");
   }
   const LineEncoding encoding{bpe ? &*bpe : nullptr, options.keep_whitespace};
   const auto progress = [&](const std::string& step) -> BinarizeProgress {
@@ -114,6 +111,12 @@ PreprocessResult preprocess(const PreprocessOptions& options) {
         statistics.sentences, statistics.tokens,
         100.0 * static_cast<double>(statistics.replaced) / static_cast<double>(statistics.tokens),
         dictionary.symbol(Dictionary::kUnk)));
+  }
+  if (bpe) {
+    // The BPE goes with the data, so that what is trained on it can be given raw text. Last, so
+    // that a folder with vocab.bpe is a complete one.
+    copy_file_to(options.gpt2_encoder_json, options.destdir / "encoder.json");
+    copy_file_to(options.gpt2_vocab_bpe, options.destdir / "vocab.bpe");
   }
   return result;
 }

@@ -28,24 +28,19 @@ std::vector<int64_t> TokenStream::item(int64_t item) const {
   return tokens;
 }
 
-void TokenStream::require_known(std::span<const int64_t> tokens, int64_t position,
-                                int64_t dictionary_size) const {
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    if (tokens[i] >= 0 && tokens[i] < dictionary_size) continue;
-    fail(
-        "{}: item {} holds token {}, but the dictionary has {} symbols; use the dict.txt that the "
-        "data was made with, or run `evomoe preprocess` again",
-        name(), item_at(position + static_cast<int64_t>(i)), tokens[i], dictionary_size);
-  }
-}
-
 void TokenStream::check_tokens(int64_t dictionary_size) const {
   constexpr int64_t kPiece = 1 << 14;
   std::vector<int64_t> piece;
   for (int64_t begin = 0; begin < tokens(); begin += kPiece) {
     piece.resize(std::min(kPiece, tokens() - begin));
     read(begin, piece);
-    require_known(piece, begin, dictionary_size);
+    for (size_t i = 0; i < piece.size(); ++i) {
+      if (piece[i] >= 0 && piece[i] < dictionary_size) continue;
+      fail(
+          "{}: item {} holds token {}, but the dictionary has {} symbols; use the dict.txt that "
+          "the data was made with, or run `evomoe preprocess` again",
+          name(), item_at(begin + static_cast<int64_t>(i)), piece[i], dictionary_size);
+    }
   }
 }
 

@@ -32,9 +32,6 @@ class TokenStream {
   int64_t item_at(int64_t position) const;
   /// All tokens of an item; an Error when there is no such item.
   std::vector<int64_t> item(int64_t item) const;
-  /// An Error unless all `tokens`, which were read from `position` on, are in [0, dictionary_size).
-  void require_known(std::span<const int64_t> tokens, int64_t position,
-                     int64_t dictionary_size) const;
 };
 
 /// Several corpora as one: `train`, `train1`, ...

@@ -34,13 +34,21 @@ torch::Tensor noise_rows(int64_t B, int64_t H, int64_t Q, torch::Device device) 
 
 }  // namespace
 
+void AttentionOptions::validate() const {
+  constexpr auto kMostHeads = std::numeric_limits<uint32_t>::max() / kHeadStride;
+  if (heads < 1 || heads > kMostHeads) {
+    fail_usage("--decoder-attention-heads {}: allowed are 1 to {}", heads, kMostHeads);
+  }
+  if (embed_dim % heads != 0) {
+    fail_usage(
+        "--decoder-attention-heads {} with --decoder-embed-dim {}: the width must be a multiple of "
+        "the number of heads",
+        heads, embed_dim);
+  }
+}
+
 SelfAttentionImpl::SelfAttentionImpl(const AttentionOptions& options) : options_(options) {
-  EVOMOE_CHECK(options.heads > 0 && options.embed_dim % options.heads == 0,
-               "--decoder-embed-dim ({}) must be a multiple of --decoder-attention-heads ({})",
-               options.embed_dim, options.heads);
-  EVOMOE_CHECK(options.heads * kHeadStride <= std::numeric_limits<uint32_t>::max(),
-               "--decoder-attention-heads {}: at most {} are possible", options.heads,
-               std::numeric_limits<uint32_t>::max() / kHeadStride);
+  options_.validate();
   const auto dim = options.embed_dim;
   k_proj = register_module("k_proj", torch::nn::Linear(dim, dim));
   v_proj = register_module("v_proj", torch::nn::Linear(dim, dim));

@@ -11,6 +11,9 @@ struct AttentionOptions {
   int64_t heads = 8;
   double dropout = 0.0;  ///< on the attention probabilities
   int64_t layer = 0;
+
+  /// Throws UsageError for a number of heads that does not divide the width, or is too large.
+  void validate() const;
 };
 
 /// Causal multi-head self-attention with separate q, k, v and output projections (Vaswani et al.

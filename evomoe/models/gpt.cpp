@@ -11,17 +11,14 @@
 namespace evomoe {
 namespace {
 
-void check(const GptOptions& options) {
-  EVOMOE_CHECK(options.vocab_size > 0,
-               "the dictionary is empty: a language model needs at least one symbol");
-  EVOMOE_CHECK(options.layers > 0, "--decoder-layers must be at least 1, not {}", options.layers);
-  EVOMOE_CHECK(options.embed_dim > 0, "--decoder-embed-dim must be at least 1, not {}",
-               options.embed_dim);
-  EVOMOE_CHECK(options.ffn_dim > 0, "--decoder-ffn-embed-dim must be at least 1, not {}",
-               options.ffn_dim);
-  EVOMOE_CHECK(options.moe_freq >= 0 && options.moe_freq <= options.layers,
-               "--moe-freq {} makes no layer of {} an MoE layer; it may be 0 (dense) to {}",
-               options.moe_freq, options.layers, options.layers);
+void check_at_least_one(const char* flag, int64_t value) {
+  if (value < 1) fail_usage("{} must be at least 1, not {}", flag, value);
+}
+
+void check_dropout(const char* flag, double value) {
+  if (!(value >= 0 && value < 1)) {
+    fail_usage("{} {}: allowed is at least 0 and below 1 (1 would leave nothing)", flag, value);
+  }
 }
 
 DecoderBlockOptions block_options(const GptOptions& options, int64_t layer) {
@@ -57,8 +54,26 @@ DecoderBlockOptions block_options(const GptOptions& options, int64_t layer) {
 
 }  // namespace
 
+void GptOptions::validate() const {
+  check_at_least_one("--decoder-layers", layers);
+  check_at_least_one("--decoder-embed-dim", embed_dim);
+  check_at_least_one("--decoder-ffn-embed-dim", ffn_dim);
+  check_dropout("--dropout", dropout);
+  check_dropout("--attention-dropout", attention_dropout);
+  check_dropout("--activation-dropout", activation_dropout);
+  if (moe_freq < 0 || moe_freq > layers) {
+    fail_usage(
+        "--moe-freq {} makes none of the {} layers (--decoder-layers) an MoE layer; allowed are 0 "
+        "(a dense model) to {}",
+        moe_freq, layers, layers);
+  }
+  block_options(*this, /*layer=*/0).attention.validate();
+}
+
 GptImpl::GptImpl(const GptOptions& options) : options_(options) {
-  check(options);
+  options_.validate();
+  EVOMOE_CHECK(options.vocab_size > 0,
+               "the dictionary is empty: a language model needs at least one symbol");
   const auto V = options.vocab_size, D = options.embed_dim;
   auto decoder = register_module("decoder", std::make_shared<torch::nn::Module>());
   const auto add = [&](const std::string& name, std::shared_ptr<torch::nn::Module> module) {

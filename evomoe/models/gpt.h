@@ -37,6 +37,9 @@ struct GptOptions {
       0;  ///< > 0: those layers are dense with this width ("pseudo MoE")
   MoELayerOptions
       moe;  ///< of the MoE layers; its model dim, hidden dim and dropouts follow from the above
+
+  /// Throws UsageError naming flag, value and what is allowed; the vocabulary is not looked at.
+  void validate() const;
 };
 
 struct GptOutput {

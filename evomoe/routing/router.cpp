@@ -21,9 +21,7 @@ torch::Tensor checked_mask(const torch::Tensor& mask_T, int64_t num_rows, const 
   return mask_T;
 }
 
-}  // namespace
-
-void validate_router_options(const RouterOptions& options, const RouterFeatures& features) {
+void validate_ranges(const RouterOptions& options) {
   const auto& method = options.method;
   if (options.num_experts < 1) {
     fail_usage("--moe-expert-count {}: a router needs at least 1 expert", options.num_experts);
@@ -59,44 +57,61 @@ void validate_router_options(const RouterOptions& options, const RouterFeatures&
   if (second != "sampling" && second != "random" && second != "all") {
     fail_usage("--moe-second-expert-policy {}: allowed are sampling, random, all", second);
   }
+}
+
+/// Refuses our own flags that are given and that the method does not heed; returns the reference's.
+/// Given is what differs from the default.
+std::vector<std::string> unheeded(const RouterOptions& options, const RouterFeatures& features) {
   const RouterOptions plain;
-  const auto refuse = [&](bool differs, bool honoured, const std::string& flag) {
-    if (differs && !honoured) {
+  const auto ours = [&](bool given, bool heeded, const std::string& flag) {
+    if (given && !heeded) {
       fail_usage(
           "{} does nothing for --moe-router {}: leave it out, or choose a router that heeds it "
           "(docs/routing.md)",
-          flag, method);
+          flag, options.method);
     }
   };
-  refuse(options.k != plain.k, features.top_k, fmt::format("--moe-k {}", options.k));
-  refuse(!options.normalize_topk, features.top_k, "--moe-no-normalize-topk");
-  refuse(options.train_capacity_factor > 0 &&
-             options.train_capacity_factor != plain.train_capacity_factor,
-         features.train_capacity,
-         fmt::format("--moe-train-capacity-token-fraction {}", options.train_capacity_factor));
-  refuse(options.eval_capacity_fraction > 0 &&
-             options.eval_capacity_fraction != plain.eval_capacity_fraction,
-         features.eval_capacity,
-         fmt::format("--moe-eval-capacity-token-fraction {}", options.eval_capacity_fraction));
-  refuse(options.drop_policy != plain.drop_policy, features.eval_capacity,
-         "--moe-drop-policy " + options.drop_policy);
-  refuse(second != plain.second_expert_policy, features.second_expert,
-         "--moe-second-expert-policy " + second);
-  refuse(options.normalize_before_dropping, features.second_expert,
-         "--moe-normalize-gate-prob-before-dropping");
-  refuse(options.batch_prioritized, features.second_expert, "--moe-batch-prioritized-routing");
-  refuse(options.gumbel_gates, features.gumbel_gates, "--use-gumbel-gates");
-  refuse(options.gumbel_softmax, features.gumbel_softmax,
-         features.gumbel_gates ? "--use-gumbel-softmax without --use-gumbel-gates"
-                               : "--use-gumbel-softmax");
-  refuse(options.threshold != plain.threshold, features.selection,
-         fmt::format("--dts-threshold {}", options.threshold));
-  refuse(options.normalize_dts, features.selection, "--dts-normalize-weights");
+  std::vector<std::string> flags;
+  const auto reference = [&](bool given, bool heeded, const std::string& flag) {
+    if (given && !heeded) flags.push_back(flag);
+  };
+  ours(options.k != plain.k, features.top_k, fmt::format("--moe-k {}", options.k));
+  ours(!options.normalize_topk, features.top_k, "--moe-no-normalize-topk");
+  ours(options.drop_policy != plain.drop_policy, features.eval_capacity,
+       "--moe-drop-policy " + options.drop_policy);
+  ours(options.threshold != plain.threshold, features.selection,
+       fmt::format("--dts-threshold {}", options.threshold));
+  ours(options.normalize_dts, features.selection, "--dts-normalize-weights");
+
+  reference(options.train_capacity_factor > 0 &&
+                options.train_capacity_factor != plain.train_capacity_factor,
+            features.train_capacity,
+            fmt::format("--moe-train-capacity-token-fraction {}", options.train_capacity_factor));
+  reference(options.eval_capacity_fraction > 0 &&
+                options.eval_capacity_fraction != plain.eval_capacity_fraction,
+            features.eval_capacity,
+            fmt::format("--moe-eval-capacity-token-fraction {}", options.eval_capacity_fraction));
+  reference(options.second_expert_policy != plain.second_expert_policy, features.second_expert,
+            "--moe-second-expert-policy " + options.second_expert_policy);
+  reference(options.normalize_before_dropping, features.second_expert,
+            "--moe-normalize-gate-prob-before-dropping");
+  reference(options.batch_prioritized, features.second_expert, "--moe-batch-prioritized-routing");
+  // Each of these two needs the other, where a method heeds them.
+  reference(options.gumbel_softmax, features.gumbel_softmax,
+            features.gumbel_gates ? "--use-gumbel-softmax without --use-gumbel-gates"
+                                  : "--use-gumbel-softmax");
+  reference(options.gumbel_gates, features.gumbel_gates && options.gumbel_softmax,
+            features.gumbel_gates ? "--use-gumbel-gates without --use-gumbel-softmax"
+                                  : "--use-gumbel-gates");
+  return flags;
 }
+
+}  // namespace
 
 Router::Router(RouterOptions options, const RouterFeatures& features)
     : options_(std::move(options)) {
-  validate_router_options(options_, features);
+  validate_ranges(options_);
+  unheeded_flags_ = unheeded(options_, features);
   auto gate = register_module(
       "wg", torch::nn::Linear(
                 torch::nn::LinearOptions(options_.model_dim, options_.num_experts).bias(false)));

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "evomoe/base/philox.h"
 #include "evomoe/parallel/communicator.h"
@@ -31,8 +32,9 @@ struct RoutingContext {
   torch::Tensor gumbel_TE, second_gumbel_TE, uniform_T;
 };
 
-/// Options of all routing methods. Every method gets them all; what a method cannot honour (its
-/// RouterFeatures) and differs from the default here is refused.
+/// Options of all routing methods. Every method gets them all. One that it does not heed (its
+/// RouterFeatures) and that differs from the default here is refused, or, when the authors' program
+/// has it, without effect (unheeded_flags()), so that their command lines go on working.
 struct RouterOptions {
   std::string method = "switch";  ///< a name of the registry
   int64_t model_dim = 0;          ///< D
@@ -60,7 +62,7 @@ struct RouterOptions {
   double z_loss_weight = 0.0;  ///< > 0: the router adds the loss "z" (the criterion multiplies it)
 };
 
-/// Which options a method honours; it says so in its constructor, and the others are refused.
+/// Which options a method heeds; it says so in its constructor.
 struct RouterFeatures {
   bool top_k = false;           ///< k, normalize_topk
   bool train_capacity = false;  ///< train_capacity_factor above 0
@@ -71,10 +73,6 @@ struct RouterFeatures {
   bool gumbel_gates = false;    ///< gumbel_gates
   bool selection = false;       ///< threshold, normalize_dts
 };
-
-/// Throws UsageError when an option is outside its range or one that the method has not; it names
-/// flag, value, method and remedy.
-void validate_router_options(const RouterOptions& options, const RouterFeatures& features);
 
 /// What changes in an update; a pure function of configuration and completed updates, set before
 /// each update.
@@ -90,8 +88,10 @@ struct RouterSchedule {
 /// registry.
 class Router : public torch::nn::Module {
  public:
-  /// Checks the options and registers the gate as the child `wg` (so that its parameter is
-  /// `wg.weight`), with the default initialisation of torch::nn::Linear: U(-1/sqrt(D), 1/sqrt(D)).
+  /// Registers the gate as the child `wg` (so that its parameter is `wg.weight`), with the default
+  /// initialisation of torch::nn::Linear: U(-1/sqrt(D), 1/sqrt(D)). Throws UsageError when an
+  /// option is outside its range or one of our own that the method does not heed; it names flag,
+  /// value, method and remedy.
   explicit Router(RouterOptions options, const RouterFeatures& features = {});
 
   /// x_TD [T,D] -> who computes what, before capacity drops (apply_capacity is the caller's next
@@ -108,6 +108,9 @@ class Router : public torch::nn::Module {
   virtual void end_update(const RouterStats& global) {}
 
   const RouterOptions& options() const { return options_; }
+  /// The flags of the authors' program that are given and that the method does not heed, as one
+  /// writes them.
+  const std::vector<std::string>& unheeded_flags() const { return unheeded_flags_; }
   const RouterSchedule& schedule() const { return schedule_; }
   int64_t num_experts() const { return options_.num_experts; }
 
@@ -136,6 +139,7 @@ class Router : public torch::nn::Module {
   std::optional<int64_t> evaluation_capacity(int64_t num_rows) const;
 
   RouterOptions options_;
+  std::vector<std::string> unheeded_flags_;
   RouterSchedule schedule_;
   torch::Tensor gate_weight_;
 };

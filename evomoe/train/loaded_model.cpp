@@ -19,11 +19,13 @@ TrainOptions stored_options(const nlohmann::json& manifest) {
   return options;
 }
 
-LoadedModel load_model(const std::filesystem::path& path, const LoadOptions& load) {
+namespace {
+
+LoadedModel build(const std::filesystem::path& path, const LoadOptions& load,
+                  Checkpoint checkpoint) {
   LoadedModel loaded;
   loaded.path = path;
   loaded.device = use_device(load.common);
-  auto checkpoint = load_checkpoint(path, /*with_optimizer=*/false);
   loaded.manifest = std::move(checkpoint.manifest);
   loaded.options = stored_options(loaded.manifest);
   if (load.eval_capacity_fraction)
@@ -44,6 +46,13 @@ LoadedModel load_model(const std::filesystem::path& path, const LoadOptions& loa
       stage_at(evolution_options(loaded.options), std::max<int64_t>(loaded.updates - 1, 0));
   for (auto& [layer, moe] : loaded.model->moe_layers()) moe->router()->begin_update(stage.schedule);
   return loaded;
+}
+
+}  // namespace
+
+LoadedModel load_model(const std::filesystem::path& path, const LoadOptions& load) {
+  auto checkpoint = load_checkpoint(path, /*with_optimizer=*/false);
+  return read_sections(path, [&] { return build(path, load, std::move(checkpoint)); });
 }
 
 }  // namespace evomoe

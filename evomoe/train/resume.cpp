@@ -9,28 +9,40 @@
 #include "evomoe/checkpoint/xxhash64.h"
 #include "evomoe/config/describe.h"
 #include "evomoe/train/loaded_model.h"
+#include "evomoe/train/settings.h"
 
 namespace evomoe {
 namespace {
 
-/// Other values make another model of the same weights, or weights of other shapes.
-const std::set<std::string> kModelOptions = {"arch",
-                                             "decoder-layers",
-                                             "decoder-embed-dim",
-                                             "decoder-ffn-embed-dim",
-                                             "decoder-attention-heads",
-                                             "activation-fn",
-                                             "decoder-learned-pos",
-                                             "no-token-positional-embeddings",
-                                             "no-scale-embedding",
-                                             "share-decoder-input-output-embed",
-                                             "no-decoder-final-norm",
-                                             "moe-freq",
-                                             "moe-expert-count",
-                                             "moe-router",
-                                             "moe-k",
-                                             "moe-no-normalize-topk",
-                                             "alternate-decoder-ffn-embed-dim"};
+/// The flags that make the model, each with the value that it has after the architecture's
+/// defaults.
+std::vector<std::pair<std::string, std::string>> model_values(const TrainOptions& options) {
+  const auto gpt = gpt_options(options, /*vocab_size=*/Dictionary::kSpecials, Dictionary::kPad,
+                               /*shared_expert=*/false);
+  const auto text = [](const auto& value) { return fmt::format("{}", value); };
+  std::vector<std::pair<std::string, std::string>> values = {
+      {"decoder-layers", text(gpt.layers)},
+      {"decoder-embed-dim", text(gpt.embed_dim)},
+      {"decoder-ffn-embed-dim", text(gpt.ffn_dim)},
+      {"decoder-attention-heads", text(gpt.heads)},
+      {"activation-fn", gpt.activation},
+      {"decoder-learned-pos", text(gpt.learned_positions)},
+      {"no-token-positional-embeddings", text(gpt.no_positions)},
+      {"no-scale-embedding", text(!gpt.scale_embedding)},
+      {"share-decoder-input-output-embed", text(gpt.tie_embeddings)},
+      {"no-decoder-final-norm", text(!gpt.final_norm)},
+      {"moe-freq", text(gpt.moe_freq)},
+  };
+  if (gpt.moe_freq > 0) {
+    const auto& router = gpt.moe.router;
+    values.emplace_back("alternate-decoder-ffn-embed-dim", text(gpt.dense_ffn_dim_of_moe_layers));
+    values.emplace_back("moe-expert-count", text(router.num_experts));
+    values.emplace_back("moe-router", router.method);
+    values.emplace_back("moe-k", text(router.k));
+    values.emplace_back("moe-no-normalize-topk", text(!router.normalize_topk));
+  }
+  return values;
+}
 
 /// Other values make other batches, so that "the first 100 batches are done" means something else.
 const std::set<std::string> kDataOptions = {"tokens-per-sample",
@@ -43,12 +55,9 @@ const std::set<std::string> kDataOptions = {"tokens-per-sample",
                                             "curriculum",
                                             "seed"};
 
-/// Said by the user for this call alone, or of no influence on the numbers.
-const std::set<std::string> kCallOptions = {
-    "data",         "save-dir",     "restore-file",    "finetune-from-model",
-    "init-from",    "reset-meters", "reset-optimizer", "reset-dataloader",
-    "max-update",   "max-epoch",    "stop-time-hours", "log-format",
-    "log-interval", "device",       "threads",         "num-workers"};
+/// Groups of options that change the numbers; the others are about this call, files and the log.
+const std::set<std::string> kGroups = {"task",      "model",     "moe",
+                                       "evolution", "criterion", "optimization"};
 
 std::string dictionary_checksum(const Dictionary& dictionary) {
   std::string symbols;
@@ -66,18 +75,26 @@ struct Differences {
 };
 
 Differences differences(TrainOptions stored, TrainOptions now) {
+  Differences found;
+  std::set<std::string> of_model = {"arch"};
+  const auto was_model = model_values(stored), is_model = model_values(now);
+  for (size_t i = 0; i < std::min(was_model.size(), is_model.size()); ++i) {
+    const auto& [name, was] = was_model[i];
+    of_model.insert(name);
+    if (const auto& is = is_model[i].second; was != is)
+      found.model.push_back(fmt::format("--{} {} -> {}", name, was, is));
+  }
   OptionTable stored_table("train", ""), now_table("train", "");
   describe(stored_table, stored);
   describe(now_table, now);
-  Differences found;
   for (size_t i = 0; i < now_table.options().size(); ++i) {
     const auto& option = *now_table.options()[i];
+    const bool of_data = kDataOptions.contains(option.name());
     const auto was = stored_table.options()[i]->value(), is = option.value();
-    if (was == is || kCallOptions.contains(option.name())) continue;
-    auto& list = kModelOptions.contains(option.name())  ? found.model
-                 : kDataOptions.contains(option.name()) ? found.data
-                                                        : found.other;
-    list.push_back(fmt::format("--{} {} -> {}", option.name(), shown(was), shown(is)));
+    if (was == is || of_model.contains(option.name())) continue;
+    if (!of_data && !kGroups.contains(option.group())) continue;
+    (of_data ? found.data : found.other)
+        .push_back(fmt::format("--{} {} -> {}", option.name(), shown(was), shown(is)));
   }
   return found;
 }
@@ -130,6 +147,10 @@ std::string check_resume(const nlohmann::json& manifest, const TrainOptions& now
   auto changed = found.data;
   changed.insert(changed.end(), found.other.begin(), found.other.end());
   return fmt::format("{}", fmt::join(changed, ", "));
+}
+
+std::string model_differences(const nlohmann::json& manifest, const TrainOptions& now) {
+  return fmt::format("{}", fmt::join(differences(stored_options(manifest), now).model, ", "));
 }
 
 void check_spawn(bool shared_expert, const TrainOptions& now, int64_t completed_updates,

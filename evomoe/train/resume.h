@@ -25,6 +25,10 @@ void check_dictionary(const nlohmann::json& manifest, const Dictionary& dictiona
 std::string check_resume(const nlohmann::json& manifest, const TrainOptions& now,
                          int64_t training_items, const std::filesystem::path& checkpoint);
 
+/// What differs between the checkpoint's model and the one that the options make, as a list of
+/// flags; for a run that takes only its weights.
+std::string model_differences(const nlohmann::json& manifest, const TrainOptions& now);
+
 /// Throws Error when the checkpoint holds one shared expert where the schedule, after
 /// `completed_updates`, has many, or the other way round.
 void check_spawn(bool shared_expert, const TrainOptions& now, int64_t completed_updates,

@@ -1,14 +1,10 @@
 #include "evomoe/train/run_folder.h"
 
-#include <fmt/chrono.h>
+#include <ostream>
 
-#include <ctime>
-#include <fstream>
-
-#include "evomoe/base/error.h"
+#include "evomoe/base/write_file.h"
 #include "evomoe/config/describe.h"
 #include "evomoe/data/language_model_data.h"
-#include "evomoe/data/write_file.h"
 
 namespace evomoe {
 
@@ -16,11 +12,7 @@ void write_run_folder(const TrainOptions& options, const std::filesystem::path& 
   TrainOptions copy = options;
   OptionTable table("train", "");
   describe(table, copy);
-  const auto config = folder / "config.yaml";
-  std::ofstream stream(config);
-  stream << table.to_yaml();
-  stream.close();
-  EVOMOE_CHECK(stream, "{}: cannot be written; is the disk full?", config.string());
+  write_file(folder / "config.yaml", [&](std::ostream& stream) { stream << table.to_yaml(); });
   const auto data = split_data_paths(options.data).front();
   for (const auto* name : {"dict.txt", "encoder.json", "vocab.bpe"}) {
     if (std::filesystem::exists(data / name)) copy_file_to(data / name, folder / name);
@@ -56,10 +48,6 @@ LanguageModelDatasetOptions language_model_dataset_options(const TrainOptions& o
   dataset.pad_to_batch_size =
       options.task.pad_to_fixed_bsz ? options.dataset.batch_size.value_or(0) : 0;
   return dataset;
-}
-
-std::string timestamp() {
-  return fmt::format("{:%Y-%m-%d %H:%M:%S}", fmt::localtime(std::time(nullptr)));
 }
 
 }  // namespace evomoe

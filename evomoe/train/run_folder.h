@@ -28,7 +28,4 @@ std::unique_ptr<ByteBpe> bpe_of(const std::filesystem::path& checkpoint, const B
 
 LanguageModelDatasetOptions language_model_dataset_options(const TrainOptions& options);
 
-/// "2026-01-31 12:00:00", local time.
-std::string timestamp();
-
 }  // namespace evomoe

@@ -1,12 +1,37 @@
 #include "evomoe/train/settings.h"
 
 #include <ATen/Parallel.h>
+#include <fmt/ranges.h>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/log.h"
+#include "evomoe/config/describe.h"
+#include "evomoe/data/dictionary.h"
 #include "evomoe/models/architectures.h"
 #include "evomoe/routing/registry.h"
 
 namespace evomoe {
+namespace {
+
+/// The flags of experts, routing and evolution that are given, that is, differ from their defaults.
+std::vector<std::string> moe_flags(TrainOptions options) {
+  TrainOptions plain;
+  OptionTable defaults("train", ""), table("train", "");
+  describe(defaults, plain);
+  describe(table, options);
+  std::vector<std::string> flags;
+  for (const auto& option : table.options()) {
+    const auto& name = option->name();
+    const bool of_moe =
+        option->group() == "moe" || option->group() == "evolution" || name.starts_with("moe-");
+    // Of a dense model as well: it names the validation's lines.
+    if (!of_moe || name == "validate-routing") continue;
+    if (option->value() != defaults.at(name).value()) flags.push_back(table.written(*option));
+  }
+  return flags;
+}
+
+}  // namespace
 
 GptOptions gpt_options(const TrainOptions& options, int64_t vocab_size, int64_t padding_index,
                        bool shared_expert) {
@@ -64,9 +89,26 @@ RouterOptions router_options(const TrainOptions& options, int64_t embed_dim) {
   return router;
 }
 
+void check_settings(const TrainOptions& options) {
+  gpt_options(options, /*vocab_size=*/0, Dictionary::kPad, /*shared_expert=*/false).validate();
+  lr_schedule_options(options).validate();
+  adam_options(options).validate();
+  validate(evolution_options(options));
+  validate(diversify_options(options));
+  check_router(options);
+}
+
 void check_router(const TrainOptions& options) {
   const auto& moe = options.moe;
-  if (moe.moe_freq == 0 || moe.alternate_decoder_ffn_embed_dim > 0) return;
+  if (moe.moe_freq == 0) {
+    const auto flags = moe_flags(options);
+    if (!flags.empty()) {
+      log().info("this is a dense model: {} {} no effect without --moe-freq and --moe-expert-count",
+                 fmt::join(flags, ", "), flags.size() == 1 ? "has" : "have");
+    }
+    return;
+  }
+  if (moe.alternate_decoder_ffn_embed_dim > 0) return;
   const auto embed_dim =
       options.model.decoder_embed_dim.value_or(find_architecture(options.model.arch).embed_dim);
   const auto router = make_router(router_options(options, embed_dim));
@@ -78,6 +120,11 @@ void check_router(const TrainOptions& options) {
         "--moe-train-capacity-token-fraction 0, or use the dense-to-sparse gate "
         "(--moe-topk-expert)",
         shared_updates, moe.moe_router);
+  }
+  const auto& unheeded = router->unheeded_flags();
+  if (!unheeded.empty()) {
+    log().info("{} {} no effect with --moe-router {} (docs/routing.md)", fmt::join(unheeded, ", "),
+               unheeded.size() == 1 ? "has" : "have", moe.moe_router);
   }
 }
 

@@ -23,9 +23,16 @@ GptOptions gpt_options(const TrainOptions& options, int64_t vocab_size, int64_t 
 /// The options of the MoE layers' routers; every method gets all of them.
 RouterOptions router_options(const TrainOptions& options, int64_t embed_dim);
 
-/// Makes the router and throws it away: a UsageError names an unknown --moe-router, an option that
-/// it does not heed or cannot take, or a method that cannot follow a shared-expert stage. Nothing
-/// for a dense model. To be called before any data is opened.
+/// All that can be refused without the data, as the rooms refuse it: a UsageError names an unknown
+/// architecture, dimensions that do not go together, a learning-rate schedule, an evolution or an
+/// operator that cannot be, and what check_router() refuses. To be called once a run, before any
+/// data is opened: what is given without effect is logged.
+void check_settings(const TrainOptions& options);
+
+/// Makes the router and throws it away: a UsageError names an unknown --moe-router, an option of
+/// our own that it does not heed or any that it cannot take, or a method that cannot follow a
+/// shared-expert stage. Logs in one line the flags of the reference that have no effect: those that
+/// the method does not heed, or in a dense model those of experts and their evolution.
 void check_router(const TrainOptions& options);
 
 EvolutionOptions evolution_options(const TrainOptions& options);

@@ -26,6 +26,11 @@ bool all_finite(const torch::Tensor& tensor) {
   return std::isfinite(tensor.detach().sum(torch::kDouble).item<double>());
 }
 
+template <typename... Args>
+[[noreturn]] void diverged(fmt::format_string<Args...> format, Args&&... args) {
+  throw DivergenceError(fmt::format(format, std::forward<Args>(args)...));
+}
+
 /// So many skipped updates in a row are no accident.
 constexpr int64_t kMostSkipped = 100;
 
@@ -162,7 +167,7 @@ bool Trainer::gradients_are_usable(const UpdateResult& result) {
   const auto found = parameter ? fmt::format("the gradient of {} is not finite", *parameter)
                                : fmt::format("the loss is {}", result.sums.loss);
   if (options_.optimization.on_non_finite == "stop") {
-    fail(
+    diverged(
         "update {}: {}. Lower --lr or --clip-norm, or skip such updates with --on-non-finite skip; "
         "the last checkpoint is as it was",
         updates_ + 1, found);
@@ -170,7 +175,7 @@ bool Trainer::gradients_are_usable(const UpdateResult& result) {
   check_parameters();  // skipping does not help a model that is broken already
   log().warn("update {}: {}; the update is skipped", updates_ + 1, found);
   if (++skipped_ == kMostSkipped) {
-    fail(
+    diverged(
         "update {}: {} updates in a row were skipped, the last one because {}; lower --lr or look "
         "at the data",
         updates_ + 1, skipped_, found);
@@ -187,7 +192,7 @@ std::optional<std::string> Trainer::non_finite_parameter() const {
 
 void Trainer::check_parameters() const {
   if (const auto name = non_finite_parameter()) {
-    fail(
+    diverged(
         "after update {} the parameter {} is not finite; lower --lr or --clip-norm. No checkpoint "
         "was written of it: the last one is as it was",
         updates_, *name);
@@ -209,7 +214,7 @@ void Trainer::explain_non_finite(const Batch& batch, const std::string& found) {
   }
   if (where.empty())
     where = "all layers are finite, so it arises in the output projection or a gate loss";
-  fail(
+  diverged(
       "update {}: {}; {}. Lower --lr or --clip-norm, or skip such updates with --on-non-finite "
       "skip; the last checkpoint is as it was",
       updates_ + 1, found, where);

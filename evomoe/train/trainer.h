@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "evomoe/base/error.h"
 #include "evomoe/checkpoint/safetensors.h"
 #include "evomoe/config/options.h"
 #include "evomoe/data/dataset.h"
@@ -21,6 +22,13 @@
 #include "evomoe/train/criterion.h"
 
 namespace evomoe {
+
+/// A loss, gradient or parameter is NaN or Inf, so that what the trainer holds is not worth
+/// keeping.
+class DivergenceError : public Error {
+ public:
+  using Error::Error;
+};
 
 /// What one update did.
 struct UpdateResult {
@@ -52,8 +60,8 @@ class Trainer {
   Trainer(const TrainOptions& options, int64_t vocab_size, int64_t padding_index,
           torch::Device device, int64_t completed_updates, bool shared_expert);
 
-  /// One update from its micro-batches. Throws Error naming update, layer and tensor when something
-  /// is not finite.
+  /// One update from its micro-batches. Throws DivergenceError naming update, layer and tensor when
+  /// something is not finite.
   UpdateResult update(const std::vector<Batch>& micro_batches, int64_t epoch);
 
   /// The losses of a batch without training. `as_trained`: with the routing of the present stage,
@@ -67,7 +75,7 @@ class Trainer {
   /// Whether the MoE layers hold the one shared expert. At the end of that stage they do until the
   /// next update spawns the experts.
   bool holds_shared_expert() const;
-  /// Throws Error naming the first parameter that holds a NaN or Inf.
+  /// Throws DivergenceError naming the first parameter that holds a NaN or Inf.
   void check_parameters() const;
   Gpt& model() { return model_; }
   torch::Device device() const { return device_; }

@@ -22,7 +22,7 @@ constexpr int kTrainWall = 800;  // place in a log line
 TrainingRun::TrainingRun(const TrainOptions& options)
     : options_(options), device_(torch::kCPU), progress_(options.common.log_format != "none") {
   validate_options(options_);
-  check_router(options_);
+  check_settings(options_);
   check_best_metric();
   device_ = use_device(options_.common);
   open_data();
@@ -35,6 +35,28 @@ TrainingRun::~TrainingRun() = default;
 
 int TrainingRun::run() {
   const SignalWatch signals;
+  Stop stop = Stop::kNo;
+  try {
+    stop = train();
+    // An end that no interval asked to save: --max-epoch, --stop-min-lr.
+    if (saved_updates_ != trainer_->updates()) save(/*end_of_epoch=*/false, /*interval=*/false, {});
+    checkpoints_->finish();
+  } catch (const DivergenceError&) {
+    throw;  // what is broken is not saved
+  } catch (...) {
+    save_after_error();
+    throw;
+  }
+  if (stop == Stop::kSignal) {
+    log().info("stopped by signal {} after {} updates; {}", SignalWatch::received(),
+               trainer_->updates(), how_to_go_on());
+    return 128 + SignalWatch::received();
+  }
+  log().info("done after {} updates in {}", trainer_->updates(), duration_text(elapsed()));
+  return 0;
+}
+
+TrainingRun::Stop TrainingRun::train() {
   const auto train_inner = metrics_.aggregate("train_inner");
   started_ = steady_clock_seconds()();
   const auto& optimization = options_.optimization;
@@ -44,7 +66,8 @@ int TrainingRun::run() {
               : patience > 0 && patience_used_ >= patience ? Stop::kPatience
                                                            : Stop::kNo;
   while (stop == Stop::kNo && (optimization.max_epoch == 0 || epoch_ <= optimization.max_epoch)) {
-    if (trainer_->next_lr(epoch_) <= optimization.stop_min_lr) {
+    if (trainer_->updates() >= optimization.effective_warmup_updates() &&
+        trainer_->next_lr(epoch_) <= optimization.stop_min_lr) {
       log().info("stops: the learning rate has come down to --stop-min-lr {}",
                  optimization.stop_min_lr);
       break;
@@ -56,14 +79,33 @@ int TrainingRun::run() {
     offset_ = 0;
   }
   progress_.clear();
-  checkpoints_->finish();
-  if (stop == Stop::kSignal) {
-    log().info("stopped by signal {} after {} updates; run the same command again to go on",
-               SignalWatch::received(), trainer_->updates());
-    return 128 + SignalWatch::received();
+  return stop;
+}
+
+std::string TrainingRun::how_to_go_on() const {
+  const auto& flags = options_.checkpoint;
+  if (flags.no_save) return "nothing was saved (--no-save)";
+  std::string without;
+  const auto leave_out = [&](bool given, const std::string& flag) {
+    if (given) without += (without.empty() ? " without " : " and ") + flag;
+  };
+  leave_out(flags.restore_file != "checkpoint_last", "--restore-file");
+  leave_out(flags.reset_optimizer, "--reset-optimizer");
+  leave_out(flags.reset_dataloader, "--reset-dataloader");
+  leave_out(flags.reset_meters, "--reset-meters");
+  if (flags.no_last_checkpoints) without += " with --restore-file and the name of its checkpoint";
+  return "run the same command again" + without + " to go on";
+}
+
+void TrainingRun::save_after_error() {
+  try {
+    trainer_->check_parameters();
+    checkpoints_->finish();
+    if (saved_updates_ != trainer_->updates()) save(/*end_of_epoch=*/false, /*interval=*/false, {});
+    checkpoints_->finish();
+  } catch (const std::exception& error) {
+    log().warn("the updates since the last checkpoint could not be saved: {}", error.what());
   }
-  log().info("done after {} updates in {}", trainer_->updates(), duration_text(elapsed()));
-  return 0;
 }
 
 TrainingRun::Stop TrainingRun::train_epoch() {
@@ -117,13 +159,7 @@ TrainingRun::Stop TrainingRun::validate_and_save(bool end_of_epoch) {
     trainer_->check_parameters();
   std::optional<double> metric;
   if (do_validate) {
-    try {
-      metric = validate();
-    } catch (...) {
-      save(save_epoch, interval, std::nullopt);  // the training so far is not lost with it
-      checkpoints_->finish();
-      throw;
-    }
+    metric = validate();
     if (out_of_patience(*metric)) stop = Stop::kPatience;
   }
   // A signal that came during the validation counts now.
@@ -148,7 +184,7 @@ double TrainingRun::validate() {
 void TrainingRun::validate_subset(const std::string& subset, const std::string& tag,
                                   bool as_trained, std::optional<double>* metric) {
   MeterGroup group;
-  const auto total = evaluate_dataset(
+  const auto total = *evaluate_dataset(
       valid_sets_.at(subset), iterator_options(options_, /*training=*/false),
       options_.dataset.max_valid_steps.value_or(-1), trainer_->criterion().is_moe(),
       [&](const Batch& batch) { return trainer_->evaluate(batch, as_trained); }, group);
@@ -188,6 +224,7 @@ bool TrainingRun::out_of_patience(double metric) {
 }
 
 void TrainingRun::save(bool end_of_epoch, bool interval, std::optional<double> metric) {
+  saved_updates_ = trainer_->updates();
   if (options_.checkpoint.no_save) return;
   SaveRequest request;
   request.epoch = epoch_;
@@ -209,11 +246,11 @@ Checkpoint TrainingRun::snapshot() const {
   manifest["config"] = table.to_json();
   manifest["counters"] = {{"updates", trainer_->updates()}};
   // At the end of an epoch the next one begins with its first batch.
-  const bool finished = iterator_->finished();
+  const bool finished = offset_ > 0 && iterator_->finished();
   const auto next_epoch = finished ? epoch_ + 1 : epoch_;
   manifest["data"] = {{"epoch", next_epoch},
                       {"offset", finished ? 0 : offset_},
-                      {"items", data_->train(epoch_, options_.dataset.train_subset)->size()}};
+                      {"items", data_->train(next_epoch, options_.dataset.train_subset)->size()}};
   const auto stage = trainer_->next_stage();
   manifest["evolution"] = {{"stage", stage_name(stage.stage)},
                            {"shared_expert", trainer_->holds_shared_expert()},

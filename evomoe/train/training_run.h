@@ -28,7 +28,9 @@ class TrainingRun {
   explicit TrainingRun(const TrainOptions& options);
   ~TrainingRun();
 
-  /// Trains to the end. Returns 0, or 128 + signal when stopped by one after writing a checkpoint.
+  /// Trains to the end, which is saved. Returns 0, or 128 + signal when stopped by one after
+  /// writing a checkpoint. An Error leaves a checkpoint of the last update as well, unless the
+  /// model diverged.
   int run();
 
   Trainer& trainer() { return *trainer_; }
@@ -43,6 +45,11 @@ class TrainingRun {
   void restore_from(const std::filesystem::path& path, bool finetune);
   void announce() const;
 
+  /// All epochs.
+  Stop train();
+  std::string how_to_go_on() const;
+  /// Keeps what was trained since the last checkpoint when something else than the model broke.
+  void save_after_error();
   /// The updates of one epoch, from where the iterator stands.
   Stop train_epoch();
   void report_update(const UpdateResult& result);
@@ -79,6 +86,7 @@ class TrainingRun {
   double earlier_seconds_ = 0;  ///< of training before this process
   double started_ = 0;
   int64_t first_update_ = 0;                   ///< completed updates when this process began
+  int64_t saved_updates_ = 0;                  ///< completed updates of the last checkpoint
   double flops_ = 0, tokens_ = 0;              ///< of the whole run
   double inner_flops_ = 0, inner_tokens_ = 0;  ///< since the last log line
   double shown_loss_ = 0, shown_speed_ = 0, last_update_at_ = 0;

@@ -128,11 +128,21 @@ void TrainingRun::open_folder() {
 void TrainingRun::restore() {
   const auto& flags = options_.checkpoint;
   const std::filesystem::path folder = flags.save_dir;
-  const std::filesystem::path named = flags.restore_file;
+  const auto last = folder / "checkpoint_last";
+  std::filesystem::path named = flags.restore_file;
+  if (named.extension() == ".pt") named.replace_extension();  // fairseq's names
   const auto path = named.has_parent_path() ? named : folder / named;
+  const bool here = std::filesystem::weakly_canonical(path.parent_path()) ==
+                    std::filesystem::weakly_canonical(folder);
   if (checkpoint_entry_exists(path)) {
+    if (!here && checkpoint_entry_exists(last)) {
+      fail(
+          "--restore-file {}: --save-dir {} holds another run, which would be overwritten; leave "
+          "--restore-file out to go on with that run, or name another --save-dir",
+          flags.restore_file, flags.save_dir);
+    }
     restore_from(path, /*finetune=*/false);
-  } else if (named.has_parent_path() || named != "checkpoint_last") {
+  } else if (!here || path.filename() != last.filename()) {
     fail("--restore-file {}: there is no checkpoint at {}", flags.restore_file, path.string());
   } else if (flags.finetune_from_model) {
     restore_from(*flags.finetune_from_model, /*finetune=*/true);
@@ -149,11 +159,12 @@ void TrainingRun::restore() {
       trainer_->load_model_state(read_safetensors(*flags.init_from),
                                  "--init-from " + *flags.init_from);
   }
-  first_update_ = trainer_->updates();
+  first_update_ = saved_updates_ = trainer_->updates();
   if (!flags.no_save) {
     const auto log_path = folder / "log.jsonl";
-    if (first_update_ == 0) move_aside(log_path);
-    log_ = first_update_ > 0 ? RunLog::resume(log_path, first_update_) : RunLog::fresh(log_path);
+    // Only a run that goes on where it is goes on with its log.
+    if (first_update_ == 0 || !here) move_aside(log_path);
+    log_ = RunLog::resume(log_path, first_update_);
     write_run_folder(options_, folder);
   }
 }
@@ -180,6 +191,8 @@ void TrainingRun::restore_from(const std::filesystem::path& path, bool finetune)
   trainer_->load_model_state(checkpoint.model, "checkpoint " + path.string());
   if (finetune) {
     log().info("took the model of {}", path.string());
+    if (const auto other = model_differences(manifest, options_); !other.empty())
+      log().warn("its weights were trained in another model: {}", other);
     return;
   }
   if (with_optimizer) {

@@ -92,9 +92,11 @@ std::string TrainingRun::stage_words(const UpdateResult& result) const {
       return fmt::format("; one expert takes every token, for {} updates",
                          flags.shared_expert_updates);
     case Stage::kDenseToSparse:
-      return words + fmt::format("; temperature {} to {} ({}), one expert per token from {} on",
-                                 flags.max_temperature, flags.min_temperature,
-                                 flags.gumbel_decay_scheduler,
+      words += flags.gumbel_decay_scheduler == "none"
+                   ? fmt::format("; temperature {}", flags.max_temperature)
+                   : fmt::format("; temperature {} to {} ({})", flags.max_temperature,
+                                 flags.min_temperature, flags.gumbel_decay_scheduler);
+      return words + fmt::format(", one expert per token from update {} on",
                                  flags.shared_expert_updates +
                                      std::max<int64_t>(1, flags.switch_to_hard_gumbel_softmax) + 1);
     case Stage::kSparse:

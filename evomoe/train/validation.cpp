@@ -1,5 +1,7 @@
 #include "evomoe/train/validation.h"
 
+#include <cmath>
+
 #include "evomoe/base/error.h"
 #include "evomoe/train/training_metrics.h"
 
@@ -77,16 +79,18 @@ LossSums evaluate_batch(Gpt& model, const Criterion& criterion, const TrainOptio
   return criterion(model, output, device_batch).sums;
 }
 
-LossSums evaluate_dataset(std::shared_ptr<const Dataset> dataset,
-                          const EpochIteratorOptions& options, int64_t max_steps, bool is_moe,
-                          const std::function<LossSums(const Batch&)>& evaluate,
-                          MeterGroup& meters) {
+std::optional<LossSums> evaluate_dataset(std::shared_ptr<const Dataset> dataset,
+                                         const EpochIteratorOptions& options, int64_t max_steps,
+                                         bool is_moe,
+                                         const std::function<LossSums(const Batch&)>& evaluate,
+                                         MeterGroup& meters, const std::function<bool()>& stop) {
   const auto name = dataset->name();
   EpochIterator batches(std::move(dataset), options);
   batches.start_epoch(1);
   LossSums total;
   int64_t sequences = 0;
   for (int64_t step = 0; max_steps < 0 || step < max_steps; ++step) {
+    if (stop()) return std::nullopt;
     const auto group = batches.next_update();
     if (!group) break;
     auto batch = group->front();
@@ -102,6 +106,23 @@ LossSums evaluate_dataset(std::shared_ptr<const Dataset> dataset,
   }
   EVOMOE_CHECK(total.sample_size > 0, "{}: it holds no tokens to validate on", name);
   return total;
+}
+
+std::vector<ValidationPass> validation_passes(const std::string& subset,
+                                              const std::string& validate_routing) {
+  std::vector<ValidationPass> passes;
+  if (validate_routing != "stage") passes.push_back({subset, /*as_trained=*/false});
+  if (validate_routing != "reference") passes.push_back({subset + "_stage", /*as_trained=*/true});
+  return passes;
+}
+
+LogLine validation_line(MeterGroup& meters, const LossSums& total, int64_t updates,
+                        std::optional<int64_t> epoch) {
+  meters.scalar("num_updates", static_cast<double>(updates), 0, 200);
+  auto line = epoch ? LogLine(*epoch) : LogLine();
+  meters.write(line);
+  line.add_data("perplexity", std::exp(total.inner / static_cast<double>(total.sample_size)));
+  return line;
 }
 
 }  // namespace evomoe

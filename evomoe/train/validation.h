@@ -5,12 +5,15 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "evomoe/config/options.h"
 #include "evomoe/data/dataset.h"
 #include "evomoe/data/epoch_iterator.h"
 #include "evomoe/models/gpt.h"
+#include "evomoe/report/log_line.h"
 #include "evomoe/report/meters.h"
 #include "evomoe/train/criterion.h"
 
@@ -38,9 +41,28 @@ LossSums evaluate_batch(Gpt& model, const Criterion& criterion, const TrainOptio
 /// The losses of a data set (at most `max_steps` batches, negative: all), also into `meters`. A
 /// batch's first_sequence counts the sequences of all batches before it, so that noise does not
 /// depend on the batch size. Throws Error when the set has no tokens.
-LossSums evaluate_dataset(std::shared_ptr<const Dataset> dataset,
-                          const EpochIteratorOptions& iterator, int64_t max_steps, bool is_moe,
-                          const std::function<LossSums(const Batch&)>& evaluate,
-                          MeterGroup& meters);
+/// `stop` is asked before each batch; once it says true nothing is returned, as losses of a part of
+/// the set must not be taken for those of all, and `meters` are to be thrown away.
+std::optional<LossSums> evaluate_dataset(
+    std::shared_ptr<const Dataset> dataset, const EpochIteratorOptions& iterator, int64_t max_steps,
+    bool is_moe, const std::function<LossSums(const Batch&)>& evaluate, MeterGroup& meters,
+    const std::function<bool()>& stop = [] { return false; });
+
+/// One evaluation of a validation subset.
+struct ValidationPass {
+  std::string tag;  ///< in the log: the subset, with `_stage` behind it when as_trained
+  bool as_trained = false;
+
+  bool operator==(const ValidationPass&) const = default;
+};
+
+/// The evaluations of `subset` that --validate-routing (reference, stage or both) asks for, in
+/// order.
+std::vector<ValidationPass> validation_passes(const std::string& subset,
+                                              const std::string& validate_routing);
+
+/// The log line of an evaluation: its meters, num_updates and the perplexity.
+LogLine validation_line(MeterGroup& meters, const LossSums& total, int64_t updates,
+                        std::optional<int64_t> epoch = std::nullopt);
 
 }  // namespace evomoe

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cmath>
 #include <set>
 
@@ -121,6 +122,66 @@ TEST(CheckpointManager, KeepsTheNewestByTheRules) {
   manager.save(epoch_end(10, 13), marked(13));
   EXPECT_THAT(names(folder.path()), UnorderedElementsAre("checkpoint_1_10", "checkpoint_1_11",
                                                          "checkpoint10", "checkpoint_last"));
+}
+
+/// Makes the checkpoints of a folder as old as those of an earlier run (or, negative, newer than
+/// now).
+void age(const fs::path& folder, std::chrono::hours by = std::chrono::hours(1)) {
+  for (const auto& name : names(folder)) {
+    fs::last_write_time(manifest_path(folder / name), fs::file_time_type::clock::now() - by);
+  }
+}
+
+TEST(CheckpointManager, EpochsOfAnEarlierRunGoFirstWhateverTheirNumbers) {
+  for (const bool no_last : {false, true}) {
+    testing::TemporaryFolder folder;
+    const CheckpointPolicy policy = {.keep_last_epochs = 1, .no_last_checkpoints = no_last};
+    { CheckpointManager(folder.path(), policy).save(epoch_end(4, 40), marked(40)); }
+    age(folder.path());
+    CheckpointManager manager(folder.path(), policy);
+    std::set<std::string> expected = {"checkpoint1"};
+    if (!no_last) expected.insert("checkpoint_last");
+    manager.save(epoch_end(1, 50), marked(50));
+    EXPECT_EQ(names(folder.path()), expected);
+    EXPECT_EQ(update_of(folder / "checkpoint1"), 50);
+    age(folder.path());
+    manager.save(epoch_end(2, 60), marked(60));
+    expected.extract("checkpoint1");
+    expected.insert("checkpoint2");
+    EXPECT_EQ(names(folder.path()), expected);
+  }
+}
+
+TEST(CheckpointManager, IntervalsOfAnEarlierRunGoFirstWhateverTheirNumbers) {
+  testing::TemporaryFolder folder;
+  const CheckpointPolicy policy = {.keep_interval_updates = 2, .no_last_checkpoints = true};
+  {
+    CheckpointManager manager(folder.path(), policy);
+    manager.save(interval(2, 30), marked(30));
+    manager.save(interval(2, 40), marked(40));
+  }
+  age(folder.path());
+  CheckpointManager manager(folder.path(), policy);
+  manager.save(interval(1, 10), marked(110));
+  EXPECT_THAT(names(folder.path()), UnorderedElementsAre("checkpoint_2_40", "checkpoint_1_10"));
+  manager.save(interval(1, 20), marked(120));
+  EXPECT_THAT(names(folder.path()), UnorderedElementsAre("checkpoint_1_10", "checkpoint_1_20"));
+}
+
+TEST(CheckpointManager, KeepsWhatItHasJustWrittenEvenWhenTheClockWasSetBack) {
+  testing::TemporaryFolder folder;
+  const CheckpointPolicy policy = {.keep_interval_updates = 1, .keep_last_epochs = 1};
+  {
+    CheckpointManager manager(folder.path(), policy);
+    manager.save(epoch_end(4, 40), marked(40));
+    manager.save(interval(5, 50), marked(50));
+  }
+  age(folder.path(), -std::chrono::hours(1));
+  CheckpointManager manager(folder.path(), policy);
+  manager.save(interval(1, 10), marked(110));
+  manager.save(epoch_end(1, 20), marked(120));
+  EXPECT_THAT(names(folder.path()),
+              UnorderedElementsAre("checkpoint1", "checkpoint_1_10", "checkpoint_last"));
 }
 
 TEST(CheckpointManager, NeverDeletesTheTargetOfALink) {

@@ -178,6 +178,80 @@ TEST(Checkpoint, ARefusalNamesTheSoundCheckpointsBesideIt) {
               ThrowsMessage<Error>(HasSubstr("holds no other sound checkpoint")));
 }
 
+TEST(Checkpoint, AnAbsentOneIsToldFromADanglingLinkAndADamagedOne) {
+  testing::TemporaryFolder folder;
+  const auto message = [&](const std::string& name) -> std::string {
+    try {
+      load_checkpoint(folder / name);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no error";
+  };
+  const auto nothing_to_move = Not(AnyOf(HasSubstr("move it away"), HasSubstr("remove the link")));
+  EXPECT_THAT(message("none"), AllOf(HasSubstr("there is no checkpoint at"),
+                                     HasSubstr("check the path"), nothing_to_move));
+  EXPECT_THAT(message("no/folder"), AllOf(HasSubstr("there is no checkpoint at"), nothing_to_move));
+  fs::create_directory(folder / "damaged");
+  fs::create_directory_symlink("gone", folder / "link");
+  EXPECT_THAT(message("damaged"),
+              HasSubstr("holds no other sound checkpoint; to begin anew, move"));
+  EXPECT_THAT(message("link"), HasSubstr("to begin anew, remove the link"));
+  write_checkpoint(folder / "checkpoint1", small_checkpoint(1));
+  const auto restore = HasSubstr("--restore-file " + (folder / "checkpoint1").string());
+  EXPECT_THAT(message("damaged"), AllOf(HasSubstr("newest first: checkpoint1;"), restore));
+  EXPECT_THAT(message("link"), AllOf(HasSubstr("newest first: checkpoint1;"), restore));
+  // Of an absent one only names are said: nothing is read.
+  testing::write_text(folder / "checkpoint1/model.safetensors", "cut");
+  EXPECT_THAT(message("none"),
+              AllOf(HasSubstr("there are, newest first: checkpoint1"), nothing_to_move));
+}
+
+/// Writes `text` as a manifest that matches its checksum.
+void forge_manifest(const fs::path& path, const std::string& from, const std::string& to) {
+  auto text = testing::read_text(path / "manifest.json");
+  text = text.substr(text.find('\n') + 1);
+  const auto at = text.find(from);
+  ASSERT_NE(at, std::string::npos) << text;
+  text.replace(at, from.size(), to);
+  testing::write_text(
+      path / "manifest.json",
+      fmt::format("{{\"xxh64_of_the_lines_below\": \"{:016x}\",\n{}", xxhash64(text), text));
+}
+
+TEST(Checkpoint, AnotherFormatVersionIsRefusedWithTheRemedy) {
+  for (const auto& [version, age] : {std::pair("1", "older"), std::pair("3", "newer")}) {
+    testing::TemporaryFolder folder;
+    write_checkpoint(folder / "c", small_checkpoint(1));
+    forge_manifest(folder / "c", "\"version\": 2", std::string("\"version\": ") + version);
+    const auto refused = ThrowsMessage<Error>(AllOf(
+        HasSubstr((folder / "c/manifest.json").string()),
+        HasSubstr(std::string("format version ") + version), HasSubstr("reads version 2 only"),
+        HasSubstr(age), HasSubstr("--init-from " + (folder / "c/model.safetensors").string())));
+    EXPECT_THAT([&] { load_checkpoint(folder / "c"); }, refused);
+    EXPECT_THAT([&] { read_manifest(folder / "c"); }, refused);
+  }
+}
+
+TEST(Checkpoint, AMissingOrWronglyTypedSectionNamesThePathAndWhatIsMissing) {
+  testing::TemporaryFolder folder;
+  write_checkpoint(folder / "c", small_checkpoint(1));
+  const auto manifest = read_manifest(folder / "c");
+  const auto names = [&](const char* what) {
+    return ThrowsMessage<Error>(AllOf(HasSubstr((folder / "c").string()), HasSubstr(what),
+                                      HasSubstr("--init-from"), Not(HasSubstr("json.exception"))));
+  };
+  const auto read = [&](const auto& value) { read_sections(folder / "c", value); };
+  EXPECT_THAT([&] { read([&] { return manifest.at("model"); }); }, names("'model'"));
+  EXPECT_THAT([&] { read([&] { return manifest.at("config").at("lr").get<std::string>(); }); },
+              names("must be string"));
+  EXPECT_EQ(
+      read_sections(folder / "c", [&] { return manifest.at("config").at("lr").get<double>(); }),
+      0.5);
+  forge_manifest(folder / "c", "\"model.safetensors\"", "\"other.safetensors\"");
+  EXPECT_THAT([&] { load_checkpoint(folder / "c"); }, names("'model.safetensors'"));
+}
+
 TEST(Checkpoint, AnEntryExistsEvenWhenItCannotBeLoaded) {
   testing::TemporaryFolder folder;
   EXPECT_FALSE(checkpoint_entry_exists(folder / "checkpoint_last"));

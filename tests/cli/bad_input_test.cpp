@@ -75,11 +75,12 @@ TEST_F(BadInput, MoreExpertsPerTokenThanThereAreIsRefused) {
 TEST_F(BadInput, ARunFolderInUseByAnotherProcessIsRefused) {
   const auto other = train_arguments() + "--max-update 100000";
   const auto program = testing::program().string();
-  const auto result = testing::run_command(fmt::format(
-      "{0} {1} & pid=$!; "
-      "timeout 60 sh -c 'while [ ! -s {2}/log.jsonl ]; do :; done'; {0} {3} ; code=$?; echo $pid; "
-      "kill -KILL $pid; exit $code",
-      program, other, at("run"), train_arguments()));
+  const auto result =
+      testing::run_command(fmt::format("{0} {1} & pid=$!; "
+                                       "timeout 60 sh -c 'while [ ! -s {2}/log.jsonl ]; do sleep "
+                                       "0.02; done'; {0} {3} ; code=$?; echo $pid; "
+                                       "kill -KILL $pid; exit $code",
+                                       program, other, at("run"), train_arguments()));
   EXPECT_EQ(result.exit_code, 1);
   const auto pid = result.out.substr(0, result.out.find('\n'));
   EXPECT_THAT(result.err, AllOf(HasSubstr("is in use by process " + pid), HasSubstr("--save-dir")));
@@ -107,10 +108,11 @@ TEST_F(BadInput, ADamagedLastCheckpointStopsTheRunAndNamesAnother) {
 
 TEST_F(BadInput, AnInterruptWritesACheckpointAndEndsWith130) {
   const auto long_run = train_arguments() + "--max-update 100000 ";
-  const auto result = testing::run_command(fmt::format(
-      "{0} {1} & pid=$!; "
-      "timeout 60 sh -c 'while [ ! -s {2}/log.jsonl ]; do :; done'; kill -INT $pid; wait $pid",
-      testing::program().string(), long_run, at("run")));
+  const auto result =
+      testing::run_command(fmt::format("{0} {1} & pid=$!; "
+                                       "timeout 60 sh -c 'while [ ! -s {2}/log.jsonl ]; do sleep "
+                                       "0.02; done'; kill -INT $pid; wait $pid",
+                                       testing::program().string(), long_run, at("run")));
   EXPECT_EQ(result.exit_code, 130) << result.err;
   EXPECT_TRUE(fs::exists(folder_ / "run/checkpoint_last/manifest.json"));
 }

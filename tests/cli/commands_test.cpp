@@ -1,4 +1,5 @@
 // The program as a user types it.
+#include "evomoe/checkpoint/xxhash64.h"
 #include "evomoe/report/run_log.h"
 #include "tests/cli/commands_fixture.h"
 
@@ -67,6 +68,50 @@ TEST_F(Commands, ValidateEvalLmGenerateAndInfoWorkFromACheckpoint) {
   EXPECT_EQ(table.exit_code, 0) << table.err;
 }
 
+TEST_F(Commands, AMissingSplitOrCheckpointIsNamedWithTheRemedy) {
+  ASSERT_EQ(evomoe(train_arguments() + "--max-update 2").exit_code, 0);
+  const auto data = (folder_ / "bin").string(), run = (folder_ / "run").string();
+  const auto validate = fmt::format("validate {} --path {}/", data, run);
+  expect_refused(validate + "checkpoint_last --valid-subset dev",
+                 {"`dev`", "there are: train, valid", "--valid-subset"}, 1);
+  expect_refused(validate + "checkpoint9",
+                 {"there is no checkpoint at", "checkpoint9", "checkpoint_last"}, 1);
+  for (const auto* suffix : {".bin", ".idx"})
+    std::filesystem::remove(folder_ / (std::string("bin/valid") + suffix));
+  expect_refused(train_arguments("other"),
+                 {"`valid`", "there are: train", "--valid-subset", "--disable-validation"}, 1);
+}
+
+TEST_F(Commands, ACheckpointOfAnEarlierBuildIsRefusedByItsPathAndVersion) {
+  ASSERT_EQ(evomoe(train_arguments() + "--max-update 2").exit_code, 0);
+  const auto last = (folder_ / "run/checkpoint_last").string();
+  auto text = testing::read_text(last + "/manifest.json");
+  text = text.substr(text.find('\n') + 1);
+  const std::string now = "\"version\": 2";
+  const auto at = text.find(now);
+  ASSERT_NE(at, std::string::npos);
+  const auto forge = [&](const std::string& body) {
+    testing::write_text(
+        last + "/manifest.json",
+        fmt::format("{{\"xxh64_of_the_lines_below\": \"{:016x}\",\n{}", xxhash64(body), body));
+  };
+  const auto data = (folder_ / "bin").string();
+  const auto refused = [&](const std::string& what) {
+    for (const auto& command : {fmt::format("validate {} --path {}", data, last), "info " + last,
+                                fmt::format("generate --path {} --prompt the", last)}) {
+      expect_refused(command, {last, what, "--init-from"}, 1);
+      EXPECT_THAT(evomoe(command).err, ::testing::Not(HasSubstr("json.exception")));
+    }
+  };
+  auto older = text;
+  forge(older.replace(at, now.size(), "\"version\": 1"));
+  refused("format version 1");
+  auto lacking = text;
+  const std::string vocabulary = "\"vocabulary\"";
+  forge(lacking.replace(lacking.find(vocabulary), vocabulary.size(), "\"words\""));
+  refused("'vocabulary'");
+}
+
 TEST_F(Commands, WrongUseIsRefusedWithTheRemedy) {
   expect_refused("tarin", {"tarin", "train"});
   expect_refused(train_arguments() + "--decoder-layer 3", {"--decoder-layer", "--decoder-layers"});
@@ -106,10 +151,10 @@ TEST_F(Commands, ARunFolderThatCannotBeWrittenIsRefused) {
 
 TEST_F(Commands, ASignalWritesACheckpointAndTheRunGoesOn) {
   const auto long_run = train_arguments("signalled") + "--max-update 100000 ";
-  const auto result = testing::run_command(
-      fmt::format("{0} {1} & pid=$!; timeout 60 sh -c 'while [ ! -s {2}/log.jsonl ]; do :; done'; "
-                  "kill -TERM $pid; wait $pid",
-                  testing::program().string(), long_run, (folder_ / "signalled").string()));
+  const auto result = testing::run_command(fmt::format(
+      "{0} {1} & pid=$!; timeout 60 sh -c 'while [ ! -s {2}/log.jsonl ]; do sleep 0.02; done'; "
+      "kill -TERM $pid; wait $pid",
+      testing::program().string(), long_run, (folder_ / "signalled").string()));
   EXPECT_EQ(result.exit_code, 143) << result.err;
   EXPECT_TRUE(std::filesystem::exists(folder_ / "signalled/checkpoint_last/manifest.json"));
 }

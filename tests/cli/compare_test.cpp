@@ -13,14 +13,15 @@ using ::testing::Not;
 class Compare : public ::testing::Test {
  protected:
   /// A run folder with a validation every 10 updates.
-  void make_run(const std::string& name, const std::vector<std::string>& perplexities) {
+  void make_run(const std::string& name, const std::vector<std::string>& perplexities,
+                const std::string& tag = "valid") {
     std::filesystem::create_directories(folder_ / name);
     std::string log;
     for (size_t i = 0; i < perplexities.size(); ++i) {
       log += fmt::format(
-          R"({{"tag": "valid", "completed_updates": {}, "valid_elapsed": {}, "valid_flops": 2e9, )"
-          R"("valid_train_tokens": 1000.0, "valid_perplexity": {}}})",
-          10 * (i + 1), 60 * (i + 1), perplexities[i]);
+          R"({{"tag": "{0}", "completed_updates": {1}, "{0}_elapsed": {2}, "{0}_flops": 2e9, )"
+          R"("{0}_train_tokens": 1000.0, "{0}_perplexity": {3}}})",
+          tag, 10 * (i + 1), 60 * (i + 1), perplexities[i]);
       log += "\n";
     }
     testing::write_text(folder_ / (name + "/log.jsonl"), log);
@@ -84,6 +85,13 @@ TEST_F(Compare, ARunThatDivergedIsShownAsSuch) {
   const auto table = compare_json("good bad --baseline bad");
   EXPECT_EQ(table[1].at("perplexity"), nullptr);
   EXPECT_EQ(table[0].at("seconds_to_baseline"), nullptr);
+}
+
+TEST_F(Compare, ARunValidatedAsItsStageRoutesIsComparedByThatTag) {
+  make_run("run", {"50", "40"}, "valid_stage");
+  expect_refused("run", {"no validation of 'valid' yet", "valid_stage", "--valid-subset"}, 1);
+  const auto table = compare_json("run --valid-subset valid_stage");
+  EXPECT_EQ(table[0].at("perplexity"), 40);
 }
 
 TEST_F(Compare, NamesTheLogThatLacksSomething) {

@@ -110,5 +110,15 @@ TEST_F(EvalLm, TakesOnlyTheOptionsThatItReads) {
   EXPECT_THAT(old.err, HasSubstr("--num-workers 2: accepted without effect"));
 }
 
+TEST_F(EvalLm, WritesItsResultToAFileOrNamesThatFile) {
+  const auto path = (folder_ / "stats").string();
+  const auto result = eval_lm("--log-format json --stats-path " + path);
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(testing::read_json(path + ".json"), nlohmann::json::parse(result.out));
+  const auto failed = eval_lm("--stats-path " + (folder_ / "none/stats").string());
+  EXPECT_EQ(failed.exit_code, 1);
+  EXPECT_THAT(failed.err, HasSubstr("none/stats.json"));
+}
+
 }  // namespace
 }  // namespace evomoe

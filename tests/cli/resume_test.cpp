@@ -134,6 +134,63 @@ TEST_F(Resume, CountingUpdatesAnewAfterTheSpawnNeedsAScheduleThatBeginsWithTheEx
   EXPECT_EQ(evomoe("info " + (folder_ / "run/checkpoint_last").string()).exit_code, 0);
 }
 
+TEST_F(Resume, TheEndOfARunIsSavedWhateverEndedIt) {
+  const auto epochs = train_arguments() + "--max-epoch 1 --save-interval 5 --max-update 0 ";
+  ASSERT_EQ(evomoe(epochs).exit_code, 0);
+  const auto end = model_file("run");
+  const auto again = evomoe(epochs);
+  EXPECT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_EQ(model_file("run"), end) << "a run that is over is trained on";
+  // A second epoch begins with its first batch.
+  ASSERT_EQ(
+      evomoe(train_arguments("two") + "--max-epoch 2 --save-interval 5 --max-update 0").exit_code,
+      0);
+  ASSERT_EQ(evomoe(train_arguments() + "--max-epoch 2 --save-interval 5 --max-update 0").exit_code,
+            0);
+  EXPECT_EQ(model_file("run"), model_file("two"));
+}
+
+TEST_F(Resume, ALogThatCannotBeWrittenCostsNoUpdate) {
+  // Files may grow to 64 KiB: enough for the checkpoints, not for the log.
+  const auto result = testing::run_command(
+      fmt::format("bash -c \"trap '' XFSZ; ulimit -f 64; {} {} --log-interval 1 --max-update 5000 "
+                  "--disable-validation\"",
+                  testing::program().string(), train_arguments()));
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, HasSubstr("log.jsonl"));
+  const auto manifest = testing::read_text(folder_ / "run/checkpoint_last/manifest.json");
+  EXPECT_THAT(manifest, HasSubstr("updates"));
+  EXPECT_EQ(evomoe("info " + (folder_ / "run/checkpoint_last").string()).exit_code, 0);
+}
+
+TEST_F(Resume, TheRunOfAnotherFolderIsTakenOverOnlyIntoAnEmptyOne) {
+  ASSERT_EQ(evomoe(train_arguments("a") + "--max-update 4").exit_code, 0);
+  const auto from_a = "--restore-file " + (folder_ / "a/checkpoint_last").string();
+  const auto taken = evomoe(train_arguments("b") + from_a);
+  EXPECT_EQ(taken.exit_code, 0) << taken.err;
+  ASSERT_EQ(evomoe(train_arguments("a")).exit_code, 0);
+  EXPECT_EQ(model_file("b"), model_file("a"));
+  expect_refused(train_arguments("b") + from_a, {"holds another run", "leave --restore-file out"},
+                 1);
+}
+
+TEST_F(Resume, TheDefaultRestoreFileMayBeSpelledOut) {
+  for (const auto& name :
+       {(folder_ / "run/checkpoint_last").string(), std::string("checkpoint_last.pt")}) {
+    fs::remove_all(folder_ / "run");
+    const auto spelled = train_arguments() + "--restore-file " + name + " ";
+    ASSERT_EQ(evomoe(spelled + "--max-update 4").exit_code, 0) << name;
+    const auto result = evomoe(spelled + "--max-update 6");
+    EXPECT_EQ(result.exit_code, 0) << name;
+    EXPECT_THAT(result.err, HasSubstr("goes on from"));
+  }
+}
+
+TEST_F(Resume, WhatTheArchitectureSaysAnywayMayBeSpelledOut) {
+  ASSERT_EQ(evomoe(train_arguments() + "--max-update 2").exit_code, 0);
+  EXPECT_EQ(evomoe(train_arguments() + "--max-update 3 --activation-fn gelu").exit_code, 0);
+}
+
 TEST_F(Resume, ARunThatRanOutOfPatienceIsOver) {
   const auto patient = train_arguments() + "--lr 0 --patience 2 --max-update 100 ";
   ASSERT_EQ(evomoe(patient).exit_code, 0);

@@ -77,6 +77,17 @@ TEST_F(OptionTableTest, DefaultsStayWhenNothingIsGiven) {
   EXPECT_TRUE(table.is_set("data"));
 }
 
+TEST_F(OptionTableTest, WritesAnOptionAsOnACommandLine) {
+  ASSERT_TRUE(table.parse({"bin", "--cpu", "--decoder-layers", "3", "--no-save", "--update-freq",
+                           "2,1", "--learned-pos"}));
+  const auto written = [&](const std::string& name) { return table.written(table.at(name)); };
+  EXPECT_EQ(written("layers"), "--layers 3");
+  EXPECT_EQ(written("device"), "--cpu");
+  EXPECT_EQ(written("no-save"), "--no-save");
+  EXPECT_EQ(written("learned-pos"), "--learned-pos");
+  EXPECT_EQ(written("update-freq"), "--update-freq 2,1");
+}
+
 TEST_F(OptionTableTest, ReadsEveryTypeInEverySpelling) {
   ASSERT_TRUE(table.parse({"bin", "--decoder-layers", "4", "--dropout=0.1", "--learned_pos",
                            "--adam-betas", "(0.9, 0.98)", "--update_freq", "[2,4]",

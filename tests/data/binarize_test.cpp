@@ -141,6 +141,29 @@ TEST(Preprocess, TheBpeMayAlreadyLieInTheDestination) {
   ByteBpe::load(folder / "encoder.json", folder / "vocab.bpe");
 }
 
+TEST(Preprocess, TheBpeComesLastSoThatItSaysThatAllElseIsThere) {
+  const TemporaryFolder folder;
+  write_text(folder / "text", "the cat\n");
+  ByteBpe::train({folder / "text"}, 260, 1).save(folder / "encoder.json", folder / "vocab.bpe");
+  PreprocessOptions options;
+  options.trainpref = (folder / "text").string();
+  options.destdir = folder / "bin";
+  options.gpt2_encoder_json = folder / "encoder.json";
+  options.gpt2_vocab_bpe = folder / "none.bpe";
+  expect_error([&] { preprocess(options); }, {"none.bpe"});
+  EXPECT_FALSE(std::filesystem::exists(folder / "bin/dict.txt")) << "refused before the work";
+  options.gpt2_vocab_bpe = folder / "vocab.bpe";
+  // Stops in the middle: the name of the split's file is taken by a folder.
+  std::filesystem::create_directories(folder / "bin/train.bin/taken");
+  EXPECT_THROW(preprocess(options), std::exception);
+  EXPECT_TRUE(std::filesystem::exists(folder / "bin/dict.txt"));
+  EXPECT_FALSE(std::filesystem::exists(folder / "bin/vocab.bpe"));
+  std::filesystem::remove_all(folder / "bin");
+  preprocess(options);
+  EXPECT_EQ(read_text(folder / "bin/vocab.bpe"), read_text(folder / "vocab.bpe"));
+  EXPECT_EQ(read_text(folder / "bin/encoder.json"), read_text(folder / "encoder.json"));
+}
+
 TEST(Preprocess, UsesAGivenDictionaryForOtherText) {
   const TemporaryFolder folder;
   write_text(folder / "text", "a b\n");

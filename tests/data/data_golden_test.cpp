@@ -95,7 +95,7 @@ TEST(TokenBlocksGolden, CutsBlocksAndShiftsSourcesAsTheReference) {
     LanguageModelDatasetOptions options;
     options.tokens_per_sample = test["block_size"];
     options.break_mode = parse_break_mode(test["mode"]);
-    const LanguageModelDataset dataset(stream, 100, options);
+    const LanguageModelDataset dataset(stream, options);
     ASSERT_EQ(dataset.size(), static_cast<int64_t>(test["sizes"].size())) << test["mode"];
     for (int64_t i = 0; i < dataset.size(); ++i) {
       EXPECT_EQ(dataset.item_size(i), test["sizes"][i]);

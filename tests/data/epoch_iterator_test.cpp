@@ -17,7 +17,7 @@ std::shared_ptr<const LanguageModelDataset> dataset(int64_t items = 53, int64_t 
   std::vector<Ids> corpus;
   for (int64_t i = 0; i < items; ++i) corpus.emplace_back(1 + i * 7 % 11, first_token + i % 5);
   return std::make_shared<LanguageModelDataset>(
-      std::make_shared<MemoryStream>(corpus, "corpus"), 100,
+      std::make_shared<MemoryStream>(corpus, "corpus"),
       LanguageModelDatasetOptions{.break_mode = BreakMode::kEos});
 }
 
@@ -202,15 +202,21 @@ TEST(EpochIterator, RefusesImpossibleOptions) {
 }
 
 TEST(EpochIterator, AnErrorInAThreadReachesTheCaller) {
-  std::vector<Ids> corpus(40, Ids{4, 2});
-  corpus[17][0] = 1000;
-  const auto bad = std::make_shared<LanguageModelDataset>(
-      std::make_shared<MemoryStream>(corpus, "corpus"), 100,
+  class Unreadable : public LanguageModelDataset {
+   public:
+    using LanguageModelDataset::LanguageModelDataset;
+    Batch collate(std::span<const int64_t> items) const override {
+      for (const auto item : items) EVOMOE_CHECK(item != 17, "item {} cannot be read", item);
+      return LanguageModelDataset::collate(items);
+    }
+  };
+  const auto bad = std::make_shared<Unreadable>(
+      std::make_shared<MemoryStream>(std::vector<Ids>(40, Ids{4, 2}), "corpus"),
       LanguageModelDatasetOptions{.break_mode = BreakMode::kEos});
   auto options = options_of_four();
   options.num_workers = 3;
   EpochIterator iterator(bad, options);
-  expect_error([&] { run_epoch(iterator, 1); }, {"item 17", "token 1000"});
+  expect_error([&] { run_epoch(iterator, 1); }, {"item 17 cannot be read"});
 }
 
 }  // namespace

@@ -19,7 +19,7 @@ std::shared_ptr<MemoryStream> corpus(const std::vector<Ids>& items) {
 }
 
 TEST(LanguageModelDataset, PadsToTheRightAndCountsRealTokens) {
-  const LanguageModelDataset dataset(corpus({{4, 5, 6, 2}, {7, 2}}), 8,
+  const LanguageModelDataset dataset(corpus({{4, 5, 6, 2}, {7, 2}}),
                                      {.break_mode = BreakMode::kEos});
   const auto batch = dataset.collate(Ids{1, 0});
   EXPECT_EQ(batch.rows, 2);
@@ -38,7 +38,7 @@ TEST(LanguageModelDataset, AddsBosAndPadsToFixedSizes) {
   options.add_bos_token = true;
   options.pad_to_fixed_length = true;
   options.pad_to_batch_size = 3;
-  const LanguageModelDataset dataset(corpus({{4, 2}}), 8, options);
+  const LanguageModelDataset dataset(corpus({{4, 2}}), options);
   const auto batch = dataset.collate(Ids{0});
   EXPECT_EQ(batch.rows, 3);
   EXPECT_EQ(batch.columns, 4);
@@ -48,10 +48,9 @@ TEST(LanguageModelDataset, AddsBosAndPadsToFixedSizes) {
   EXPECT_EQ(dataset.tokens(), 3);
 }
 
-TEST(LanguageModelDataset, NamesATokenThatTheDictionaryDoesNotHave) {
-  const LanguageModelDataset dataset(corpus({{4, 2}, {5, 9, 2}}), 8, {.tokens_per_sample = 3});
-  expect_error([&] { dataset.collate(Ids{1}); }, {"corpus", "item 1", "token 9", "8 symbols"});
-  expect_error([&] { LanguageModelDataset(corpus({}), 8, {}); }, {"no text"});
+TEST(LanguageModelDataset, NamesWhatItDoesNotHave) {
+  const LanguageModelDataset dataset(corpus({{4, 2}, {5, 6, 2}}), {.tokens_per_sample = 3});
+  expect_error([&] { LanguageModelDataset(corpus({}), {}); }, {"no text"});
   expect_error([&] { dataset.item(2); }, {"2 blocks"});
 }
 
@@ -80,6 +79,29 @@ TEST_F(LanguageModelFolders, EachEpochUsesItsDataPath) {
   EXPECT_EQ(first->item(0).target, (Ids{4, 4, 2}));
   EXPECT_EQ(data.train(2)->item(0).target, (Ids{5, 5, 2}));
   EXPECT_EQ(data.train(3)->item(0).target, (Ids{4, 4, 2}));
+}
+
+TEST_F(LanguageModelFolders, EachFileIsOpenedAndCheckedOnce) {
+  make("a", {"train", "valid"}, 4);
+  make("b", {"train"}, 5);
+  LanguageModelData data(at("a") + ":" + at("b"), {});
+  const auto first = data.train(1), second = data.train(2);
+  const auto valid = data.open("valid", false);
+  // What is gone cannot be opened again.
+  for (const auto* name : {"a/train", "b/train", "a/valid"}) {
+    std::filesystem::rename(folder_ / (name + std::string(".bin")), folder_ / "gone");
+  }
+  EXPECT_EQ(data.train(3), first);
+  EXPECT_EQ(data.train(4), second);
+  EXPECT_EQ(data.open("valid", false, 4)->item(0).target, valid->item(0).target);
+}
+
+TEST_F(LanguageModelFolders, TrainingSplitsOfAnEpochAreNotMixedUp) {
+  make("a", {"train", "other"}, 4);
+  make("a", {"other"}, 5);
+  LanguageModelData data(at("a"), {});
+  EXPECT_EQ(data.train(1)->item(0).target, (Ids{4, 4, 2}));
+  EXPECT_EQ(data.train(1, "other")->item(0).target, (Ids{5, 5, 2}));
 }
 
 TEST_F(LanguageModelFolders, TrainingCombinesNumberedSplitsAndValidationOnlyWhenAsked) {
@@ -122,7 +144,7 @@ TEST(TokenStream, ChecksEveryTokenOfEveryPart) {
 }
 
 TEST(TokenBlocks, TheLargestBlockSizeIsOneBlock) {
-  const LanguageModelDataset dataset(corpus({{4, 5, 2}, {6, 2}}), 8,
+  const LanguageModelDataset dataset(corpus({{4, 5, 2}, {6, 2}}),
                                      {.tokens_per_sample = std::numeric_limits<int64_t>::max()});
   EXPECT_EQ(dataset.size(), 1);
   EXPECT_EQ(dataset.item_size(0), 5);
@@ -131,7 +153,9 @@ TEST(TokenBlocks, TheLargestBlockSizeIsOneBlock) {
 TEST_F(LanguageModelFolders, MissingThingsAreNamedWithWhatIsThere) {
   make("a", {"train", "dev"}, 4);
   LanguageModelData data(at("a"), {});
-  expect_error([&] { data.open("valid", false); }, {"`valid`", "dev, train"});
+  expect_error([&] { data.open("valid", false); },
+               {"`valid`", "dev, train", "--valid-subset", "--disable-validation"});
+  expect_error([&] { data.train(1, "training"); }, {"`training`", "dev, train", "--train-subset"});
   expect_error([&] { LanguageModelData(at("none"), {}); }, {"none", "evomoe preprocess"});
   expect_error([&] { LanguageModelData(at("a") + ":" + at("none"), {}); }, {"none"});
   expect_error([&] { LanguageModelData(at("a") + "::b", {}); }, {"empty part"});

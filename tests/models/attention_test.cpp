@@ -143,7 +143,7 @@ TEST(SelfAttention, ACacheGivesTheOutputsOfTheWholeSequence) {
 }
 
 TEST(SelfAttention, HeadsThatDoNotDivideTheWidthAreRefused) {
-  EXPECT_THROW(SelfAttention(AttentionOptions{.embed_dim = 10, .heads = 3}), Error);
+  EXPECT_THROW(SelfAttention(AttentionOptions{.embed_dim = 10, .heads = 3}), UsageError);
 }
 
 }  // namespace

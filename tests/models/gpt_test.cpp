@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "evomoe/base/error.h"
 #include "evomoe/routing/router_metrics.h"
 #include "tests/models/small_gpt.h"
@@ -218,12 +220,30 @@ TEST(Gpt, ASequenceBeyondThePositionsIsRefused) {
 }
 
 TEST(Gpt, ImpossibleOptionsAreNamed) {
+  const std::vector<std::pair<std::string, std::function<void(GptOptions&)>>> cases = {
+      {"--decoder-layers must be at least 1, not 0", [](auto& o) { o.layers = 0; }},
+      {"--decoder-embed-dim must be at least 1, not 0", [](auto& o) { o.embed_dim = 0; }},
+      {"--decoder-ffn-embed-dim must be at least 1, not -1", [](auto& o) { o.ffn_dim = -1; }},
+      {"--moe-freq 5", [](auto& o) { o.moe_freq = 5; }},
+      {"--moe-freq -1", [](auto& o) { o.moe_freq = -1; }},
+      {"--decoder-attention-heads 3", [](auto& o) { o.heads = 3; }},
+      {"--decoder-attention-heads 0", [](auto& o) { o.heads = 0; }},
+      {"--decoder-attention-heads 5000", [](auto& o) { o.heads = o.embed_dim = 5000; }},
+      {"--dropout 1", [](auto& o) { o.dropout = 1; }},
+      {"--attention-dropout -0.1", [](auto& o) { o.attention_dropout = -0.1; }},
+      {"--activation-dropout 1", [](auto& o) { o.activation_dropout = 1; }}};
+  for (const auto& [text, change] : cases) {
+    auto options = small_gpt();
+    EXPECT_NO_THROW(options.validate());
+    change(options);
+    EXPECT_THAT([&] { options.validate(); },
+                ::testing::ThrowsMessage<UsageError>(::testing::HasSubstr(text)));
+    EXPECT_THROW(Gpt{options}, UsageError);
+  }
   auto options = small_gpt();
-  options.moe_freq = 5;
-  EXPECT_THROW(Gpt{options}, Error);
-  options = small_gpt();
-  options.heads = 3;
-  EXPECT_THROW(Gpt{options}, Error);
+  options.vocab_size = 0;
+  EXPECT_THAT([&] { Gpt{options}; },
+              ::testing::ThrowsMessage<Error>(::testing::HasSubstr("the dictionary is empty")));
   options = small_gpt();
   options.activation = "tanh";
   EXPECT_THAT([&] { Gpt{options}; },

@@ -11,7 +11,7 @@ namespace evomoe {
 /// weighted by the sigmoid of that expert's logit.
 class HashRouter : public Router {
  public:
-  // The options of methods that this one heeds; all others are refused when a user gives them.
+  // The options of methods that this one heeds; others are refused or named as without effect.
   explicit HashRouter(RouterOptions options)
       : Router(std::move(options), {.train_capacity = true}) {}
 

@@ -13,7 +13,10 @@ namespace evomoe {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::StartsWith;
 using ::testing::ThrowsMessage;
 
 RouterOptions good(const std::string& method = "switch") {
@@ -67,24 +70,53 @@ TEST(RouterOptions, OutOfRangeValuesAreRefusedWithFlagAndValue) {
   }
 }
 
-struct Unheeded {
+/// An option that is given, and who heeds it.
+struct Given {
   std::function<void(RouterOptions&)> set;
-  const char* flag;
+  std::string flag;
   std::set<std::string> heeded_by;
 };
 
-TEST(RouterOptions, OptionsThatAMethodDoesNotHeedAreRefusedWithFlagMethodAndRemedy) {
-  const std::vector<Unheeded> options = {
+const std::vector<std::string> kMethods = {"dense", "dts", "gshard", "switch", "topk"};
+
+RouterOptions with(const Given& option, const std::string& method) {
+  auto options = good(method);
+  option.set(options);
+  return options;
+}
+
+TEST(RouterOptions, OurOwnThatAMethodDoesNotHeedAreRefusedWithFlagMethodAndRemedy) {
+  const std::vector<Given> options = {
       {[](auto& o) { o.k = 3; }, "--moe-k 3", {"topk"}},
       {[](auto& o) { o.normalize_topk = false; }, "--moe-no-normalize-topk", {"topk"}},
+      {[](auto& o) { o.drop_policy = "probs"; },
+       "--moe-drop-policy probs",
+       {"switch", "topk", "gshard", "dts"}},
+      {[](auto& o) { o.threshold = 0.5; }, "--dts-threshold 0.5", {"dts"}},
+      {[](auto& o) { o.normalize_dts = true; }, "--dts-normalize-weights", {"dts"}},
+  };
+  for (const auto& option : options) {
+    for (const auto& method : kMethods) {
+      SCOPED_TRACE(option.flag + " " + method);
+      if (option.heeded_by.contains(method)) {
+        EXPECT_THAT(make_router(with(option, method))->unheeded_flags(), IsEmpty());
+        continue;
+      }
+      EXPECT_THAT([&] { make_router(with(option, method)); },
+                  ThrowsMessage<UsageError>(AllOf(HasSubstr(option.flag),
+                                                  HasSubstr("--moe-router " + method),
+                                                  HasSubstr("leave it out"))));
+    }
+  }
+}
+
+TEST(RouterOptions, TheReferencesThatAMethodDoesNotHeedAreNamedAndChangeNothing) {
+  const std::vector<Given> options = {
       {[](auto& o) { o.train_capacity_factor = 1.5; },
        "--moe-train-capacity-token-fraction 1.5",
        {"switch", "topk"}},
       {[](auto& o) { o.eval_capacity_fraction = 0.5; },
        "--moe-eval-capacity-token-fraction 0.5",
-       {"switch", "topk", "gshard", "dts"}},
-      {[](auto& o) { o.drop_policy = "probs"; },
-       "--moe-drop-policy probs",
        {"switch", "topk", "gshard", "dts"}},
       {[](auto& o) { o.second_expert_policy = "all"; },
        "--moe-second-expert-policy all",
@@ -94,35 +126,54 @@ TEST(RouterOptions, OptionsThatAMethodDoesNotHeedAreRefusedWithFlagMethodAndReme
        {"gshard"}},
       {[](auto& o) { o.batch_prioritized = true; }, "--moe-batch-prioritized-routing", {"gshard"}},
       {[](auto& o) { o.gumbel_softmax = true; }, "--use-gumbel-softmax", {"dts"}},
-      {[](auto& o) { o.gumbel_gates = true; }, "--use-gumbel-gates", {"switch", "dts"}},
-      {[](auto& o) { o.gumbel_softmax = o.gumbel_gates = true; },
-       "--use-gumbel-",
-       {"switch", "dts"}},
-      {[](auto& o) { o.threshold = 0.5; }, "--dts-threshold 0.5", {"dts"}},
-      {[](auto& o) { o.normalize_dts = true; }, "--dts-normalize-weights", {"dts"}},
+      {[](auto& o) { o.gumbel_gates = true; }, "--use-gumbel-gates", {}},
       // Dropless, what every method can be.
       {[](auto& o) { o.train_capacity_factor = 0, o.eval_capacity_fraction = -1; },
        "",
-       {"dense", "dts", "gshard", "switch", "topk"}},
+       {kMethods.begin(), kMethods.end()}},
   };
+  const auto x_TD = torch::randn({10, 8}), gumbel_TE = torch::randn({10, 4});
   for (const auto& option : options) {
-    for (const std::string method : {"dense", "dts", "gshard", "switch", "topk"}) {
-      SCOPED_TRACE(option.flag + (" " + method));
-      auto given = good(method);
-      option.set(given);
+    for (const auto& method : kMethods) {
+      SCOPED_TRACE(option.flag + " " + method);
+      const auto router = make_router(with(option, method));
       if (option.heeded_by.contains(method)) {
-        EXPECT_NO_THROW(make_router(given));
-      } else {
-        EXPECT_THAT([&] { make_router(given); },
-                    ThrowsMessage<UsageError>(AllOf(HasSubstr(option.flag),
-                                                    HasSubstr("--moe-router " + method),
-                                                    HasSubstr("leave it out"))));
+        EXPECT_THAT(router->unheeded_flags(), IsEmpty());
+        continue;
+      }
+      EXPECT_THAT(router->unheeded_flags(), ElementsAre(StartsWith(option.flag)));
+      // As without it, also in the updates' schedule that it would turn on.
+      const auto plain = make_router(good(method));
+      const torch::NoGradGuard no_grad;
+      plain->gate_weight().copy_(router->gate_weight());
+      if (router->options().gumbel_softmax) router->begin_update({.temperature = 2});
+      RoutingContext context;
+      context.gumbel_TE = context.second_gumbel_TE = gumbel_TE;
+      const auto routing = router->route(x_TD, context), expected = plain->route(x_TD, context);
+      EXPECT_TRUE(torch::equal(routing.token_A, expected.token_A));
+      EXPECT_TRUE(torch::equal(routing.weight_A, expected.weight_A));
+      EXPECT_TRUE(torch::equal(routing.offset_E1, expected.offset_E1));
+      for (const bool training : {true, false}) {
+        EXPECT_EQ(router->capacity(10, training), plain->capacity(10, training));
       }
     }
   }
-  auto options_of_switch = good("switch");
-  options_of_switch.gumbel_softmax = true;
-  expect_refused(options_of_switch, "--use-gumbel-softmax", "without --use-gumbel-gates");
+}
+
+TEST(RouterOptions, EachOfTheTwoGumbelFlagsOfSwitchNeedsTheOther) {
+  auto options = good("switch");
+  options.gumbel_softmax = true;
+  EXPECT_THAT(make_router(options)->unheeded_flags(),
+              ElementsAre("--use-gumbel-softmax without --use-gumbel-gates"));
+  options.gumbel_gates = true;
+  EXPECT_THAT(make_router(options)->unheeded_flags(), IsEmpty());
+  options.gumbel_softmax = false;
+  EXPECT_THAT(make_router(options)->unheeded_flags(),
+              ElementsAre("--use-gumbel-gates without --use-gumbel-softmax"));
+  options.method = "gshard";
+  options.gumbel_softmax = true;
+  EXPECT_THAT(make_router(options)->unheeded_flags(),
+              ElementsAre("--use-gumbel-softmax", "--use-gumbel-gates"));
 }
 
 TEST(Registry, UnknownMethodsListTheKnownOnesAndTheNearest) {

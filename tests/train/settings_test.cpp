@@ -2,8 +2,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <spdlog/sinks/ostream_sink.h>
+
+#include <sstream>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/log.h"
 #include "evomoe/config/describe.h"
 #include "evomoe/config/validate_options.h"
 #include "evomoe/routing/registry.h"
@@ -38,54 +42,105 @@ const std::string kExperts = "--moe-freq 2 --moe-expert-count 4 ";
 
 void expect_refused(const std::string& flags, const std::vector<std::string>& parts) {
   SCOPED_TRACE(flags);
-  const auto options = parsed(kExperts + flags);
+  const auto options = parsed(flags);
   EXPECT_NO_THROW(validate_options(options));
   for (const auto& part : parts) {
-    EXPECT_THAT([&] { check_router(options); }, ThrowsMessage<UsageError>(HasSubstr(part)));
+    EXPECT_THAT([&] { check_settings(options); }, ThrowsMessage<UsageError>(HasSubstr(part)));
   }
 }
 
-TEST(CheckRouter, UnknownMethodsAreRefusedWithTheNearestName) {
-  expect_refused("--moe-router swich", {"--moe-router swich", "did you mean switch"});
-  // Without MoE layers there is no router.
-  EXPECT_NO_THROW(check_router(parsed("--moe-router swich")));
+/// What a user is told about flags that are accepted: the lines of the log.
+std::string notices(const std::string& flags) {
+  SCOPED_TRACE(flags);
+  std::ostringstream text;
+  const auto usual = log().sinks();
+  log().sinks() = {std::make_shared<spdlog::sinks::ostream_sink_mt>(text)};
+  log().set_pattern("%v");
+  const auto options = parsed(flags);
+  EXPECT_NO_THROW(validate_options(options));
+  EXPECT_NO_THROW(check_settings(options));
+  log().sinks() = usual;
+  return text.str();
 }
 
-TEST(CheckRouter, FlagsThatTheMethodDoesNotHeedAreRefusedOneByOne) {
-  expect_refused("--moe-top1-expert --moe-k 3",
+TEST(CheckRouter, UnknownMethodsAreRefusedWithTheNearestName) {
+  expect_refused(kExperts + "--moe-router swich", {"--moe-router swich", "did you mean switch"});
+}
+
+TEST(CheckRouter, OurOwnFlagsThatTheMethodDoesNotHeedAreRefusedOneByOne) {
+  expect_refused(kExperts + "--moe-top1-expert --moe-k 3",
                  {"--moe-k 3", "--moe-router switch", "leave it out"});
-  expect_refused("--moe-top1-expert --moe-batch-prioritized-routing",
-                 {"--moe-batch-prioritized-routing", "--moe-router switch"});
-  expect_refused("--moe-top1-expert --dts-normalize-weights", {"--dts-normalize-weights"});
-  expect_refused("--moe-top1-expert --dts-threshold .5", {"--dts-threshold 0.5"});
-  expect_refused("--moe-top1-expert --use-gumbel-softmax", {"--use-gumbel-softmax", "switch"});
-  expect_refused("--use-gumbel-softmax", {"--use-gumbel-softmax", "--moe-router gshard"});
-  expect_refused("--moe-topk-expert --moe-second-expert-policy all",
-                 {"--moe-second-expert-policy all", "--moe-router dts"});
-  expect_refused("--moe-router topk --moe-k 5", {"--moe-k 5", "--moe-expert-count"});
-  expect_refused("--moe-router gshard --moe-expert-count 1",
+  expect_refused(kExperts + "--moe-router dense --moe-drop-policy probs",
+                 {"--moe-drop-policy probs", "--moe-router dense"});
+  expect_refused(kExperts + "--moe-top1-expert --moe-no-normalize-topk",
+                 {"--moe-no-normalize-topk"});
+  expect_refused(kExperts + "--moe-top1-expert --dts-normalize-weights",
+                 {"--dts-normalize-weights"});
+  expect_refused(kExperts + "--moe-top1-expert --dts-threshold .5", {"--dts-threshold 0.5"});
+  expect_refused(kExperts + "--moe-router topk --moe-k 5", {"--moe-k 5", "--moe-expert-count"});
+  expect_refused("--moe-freq 2 --moe-router gshard --moe-expert-count 1",
                  {"--moe-expert-count 1", "at least 2"});
 }
 
 TEST(CheckRouter, TheReferencesCommandLinesAreAccepted) {
-  for (const auto* flags :
-       {"--moe-top1-expert --moe-gating-use-fp32 --moe-normalize-expert-grad world_size "
-        "--moe-eval-capacity-token-fraction -1.0 --criterion moe_cross_entropy",
-        "--moe-top1-expert --use-gumbel-softmax --use-gumbel-gates",
-        "--moe-second-expert-policy all --moe-gating-use-fp32 --moe-batch-prioritized-routing",
-        "--moe-topk-expert --topk 4 --use-gumbel-softmax --max-temperature 2.0 "
-        "--gumbel-decay-scheduler Linear --moe-gating-use-fp32 --moe-eval-capacity-token-fraction "
-        "-1.0"}) {
-    const auto options = parsed(kExperts + flags);
-    EXPECT_NO_THROW(validate_options(options)) << flags;
-    EXPECT_NO_THROW(check_router(options)) << flags;
+  // With a notice of what has no effect, as in the reference.
+  const std::vector<std::pair<std::string, std::string>> command_lines = {
+      {"--moe-top1-expert --moe-gating-use-fp32 --moe-normalize-expert-grad world_size "
+       "--moe-eval-capacity-token-fraction -1.0 --criterion moe_cross_entropy",
+       ""},
+      {"--moe-top1-expert --use-gumbel-softmax --use-gumbel-gates", ""},
+      {"--moe-second-expert-policy all --moe-gating-use-fp32 --moe-batch-prioritized-routing", ""},
+      {"--moe-topk-expert --topk 4 --use-gumbel-softmax --max-temperature 2.0 "
+       "--gumbel-decay-scheduler Linear --moe-gating-use-fp32 --moe-eval-capacity-token-fraction "
+       "-1.0",
+       ""},
+      // The authors' recipe for WMT: plain Switch.
+      {"--criterion moe_cross_entropy --moe-gate-loss-wt 0 --moe-gate-loss-combine-method sum "
+       "--moe-top1-expert --moe-gating-use-fp32 --moe-normalize-expert-grad world_size "
+       "--moe-eval-capacity-token-fraction -1.0 --use-gumbel-softmax --max-temperature 2.0 "
+       "--min-temperature 0.5 --gumbel-decay-scheduler Linear --gumbel-decay-factor 5000 "
+       "--switch-to-hard-gumbel-softmax 6000",
+       "--use-gumbel-softmax without --use-gumbel-gates has no effect with --moe-router switch "
+       "(docs/routing.md)\n"},
+      {"--moe-topk-expert --use-gumbel-softmax --moe-train-capacity-token-fraction 2.0",
+       "--moe-train-capacity-token-fraction 2 has no effect with --moe-router dts "
+       "(docs/routing.md)\n"},
+      {"--moe-train-capacity-token-fraction 2.0",
+       "--moe-train-capacity-token-fraction 2 has no effect with --moe-router gshard "
+       "(docs/routing.md)\n"},
+      {"--moe-top1-expert --moe-second-expert-policy all",
+       "--moe-second-expert-policy all has no effect with --moe-router switch "
+       "(docs/routing.md)\n"},
+      {"--moe-topk-expert --use-gumbel-gates",
+       "--use-gumbel-gates without --use-gumbel-softmax has no effect with --moe-router dts "
+       "(docs/routing.md)\n"},
+      {"--use-gumbel-softmax --use-gumbel-gates --moe-train-capacity-token-fraction 2",
+       "--moe-train-capacity-token-fraction 2, --use-gumbel-softmax, --use-gumbel-gates have no "
+       "effect with --moe-router gshard (docs/routing.md)\n"}};
+  for (const auto& [flags, expected] : command_lines) {
+    EXPECT_EQ(notices(kExperts + flags), expected) << flags;
   }
+}
+
+TEST(CheckRouter, ADenseModelNamesTheExpertsFlagsThatItDoesNotNeed) {
+  EXPECT_EQ(notices("--dropout 0.2 --validate-routing stage"), "");
+  EXPECT_EQ(notices("--moe-top1-expert"),
+            "this is a dense model: --moe-top1-expert has no effect without --moe-freq and "
+            "--moe-expert-count\n");
+  EXPECT_EQ(notices("--moe-gate-loss-wt 0.01 --moe-topk-expert --use-gumbel-softmax "
+                    "--max-temperature 2 --moe-train-capacity-token-fraction 2.0"),
+            "this is a dense model: --moe-topk-expert, --moe-train-capacity-token-fraction 2.0, "
+            "--use-gumbel-softmax, --max-temperature 2.0, --moe-gate-loss-wt 0.01 have no effect "
+            "without --moe-freq and --moe-expert-count\n");
+  EXPECT_EQ(notices("--moe-router swich"),
+            "this is a dense model: --moe-router swich has no effect without --moe-freq and "
+            "--moe-expert-count\n");
 }
 
 TEST(CheckRouter, ASharedStageIsFollowedByDroplessMethodsOnly) {
   const std::string shared = "--shared-expert-updates 5 ";
   for (const std::string method : {"switch", "gshard", "topk"}) {
-    expect_refused(shared + "--moe-router " + method,
+    expect_refused(kExperts + shared + "--moe-router " + method,
                    {"--shared-expert-updates 5", "--moe-router " + method,
                     "--moe-train-capacity-token-fraction 0"});
     EXPECT_NO_THROW(check_router(parsed(
@@ -96,6 +151,35 @@ TEST(CheckRouter, ASharedStageIsFollowedByDroplessMethodsOnly) {
   }
 }
 
+TEST(CheckSettings, CombinationsThatCannotBeAreRefusedWithFlagAndRemedy) {
+  const std::vector<std::pair<std::string, std::vector<std::string>>> refused = {
+      {"--arch nope", {"--arch nope", "transformer_lm_gptsmall_moe"}},
+      {"--decoder-attention-heads 3", {"--decoder-attention-heads 3", "--decoder-embed-dim 16"}},
+      {"--dropout 1", {"--dropout 1", "below 1"}},
+      {"--moe-freq 3 --moe-expert-count 4", {"--moe-freq 3", "2 layers (--decoder-layers)"}},
+      {"--lr-scheduler inverse_sqrt --warmup-updates 0", {"--warmup-updates of at least 1"}},
+      {"--lr-scheduler inverse_sqrt --lr 1,2", {"--lr has 2 values", "inverse_sqrt"}},
+      {"--lr-scheduler polynomial_decay", {"polynomial_decay", "--total-num-update"}},
+      {"--lr-scheduler polynomial_decay --max-update 10 --force-anneal 3",
+       {"--force-anneal 3", "leave it out"}},
+      {"--lr-scheduler polynomial_decay --max-update 10 --warmup-updates 11",
+       {"--warmup-updates 11", "--max-update 10"}},
+      {"--lr-scheduler cosine", {"cosine", "--lr-period-updates"}},
+      {"--lr-scheduler cosine --max-update 10 --lr 0.1 --min-lr 0.1", {"--min-lr 0.1", "--lr 0.1"}},
+      {"--adam-betas 0.9,1.0", {"--adam-betas", "less than 1"}},
+      {"--max-temperature 0", {"--max-temperature 0", "--min-temperature 0.5"}},
+      {"--min-temperature -1", {"--min-temperature -1", "greater than 0"}},
+      {"--min-temperature 1.5", {"--min-temperature 1.5", "--max-temperature 1"}},
+      {"--switch-to-hard-gumbel-softmax -2", {"--switch-to-hard-gumbel-softmax -2", "-1"}},
+      {"--sparse-stage-noise 1.5", {"--sparse-stage-noise 1.5", "between 0 and 1"}},
+      {"--diversify-ratio 1", {"--diversify-ratio 1", "below 1"}},
+      {"--diversify drop-upcycling --diversify-ratio 1.1", {"--diversify-ratio 1.1", "and 1"}},
+      {"--diversify noise --diversify-rescale", {"--diversify-rescale", "mask"}},
+      {kExperts + "--moe-router swich", {"--moe-router swich"}},
+  };
+  for (const auto& [flags, parts] : refused) expect_refused(flags, parts);
+}
+
 TEST(Settings, AMethodOfAnotherProgramIsTrainedByItsName) {
   register_router(
       "hash", [](const RouterOptions& options) { return std::make_shared<HashRouter>(options); });
@@ -103,8 +187,8 @@ TEST(Settings, AMethodOfAnotherProgramIsTrainedByItsName) {
       parsed(kExperts + "--moe-router hash --criterion moe_cross_entropy --dropout 0");
   EXPECT_NO_THROW(validate_options(options));
   EXPECT_NO_THROW(check_router(options));
-  expect_refused("--moe-router hsah", {"did you mean hash"});
-  expect_refused("--moe-router hash --moe-k 3", {"--moe-k 3", "--moe-router hash"});
+  expect_refused(kExperts + "--moe-router hsah", {"did you mean hash"});
+  expect_refused(kExperts + "--moe-router hash --moe-k 3", {"--moe-k 3", "--moe-router hash"});
 
   Gpt model(gpt_options(options, /*vocab_size=*/20, /*padding_index=*/1, /*shared_expert=*/false));
   model->initialise(1);

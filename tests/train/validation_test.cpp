@@ -86,7 +86,7 @@ double loss(Gpt& model, TrainOptions options, int64_t batch_size, bool as_traine
         return evaluate_batch(model, criterion, options, batch, torch::kCPU, as_trained, updates);
       },
       meters);
-  return sums.loss / static_cast<double>(sums.sample_size);
+  return sums->loss / static_cast<double>(sums->sample_size);
 }
 
 TEST(Validation, DoesNotDependOnItsBatchSizeInEitherRouting) {
@@ -114,12 +114,23 @@ TEST(Validation, AsTrainedSelectsWithTheNoiseOfItsUpdateAndNeverDropsOut) {
   EXPECT_EQ(stage, loss(plain, options, 4, true));
 }
 
-TEST(Validation, ItsNoiseIsNotThatOfTheTraining) {
-  const auto options = some_options();
-  const auto context = evaluation_context(options, DeviceBatch(), /*as_trained=*/true, 7);
-  EXPECT_EQ(context.update, 7);
-  EXPECT_NE(context.noise.seed, static_cast<uint64_t>(options.common.seed));
-  EXPECT_FALSE(context.training);
+TEST(Validation, DrawsNoNumbersOfTheTrainingOfThisOrAnotherSeed) {
+  auto options = some_options();
+  const auto first_numbers = [](NoiseKey key) {
+    return philox_row_block(key, philox_key(key), /*token=*/0, /*block=*/0);
+  };
+  std::set<PhiloxBlock> drawn;
+  constexpr int64_t kSeeds = 64;
+  for (options.common.seed = 0; options.common.seed < kSeeds; ++options.common.seed) {
+    const auto context = evaluation_context(options, DeviceBatch(), /*as_trained=*/true, 7);
+    EXPECT_EQ(context.update, 7);
+    EXPECT_FALSE(context.training);
+    auto key = context.noise.at(/*layer=*/1, NoiseSite::kGateGumbel);
+    drawn.insert(first_numbers(key));
+    key.seed = static_cast<uint64_t>(options.common.seed);
+    drawn.insert(first_numbers(key));
+  }
+  EXPECT_EQ(drawn.size(), 2 * kSeeds);
 }
 
 TEST(Validation, BatchesAreNumberedByTheSequencesBeforeThem) {
@@ -145,6 +156,37 @@ TEST(Validation, BatchesAreNumberedByTheSequencesBeforeThem) {
   EXPECT_THROW(evaluate_dataset(std::make_shared<SomeSequences>(3),
                                 iterator_options(options, false), -1, false, nothing, meters),
                Error);
+}
+
+TEST(Validation, AStopBetweenTwoBatchesReturnsNothing) {
+  auto options = some_options();
+  options.dataset.batch_size = 5;
+  int evaluated = 0;
+  MeterGroup meters;
+  const auto count = [&](const Batch& batch) {
+    ++evaluated;
+    LossSums sums;
+    sums.sample_size = sums.tokens = batch.tokens;
+    return sums;
+  };
+  const auto run = [&](int batches) {
+    evaluated = 0;
+    return evaluate_dataset(std::make_shared<SomeSequences>(13), iterator_options(options, false),
+                            -1, false, count, meters, [&] { return evaluated == batches; });
+  };
+  EXPECT_FALSE(run(0).has_value());
+  EXPECT_EQ(evaluated, 0);
+  EXPECT_FALSE(run(2).has_value());
+  EXPECT_EQ(evaluated, 2);
+  EXPECT_TRUE(run(-1).has_value());
+  EXPECT_EQ(evaluated, 3);
+}
+
+TEST(Validation, ThePassesOfEachRoutingHaveTheirTags) {
+  const ValidationPass reference{"dev", false}, stage{"dev_stage", true};
+  EXPECT_EQ(validation_passes("dev", "reference"), std::vector{reference});
+  EXPECT_EQ(validation_passes("dev", "stage"), std::vector{stage});
+  EXPECT_EQ(validation_passes("dev", "both"), (std::vector{reference, stage}));
 }
 
 TEST(Validation, PaddingIsMarkedOnlyWhereThereIsSome) {

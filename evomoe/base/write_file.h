@@ -14,7 +14,7 @@ std::filesystem::path temporary_of(const std::filesystem::path& path);
 /// (/dev/stdout) is written in place. Errors name the path; on failure nothing is left behind.
 void write_file(const std::filesystem::path& path, const std::function<void(std::ostream&)>& write);
 
-/// Copies a file over `to`; nothing happens when both are the same file.
+/// Copies a file over `to`, as write_file does; nothing happens when both are the same file.
 void copy_file_to(const std::filesystem::path& from, const std::filesystem::path& to);
 
 }  // namespace evomoe

@@ -1,4 +1,4 @@
-#include "evomoe/data/write_file.h"
+#include "evomoe/base/write_file.h"
 
 #include <fstream>
 
@@ -32,8 +32,14 @@ void write_file(const fs::path& path, const std::function<void(std::ostream&)>& 
 void copy_file_to(const fs::path& from, const fs::path& to) {
   std::error_code error;
   if (fs::equivalent(from, to, error)) return;
-  fs::copy_file(from, to, fs::copy_options::overwrite_existing, error);
-  EVOMOE_CHECK(!error, "cannot copy {} to {}: {}", from.string(), to.string(), error.message());
+  std::ifstream source(from, std::ios::binary);
+  EVOMOE_CHECK(source.good() && !fs::is_directory(from), "cannot read {}, to copy it to {}",
+               from.string(), to.string());
+  write_file(to, [&](std::ostream& stream) {
+    // An empty file has nothing to take from, which a stream counts as a failure.
+    if (source.peek() != std::ifstream::traits_type::eof()) stream << source.rdbuf();
+    EVOMOE_CHECK(!source.bad(), "cannot read {}, to copy it to {}", from.string(), to.string());
+  });
 }
 
 }  // namespace evomoe
