@@ -160,7 +160,7 @@ TrainingRun::Stop TrainingRun::validate_and_save(bool end_of_epoch) {
   std::optional<double> metric;
   if (do_validate) {
     metric = validate();
-    if (out_of_patience(*metric)) stop = Stop::kPatience;
+    if (metric && out_of_patience(*metric)) stop = Stop::kPatience;
   }
   // A signal that came during the validation counts now.
   if (SignalWatch::received() != 0) stop = Stop::kSignal;
@@ -168,44 +168,42 @@ TrainingRun::Stop TrainingRun::validate_and_save(bool end_of_epoch) {
   return stop;
 }
 
-double TrainingRun::validate() {
+std::optional<double> TrainingRun::validate() {
   progress_.clear();
   std::optional<double> metric;
-  const auto& routing = options_.moe.validate_routing;
   for (const auto& subset : options_.dataset.valid_subset) {
-    if (routing != "stage")
-      validate_subset(subset, subset, /*as_trained=*/false, metric ? nullptr : &metric);
-    if (routing != "reference")
-      validate_subset(subset, subset + "_stage", /*as_trained=*/true, metric ? nullptr : &metric);
-  }
-  return metric.value_or(0);
-}
-
-void TrainingRun::validate_subset(const std::string& subset, const std::string& tag,
-                                  bool as_trained, std::optional<double>* metric) {
-  MeterGroup group;
-  const auto total = *evaluate_dataset(
-      valid_sets_.at(subset), iterator_options(options_, /*training=*/false),
-      options_.dataset.max_valid_steps.value_or(-1), trainer_->criterion().is_moe(),
-      [&](const Batch& batch) { return trainer_->evaluate(batch, as_trained); }, group);
-  group.scalar("num_updates", static_cast<double>(trainer_->updates()), 0, 200);
-  LogLine line(epoch_);
-  group.write(line);
-  const auto& key = options_.checkpoint.best_checkpoint_metric;
-  if (metric != nullptr) {
-    *metric = group.rounded(key);
-    if (const auto best = checkpoints_->best()) {
-      const auto value = options_.checkpoint.maximize_best_checkpoint_metric
-                             ? std::max(*best, **metric)
-                             : std::min(*best, **metric);
-      line.add("best_" + key, value, 1000, std::nullopt);
+    for (const auto& pass : validation_passes(subset, options_.moe.validate_routing)) {
+      const auto value = validate_pass(subset, pass, /*decides=*/!metric);
+      if (!value) return std::nullopt;  // a signal
+      if (!metric) metric = value;
     }
   }
-  line.add_data("perplexity", std::exp(total.inner / static_cast<double>(total.sample_size)));
+  return metric;
+}
+
+std::optional<double> TrainingRun::validate_pass(const std::string& subset,
+                                                 const ValidationPass& pass, bool decides) {
+  MeterGroup group;
+  const auto total = evaluate_dataset(
+      valid_sets_.at(subset), iterator_options(options_, /*training=*/false),
+      options_.dataset.max_valid_steps.value_or(-1), trainer_->criterion().is_moe(),
+      [&](const Batch& batch) { return trainer_->evaluate(batch, pass.as_trained); }, group,
+      [] { return SignalWatch::received() != 0; });
+  if (!total) return std::nullopt;
+  auto line = validation_line(group, *total, trainer_->updates(), epoch_);
+  const auto& key = options_.checkpoint.best_checkpoint_metric;
+  const double metric = group.rounded(key);
+  if (const auto best = checkpoints_->best(); decides && best) {
+    const auto value = options_.checkpoint.maximize_best_checkpoint_metric
+                           ? std::max(*best, metric)
+                           : std::min(*best, metric);
+    line.add("best_" + key, value, 1000, std::nullopt);
+  }
   line.add_data("elapsed", elapsed());
   line.add_data("flops", flops_);
   line.add_data("train_tokens", tokens_);
-  emit(tag, line, tag + "_");
+  emit(pass.tag, line, pass.tag + "_");
+  return metric;
 }
 
 bool TrainingRun::out_of_patience(double metric) {

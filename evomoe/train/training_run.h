@@ -16,6 +16,7 @@
 #include "evomoe/report/progress_line.h"
 #include "evomoe/report/run_log.h"
 #include "evomoe/train/trainer.h"
+#include "evomoe/train/validation.h"
 
 namespace evomoe {
 
@@ -43,6 +44,7 @@ class TrainingRun {
   void open_folder();
   void restore();
   void restore_from(const std::filesystem::path& path, bool finetune);
+  void take_over(const std::filesystem::path& path, bool finetune);
   void announce() const;
 
   /// All epochs.
@@ -58,9 +60,10 @@ class TrainingRun {
   std::string stage_words(const UpdateResult& result) const;
   Stop validate_and_save(bool end_of_epoch);
   bool reached_limit() const;
-  double validate();
-  void validate_subset(const std::string& subset, const std::string& tag, bool as_trained,
-                       std::optional<double>* metric);
+  /// The metric that decides about the best checkpoint; nothing when a signal came.
+  std::optional<double> validate();
+  std::optional<double> validate_pass(const std::string& subset, const ValidationPass& pass,
+                                      bool decides);
   bool out_of_patience(double metric);
   void save(bool end_of_epoch, bool interval, std::optional<double> metric);
   Checkpoint snapshot() const;

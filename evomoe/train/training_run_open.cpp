@@ -170,6 +170,10 @@ void TrainingRun::restore() {
 }
 
 void TrainingRun::restore_from(const std::filesystem::path& path, bool finetune) {
+  read_sections(path, [&] { take_over(path, finetune); });
+}
+
+void TrainingRun::take_over(const std::filesystem::path& path, bool finetune) {
   const auto& flags = options_.checkpoint;
   const bool with_optimizer = !finetune && !flags.reset_optimizer;
   const auto checkpoint = load_checkpoint(path, with_optimizer);

@@ -12,6 +12,7 @@
 #include "evomoe/config/validate_options.h"
 #include "evomoe/routing/registry.h"
 #include "evomoe/train/criterion.h"
+#include "evomoe/train/training_run.h"
 #include "tests/routing/hash_router.h"
 
 namespace evomoe {
@@ -129,8 +130,8 @@ TEST(CheckRouter, ADenseModelNamesTheExpertsFlagsThatItDoesNotNeed) {
             "--moe-expert-count\n");
   EXPECT_EQ(notices("--moe-gate-loss-wt 0.01 --moe-topk-expert --use-gumbel-softmax "
                     "--max-temperature 2 --moe-train-capacity-token-fraction 2.0"),
-            "this is a dense model: --moe-topk-expert, --moe-train-capacity-token-fraction 2.0, "
-            "--use-gumbel-softmax, --max-temperature 2.0, --moe-gate-loss-wt 0.01 have no effect "
+            "this is a dense model: --moe-topk-expert, --moe-train-capacity-token-fraction 2, "
+            "--use-gumbel-softmax, --max-temperature 2, --moe-gate-loss-wt 0.01 have no effect "
             "without --moe-freq and --moe-expert-count\n");
   EXPECT_EQ(notices("--moe-router swich"),
             "this is a dense model: --moe-router swich has no effect without --moe-freq and "
@@ -178,6 +179,13 @@ TEST(CheckSettings, CombinationsThatCannotBeAreRefusedWithFlagAndRemedy) {
       {kExperts + "--moe-router swich", {"--moe-router swich"}},
   };
   for (const auto& [flags, parts] : refused) expect_refused(flags, parts);
+}
+
+TEST(CheckSettings, ARunDoesSoBeforeItLooksForItsData) {
+  auto options = parsed("--lr-scheduler polynomial_decay --max-update 10 --force-anneal 3");
+  options.data = "no such folder";
+  EXPECT_THAT([&] { TrainingRun run(options); },
+              ThrowsMessage<UsageError>(HasSubstr("--force-anneal 3")));
 }
 
 TEST(Settings, AMethodOfAnotherProgramIsTrainedByItsName) {
