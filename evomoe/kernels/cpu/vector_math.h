@@ -24,7 +24,8 @@ EVOMOE_INLINE float exp_fast(float x) {
   p = p * r + 1.6666665459e-1F;
   p = p * r + 5.0000001201e-1F;
   p = p * r * r + r + 1.0F;
-  const int32_t bits = (static_cast<int32_t>(n) + 127) << 23;
+  // A NaN has no integer; it is in p as well, so that the power of two does not matter.
+  const int32_t bits = (static_cast<int32_t>(n == n ? n : 0.0F) + 127) << 23;
   float power;
   std::memcpy(&power, &bits, sizeof power);
   return x < low ? 0.0F : p * power;
