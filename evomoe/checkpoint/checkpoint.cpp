@@ -143,20 +143,10 @@ fs::path folder_of(const fs::path& path) {
   return path.has_parent_path() ? path.parent_path() : fs::path(".");
 }
 
-/// The names of the other checkpoints beside `path`, newest first; whether they are sound is not
-/// looked at.
+/// The names of the other checkpoints beside `path`, newest first.
 std::vector<std::string> others_beside(const fs::path& path) {
-  std::vector<std::pair<fs::file_time_type, std::string>> candidates;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder_of(path), error)) {
-    const auto name = entry.path().filename().string();
-    const auto written = fs::last_write_time(entry.path() / kManifestFile, error);
-    if (!error && name.front() != '.' && name != path.filename())
-      candidates.emplace_back(written, name);
-  }
-  std::sort(candidates.rbegin(), candidates.rend());
-  std::vector<std::string> names;
-  for (auto& [written, name] : candidates) names.push_back(std::move(name));
+  auto names = checkpoint_names(folder_of(path));
+  std::erase(names, path.filename().string());
   return names;
 }
 
@@ -245,6 +235,20 @@ json read_manifest(const fs::path& path) {
   const auto entry = without_last_slash(path);
   return with_remedy(entry, /*with_optimizer=*/false,
                      [&] { return load_manifest(resolve(entry))["sections"]; });
+}
+
+std::vector<std::string> checkpoint_names(const fs::path& folder) {
+  std::vector<std::pair<fs::file_time_type, std::string>> found;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const auto name = entry.path().filename().string();
+    const auto written = fs::last_write_time(manifest_path(entry.path()), error);
+    if (!error && name.front() != '.') found.emplace_back(written, name);
+  }
+  std::sort(found.rbegin(), found.rend());
+  std::vector<std::string> names;
+  for (auto& [written, name] : found) names.push_back(std::move(name));
+  return names;
 }
 
 fs::path manifest_path(const fs::path& checkpoint) { return checkpoint / kManifestFile; }

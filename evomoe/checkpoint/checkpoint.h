@@ -2,6 +2,8 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
 
 #include "evomoe/checkpoint/safetensors.h"
 
@@ -52,6 +54,10 @@ auto read_sections(const std::filesystem::path& path, const Read& read) {
     fail_sections(path, error);
   }
 }
+
+/// The names of the checkpoints in a folder, newest first; whether they are sound is not looked at.
+/// None where there is no folder.
+std::vector<std::string> checkpoint_names(const std::filesystem::path& folder);
 
 /// The file of a checkpoint that is written last.
 std::filesystem::path manifest_path(const std::filesystem::path& checkpoint);

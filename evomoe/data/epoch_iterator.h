@@ -58,6 +58,9 @@ class EpochIterator {
   int64_t offset() const { return offset_; }
   /// Micro-batches of a rank in this epoch (before start_epoch: in epoch 1).
   int64_t batches_per_epoch();
+  /// Updates delivered in this epoch, those skipped by start_epoch included; the last one may have
+  /// fewer micro-batches.
+  int64_t updates() const { return (offset_ + update_freq() - 1) / update_freq(); }
   /// Updates in this epoch.
   int64_t updates_per_epoch();
   bool finished() { return offset_ >= batches_per_epoch(); }

@@ -180,13 +180,6 @@ LrScheduleOptions lr_schedule_options(const TrainOptions& options) {
   return schedule;
 }
 
-bool in_shared_expert_stage(const TrainOptions& options, int64_t completed_updates) {
-  // The spawn belongs to the update that follows: a checkpoint made right at the boundary still
-  // holds the shared expert.
-  return options.evolution.shared_expert_updates > 0 &&
-         completed_updates <= options.evolution.shared_expert_updates;
-}
-
 torch::Device use_device(const CommonOptions& options) {
   if (options.threads > 0) at::set_num_threads(static_cast<int>(options.threads));
   if (options.device == "cpu") return torch::kCPU;

@@ -40,9 +40,6 @@ DiversifyOptions diversify_options(const TrainOptions& options);
 AdamOptions adam_options(const TrainOptions& options);
 LrScheduleOptions lr_schedule_options(const TrainOptions& options);
 
-/// True while (after that many completed updates) the MoE layers hold one shared expert.
-bool in_shared_expert_stage(const TrainOptions& options, int64_t completed_updates);
-
 /// `auto` is CUDA when there is a device, else the CPU; also sets the number of threads. Throws
 /// when CUDA is asked for and missing.
 torch::Device use_device(const CommonOptions& options);

@@ -53,7 +53,7 @@ std::vector<std::pair<std::string, torch::Tensor>> named_state(const torch::nn::
 Trainer::Trainer(const TrainOptions& options, int64_t vocab_size, int64_t padding_index,
                  torch::Device device)
     : Trainer(options, vocab_size, padding_index, device, /*completed_updates=*/0,
-              in_shared_expert_stage(options, 0)) {
+              stage_at(evolution_options(options), 0).stage == Stage::kSharedExpert) {
   model_->initialise(static_cast<uint64_t>(options.common.seed));
 }
 

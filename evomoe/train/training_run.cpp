@@ -1,15 +1,11 @@
 #include "evomoe/train/training_run.h"
 
-#include <cmath>
-
-#include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
 #include "evomoe/config/describe.h"
 #include "evomoe/config/validate_options.h"
 #include "evomoe/train/resume.h"
 #include "evomoe/train/settings.h"
 #include "evomoe/train/signals.h"
-#include "evomoe/train/training_metrics.h"
 #include "evomoe/train/validation.h"
 
 namespace evomoe {
@@ -222,7 +218,6 @@ bool TrainingRun::out_of_patience(double metric) {
 }
 
 void TrainingRun::save(bool end_of_epoch, bool interval, std::optional<double> metric) {
-  saved_updates_ = trainer_->updates();
   if (options_.checkpoint.no_save) return;
   SaveRequest request;
   request.epoch = epoch_;
@@ -231,6 +226,7 @@ void TrainingRun::save(bool end_of_epoch, bool interval, std::optional<double> m
   request.interval = interval;
   request.metric = metric;
   checkpoints_->save(request, snapshot());
+  saved_updates_ = request.updates;
 }
 
 Checkpoint TrainingRun::snapshot() const {

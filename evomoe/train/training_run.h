@@ -68,7 +68,6 @@ class TrainingRun {
   void save(bool end_of_epoch, bool interval, std::optional<double> metric);
   Checkpoint snapshot() const;
   void emit(const std::string& tag, const LogLine& line, const std::string& prefix = "");
-  double epoch_share() const;
   double elapsed() const;
 
   static constexpr int kWallPriority = 1000;  ///< place of "wall" in a log line

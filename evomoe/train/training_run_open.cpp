@@ -61,18 +61,6 @@ void move_aside(const std::filesystem::path& log) {
   std::filesystem::rename(log, name());
 }
 
-/// The names of the checkpoints in a run folder.
-std::vector<std::string> checkpoint_names(const std::filesystem::path& folder) {
-  std::vector<std::string> names;
-  if (!std::filesystem::is_directory(folder)) return names;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    if (entry.path().filename().string().starts_with("checkpoint"))
-      names.push_back(entry.path().filename().string());
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
 }  // namespace
 
 void TrainingRun::check_best_metric() const {

@@ -48,7 +48,9 @@ void TrainingRun::report_update(const UpdateResult& result) {
 }
 
 void TrainingRun::log_train_inner(const UpdateResult& result) {
-  LogLine line(epoch_, round_python(static_cast<double>(epoch_ - 1) + epoch_share(), 3));
+  const double share = static_cast<double>(iterator_->updates()) /
+                       static_cast<double>(iterator_->updates_per_epoch());
+  LogLine line(epoch_, round_python(static_cast<double>(epoch_ - 1) + share, 3));
   auto& group = metrics_.group("train_inner");
   group.write(line);
   line.add("wall", elapsed(), kWallPriority, 0);
@@ -124,14 +126,6 @@ void TrainingRun::emit(const std::string& tag, const LogLine& line, const std::s
   }
   fmt::print("{} | INFO | {} | {}\n", timestamp(), tag, text);
   std::fflush(stdout);
-}
-
-double TrainingRun::epoch_share() const {
-  // Counted in updates: the last one of an epoch may have fewer micro-batches.
-  const auto& list = options_.optimization.update_freq;
-  const auto freq = list[std::min<size_t>(static_cast<size_t>(epoch_), list.size()) - 1];
-  const auto done = (offset_ + freq - 1) / freq;
-  return static_cast<double>(done) / static_cast<double>(iterator_->updates_per_epoch());
 }
 
 }  // namespace evomoe
