@@ -158,6 +158,15 @@ std::vector<std::string> others_beside(const fs::path& path) {
            : fmt::format("there are, newest first: {}", fmt::join(others, ", ")));
 }
 
+/// A run's folder in place of one of its checkpoints is the likeliest mistake.
+void refuse_run_folder(const fs::path& path) {
+  if (!fs::is_directory(path) || fs::exists(path / kManifestFile)) return;
+  const auto names = checkpoint_names(path);
+  if (names.empty()) return;
+  fail("{} is a folder of checkpoints, not a checkpoint; did you mean {}? It holds, newest first: {}",
+       path.string(), (path / names.front()).string(), fmt::join(names, ", "));
+}
+
 /// What to do instead of loading `path`, which is damaged or a link to nothing: the newest sound
 /// checkpoints beside it, by name.
 std::string remedy(const fs::path& path, bool with_optimizer) {
@@ -181,6 +190,7 @@ std::string remedy(const fs::path& path, bool with_optimizer) {
 template <typename Read>
 auto with_remedy(const fs::path& path, bool with_optimizer, const Read& read) {
   if (!checkpoint_entry_exists(path)) fail_absent(path);
+  refuse_run_folder(path);
   try {
     return read_sections(path, read);
   } catch (const Error& error) {

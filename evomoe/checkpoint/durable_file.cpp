@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <new>
 #include <set>
 
 #include "evomoe/base/error.h"
@@ -20,6 +22,9 @@ namespace {
 
 constexpr std::string_view kTemporary = ".tmp";
 constexpr std::string_view kBackup = ".old";
+
+constexpr size_t kAlignment = 4096;
+constexpr size_t kBufferBytes = size_t{8} << 20;
 
 [[noreturn]] void fail_errno(std::string_view action, const fs::path& path, int error) {
   const std::string_view remedy = error == ENOSPC || error == EDQUOT || error == EFBIG
@@ -58,8 +63,17 @@ bool exchange(const fs::path& a, const fs::path& b) {
 
 }  // namespace
 
-DurableFile::DurableFile(fs::path path) : path_(std::move(path)) {
-  descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+void DurableFile::Free::operator()(char* memory) const { std::free(memory); }
+
+DurableFile::DurableFile(fs::path path)
+    : path_(std::move(path)),
+      buffer_(static_cast<char*>(std::aligned_alloc(kAlignment, kBufferBytes))) {
+  if (!buffer_) throw std::bad_alloc();
+  constexpr int kFlags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC;
+  descriptor_ = ::open(path_.c_str(), kFlags | O_DIRECT, 0666);
+  direct_ = descriptor_ >= 0;
+  // Some file systems (of memory, of networks) have no direct writing.
+  if (!direct_ && errno == EINVAL) descriptor_ = ::open(path_.c_str(), kFlags, 0666);
   if (descriptor_ < 0) fail_errno("create", path_, errno);
 }
 
@@ -73,16 +87,39 @@ void DurableFile::write(std::string_view bytes) {
   hash_.update(bytes);
   bytes_ += bytes.size();
   while (!bytes.empty()) {
-    // One call writes at most 2 GiB on Linux; smaller pieces also report a full disk sooner.
-    const ssize_t written =
-        ::write(descriptor_, bytes.data(), std::min<size_t>(bytes.size(), size_t{64} << 20));
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) fail_errno("write to", path_, errno);
-    bytes.remove_prefix(static_cast<size_t>(written));
+    const auto part = std::min(bytes.size(), kBufferBytes - filled_);
+    std::memcpy(buffer_.get() + filled_, bytes.data(), part);
+    filled_ += part;
+    bytes.remove_prefix(part);
+    if (filled_ == kBufferBytes) flush(filled_);
   }
 }
 
+/// Hands the first `bytes` of the buffer, all of it that is filled, to the system.
+void DurableFile::flush(size_t bytes) {
+  const auto through_cache = [&] {
+    direct_ = false;
+    if (::fcntl(descriptor_, F_SETFL, ::fcntl(descriptor_, F_GETFL) & ~O_DIRECT) != 0)
+      fail_errno("write to", path_, errno);
+  };
+  size_t done = 0;
+  while (done < bytes) {
+    // Direct writing takes whole sectors, from memory and to places that begin with one.
+    if (direct_ && (done % kAlignment != 0 || (bytes - done) % kAlignment != 0)) through_cache();
+    const ssize_t written = ::write(descriptor_, buffer_.get() + done, bytes - done);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0 && errno == EINVAL && direct_) {
+      through_cache();
+      continue;
+    }
+    if (written < 0) fail_errno("write to", path_, errno);
+    done += static_cast<size_t>(written);
+  }
+  filled_ = 0;
+}
+
 void DurableFile::close() {
+  flush(filled_);
   if (::fsync(descriptor_) != 0) fail_errno("bring to the disk", path_, errno);
   const int descriptor = descriptor_;
   descriptor_ = -1;

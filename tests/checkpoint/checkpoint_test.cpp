@@ -201,6 +201,8 @@ TEST(Checkpoint, AnAbsentOneIsToldFromADanglingLinkAndADamagedOne) {
   const auto restore = HasSubstr("--restore-file " + (folder / "checkpoint1").string());
   EXPECT_THAT(message("damaged"), AllOf(HasSubstr("newest first: checkpoint1;"), restore));
   EXPECT_THAT(message("link"), AllOf(HasSubstr("newest first: checkpoint1;"), restore));
+  EXPECT_THAT(message(""), AllOf(HasSubstr("is a folder of checkpoints, not a checkpoint"),
+                                 HasSubstr((folder / "checkpoint1").string() + "?")));
   // Of an absent one only names are said: nothing is read.
   testing::write_text(folder / "checkpoint1/model.safetensors", "cut");
   EXPECT_THAT(message("none"),
