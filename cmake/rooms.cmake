@@ -35,6 +35,7 @@ function(evomoe_find_torch)
   if(EXISTS "${torch}/lib/libtorch_cuda.so")
     # Nothing refers to this library by name: it registers the CUDA kernels when it is loaded.
     target_link_libraries(evomoe_torch INTERFACE -Wl,--no-as-needed torch_cuda c10_cuda -Wl,--as-needed)
+    set(EVOMOE_TORCH_HAS_CUDA TRUE PARENT_SCOPE)
   endif()
   # One precompiled header for every file that knows tensors: it takes their compile time from 35 s to a few.
   add_library(evomoe_pch OBJECT cmake/pch.cpp)

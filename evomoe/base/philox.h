@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include "evomoe/base/host_device.h"
+
 /// Counter-based random numbers (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC
 /// 2011): every number is a pure function of where it is used, so results do not depend on threads,
 /// ranks, micro-batches or recomputation, and no generator state needs to be saved.
@@ -50,7 +52,7 @@ struct NoiseKey {
 using PhiloxBlock = std::array<uint32_t, 4>;
 
 /// Philox4x32 with 10 rounds.
-inline PhiloxBlock philox4x32(PhiloxBlock counter, std::array<uint32_t, 2> key) {
+EVOMOE_HOST_DEVICE inline PhiloxBlock philox4x32(PhiloxBlock counter, std::array<uint32_t, 2> key) {
   for (int round = 0; round < 10; ++round) {
     const uint64_t product0 = uint64_t{0xD2511F53} * counter[0];
     const uint64_t product1 = uint64_t{0xCD9E8D57} * counter[2];
@@ -65,7 +67,7 @@ inline PhiloxBlock philox4x32(PhiloxBlock counter, std::array<uint32_t, 2> key) 
 }
 
 /// The mixing step of SplitMix64 (Steele et al., OOPSLA 2014).
-inline uint64_t splitmix64(uint64_t x) {
+EVOMOE_HOST_DEVICE inline uint64_t splitmix64(uint64_t x) {
   x += 0x9E3779B97F4A7C15ULL;
   x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ULL;
   x = (x ^ (x >> 27)) * 0x94D049BB133111EBULL;
@@ -73,15 +75,16 @@ inline uint64_t splitmix64(uint64_t x) {
 }
 
 /// The two key words of Philox for a NoiseKey: seed, layer and site.
-inline std::array<uint32_t, 2> philox_key(const NoiseKey& key) {
+EVOMOE_HOST_DEVICE inline std::array<uint32_t, 2> philox_key(const NoiseKey& key) {
   const uint64_t place = (uint64_t{key.layer} << 32) | static_cast<uint32_t>(key.site);
   const uint64_t mixed = splitmix64(key.seed ^ splitmix64(place));
   return {static_cast<uint32_t>(mixed), static_cast<uint32_t>(mixed >> 32)};
 }
 
 /// Four numbers of a row: columns 4*block .. 4*block+3 of token `token` of the micro-batch.
-inline PhiloxBlock philox_row_block(const NoiseKey& key, std::array<uint32_t, 2> words,
-                                    uint64_t token, uint32_t block) {
+EVOMOE_HOST_DEVICE inline PhiloxBlock philox_row_block(const NoiseKey& key,
+                                                       std::array<uint32_t, 2> words,
+                                                       uint64_t token, uint32_t block) {
   const uint64_t sequence = key.sequence_length == 0 ? 0 : token / key.sequence_length;
   const uint64_t position = key.sequence_length == 0 ? token : token % key.sequence_length;
   return philox4x32({block, static_cast<uint32_t>(position),
@@ -91,9 +94,13 @@ inline PhiloxBlock philox_row_block(const NoiseKey& key, std::array<uint32_t, 2>
 
 /// A uniform number strictly inside (0, 1): the middles of 2^23 equal intervals, so that log(u) and
 /// log(1-u) are finite.
-inline float unit_open(uint32_t bits) { return (static_cast<float>(bits >> 9) + 0.5F) * 0x1p-23F; }
+EVOMOE_HOST_DEVICE inline float unit_open(uint32_t bits) {
+  return (static_cast<float>(bits >> 9) + 0.5F) * 0x1p-23F;
+}
 
 /// A Gumbel(0, 1) number: -log(-log(u)).
-inline float gumbel(uint32_t bits) { return -std::log(-std::log(unit_open(bits))); }
+EVOMOE_HOST_DEVICE inline float gumbel(uint32_t bits) {
+  return -std::log(-std::log(unit_open(bits)));
+}
 
 }  // namespace evomoe

@@ -15,6 +15,7 @@ int eval_lm_command(const std::vector<std::string>& arguments);
 int generate_command(const std::vector<std::string>& arguments);
 int info_command(const std::vector<std::string>& arguments);
 int compare_command(const std::vector<std::string>& arguments);
+int bench_command(const std::vector<std::string>& arguments);
 int options_command(const std::vector<std::string>& arguments);
 
 }  // namespace evomoe

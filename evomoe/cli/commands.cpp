@@ -10,6 +10,7 @@
 #include "evomoe/base/nearest_name.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/config/describe.h"
+#include "evomoe/kernels/cpu/block_allocator.h"
 
 #ifndef EVOMOE_VERSION
 #error "EVOMOE_VERSION is set by the build"
@@ -30,6 +31,7 @@ const std::map<std::string, Command>& commands() {
       {"generate", generate_command},
       {"info", info_command},
       {"compare", compare_command},
+      {"bench", bench_command},
       {"options", options_command},
   };
   return table;
@@ -74,6 +76,7 @@ std::string first_line(const std::string& text) { return text.substr(0, text.fin
 }  // namespace
 
 int run_command_line(int argc, char** argv) {
+  kernels::use_block_allocator();
   try {
     return dispatch({argv + 1, argv + argc});
   } catch (const UsageError& error) {

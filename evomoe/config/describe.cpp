@@ -47,6 +47,7 @@ const std::vector<CommandSummary>& command_summaries() {
       {"generate", "continues prompts with a checkpoint"},
       {"info", "shows what a checkpoint holds"},
       {"compare", "puts run folders side by side in one table"},
+      {"bench", "measures speed and memory, beside this machine's own peak"},
       {"options", "prints the reference page of all options, which is docs/options.md"},
   };
   return summaries;
@@ -78,6 +79,7 @@ void describe(OptionTable& table, TrainOptions& o) {
   describe_optimization(table, o.optimization);
   describe_dataset(table, o.dataset);
   describe_checkpoint(table, o.checkpoint);
+  describe_resources(table, o.resources);
   describe_common(table, o.common);
   describe_legacy_flags(table);
   table.example(

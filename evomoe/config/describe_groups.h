@@ -14,6 +14,7 @@ void describe_criterion(OptionTable& table, CriterionOptions& options);
 void describe_optimization(OptionTable& table, OptimizationOptions& options);
 void describe_dataset(OptionTable& table, DatasetOptions& options);
 void describe_checkpoint(OptionTable& table, CheckpointOptions& options);
+void describe_resources(OptionTable& table, ResourceOptions& options);
 void describe_common(OptionTable& table, CommonOptions& options);
 /// As describe_common, for a command that prints a result and no log of updates.
 void describe_process(OptionTable& table, CommonOptions& options);

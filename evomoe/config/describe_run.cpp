@@ -186,6 +186,21 @@ void describe_checkpoint(OptionTable& table, CheckpointOptions& o) {
       .alias("symlink-best-and-last-checkpoints");
 }
 
+void describe_resources(OptionTable& table, ResourceOptions& o) {
+  table.group("resources", "Time and memory");
+  table
+      .add("profile", &o.profile,
+           "Measures so many updates, after 3 of warm-up: says where their time went and writes "
+           "profile.json into the run folder, a trace for Perfetto (docs/profiling.md).")
+      .at_least(1);
+  table
+      .add("memory-budget", &o.memory_budget,
+           "Most memory of the process, e.g. 8G: turns recompute-experts and "
+           "checkpoint-activations on where it takes that to stay below, and refuses what does not "
+           "fit (docs/profiling.md).")
+      .metavar("SIZE");
+}
+
 void describe_common(OptionTable& table, CommonOptions& o) {
   table.group("common", "Process");
   table.add("seed", &o.seed, "Every random number follows from it.").at_least(0);

@@ -166,6 +166,12 @@ struct CheckpointOptions {
   bool symlink = false;
 };
 
+/// What a run uses of the machine, and what it tells of it.
+struct ResourceOptions {
+  std::optional<int64_t> profile;            ///< updates
+  std::optional<std::string> memory_budget;  ///< bytes, as parse_byte_size() reads them
+};
+
 /// What every command that computes has.
 struct CommonOptions {
   int64_t seed = 1;
@@ -186,6 +192,7 @@ struct TrainOptions {
   OptimizationOptions optimization;
   DatasetOptions dataset;
   CheckpointOptions checkpoint;
+  ResourceOptions resources;
   CommonOptions common;
 };
 

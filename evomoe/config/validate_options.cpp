@@ -1,5 +1,6 @@
 #include "evomoe/config/validate_options.h"
 
+#include "evomoe/base/byte_size.h"
 #include "evomoe/base/error.h"
 
 namespace evomoe {
@@ -101,6 +102,11 @@ void validate_checkpoints(const CheckpointOptions& options) {
   }
 }
 
+void validate_resources(const TrainOptions& options) {
+  const auto& budget = options.resources.memory_budget;
+  if (budget) parse_byte_size(*budget, "--memory-budget");
+}
+
 void validate_bpe_files(const BpeFiles& files) {
   const bool both = files.gpt2_encoder_json && files.gpt2_vocab_bpe;
   if (files.bpe && !both) {
@@ -120,6 +126,7 @@ void validate_options(const TrainOptions& options) {
   validate_evolution(options);
   validate_lengths(options);
   validate_checkpoints(options.checkpoint);
+  validate_resources(options);
 }
 
 void validate_options(const EvalOptions& options) {

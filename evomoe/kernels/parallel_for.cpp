@@ -76,4 +76,9 @@ void parallel_for(int64_t begin, int64_t end, int64_t grain,
   if (region.error) std::rethrow_exception(region.error);
 }
 
+int num_threads() {
+  at::internal::lazy_init_num_threads();
+  return at::in_parallel_region() ? 1 : at::get_num_threads();
+}
+
 }  // namespace evomoe::kernels

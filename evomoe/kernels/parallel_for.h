@@ -13,4 +13,7 @@ namespace evomoe::kernels {
 void parallel_for(int64_t begin, int64_t end, int64_t grain,
                   c10::function_ref<void(int64_t, int64_t)> body);
 
+/// The threads that parallel_for has (torch::set_num_threads); 1 inside of one.
+int num_threads();
+
 }  // namespace evomoe::kernels

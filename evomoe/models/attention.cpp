@@ -1,5 +1,7 @@
 #include "evomoe/models/attention.h"
 
+#include <ATen/record_function.h>
+
 #include <cmath>
 #include <limits>
 
@@ -72,6 +74,7 @@ void SelfAttentionImpl::initialise(uint64_t seed, const std::string& name) {
 
 torch::Tensor SelfAttentionImpl::forward(const torch::Tensor& x_BSD,
                                          const ForwardContext& context) {
+  RECORD_USER_SCOPE("attention");
   const auto B = x_BSD.size(0), S = x_BSD.size(1), D = x_BSD.size(2), H = options_.heads;
   const auto split = [&](const torch::Tensor& t) {
     return t.view({B, S, H, D / H}).transpose(1, 2);

@@ -5,7 +5,6 @@
 #include <string>
 
 #include "evomoe/models/forward_context.h"
-#include "evomoe/ops/expert_rows.h"
 
 namespace evomoe {
 
@@ -29,7 +28,6 @@ class FeedForward {
 
  private:
   FeedForwardOptions options_;
-  Activation activation_;
   torch::nn::Linear fc1_{nullptr}, fc2_{nullptr};
 };
 

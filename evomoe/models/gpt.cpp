@@ -1,5 +1,7 @@
 #include "evomoe/models/gpt.h"
 
+#include <ATen/record_function.h>
+
 #include <cmath>
 
 #include "evomoe/base/error.h"
@@ -106,7 +108,11 @@ GptImpl::GptImpl(const GptOptions& options) : options_(options) {
 }
 
 torch::Tensor GptImpl::embed(const torch::Tensor& token_BS, const ForwardContext& context) {
-  auto x = torch::embedding(embed_tokens_, token_BS, options_.padding_index);
+  RECORD_USER_SCOPE("embedding");
+  // Where the output projection gives the table a dense gradient, that of the rows looked up is
+  // added to it in place.
+  auto x = torch::embedding(embed_tokens_, token_BS, options_.padding_index,
+                            /*scale_grad_by_freq=*/false, /*sparse=*/options_.tie_embeddings);
   if (options_.scale_embedding) x = x * std::sqrt(static_cast<double>(options_.embed_dim));
   if (embed_positions_.defined()) {
     const int64_t first = context.cache != nullptr ? context.cache->length : 0;
@@ -126,6 +132,7 @@ torch::Tensor GptImpl::embed(const torch::Tensor& token_BS, const ForwardContext
 }
 
 GptOutput GptImpl::forward(const torch::Tensor& token_BS, const ForwardContext& given) {
+  RECORD_USER_SCOPE("forward");
   ForwardContext context = given;
   context.noise.update = static_cast<uint32_t>(context.update);
   context.noise.sequence_length = static_cast<uint32_t>(token_BS.size(1));
@@ -135,6 +142,7 @@ GptOutput GptImpl::forward(const torch::Tensor& token_BS, const ForwardContext& 
   const bool recompute =
       options_.checkpoint_activations && context.training && torch::GradMode::is_enabled();
   for (size_t i = 0; i < blocks_.size(); ++i) {
+    RECORD_USER_SCOPE("layer." + std::to_string(i));
     auto block = blocks_[i];
     BlockOutput result;
     if (recompute) {

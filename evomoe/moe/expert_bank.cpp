@@ -1,10 +1,12 @@
 #include "evomoe/moe/expert_bank.h"
 
+#include <ATen/record_function.h>
+
 #include <cmath>
 
 #include "evomoe/base/error.h"
+#include "evomoe/ops/activation.h"
 #include "evomoe/ops/expert_mlp.h"
-#include "evomoe/ops/expert_rows.h"
 #include "evomoe/ops/noise.h"
 #include "evomoe/ops/philox_dropout.h"
 
@@ -60,6 +62,7 @@ void ExpertBankImpl::initialise(uint64_t seed) {
 
 torch::Tensor ExpertBankImpl::forward(const torch::Tensor& x_TD, const Routing& routing,
                                       NoiseKey noise, bool training) {
+  RECORD_USER_SCOPE("experts");
   ExpertMlpOptions mlp;
   mlp.activation = options_.activation;
   mlp.activation_dropout = training ? options_.activation_dropout : 0.0;

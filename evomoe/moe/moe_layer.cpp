@@ -1,5 +1,7 @@
 #include "evomoe/moe/moe_layer.h"
 
+#include <ATen/record_function.h>
+
 #include <cmath>
 #include <utility>
 
@@ -93,6 +95,7 @@ void MoELayerImpl::initialise(uint64_t seed) {
 }
 
 Routing MoELayerImpl::route(const torch::Tensor& x_TD, const RoutingContext& context) {
+  RECORD_USER_SCOPE("router");
   auto routing = router_->route(x_TD, context);
   return apply_capacity(std::move(routing), router_->capacity(x_TD.size(0), context.training),
                         options_.router.drop_policy, context.valid_T);

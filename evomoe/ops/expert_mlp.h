@@ -14,7 +14,7 @@ struct ExpertMlpOptions {
   double activation_dropout = 0.0;  ///< after the activation
   double dropout = 0.0;             ///< of an expert's output, before its combine weight
   bool recompute = false;  ///< make the pre-activations again in the backward pass: saves A x H
-  NoiseKey noise;          ///< of the dropouts; the sites are set here
+  NoiseKey noise;          ///< of the dropouts, with the layer; the sites are set here
 };
 
 /// The feed-forward blocks of all experts on the tokens assigned to them:
@@ -26,13 +26,20 @@ struct ExpertMlpOptions {
 ///
 /// The backward pass keeps neither expert outputs nor gathered rows: the gradient of a combine
 /// weight is <grad_y w2, act> + <grad_y, b2>. It cannot be differentiated again.
-/// Float32 on the CPU uses fused kernels; any other floating type or device plain tensor
-/// operations. Errors: shapes, types or devices that do not fit, offsets or tokens out of range, an
+/// Float32 on the CPU uses fused kernels, and so do float32 and bfloat16 on a CUDA device where the
+/// program has them (docs/gpu.md); any other floating type or device plain tensor operations.
+/// Errors: shapes, types or devices that do not fit, offsets or tokens out of range, an
 /// unknown activation.
 torch::Tensor expert_mlp(const torch::Tensor& x_TD, const torch::Tensor& token_A,
                          const torch::Tensor& weight_A, const torch::Tensor& offset_E1,
                          const torch::Tensor& w1_EHD, const torch::Tensor& b1_EH,
                          const torch::Tensor& w2_EDH, const torch::Tensor& b2_ED,
                          const ExpertMlpOptions& options);
+
+/// A dense feed-forward block: one expert that has every token, with weight 1. x [..., D]; w1 [H,D],
+/// b1 [H], w2 [D,H], b2 [D] -> [..., D]. Its dropouts have sites of their own.
+torch::Tensor feed_forward(const torch::Tensor& x, const torch::Tensor& w1_HD,
+                           const torch::Tensor& b1_H, const torch::Tensor& w2_DH,
+                           const torch::Tensor& b2_D, const ExpertMlpOptions& options);
 
 }  // namespace evomoe

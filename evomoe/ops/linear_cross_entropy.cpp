@@ -4,18 +4,15 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/kernels/cpu/softmax_cross_entropy.h"
+#include "evomoe/kernels/cuda/softmax_cross_entropy.h"
+#include "evomoe/ops/cuda_kernels.h"
 
 namespace evomoe {
 namespace {
 
 /// Elements of the logits held at a time: small beside T x V, large enough for the matmul's speed.
 constexpr int64_t kChunkElements = int64_t{1} << 23;
-constexpr int64_t kLeastChunkRows = 128;
-
-int64_t chunk_rows(int64_t rows, int64_t vocabulary) {
-  return std::max<int64_t>(1,
-                           std::min(rows, std::max(kLeastChunkRows, kChunkElements / vocabulary)));
-}
+constexpr int64_t kLeastChunkRows = 512;
 
 void check(const torch::Tensor& x_TD, const torch::Tensor& weight_VD,
            const torch::Tensor& target_T) {
@@ -37,7 +34,8 @@ void check(const torch::Tensor& x_TD, const torch::Tensor& weight_VD,
 }
 
 void check_range(const torch::Tensor& target_N, int64_t vocabulary) {
-  if (target_N.numel() == 0 || !target_N.is_cpu()) return;  // a CUDA kernel asserts by itself
+  // To look at a GPU's numbers would be to wait for them; a wrong target makes its loss NaN there.
+  if (target_N.numel() == 0 || !target_N.is_cpu()) return;
   const auto low = target_N.min().item<int64_t>(), high = target_N.max().item<int64_t>();
   EVOMOE_CHECK(low >= 0 && high < vocabulary,
                "target {} is outside the vocabulary of {} symbols; was the data made with another "
@@ -54,6 +52,18 @@ void row_losses(torch::Tensor& logits_NV, const torch::Tensor& target_N, torch::
                                    loss_N.data_ptr<double>(), logits_NV.size(0), logits_NV.size(1),
                                    make_gradient);
     return;
+  }
+  if constexpr (kHasCudaKernels) {
+    if (cuda_kernels_take(logits_NV)) {
+      const DeviceStream stream(logits_NV);
+      with_element(logits_NV, [&](auto element) {
+        using T = decltype(element);
+        kernels::cuda::softmax_cross_entropy(
+            kernel_data<T>(logits_NV), kernel_data<int64_t>(target_N), kernel_data<double>(loss_N),
+            logits_NV.size(0), logits_NV.size(1), make_gradient, stream.get());
+      });
+      return;
+    }
   }
   const auto precise =
       logits_NV.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
@@ -74,7 +84,7 @@ torch::Tensor chunked_losses(const torch::Tensor& x_ND, const torch::Tensor& wei
   const bool make_gradient = grad_x_ND.defined() || grad_weight_VD.defined();
   auto loss_N = torch::empty({rows}, x_ND.options().dtype(torch::kFloat64));
   if (rows == 0) return loss_N;
-  const auto step = chunk_rows(rows, vocabulary);
+  const auto step = logit_rows(rows, vocabulary);
   const auto buffer = torch::empty({step, vocabulary}, x_ND.options());
   const auto weight_DV = weight_VD.t();
   for (int64_t begin = 0; begin < rows; begin += step) {
@@ -125,15 +135,23 @@ class LinearCrossEntropy : public torch::autograd::Function<LinearCrossEntropy> 
                  "linear_cross_entropy cannot be differentiated twice; call backward without "
                  "create_graph");
     const auto saved = context->get_saved_variables();
+    // Mostly 1, and the product of a gradient [V,D] with it costs as much as a pass of Adam. On a
+    // GPU to look at the number would be to wait for it.
+    const bool one = gradients[0].is_cpu() && gradients[0].item<double>() == 1.0;
     const auto scaled = [&](const torch::Tensor& gradient) {
-      return gradient.defined() ? gradient * gradients[0].to(gradient.scalar_type())
-                                : torch::Tensor();
+      if (!gradient.defined() || one) return gradient;
+      return gradient * gradients[0].to(gradient.scalar_type());
     };
     return {scaled(saved[0]), scaled(saved[1]), {}, {}, {}, {}};
   }
 };
 
 }  // namespace
+
+int64_t logit_rows(int64_t rows, int64_t vocabulary) {
+  return std::max<int64_t>(1,
+                           std::min(rows, std::max(kLeastChunkRows, kChunkElements / vocabulary)));
+}
 
 torch::Tensor linear_cross_entropy(const torch::Tensor& x_TD, const torch::Tensor& weight_VD,
                                    const torch::Tensor& target_T, int64_t ignore_index) {

@@ -15,6 +15,9 @@ namespace evomoe {
 torch::Tensor linear_cross_entropy(const torch::Tensor& x_TD, const torch::Tensor& weight_VD,
                                    const torch::Tensor& target_T, int64_t ignore_index);
 
+/// How many of `rows` rows have their logits in memory at a time.
+int64_t logit_rows(int64_t rows, int64_t vocabulary);
+
 /// log softmax(x . weight^T)[target] of every row, float32 [T] (float64 for float64 input), off the
 /// graph.
 torch::Tensor linear_log_probability(const torch::Tensor& x_TD, const torch::Tensor& weight_VD,

@@ -2,23 +2,39 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/kernels/cpu/noise.h"
+#include "evomoe/kernels/cuda/noise.h"
+#include "evomoe/ops/cuda_kernels.h"
 
 namespace evomoe {
 namespace {
 
 constexpr int64_t kMask32 = 0xFFFFFFFF;
 
-torch::Tensor grid(int64_t rows, int64_t columns) {
+torch::Tensor grid(int64_t rows, int64_t columns, torch::Device device = torch::kCPU) {
   EVOMOE_CHECK(rows >= 0 && columns >= 0,
                "a grid of noise has {} rows and {} columns; neither may be negative", rows,
                columns);
-  return torch::empty({rows, columns}, torch::kFloat32);
+  return torch::empty({rows, columns}, torch::dtype(torch::kFloat32).device(device));
+}
+
+using CudaGrid = void (*)(float*, int64_t, int64_t, const NoiseKey&, void*);
+
+/// A grid made by a CUDA kernel.
+[[maybe_unused]] torch::Tensor cuda_grid(CudaGrid make, int64_t rows, int64_t columns,
+                                         const NoiseKey& key, torch::Device device) {
+  auto noise = grid(rows, columns, device);
+  make(noise.data_ptr<float>(), rows, columns, key, DeviceStream(noise).get());
+  return noise;
 }
 
 }  // namespace
 
 torch::Tensor uniform_noise(int64_t rows, int64_t columns, const NoiseKey& key,
                             torch::Device device) {
+  if constexpr (kHasCudaKernels) {
+    if (device.is_cuda())
+      return cuda_grid(kernels::cuda::uniform_noise, rows, columns, key, device);
+  }
   auto noise = grid(rows, columns);
   if (device.is_cpu()) {
     kernels::uniform_noise(noise.data_ptr<float>(), rows, columns, key);
@@ -30,9 +46,13 @@ torch::Tensor uniform_noise(int64_t rows, int64_t columns, const NoiseKey& key,
   return ((words.slice(1, 0, columns).bitwise_right_shift(9)).to(torch::kFloat32) + 0.5) * 0x1p-23;
 }
 
-// The logarithms of two devices differ in the last bit, so these grids are made on the CPU.
+// The logarithms of two devices differ in the last bits. Without kernels for a device these grids
+// are made on the CPU.
 torch::Tensor gumbel_noise(int64_t rows, int64_t columns, const NoiseKey& key,
                            torch::Device device) {
+  if constexpr (kHasCudaKernels) {
+    if (device.is_cuda()) return cuda_grid(kernels::cuda::gumbel_noise, rows, columns, key, device);
+  }
   auto noise = grid(rows, columns);
   kernels::gumbel_noise(noise.data_ptr<float>(), rows, columns, key);
   return noise.to(device);
@@ -40,6 +60,9 @@ torch::Tensor gumbel_noise(int64_t rows, int64_t columns, const NoiseKey& key,
 
 torch::Tensor normal_noise(int64_t rows, int64_t columns, const NoiseKey& key,
                            torch::Device device) {
+  if constexpr (kHasCudaKernels) {
+    if (device.is_cuda()) return cuda_grid(kernels::cuda::normal_noise, rows, columns, key, device);
+  }
   auto noise = grid(rows, columns);
   kernels::normal_noise(noise.data_ptr<float>(), rows, columns, key);
   return noise.to(device);

@@ -8,7 +8,8 @@
 
 /// Grids of counter-based random numbers (base/philox.h): row t is token t of the micro-batch, and
 /// the number at (t, c) is a pure function of the key, of the sequence and position of the token,
-/// and of c. The numbers do not depend on the device, the threads or the size of the grid.
+/// and of c. The numbers do not depend on the threads or the size of the grid; nor on the device,
+/// but for the last bits of the logarithms in Gumbel and normal numbers.
 namespace evomoe {
 
 /// Uniform numbers strictly inside (0, 1), float32 [rows, columns]. Error: a negative size.

@@ -4,6 +4,8 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/kernels/cpu/noise.h"
+#include "evomoe/kernels/cuda/noise.h"
+#include "evomoe/ops/cuda_kernels.h"
 #include "evomoe/ops/noise.h"
 #include "evomoe/ops/saved_value.h"
 
@@ -12,6 +14,24 @@ namespace {
 
 bool fused(const torch::Tensor& x) {
   return x.is_cpu() && x.scalar_type() == torch::kFloat32 && x.is_contiguous();
+}
+
+/// Whether a CUDA kernel takes x.
+bool on_cuda(const torch::Tensor& x) { return kHasCudaKernels && cuda_kernels_take(x); }
+
+/// Dropout from `x` to `y`, which may be the same, there; `token_N` may be undefined.
+void cuda_drop(const torch::Tensor& x, const torch::Tensor& y, const torch::Tensor& token_N,
+               int64_t columns, int64_t first_block, double probability, const NoiseKey& key) {
+  if constexpr (kHasCudaKernels) {
+    const DeviceStream stream(x);
+    with_element(x, [&](auto element) {
+      using T = decltype(element);
+      kernels::cuda::dropout(kernel_data<T>(x), kernel_data<T>(y),
+                             kernel_data_or_null<int64_t>(token_N), /*group=*/nullptr,
+                             x.numel() / columns, columns, static_cast<uint32_t>(first_block),
+                             probability, key, stream.get());
+    });
+  }
 }
 
 /// What to multiply rows by: 0 or 1 / (1 - probability). [N, columns], of x's type and device.
@@ -42,6 +62,11 @@ torch::Tensor drop(const torch::Tensor& x, double probability, const Rows& given
     return y;
   }
   if (input.numel() == 0) return input.clone();
+  if (on_cuda(input)) {
+    auto y = torch::empty_like(input);
+    cuda_drop(input, y, given.token_N, columns, /*first_block=*/0, probability, given.key);
+    return y;
+  }
   const auto rows = input.view({-1, columns});
   const auto token_N = given.token_N.defined()
                            ? given.token_N
@@ -101,6 +126,10 @@ void philox_dropout_rows_(torch::Tensor& x_NC, const torch::Tensor& token_N, int
     kernels::dropout(x_NC.const_data_ptr<float>(), x_NC.data_ptr<float>(),
                      token_N.const_data_ptr<int64_t>(), x_NC.size(0), x_NC.size(1),
                      static_cast<uint32_t>(first_block), probability, key);
+    return;
+  }
+  if (on_cuda(x_NC)) {
+    cuda_drop(x_NC, x_NC, token_N, x_NC.size(1), first_block, probability, key);
     return;
   }
   x_NC.mul_(factor(x_NC, token_N, first_block, probability, key));

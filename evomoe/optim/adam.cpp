@@ -165,17 +165,8 @@ void Adam::step(double lr, double gradient_scale) {
   }
 }
 
-void Adam::zero_grad(bool set_to_none) {
-  torch::NoGradGuard no_grad;
-  for (auto& parameter : parameters_) {
-    auto& gradient = parameter.tensor.mutable_grad();
-    if (!gradient.defined()) continue;
-    if (set_to_none) {
-      gradient = torch::Tensor();
-    } else {
-      gradient.zero_();
-    }
-  }
+void Adam::zero_grad() {
+  for (auto& parameter : parameters_) parameter.tensor.mutable_grad() = torch::Tensor();
 }
 
 std::map<std::string, torch::Tensor> Adam::state_dict() const {

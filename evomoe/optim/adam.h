@@ -44,9 +44,8 @@ class Adam {
   /// stays as it is.
   void step(double lr, double gradient_scale = 1.0);
 
-  /// Zeroes the gradients, keeping their memory (fresh buffers cost page faults in every update),
-  /// or drops them. A gradient that is undefined stays so.
-  void zero_grad(bool set_to_none = false);
+  /// Drops the gradients: the next ones are then taken over as they are made, not added to zeros.
+  void zero_grad();
 
   const std::vector<NamedParameter>& parameters() const { return parameters_; }
   const AdamOptions& options() const { return options_; }

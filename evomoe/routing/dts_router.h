@@ -19,6 +19,7 @@ class DtsRouter : public SwitchRouter {
   Routing route(const torch::Tensor& x_TD, const RoutingContext& context) override;
   /// Training: dropless. Evaluation: ceil(fraction * rows) when the fraction is > 0, else dropless.
   std::optional<int64_t> capacity(int64_t num_rows, bool training) const override;
+  int64_t most_experts_per_token() const override { return num_experts(); }
 
  private:
   /// Without a temperature schedule.

@@ -14,6 +14,7 @@ class GshardRouter : public Router {
   /// Evaluation: ceil(fraction * rows) when the fraction is > 0; else 2 * ceil(rows / E). The
   /// training factor does not enter, but a factor <= 0 means dropless here too.
   std::optional<int64_t> capacity(int64_t num_rows, bool training) const override;
+  int64_t most_experts_per_token() const override { return 2; }
 };
 
 }  // namespace evomoe

@@ -102,6 +102,9 @@ class Router : public torch::nn::Module {
   /// The most assignments an expert may take of `num_rows` rows, or nothing when dropless.
   virtual std::optional<int64_t> capacity(int64_t num_rows, bool training) const;
 
+  /// The most experts that a token uses in training, at any stage.
+  virtual int64_t most_experts_per_token() const { return num_experts(); }
+
   /// Before the first forward pass of an update.
   virtual void begin_update(const RouterSchedule& schedule) { schedule_ = schedule; }
   /// After a successful update, with statistics of the global batch: moves biases and controllers.

@@ -18,6 +18,7 @@ class SwitchRouter : public Router {
   Routing route(const torch::Tensor& x_TD, const RoutingContext& context) override;
   /// Evaluation: ceil(fraction * rows) when the fraction is > 0; else int(factor * ceil(rows / E)).
   std::optional<int64_t> capacity(int64_t num_rows, bool training) const override;
+  int64_t most_experts_per_token() const override { return 1; }
 
  protected:
   SwitchRouter(RouterOptions options, const RouterFeatures& features)

@@ -2,13 +2,36 @@
 #include "evomoe/routing/topk_router.h"
 
 #include <cmath>
+#include <limits>
 #include <utility>
+#include <vector>
 
 #include "evomoe/base/error.h"
 #include "evomoe/routing/balance.h"
 #include "evomoe/routing/router_stats.h"
 
 namespace evomoe {
+namespace {
+
+/// The k most probable experts of each token, int64 [T,K]. Not by topk: among equal probabilities
+/// the lowest expert wins, on every device. A few times the largest costs less than a sort.
+torch::Tensor most_probable(const torch::Tensor& probability_TE, int64_t k) {
+  constexpr int64_t kFew = 8;
+  if (k > kFew) {
+    const auto order_TE =
+        std::get<1>(probability_TE.sort(/*stable=*/true, /*dim=*/1, /*descending=*/true));
+    return order_TE.slice(/*dim=*/1, 0, k);
+  }
+  auto left_TE = k > 1 ? probability_TE.clone() : probability_TE;
+  std::vector<torch::Tensor> chosen;
+  for (int64_t i = 0; i < k; ++i) {
+    chosen.push_back(left_TE.argmax(/*dim=*/1, /*keepdim=*/true));  // the first of equal ones
+    if (i + 1 < k) left_TE.scatter_(1, chosen.back(), -std::numeric_limits<double>::infinity());
+  }
+  return torch::cat(chosen, /*dim=*/1);
+}
+
+}  // namespace
 
 TopkRouter::TopkRouter(RouterOptions options)
     : Router(std::move(options), {.top_k = true, .train_capacity = true, .eval_capacity = true}) {
@@ -23,11 +46,7 @@ Routing TopkRouter::route(const torch::Tensor& x_TD, const RoutingContext& conte
   const auto valid_T = valid_rows(context, logits_TE.size(0));
   const auto routed_T = routed_rows(context, logits_TE.size(0));
   const auto probability_TE = torch::softmax(logits_TE, /*dim=*/1);
-  // A stable sort rather than topk: among equal probabilities the lowest expert wins on every
-  // device.
-  const auto order_TE =
-      std::get<1>(probability_TE.detach().sort(/*stable=*/true, /*dim=*/1, /*descending=*/true));
-  const auto expert_TK = order_TE.slice(/*dim=*/1, 0, options_.k);
+  const auto expert_TK = most_probable(probability_TE.detach(), options_.k);
   auto selected_TE = torch::zeros_like(logits_TE, torch::kBool).scatter_(1, expert_TK, true);
   auto weight_TE = probability_TE;
   if (options_.normalize_topk) {

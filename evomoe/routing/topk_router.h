@@ -14,6 +14,7 @@ class TopkRouter : public Router {
   /// ceil(factor * k * rows / E); evaluation: ceil(fraction * rows) when the fraction is > 0.
   /// Factor <= 0: dropless.
   std::optional<int64_t> capacity(int64_t num_rows, bool training) const override;
+  int64_t most_experts_per_token() const override { return options_.k; }
 };
 
 }  // namespace evomoe

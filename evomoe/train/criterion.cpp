@@ -1,5 +1,7 @@
 #include "evomoe/train/criterion.h"
 
+#include <ATen/record_function.h>
+
 #include "evomoe/base/error.h"
 #include "evomoe/ops/linear_cross_entropy.h"
 
@@ -67,6 +69,7 @@ LossSums& LossSums::operator+=(const LossSums& other) {
 
 CriterionResult Criterion::operator()(Gpt& model, const GptOutput& output,
                                       const DeviceBatch& batch) const {
+  RECORD_USER_SCOPE("loss");
   const auto x_TD = output.x_BSD.flatten(0, 1);
   CriterionResult result;
   result.loss =

@@ -1,5 +1,7 @@
 #include "evomoe/train/trainer.h"
 
+#include <ATen/record_function.h>
+
 #include <cmath>
 
 #include "evomoe/base/error.h"
@@ -77,7 +79,10 @@ UpdateResult Trainer::update(const std::vector<Batch>& micro_batches, int64_t ep
   UpdateResult result;
   result.lr = next_lr(epoch);
   begin_update(result);
-  optimizer_->zero_grad();
+  {
+    RECORD_USER_SCOPE("zero gradients");
+    optimizer_->zero_grad();
+  }
   for (size_t i = 0; i < micro_batches.size(); ++i) {
     forward_backward(micro_batches[i], static_cast<int64_t>(i), result);
   }
@@ -86,6 +91,7 @@ UpdateResult Trainer::update(const std::vector<Batch>& micro_batches, int64_t ep
     result.applied = false;
     return result;
   }
+  RECORD_USER_SCOPE("optimiser");
   const auto scale = result.clip_coefficient / static_cast<double>(result.sums.sample_size);
   optimizer_->step(result.lr, scale);
   const auto layers = model_->moe_layers();
@@ -141,6 +147,7 @@ void Trainer::forward_backward(const Batch& batch, int64_t micro_batch, UpdateRe
     if (options_.optimization.on_non_finite == "stop")
       explain_non_finite(batch, fmt::format("the loss is {}", sums.loss));
   } else {
+    RECORD_USER_SCOPE("backward");
     loss.backward();
   }
   result.sums += sums;
@@ -149,6 +156,7 @@ void Trainer::forward_backward(const Batch& batch, int64_t micro_batch, UpdateRe
 }
 
 void Trainer::reduce_gradients(UpdateResult& result) {
+  RECORD_USER_SCOPE("gradient norm");
   for (const auto& parameter : optimizer_->parameters()) {
     auto gradient = parameter.tensor.grad();
     if (gradient.defined()) communicator_->all_reduce_sum(gradient);

@@ -1,6 +1,9 @@
 #include "evomoe/train/training_run.h"
 
+#include <ATen/record_function.h>
+
 #include "evomoe/base/log.h"
+#include "evomoe/base/resident_memory.h"
 #include "evomoe/config/describe.h"
 #include "evomoe/config/validate_options.h"
 #include "evomoe/train/resume.h"
@@ -22,8 +25,11 @@ TrainingRun::TrainingRun(const TrainOptions& options)
   check_best_metric();
   device_ = use_device(options_.common);
   open_data();
+  plan_memory();
   open_folder();
   restore();
+  log_memory_plan();
+  open_profile();
   announce();
 }
 
@@ -43,6 +49,10 @@ int TrainingRun::run() {
     save_after_error();
     throw;
   }
+  if (profile_) {
+    if (const auto summary = profile_->finish()) report_profile(*summary);
+  }
+  report_memory();
   if (stop == Stop::kSignal) {
     log().info("stopped by signal {} after {} updates; {}", SignalWatch::received(),
                trainer_->updates(), how_to_go_on());
@@ -54,6 +64,7 @@ int TrainingRun::run() {
 
 TrainingRun::Stop TrainingRun::train() {
   const auto train_inner = metrics_.aggregate("train_inner");
+  forget_peak_resident_memory();  // loading a checkpoint needs its own
   started_ = steady_clock_seconds()();
   const auto& optimization = options_.optimization;
   // A run that is already complete stays as it is.
@@ -89,6 +100,7 @@ std::string TrainingRun::how_to_go_on() const {
   leave_out(flags.reset_optimizer, "--reset-optimizer");
   leave_out(flags.reset_dataloader, "--reset-dataloader");
   leave_out(flags.reset_meters, "--reset-meters");
+  leave_out(options_.resources.profile.has_value(), "--profile");
   if (flags.no_last_checkpoints) without += " with --restore-file and the name of its checkpoint";
   return "run the same command again" + without + " to go on";
 }
@@ -104,16 +116,31 @@ void TrainingRun::save_after_error() {
   }
 }
 
+UpdateResult TrainingRun::next_update() {
+  RECORD_USER_SCOPE("update");
+  const auto micro_batches = [&] {
+    RECORD_USER_SCOPE("data wait");
+    return *iterator_->next_update();
+  }();
+  metrics_.log([](MeterGroup& meters) { meters.start_time("train_wall", kTrainWall, 0); });
+  auto result = trainer_->update(micro_batches, epoch_);
+  metrics_.log([](MeterGroup& meters) { meters.stop_time("train_wall"); });
+  return result;
+}
+
 TrainingRun::Stop TrainingRun::train_epoch() {
   if (offset_ == 0) metrics_.group("train").reset();
   const auto train = metrics_.aggregate("train");
   Stop stop = Stop::kNo;
-  while (auto micro_batches = iterator_->next_update()) {
-    metrics_.log([](MeterGroup& meters) { meters.start_time("train_wall", kTrainWall, 0); });
-    const auto result = trainer_->update(*micro_batches, epoch_);
-    metrics_.log([](MeterGroup& meters) { meters.stop_time("train_wall"); });
+  while (!iterator_->finished()) {
+    if (profile_) profile_->before_update();
+    const auto result = next_update();
     offset_ = iterator_->offset();
     report_update(result);
+    if (profile_) {
+      if (const auto summary = profile_->after_update(trainer_->updates()))
+        report_profile(*summary);
+    }
     stop = validate_and_save(iterator_->finished());
     if (stop != Stop::kNo) break;
   }
@@ -165,6 +192,7 @@ TrainingRun::Stop TrainingRun::validate_and_save(bool end_of_epoch) {
 }
 
 std::optional<double> TrainingRun::validate() {
+  RECORD_USER_SCOPE("validation");
   progress_.clear();
   std::optional<double> metric;
   for (const auto& subset : options_.dataset.valid_subset) {
@@ -219,6 +247,7 @@ bool TrainingRun::out_of_patience(double metric) {
 
 void TrainingRun::save(bool end_of_epoch, bool interval, std::optional<double> metric) {
   if (options_.checkpoint.no_save) return;
+  RECORD_USER_SCOPE("checkpoint");
   SaveRequest request;
   request.epoch = epoch_;
   request.updates = trainer_->updates();

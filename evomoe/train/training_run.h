@@ -15,6 +15,8 @@
 #include "evomoe/report/meters.h"
 #include "evomoe/report/progress_line.h"
 #include "evomoe/report/run_log.h"
+#include "evomoe/train/memory_plan.h"
+#include "evomoe/train/profile.h"
 #include "evomoe/train/trainer.h"
 #include "evomoe/train/validation.h"
 
@@ -42,10 +44,19 @@ class TrainingRun {
   void check_best_metric() const;
   void open_data();
   void open_folder();
+  /// Decides what is recomputed (--memory-budget).
+  void plan_memory();
+  /// The options with that decision.
+  TrainOptions trainer_options() const;
+  void log_memory_plan();
+  void report_memory();
   void restore();
   void restore_from(const std::filesystem::path& path, bool finetune);
   void take_over(const std::filesystem::path& path, bool finetune);
   void announce() const;
+  void open_profile();
+  /// Updates that this process makes if nothing ends it early; nothing when no option says so.
+  std::optional<int64_t> updates_ahead() const;
 
   /// All epochs.
   Stop train();
@@ -54,7 +65,10 @@ class TrainingRun {
   void save_after_error();
   /// The updates of one epoch, from where the iterator stands.
   Stop train_epoch();
+  /// One update from the next micro-batches, for which it waits.
+  UpdateResult next_update();
   void report_update(const UpdateResult& result);
+  void report_profile(const TimeSummary& summary);
   void log_train_inner(const UpdateResult& result);
   void announce_stage(const UpdateResult& result);
   std::string stage_words(const UpdateResult& result) const;
@@ -80,6 +94,10 @@ class TrainingRun {
   std::map<std::string, std::shared_ptr<const LanguageModelDataset>> valid_sets_;
   std::unique_ptr<CheckpointManager> checkpoints_;
   std::optional<RunLog> log_;
+  std::optional<Profile> profile_;
+  Recomputation recompute_;
+  std::optional<MemoryEstimate> memory_estimate_;  ///< with --memory-budget
+  int64_t program_memory_ = 0;                     ///< resident before the model is made
   Metrics metrics_;
   ProgressLine progress_;
 

@@ -141,8 +141,8 @@ void TrainingRun::restore() {
           "from one of: {}",
           folder.string(), fmt::join(others, ", "));
     }
-    trainer_ =
-        std::make_unique<Trainer>(options_, data_->dictionary().size(), Dictionary::kPad, device_);
+    trainer_ = std::make_unique<Trainer>(trainer_options(), data_->dictionary().size(),
+                                         Dictionary::kPad, device_);
     if (flags.init_from)
       trainer_->load_model_state(read_safetensors(*flags.init_from),
                                  "--init-from " + *flags.init_from);
@@ -178,8 +178,8 @@ void TrainingRun::take_over(const std::filesystem::path& path, bool finetune) {
   }
   const bool shared = manifest.at("evolution").at("shared_expert").get<bool>();
   if (options_.moe.moe_freq > 0) check_spawn(shared, options_, updates, path);
-  trainer_ = std::make_unique<Trainer>(options_, data_->dictionary().size(), Dictionary::kPad,
-                                       device_, updates, shared);
+  trainer_ = std::make_unique<Trainer>(trainer_options(), data_->dictionary().size(),
+                                       Dictionary::kPad, device_, updates, shared);
   trainer_->load_model_state(checkpoint.model, "checkpoint " + path.string());
   if (finetune) {
     log().info("took the model of {}", path.string());
@@ -214,6 +214,40 @@ void TrainingRun::take_over(const std::filesystem::path& path, bool finetune) {
     last_stage_ = stage_name(stage_at(evolution_options(options_), updates - 1).stage);
   log().info("goes on from {} (epoch {}, {} updates)", path.string(), epoch_, updates);
   if (!changed.empty()) log().info("other than in that run: {}", changed);
+}
+
+std::optional<int64_t> TrainingRun::updates_ahead() const {
+  const auto& optimization = options_.optimization;
+  std::optional<int64_t> ahead;
+  if (optimization.max_update > 0) ahead = optimization.max_update - first_update_;
+  // Data folders that take turns have epochs of different lengths.
+  if (optimization.max_epoch > 0 && options_.data.find(':') == std::string::npos) {
+    int64_t updates = 0;
+    for (auto epoch = epoch_; epoch <= optimization.max_epoch; ++epoch) {
+      const auto& by_epoch = optimization.update_freq;
+      const auto batches = iterator_->batches_per_epoch() - (epoch == epoch_ ? offset_ : 0);
+      const auto together = by_epoch[std::min(static_cast<size_t>(epoch), by_epoch.size()) - 1];
+      updates += (batches + together - 1) / together;
+    }
+    ahead = std::min(ahead.value_or(updates), updates);
+  }
+  return ahead;
+}
+
+void TrainingRun::open_profile() {
+  const auto& updates = options_.resources.profile;
+  if (!updates) return;
+  if (const auto ahead = updates_ahead(); ahead && *updates > *ahead - Profile::kWarmupUpdates) {
+    fail_usage(
+        "--profile {}: this run makes {} more updates, and the first {} are warm-up; profile {}",
+        *updates, std::max<int64_t>(*ahead, 0), Profile::kWarmupUpdates,
+        *ahead > Profile::kWarmupUpdates
+            ? fmt::format("at most {}", *ahead - Profile::kWarmupUpdates)
+            : "a longer run (--max-update, --max-epoch)");
+  }
+  const std::filesystem::path folder = options_.checkpoint.save_dir;
+  profile_.emplace(*updates,
+                   options_.checkpoint.no_save ? std::filesystem::path() : folder / "profile.json");
 }
 
 void TrainingRun::announce() const {

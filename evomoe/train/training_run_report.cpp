@@ -47,6 +47,19 @@ void TrainingRun::report_update(const UpdateResult& result) {
   }
 }
 
+void TrainingRun::report_profile(const TimeSummary& summary) {
+  progress_.clear();
+  log().info("where the time of updates {} to {} went{}", summary.last_update - summary.updates + 1,
+             summary.last_update,
+             device_.is_cuda() ? " (the host's: the GPU's is in the trace)" : "");
+  fmt::print(stderr, "{}", time_text(summary));
+  if (!profile_->trace().empty()) {
+    log().info("trace: {}, for https://ui.perfetto.dev or chrome://tracing",
+               profile_->trace().string());
+  }
+  if (log_) log_->append("profile", trainer_->updates(), time_json(summary));
+}
+
 void TrainingRun::log_train_inner(const UpdateResult& result) {
   const double share = static_cast<double>(iterator_->updates()) /
                        static_cast<double>(iterator_->updates_per_epoch());

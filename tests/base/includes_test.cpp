@@ -32,7 +32,8 @@ std::map<std::string, Rooms> allowed() {
   may["moe"] = may["routing"] + Rooms{"routing"};
   may["models"] = may["moe"] + Rooms{"moe"};
   may["train"] = may["models"] + Rooms{"models", "optim", "checkpoint", "data", "config", "report"};
-  may["cli"] = may["train"] + Rooms{"train"};
+  may["bench"] = may["train"] + Rooms{"train"};
+  may["cli"] = may["bench"] + Rooms{"bench"};
   return may;
 }
 

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "evomoe/base/error.h"
 #include "evomoe/ops/noise.h"
 #include "tests/ops/finite_difference.h"
@@ -147,6 +149,90 @@ TEST(ExpertMlp, FusedKernelsAgreeWithThePlainFormAtEveryNumberOfRows) {
             << rows << " rows, " << activation << ", tensor " << i;
       }
     }
+  }
+}
+
+/// Loads that take each path of the kernels: experts side by side or one after the other, in one
+/// block of rows or several, with tokens that several of them share or not.
+struct Load {
+  std::string name;
+  std::vector<std::vector<int64_t>> tokens_of;
+  int64_t T, D, H;
+};
+
+std::vector<Load> loads() {
+  std::vector<Load> all = {
+      {"every token at every expert", {range(0, 40), range(0, 40), range(0, 40)}, 40, 16, 36},
+      {"more rows than a block", {range(3, 1100), range(0, 1090)}, 1100, 4, 2048},
+      {"one long expert and short ones", {range(0, 1100), {5}, range(7, 40), {}}, 1100, 8, 24}};
+  Load disjoint{"short ones without a common token", {}, 257, 16, 36},
+      shared{"short ones with common tokens", {}, 257, 16, 36};
+  for (int64_t e = 0; e < 9; ++e) {
+    disjoint.tokens_of.push_back(range(28 * e, 28 * e + (e % 3 == 0 ? 1 : 28)));
+    shared.tokens_of.push_back(range(20 * e, 20 * e + 97));
+  }
+  all.push_back(disjoint);
+  all.push_back(shared);
+  return all;
+}
+
+void expect_close(const std::vector<torch::Tensor>& fused, const std::vector<torch::Tensor>& plain,
+                  const std::string& what) {
+  for (size_t i = 0; i < fused.size(); ++i) {
+    const auto scale = plain[i].numel() == 0 ? 1.0 : plain[i].abs().max().item<double>();
+    EXPECT_TRUE(torch::allclose(fused[i].to(torch::kFloat64), plain[i].to(torch::kFloat64), 1e-5,
+                                2e-6 * std::max(1.0, scale)))
+        << what << ", tensor " << i;
+  }
+}
+
+TEST(ExpertMlp, FusedKernelsAgreeWithThePlainFormAtEveryLoad) {
+  const auto threads = torch::get_num_threads();
+  for (const auto& load : loads()) {
+    const auto problem = make_problem(load.tokens_of, load.T, load.D, load.H, torch::kFloat32);
+    const auto r = torch::randn({load.T, load.D});
+    for (const bool recompute : {false, true}) {
+      const auto options = with_dropout("gelu", true, recompute);
+      const auto plain = everything(problem, r, options, torch::kFloat64);
+      for (const int count : {1, 2, 3}) {
+        torch::set_num_threads(count);
+        expect_close(everything(problem, r, options, torch::kFloat32), plain,
+                     load.name + ", threads " + std::to_string(count));
+      }
+    }
+  }
+  torch::set_num_threads(threads);
+}
+
+TEST(ExpertMlp, WhatLayInMemoryBeforeDoesNotCount) {
+  for (const auto& load : loads()) {
+    const auto problem = make_problem(load.tokens_of, load.T, load.D, load.H, torch::kFloat32);
+    const auto r = torch::randn({load.T, load.D});
+    const auto options = with_dropout("gelu", true, true);
+    const auto clean = everything(problem, r, options, torch::kFloat32);
+    // The workspaces of these passes are full of NaN, and the next passes get their memory.
+    auto poisoned = problem;
+    poisoned.inputs[0] = torch::full_like(problem.inputs[0], std::nan(""));
+    for (int i = 0; i < 2; ++i) everything(poisoned, r, options, torch::kFloat32);
+    const auto after = everything(problem, r, options, torch::kFloat32);
+    for (size_t i = 0; i < clean.size(); ++i) {
+      EXPECT_TRUE(torch::equal(clean[i], after[i])) << load.name << ", tensor " << i;
+    }
+  }
+}
+
+TEST(ExpertMlp, ADenseBlockIsOneExpertThatHasEveryToken) {
+  torch::manual_seed(5);
+  for (const auto type : {torch::kFloat32, torch::kFloat64}) {
+    const auto x = torch::randn({2, 9, 6}, type).requires_grad_();
+    const auto w1 = torch::randn({10, 6}, type), b1 = torch::randn({10}, type),
+               w2 = torch::randn({6, 10}, type), b2 = torch::randn({6}, type);
+    const auto y = feed_forward(x, w1, b1, w2, b2, {});
+    const auto expected = torch::linear(torch::gelu(torch::linear(x, w1, b1)), w2, b2);
+    EXPECT_TRUE(torch::allclose(y, expected, 1e-5, 1e-5));
+    const auto r = torch::randn({2, 9, 6}, type);
+    EXPECT_TRUE(torch::allclose(torch::autograd::grad({(y * r).sum()}, {x})[0],
+                                torch::autograd::grad({(expected * r).sum()}, {x})[0], 1e-4, 1e-5));
   }
 }
 

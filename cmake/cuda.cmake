@@ -1,0 +1,45 @@
+# The CUDA kernels (evomoe/kernels/cuda/*.cu, docs/gpu.md), included after the room kernels. They hold raw pointers only, so that
+# they compile without a GPU and without a LibTorch for CUDA; into the library they go where LibTorch has CUDA.
+set(EVOMOE_CUDA "AUTO" CACHE STRING "CUDA kernels. AUTO: compiled where an nvcc is found, linked where LibTorch has CUDA as well; \
+ON: both must be there; OFF: neither is looked for")
+set_property(CACHE EVOMOE_CUDA PROPERTY STRINGS AUTO ON OFF)
+
+if(EVOMOE_CUDA STREQUAL "OFF")
+  message(STATUS "CUDA kernels: left out (EVOMOE_CUDA=OFF)")
+  return()
+elseif(EVOMOE_CUDA STREQUAL "ON" AND NOT EVOMOE_TORCH_HAS_CUDA)
+  message(FATAL_ERROR "EVOMOE_CUDA=ON needs a LibTorch with CUDA. Set EVOMOE_TORCH=/path/to/libtorch of a CUDA build.")
+elseif(NOT EVOMOE_CUDA MATCHES "^(AUTO|ON)$")
+  message(FATAL_ERROR "EVOMOE_CUDA is '${EVOMOE_CUDA}'; it may be AUTO, ON or OFF.")
+endif()
+
+if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+  set(CMAKE_CUDA_ARCHITECTURES 80-real 90)  # A100, H100; later ones translate the code for 90 when they load it
+endif()
+include(CheckLanguage)
+check_language(CUDA)
+if(NOT CMAKE_CUDA_COMPILER)
+  if(EVOMOE_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "EVOMOE_CUDA=ON needs nvcc and a C++ compiler that it takes. Install the CUDA toolkit, or set CUDACXX.")
+  endif()
+  message(STATUS "CUDA kernels: not compiled (no nvcc)")
+  return()
+endif()
+enable_language(CUDA)
+
+file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/evomoe/kernels/cuda/*.cu)
+add_library(evomoe_cuda_kernels OBJECT ${sources})
+target_include_directories(evomoe_cuda_kernels PRIVATE ${CMAKE_SOURCE_DIR})
+# C++17 is the latest that CMake 3.24 can ask nvcc for. base/philox.h uses std::array, whose members are constexpr.
+set_target_properties(evomoe_cuda_kernels PROPERTIES CUDA_STANDARD 17)
+target_compile_options(evomoe_cuda_kernels PRIVATE --expt-relaxed-constexpr)
+if(EVOMOE_TORCH_HAS_CUDA)
+  message(STATUS "CUDA kernels: compiled for ${CMAKE_CUDA_ARCHITECTURES} and linked")
+  find_package(CUDAToolkit REQUIRED)
+  target_sources(evomoe_kernels PRIVATE $<TARGET_OBJECTS:evomoe_cuda_kernels>)
+  target_link_libraries(evomoe_kernels PUBLIC CUDA::cudart_static)
+  target_compile_definitions(evomoe_kernels PUBLIC EVOMOE_HAS_CUDA_KERNELS)
+  set(EVOMOE_HAS_CUDA_KERNELS TRUE)
+else()
+  message(STATUS "CUDA kernels: compiled for ${CMAKE_CUDA_ARCHITECTURES}, not linked (LibTorch has no CUDA)")
+endif()

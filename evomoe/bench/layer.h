@@ -1,0 +1,27 @@
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "evomoe/bench/bench_options.h"
+#include "evomoe/bench/layer_case.h"
+
+namespace evomoe::bench {
+
+/// `evomoe bench layer`: forward and backward of one MoE layer, its router included.
+struct LayerOptions {
+  RunOptions run;
+  LayerCase layer;
+  std::string topk = "1";    ///< a number, or E for all experts
+  std::string ffn = "gelu";  ///< the experts' feed-forward network
+  bool debug_balanced_routing = false;
+};
+
+void describe(OptionTable& table, LayerOptions& options);
+void run(const LayerOptions& options);
+
+/// One forward and backward pass; checksums of the output and of the gradients (loss, grad_x,
+/// grad_router, grad_w1, grad_b1, grad_w2, grad_b2).
+std::map<std::string, double> layer_checksums(const LayerCase& layer);
+
+}  // namespace evomoe::bench

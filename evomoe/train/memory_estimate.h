@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+
+#include "evomoe/models/gpt.h"
+
+namespace evomoe {
+
+/// Bytes of a training run on the CPU, by what they are for.
+struct MemoryEstimate {
+  int64_t program = 0;     ///< resident without a model: libraries, data, buffers of LibTorch
+  int64_t parameters = 0;  ///< with constant tables
+  int64_t gradients = 0;
+  int64_t moments = 0;      ///< Adam's two
+  int64_t snapshot = 0;     ///< the copy that a checkpoint in the background is written from
+  int64_t activations = 0;  ///< kept from the forward to the backward pass
+  int64_t workspace = 0;    ///< held for a moment: logits, gradients on their way, expert buffers
+
+  int64_t total() const {
+    return program + parameters + gradients + moments + snapshot + activations + workspace;
+  }
+};
+
+/// The largest micro-batch.
+struct LargestBatch {
+  int64_t tokens = 0;   ///< padding included
+  int64_t columns = 0;  ///< of the longest sequence
+  /// Tokens of an MoE layer: more than `tokens` where it pads short batches.
+  int64_t moe_tokens = 0;
+};
+
+/// What the model's parameters, gradients, activations and workspace take in the update that needs
+/// most: after the spawn, each MoE layer with as many assignments as its router can make, all of
+/// them at one expert where nothing forbids it. Counts what the operations keep and hold
+/// (tests/train/memory_estimate_test.cpp compares it with what they do); float32, Adam.
+MemoryEstimate estimate_memory(const GptOptions& model, const LargestBatch& batch);
+
+}  // namespace evomoe

@@ -1,0 +1,26 @@
+#include "evomoe/base/resident_memory.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+namespace evomoe {
+namespace {
+
+constexpr int64_t kMebibyte = int64_t{1} << 20;
+
+TEST(ResidentMemory, ThePeakKeepsWhatIsGoneUntilItIsForgotten) {
+  const auto before = resident_memory();
+  {
+    std::vector<char> touched(64 * kMebibyte);
+    volatile char* memory = touched.data();
+    for (int64_t i = 0; i < 64 * kMebibyte; i += 4096) memory[i] = 1;
+  }
+  EXPECT_GE(peak_resident_memory(), before + 60 * kMebibyte);
+  forget_peak_resident_memory();
+  EXPECT_LE(peak_resident_memory(), before + 32 * kMebibyte);
+  EXPECT_GE(peak_resident_memory(), resident_memory());
+}
+
+}  // namespace
+}  // namespace evomoe
