@@ -33,8 +33,9 @@ test: build
 test-slow: build
 	ctest --test-dir $(BUILD) --output-on-failure --label-regex slow
 
+# Ours beside the peers, into docs/performance.md; a part of it: make bench BENCH='--only loss --rounds 1'.
 bench: build
-	$(BUILD)/benchmarks/evomoe_sparse_execution_benchmark
+	python3 scripts/performance --evomoe $(BUILD)/evomoe $(BENCH)
 
 asan:
 	$(MAKE) PRESET=asan test

@@ -1,10 +1,16 @@
+#include <ATen/Version.h>
+#include <torch/version.h>
+
 #include <cmath>
+#include <fstream>
 
 #include "evomoe/base/error.h"
 #include "evomoe/checkpoint/checkpoint.h"
 #include "evomoe/checkpoint/safetensors.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
+#include "evomoe/kernels/cpu/mkl_dispatch.h"
+#include "evomoe/kernels/cpu/vectorize.h"
 #include "evomoe/report/run_log.h"
 #include "evomoe/report/table.h"
 #include "evomoe/train/loaded_model.h"
@@ -117,12 +123,51 @@ void print_info(const InfoOptions& flags, const nlohmann::json& manifest) {
   fmt::print("\nAll options: evomoe info {} --log-format json\n", flags.path);
 }
 
+/// "model name" of the first processor, or "unknown".
+std::string processor() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);) {
+    const auto colon = line.find(": ");
+    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "unknown";
+}
+
+void print_machine(const InfoOptions& flags) {
+  const std::vector<std::pair<std::string, std::string>> facts = {
+      {"processor", processor()},
+      {"threads", fmt::format("{}", torch::get_num_threads())},
+      {"evomoe's kernels", kernels::vector_unit_name()},
+      {"matrix products", kernels::mkl_dispatch()},
+      {"LibTorch", TORCH_VERSION},
+      {"LibTorch's kernels", at::get_cpu_capability()},
+      {"CUDA devices", fmt::format("{}", torch::cuda::device_count())}};
+  if (flags.log_format == "json") {
+    nlohmann::ordered_json out;
+    for (const auto& [name, value] : facts) out[name] = value;
+    fmt::print("{}\n", out.dump(2));
+    return;
+  }
+  Table table({"", "value"});
+  for (const auto& [name, value] : facts) table.add_row({name, value});
+  fmt::print("{}", table.text());
+}
+
 }  // namespace
 
 int info_command(const std::vector<std::string>& arguments) {
   InfoOptions flags;
   const auto bind = [](OptionTable& table, InfoOptions& o) { describe(table, o); };
   if (!parse_command("info", arguments, flags, bind)) return 0;
+  if (flags.machine == !flags.path.empty()) {
+    fail_usage(
+        "evomoe info tells of a checkpoint (evomoe info CHECKPOINT) or of this machine "
+        "(evomoe info --machine); give one of them");
+  }
+  if (flags.machine) {
+    print_machine(flags);
+    return 0;
+  }
   const auto manifest = read_manifest(flags.path);
   read_sections(flags.path, [&] { print_info(flags, manifest); });
   return 0;

@@ -232,9 +232,12 @@ void describe(OptionTable& table, BpeFlags& o) {
 }
 
 void describe(OptionTable& table, InfoOptions& o) {
-  table.positional("path", &o.path, "Checkpoint.").metavar("CHECKPOINT").required();
+  table.positional("path", &o.path, "Checkpoint; not with --machine.").metavar("CHECKPOINT");
+  table.add("machine", &o.machine,
+            "Tell of this machine instead, and which instructions the program uses on it.");
   table.add("log-format", &o.log_format, "Form of the result.").choices({"json", "simple"});
   table.example("evomoe info runs/a/checkpoint_last", "configuration, size, stage and load");
+  table.example("evomoe info --machine", "processor, threads, instructions, LibTorch");
 }
 
 void describe(OptionTable& table, CompareOptions& o) {

@@ -274,6 +274,7 @@ struct BpeFlags {
 /// `evomoe info CHECKPOINT`.
 struct InfoOptions {
   std::string path;
+  bool machine = false;
   std::string log_format = "simple";  ///< json | simple
 };
 

@@ -68,6 +68,17 @@ TEST_F(Commands, ValidateEvalLmGenerateAndInfoWorkFromACheckpoint) {
   EXPECT_EQ(table.exit_code, 0) << table.err;
 }
 
+TEST_F(Commands, InfoTellsOfTheMachineOrOfACheckpoint) {
+  const auto machine = evomoe("info --machine");
+  EXPECT_EQ(machine.exit_code, 0) << machine.err;
+  EXPECT_THAT(machine.out, ::testing::AllOf(HasSubstr("processor"), HasSubstr("matrix products"),
+                                            HasSubstr("LibTorch")));
+  const auto json = nlohmann::json::parse(evomoe("info --machine --log-format json").out);
+  EXPECT_EQ(json.at("LibTorch"), TORCH_VERSION);
+  expect_refused("info", {"evomoe info CHECKPOINT", "evomoe info --machine"});
+  expect_refused("info checkpoint_last --machine", {"give one of them"});
+}
+
 TEST_F(Commands, AMissingSplitOrCheckpointIsNamedWithTheRemedy) {
   ASSERT_EQ(evomoe(train_arguments() + "--max-update 2").exit_code, 0);
   const auto data = (folder_ / "bin").string(), run = (folder_ / "run").string();

@@ -23,6 +23,18 @@ inline VectorUnit vector_unit() {
   return unit;
 }
 
+inline const char* vector_unit_name() {
+  switch (vector_unit()) {
+    case VectorUnit::kAvx512:
+      return "AVX-512";
+    case VectorUnit::kAvx2:
+      return "AVX2";
+    case VectorUnit::kPlain:
+      break;
+  }
+  return "SSE2";
+}
+
 template <typename Body>
 __attribute__((target("avx2,fma"), noinline)) auto run_with_avx2(const Body& body) {
   return body();
@@ -50,6 +62,8 @@ auto vectorized(const Body& body) {
 }
 
 #else
+
+inline const char* vector_unit_name() { return "those of the build"; }
 
 template <typename Body>
 auto vectorized(const Body& body) {

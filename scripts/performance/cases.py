@@ -1,0 +1,184 @@
+"""What is measured: the processes of each case, ours and the peers'.
+
+Sizes are those of the project's goals for speed; repeats are chosen so that five rounds take about 25 minutes on two
+cores.
+"""
+
+from dataclasses import dataclass
+
+# Names of commands. PEERS are those that were fastest, MORE_PEERS the slower ones: they run in the first round only.
+OURS, BY_VENDOR, PEERS, MORE_PEERS, AUTHORS = "ours", "by vendor", "peers", "more peers", "authors"
+HALF = "half the tokens"
+
+
+@dataclass(frozen=True)
+class Command:
+    """One process of a round."""
+
+    name: str              # tells it from the others of its case
+    program: str           # evomoe, a file of the peers, or a file of this folder
+    arguments: str
+    environment: tuple = ()  # (name, value) pairs
+    rounds: int = 0        # only in so many first rounds; 0: in all
+
+
+@dataclass(frozen=True)
+class Case:
+    """Processes that are compared with each other; they run one after the other in every round."""
+
+    name: str
+    commands: tuple
+
+
+@dataclass(frozen=True)
+class Group:
+    """A table of the page: cases with the same columns."""
+
+    title: str
+    remark: str
+    columns: tuple  # keys of page.COLUMNS
+    cases: tuple
+
+
+def ours(arguments, name=OURS, rounds=0):
+    return Command(name, "evomoe", "bench " + arguments, rounds=rounds)
+
+
+def by_vendor(arguments):
+    """Ours with the matrix products that PyTorch's process gets: what the rest of the work gives."""
+    return Command(BY_VENDOR, "evomoe", "bench " + arguments, (("EVOMOE_MKL_BY_VENDOR", "1"),), rounds=1)
+
+
+def layer_sizes(tokens, dim, hidden, experts, topk):
+    return f"--tokens {tokens} --dim {dim} --hidden {hidden} --experts {experts} --topk {topk}"
+
+
+@dataclass(frozen=True)
+class Layer:
+    sizes: tuple   # tokens, dim, hidden, experts, topk
+    repeats: int
+    peers: str     # the fastest
+    more_peers: str
+    beside_authors: bool = False
+
+    @property
+    def label(self):
+        return "S{} M{} H{} E{} k{}".format(*self.sizes)
+
+
+# name: sizes, repeats, the peers that were fastest, and others for the first round
+LAYERS = {
+    "layer-E8-k1": Layer((2048, 512, 2048, 8, 1), 8, "torch_loop,torch_grouped_mm",
+                         "torch_loop_compiled,hf_switch,hf_mixtral:grouped_mm"),
+    "layer-E8-kE": Layer((2048, 512, 2048, 8, "E"), 3, "torch_loop", "torch_fused_dense"),
+    "layer-E16-k1": Layer((8192, 256, 1024, 16, 1), 8, "torch_loop", "torch_grouped_mm", beside_authors=True),
+    "layer-E16-k2": Layer((1024, 768, 3072, 16, 2), 8, "torch_loop", "torch_grouped_mm"),
+    "layer-E64-k4": Layer((2048, 256, 256, 64, 4), 15, "torch_grouped_mm", "torch_loop"),
+    "layer-E64-k1": Layer((256, 512, 2048, 64, 1), 6, "hf_switch", "torch_loop,torch_grouped_mm,hf_mixtral:grouped_mm"),
+}
+# With every expert in use there is nothing to skew.
+SKEWED = tuple(name for name in LAYERS if name != "layer-E8-kE")
+
+
+def layer_case(name):
+    layer = LAYERS[name]
+    own = f"layer {layer_sizes(*layer.sizes)} --warmup 2 --repeats {layer.repeats} --peak-seconds 1"
+    peer_repeats = (layer.repeats + 1) // 2
+    commands = [ours(own), by_vendor(own), peer_layer(PEERS, layer.peers, layer.sizes, peer_repeats),
+                peer_layer(MORE_PEERS, "dense_ffn," + layer.more_peers, layer.sizes, peer_repeats, rounds=1)]
+    if layer.beside_authors:
+        # The layout of its dense-to-sparse stage has the same name in front; it would need 25 GiB.
+        commands.append(peer_layer(AUTHORS, "reference", layer.sizes, 1, " --max-gib 8"))
+    return Case(name, tuple(commands))
+
+
+def peer_layer(name, implementations, sizes, repeats, more="", rounds=0):
+    """Outputs and gradients are compared with ours by checksums, so that the peers' own slow check is left out."""
+    return Command(name, "bench_layer.py", f"--impl {implementations} {layer_sizes(*sizes)} --no-check --no-table "
+                   f"--warmup 1 --repeats {repeats}{more}", rounds=rounds)
+
+
+def skewed_case(name):
+    layer = LAYERS[name]
+    sizes, repeats = layer_sizes(*layer.sizes), layer.repeats
+    own = f"layer {sizes} --warmup 2 --repeats {repeats} --peak-seconds 0 --skew "
+    return Case(name + "-skew", (ours(own + "balanced", "balanced"), ours(own + "zipf", "zipf")))
+
+
+DTS = (2048, 512, 2048, 8, 1)
+# Phases of the gate: all experts, falling temperatures, one expert with noise.
+PHASES = ("all", "0.5", "0.2", "0.05", "hard")
+
+
+def step_case(suite, own_repeats, peer_repeats, peers, more_peers):
+    own = f"step --suite {suite} {own_repeats} --peak-seconds 1"
+    peer = f"--suite {suite} --keep-heap --no-table {peer_repeats}"
+    return Case(f"step-{suite}", (
+        ours(own),
+        by_vendor(own),
+        Command(PEERS, "bench_step.py", f"--variant {peers} {peer}"),
+        Command(MORE_PEERS, "bench_step.py", f"--variant {more_peers} {peer}", rounds=1),
+    ))
+
+
+GENERATE = "--suite small --warmup 1"
+EVERY = ("case", "impl", "ms", "beside", "gflops", "share", "peers_share", "mib", "rounds")
+
+GROUPS = (
+    Group("One MoE layer, forward and backward",
+          "`dense_ffn` is a feed-forward network of the same active size without routing: a yardstick, no mixture of "
+          "experts. `reference` is the authors' algorithm: dispatch by one-hot tensors with capacity. Experts marked "
+          "*gated* have three matrices instead of two: they are compared by GFLOP/s.",
+          EVERY, tuple(layer_case(name) for name in LAYERS)),
+    Group("The same layers under balanced and Zipf-skewed loads", "",
+          ("label", "ms", "gflops", "share_of_memory", "largest_load", "mib", "rounds"),
+          tuple(skewed_case(name) for name in SKEWED)),
+    Group("The dense-to-sparse gate on its way",
+          "Phases: all experts, falling temperatures, one expert (with noise). `reference:dts` is the authors' layout "
+          "of this stage, in which every expert computes every token.",
+          ("label", "impl", "active", "ms", "ms_per_active", "gflops", "mib", "rounds"), (
+              Case("dts", tuple(
+                  ours(f"layer {layer_sizes(*DTS)} --dts {phase} --warmup 1 --repeats 5 --peak-seconds 0", phase)
+                  for phase in PHASES) + (peer_layer(AUTHORS, "reference:dts", DTS, 1),)),)),
+    Group("A training step",
+          "Peers keep freed heap blocks (`--keep-heap`). Beyond: MiB besides the 16 bytes per parameter of weights, "
+          "gradients and Adam. `dense_gpt` is a dense model of the same active size: a yardstick. The Hugging Face "
+          "models have about the same active and total size.",
+          ("case", "impl", "ms", "beside", "gflops", "share", "peers_share", "mib", "beyond", "rounds"),
+          (step_case("small", "--warmup 2 --steps 6", "--warmup 1 --steps 3", "moe_grouped",
+                     "moe_loop,moe_loop_compiled,moe_grouped_compiled,hf_mixtral:eager,dense_gpt"),
+           step_case("gpt2s", "--warmup 1 --steps 2", "--warmup 1 --steps 2", "moe_loop", "hf_olmoe:grouped_mm"))),
+    Group("A training step with more experts",
+          "`small` with 4 and with 64 experts in its MoE layers: the same tokens and the same active parameters.",
+          ("command", "ms", "forward_backward", "optimizer", "gflops", "mib", "beyond", "rounds"),
+          (Case("step-experts", (
+              ours("step --suite small --experts 4 --warmup 2 --steps 6 --peak-seconds 0", "E = 4"),
+              ours("step --suite small --experts 64 --warmup 2 --steps 6 --peak-seconds 0", "E = 64"))),)),
+    Group("Output projection and cross-entropy",
+          "`eager` is the plain form that holds all logits, in the same process as ours.",
+          ("label", "impl", "ms", "gflops", "share", "mib", "rounds"),
+          (Case("loss", (
+              ours("loss --suite gpt2s --warmup 1 --repeats 3 --peak-seconds 1"),
+              ours("loss --tokens 512 --dim 768 --vocab 50257 --warmup 1 --repeats 1 --peak-seconds 0", HALF,
+                   rounds=1))),)),
+    Group("Reading binarised data", "Wait: the part of a training step in which it waits for its batch.",
+          ("label", "impl", "ms", "tokens_per_s", "wait", "rounds"),
+          (Case("data", (ours("data --suite small --warmup 1 --repeats 5 --peak-seconds 0"),)),)),
+    Group("Generation with a key-value cache, one text",
+          "`hf_gpt2` is the dense model of the same layers by Hugging Face, beside our dense model; `hf_olmoe` and "
+          "`hf_mixtral` are mixtures of about the same active and total size.",
+          ("case", "impl", "tokens_per_s", "ms", "beside", "rounds"), (
+              Case("generate", (
+                  ours(f"generate {GENERATE} --repeats 5 --peak-seconds 0"),
+                  Command(PEERS, "hf_generate.py",
+                          f"{GENERATE} --repeats 3 --models olmoe:eager,mixtral:eager"))),
+              Case("generate-dense", (
+                  ours(f"generate {GENERATE} --moe-freq 0 --positions learned --repeats 5 --peak-seconds 0"),
+                  Command(PEERS, "hf_generate.py", f"{GENERATE} --repeats 3 --models gpt2"))),
+          )),
+    Group("Asynchronous checkpoints of `gpt2s`",
+          "The same training without and with checkpoints, in alternation in one process.",
+          ("label", "impl", "ms", "slower", "pause", "save_call", "checkpoint", "mib", "rounds"),
+          (Case("checkpoint", (ours("checkpoint --suite gpt2s --warmup 1 --repeats 1 --save-interval 10 "
+                                    "--peak-seconds 0", rounds=1),)),)),
+)
