@@ -1,6 +1,6 @@
 """What is measured: the processes of each case, ours and the peers'.
 
-Sizes are those of the project's goals for speed; repeats are chosen so that five rounds take about 25 minutes on two
+Sizes are those of the project's goals for speed; repeats are chosen so that five rounds take about half an hour on two
 cores.
 """
 

@@ -41,7 +41,7 @@ def authors(what, case, times, command=OURS):
 def step(suite):
     what, case = f"training step `{suite}`", f"step-{suite}"
     return [Goal(what, BEST, times_faster(case), "{:.2f} × faster", at_least=1.25),
-            Goal(what, PEAK, share_of_peak(case), "{:.2f}", at_least=0.75),
+            Goal(what, PEAK, share_of_peak(case), "{:.3f}", at_least=0.75),
             Goal(what + ", memory beyond weights, gradients and Adam", "least of any peer", beyond_ratio(case),
                  "{:.2f} of it", at_most=0.4)]
 
@@ -54,7 +54,7 @@ def skewed(name):
 
 
 def layer(name, at_least):
-    return Goal(f"layer {LAYERS[name].label}", PEAK, share_of_peak(name), "{:.2f}", at_least=at_least)
+    return Goal(f"layer {LAYERS[name].label}", PEAK, share_of_peak(name), "{:.3f}", at_least=at_least)
 
 
 def logits_of_more_tokens(r):

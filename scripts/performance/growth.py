@@ -103,7 +103,7 @@ def sentence(quantity, panel):
     if abs(ratios[worst] - 1) <= AGREES:
         return told + f"Measured agrees within {100 * abs(ratios[worst] - 1):.0f} %."
     reason = (quantity.above if ratios[worst] > 1 else quantity.below)(worst)
-    return told + (f"Measured is {ratios[worst]:.2f} times that at {number(worst)} {panel.x_label}: "
+    return told + (f"Measured is {ratios[worst]:.2f} times that ({panel.x_label}: {number(worst)}): "
                    f"{reason or 'the reason is not known'}.")
 
 
@@ -170,8 +170,8 @@ SWEEPS = (
         "topk", f"More experts per token (M{WIDTH} H{HIDDEN} E{EXPERTS}, {TOKENS} tokens)", "experts per token",
         {x: layer(topk=x) for x in doublings(1, EXPERTS)}, lambda x: TOKENS,
         Quantity("Time", lambda at, x: at.time(at.xs[-1]) * x / at.xs[-1], "in proportion to k.",
-                 above=always("router, weight traffic and passes over the tokens do not shrink with k, and products get "
-                              "shorter")),
+                 above=always("router, weight traffic and passes over the tokens do not shrink with k, and products "
+                              "get shorter")),
         Quantity("Memory", lambda at, x: at.memory(at.xs[0]) + (x - at.xs[0]) * 4 * HIDDEN / 1024,
                  "the hidden pre-activation of every (token, expert) pair more is kept, nothing else.",
                  above=always("experts that run side by side and share tokens keep their rows of output until all are "

@@ -258,9 +258,9 @@ class Plots(unittest.TestCase):
         below = plots.Panel("", "tokens", "", (plots.Point(4, 0.5, 0.5, 0.5),), ((4, 1.0),))
         self.assertEqual(growth.sentence(quantity, near), "Time: flat. Measured agrees within 5 %.")
         self.assertEqual(growth.sentence(quantity, above),
-                         "Time: flat. Measured is 1.50 times that at 4 tokens: 4 is short.")
+                         "Time: flat. Measured is 1.50 times that (tokens: 4): 4 is short.")
         self.assertEqual(growth.sentence(quantity, below),
-                         "Time: flat. Measured is 0.50 times that at 4 tokens: the reason is not known.")
+                         "Time: flat. Measured is 0.50 times that (tokens: 4): the reason is not known.")
 
 
 if __name__ == "__main__":
