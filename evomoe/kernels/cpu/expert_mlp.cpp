@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
 #include <numeric>
 #include <vector>
 
@@ -166,8 +165,8 @@ bool experts_share_tokens(const ExpertMlp& mlp) {
   return false;
 }
 
-/// Which experts get all threads, one after the other, and which run side by side. Both lists
-/// begin with the most rows.
+/// Which experts get all threads, one after the other in their own order, and which run side by
+/// side, those with the most rows first.
 struct Shifts {
   std::vector<int64_t> long_experts, short_experts;
 };
@@ -179,11 +178,7 @@ Shifts plan_shifts(const ExpertMlp& mlp) {
   // the time that the others need.
   constexpr int64_t kLongRows = 1024;
   const int64_t fair = std::max<int64_t>(1, mlp.assignments() / threads);
-  std::vector<int64_t> order(static_cast<size_t>(mlp.experts));
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](int64_t a, int64_t b) { return mlp.rows(a) > mlp.rows(b); });
-  for (const auto e : order) {
+  for (int64_t e = 0; e < mlp.experts; ++e) {
     const auto rows = mlp.rows(e);
     if (rows == 0) continue;
     if (threads == 1 || rows >= kLongRows || 2 * rows > fair) {
@@ -192,8 +187,8 @@ Shifts plan_shifts(const ExpertMlp& mlp) {
       shifts.short_experts.push_back(e);
     }
   }
-  // In the order of the experts: sums over a token's experts are made in it.
-  std::sort(shifts.long_experts.begin(), shifts.long_experts.end());
+  std::stable_sort(shifts.short_experts.begin(), shifts.short_experts.end(),
+                   [&](int64_t a, int64_t b) { return mlp.rows(a) > mlp.rows(b); });
   return shifts;
 }
 
