@@ -2,182 +2,230 @@
 
 #include <c10/core/CPUAllocator.h>
 #include <sys/mman.h>
-#if defined(__GLIBC__)
-#include <malloc.h>
-#endif
+#include <unistd.h>
 
-#include <bit>
+#include <algorithm>
 #include <iterator>
 #include <map>
 #include <mutex>
-#include <unordered_map>
 
 namespace evomoe::kernels {
 namespace {
 
 constexpr size_t kLarge = size_t{1} << 20;
+/// Addresses of blocks and their sizes are multiples of it: what files are written from past the
+/// page cache has to lie so.
+constexpr size_t kPage = size_t{1} << 12;
 constexpr size_t kHugePage = size_t{1} << 21;
-/// Large allocations after which a block that none of them took is given back:
-/// some training steps.
+/// The range is made usable in steps of it.
+constexpr size_t kGrowth = size_t{1} << 26;
+/// Large allocations after which memory that none of them took is given back: some training steps.
 constexpr uint64_t kPatience = 8192;
 
-/// The size that blocks for `bytes` have: an eighth of a power of two at most
-/// above it, so that blocks of varying numbers of rows can take each other's
-/// place.
-size_t block_size(size_t bytes) {
-  const size_t step = std::bit_floor(bytes) / 8;
-  return (bytes + step - 1) / step * step;
-}
+constexpr size_t round_up(size_t value, size_t step) { return (value + step - 1) / step * step; }
 
-bool is_aligned(const void *data) {
-  return reinterpret_cast<uintptr_t>(data) % kHugePage == 0;
-}
+/// A range of addresses, of which the beginning is memory.
+class Range {
+ public:
+  Range() {
+    const auto memory =
+        static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    // Addresses cost nothing, but there may be a limit on them.
+    for (size_t size = round_up(4 * memory, kGrowth); size >= kGrowth; size /= 2) {
+      void* raw = mmap(nullptr, size + kHugePage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      if (raw == MAP_FAILED) continue;
+      begin_ = round_up(reinterpret_cast<uintptr_t>(raw), kHugePage);
+      size_ = size / kHugePage * kHugePage;
+      return;
+    }
+  }
 
-/// New pages at the start of a huge page; null where there are none.
-void *map_block(size_t size) {
-  void *raw = mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (raw == MAP_FAILED)
-    return nullptr;
-  const auto first = reinterpret_cast<uintptr_t>(raw);
-  const auto begin = (first + kHugePage - 1) / kHugePage * kHugePage;
-  if (begin > first)
-    munmap(raw, begin - first);
-  const auto end = begin + size, last = first + size + kHugePage;
-  if (last > end)
-    munmap(reinterpret_cast<void *>(end), last - end);
-  auto *block = reinterpret_cast<void *>(begin);
-  if (size >= kHugePage)
-    madvise(block, size, MADV_HUGEPAGE);
-  return block;
-}
+  bool contains(const void* data) const {
+    const auto address = reinterpret_cast<uintptr_t>(data);
+    return address >= begin_ && address < begin_ + size_;
+  }
+  void* at(size_t offset) const { return reinterpret_cast<void*>(begin_ + offset); }
+  size_t offset(const void* data) const { return reinterpret_cast<uintptr_t>(data) - begin_; }
+  size_t size() const { return size_; }
+
+  /// Makes the first `end` bytes usable. False: the system has no memory for that.
+  bool grow(size_t end) {
+    if (end <= usable_) return true;
+    const auto more = std::min(round_up(end, kGrowth), size_) - usable_;
+    if (end > size_ || mprotect(at(usable_), more, PROT_READ | PROT_WRITE) != 0) return false;
+    madvise(at(usable_), more, MADV_HUGEPAGE);
+    usable_ += more;
+    return true;
+  }
+
+  /// Gives the memory of [begin, end) back; the addresses stay usable, with zeros.
+  void release(size_t begin, size_t end) const {
+    if (begin < end) madvise(at(begin), end - begin, MADV_DONTNEED);
+  }
+
+ private:
+  uintptr_t begin_ = 0;
+  size_t size_ = 0, usable_ = 0;
+};
 
 class BlockAllocator final : public c10::Allocator {
-public:
+ public:
   /// Never destroyed: tensors may be freed after everything else.
-  static BlockAllocator &instance() {
-    static auto *allocator = new BlockAllocator;
+  static BlockAllocator& instance() {
+    static auto* allocator = new BlockAllocator;
     return *allocator;
   }
 
   c10::DataPtr allocate(size_t bytes) override {
-    if (bytes < kLarge)
-      return small_->allocate(bytes);
-    void *data = take(block_size(bytes));
-    return {data, data, &BlockAllocator::free,
-            c10::Device(c10::DeviceType::CPU)};
+    if (bytes < kLarge) return small_->allocate(bytes);
+    void* data = take(round_up(bytes, kPage));
+    return {data, data, &BlockAllocator::free, c10::Device(c10::DeviceType::CPU)};
   }
 
-  c10::DeleterFnPtr raw_deleter() const override {
-    return &BlockAllocator::free;
-  }
+  c10::DeleterFnPtr raw_deleter() const override { return &BlockAllocator::free; }
 
-  void copy_data(void *to, const void *from, size_t bytes) const override {
+  void copy_data(void* to, const void* from, size_t bytes) const override {
     default_copy_data(to, from, bytes);
   }
 
-  void release(uint64_t idle_for) {
+  void release_kept() {
     const std::lock_guard lock(mutex_);
-    release_locked(idle_for);
+    recent_end_ = used_end();
+    cut_end(recent_end_);
+    for (auto& [begin, gap] : gaps_) {
+      range_.release(begin, begin + gap.size);
+      gap.kept = 0;
+    }
+    kept_bytes_ = 0;
   }
 
   BlockMemory memory() {
     const std::lock_guard lock(mutex_);
-    return {static_cast<int64_t>(used_bytes_),
-            static_cast<int64_t>(kept_bytes_)};
+    return {static_cast<int64_t>(used_bytes_), static_cast<int64_t>(kept_bytes_)};
   }
 
-private:
-  struct Kept {
-    void *data;
-    uint64_t since;
-  };
-
+ private:
   BlockAllocator() : small_(c10::GetDefaultCPUAllocator()) {}
 
-  static void free(void *data) {
-    if (data == nullptr)
-      return;
-    auto &self = instance();
-    if (!is_aligned(data) || !self.keep(data))
-      self.small_->raw_deleter()(data);
-  }
-
-  void *take(size_t size) {
-    const std::lock_guard lock(mutex_);
-    if (++clock_ % (kPatience / 8) == 0)
-      release_locked(kPatience);
-    void *data = nullptr;
-    if (const auto found = kept_.lower_bound(size);
-        found != kept_.end() &&
-        (found->first == size ||
-         (size < 32 * kLarge && found->first <= size + size / 4))) {
-      size = found->first;
-      // Of that size, the one freed last: it may still be in the cache.
-      const auto newest = std::prev(kept_.upper_bound(size));
-      data = newest->second.data;
-      kept_.erase(newest);
-      kept_bytes_ -= size;
+  static void free(void* data) {
+    if (data == nullptr) return;
+    auto& self = instance();
+    if (self.range_.contains(data)) {
+      self.keep(self.range_.offset(data));
     } else {
-      data = map_block(size);
-      if (data == nullptr) {
-        release_locked(0);
-        data = map_block(size);
-      }
-      TORCH_CHECK_WITH(
-          OutOfMemoryError, data != nullptr,
-          "there is no memory for a block of ", size, " bytes (", used_bytes_,
-          " are in use by tensors); make batches or the model ",
-          "smaller, or recompute activations (--checkpoint-activations, ",
-          "--recompute-experts)");
+      self.small_->raw_deleter()(data);
     }
-    used_.emplace(data, size);
-    used_bytes_ += size;
-    return data;
   }
 
-  /// Whether `data` is one of our blocks; then it is kept.
-  bool keep(void *data) {
+  /// Free addresses between blocks, or behind the last one.
+  struct Gap {
+    size_t size;
+    size_t kept;  ///< bytes of it that are memory
+  };
+
+  void* take(size_t size) {
     const std::lock_guard lock(mutex_);
-    const auto found = used_.find(data);
-    if (found == used_.end())
-      return false;
-    const auto size = found->second;
-    used_.erase(found);
-    used_bytes_ -= size;
-    kept_.emplace(size, Kept{data, clock_});
-    kept_bytes_ += size;
-    return true;
+    if (++clock_ % kPatience == 0) release_unused_end();
+    auto gap = std::find_if(gaps_.begin(), gaps_.end(),
+                            [&](const auto& entry) { return entry.second.size >= size; });
+    if (gap == gaps_.end()) gap = widen_end(size);
+    const auto begin = gap->first;
+    const auto kept = std::min(gap->second.kept, size);
+    const Gap rest{gap->second.size - size, gap->second.kept - kept};
+    gaps_.erase(gap);
+    if (rest.size > 0) gaps_.emplace(begin + size, rest);
+    used_.emplace(begin, size);
+    kept_bytes_ -= kept;
+    used_bytes_ += size;
+    recent_end_ = std::max(recent_end_, begin + size);
+    return range_.at(begin);
   }
 
-  void release_locked(uint64_t idle_for) {
-    for (auto block = kept_.begin(); block != kept_.end();) {
-      if (clock_ - block->second.since < idle_for) {
-        ++block;
-        continue;
+  /// The gap at the end, made `size` long. Throws when there is no memory for that.
+  std::map<size_t, Gap>::iterator widen_end(size_t size) {
+    auto last = gaps_.empty() ? gaps_.end() : std::prev(gaps_.end());
+    if (last == gaps_.end() || last->first + last->second.size != end_)
+      last = gaps_.emplace(end_, Gap{0, 0}).first;
+    const auto end = last->first + size;
+    if (!range_.grow(end)) {
+      if (last->second.size == 0) gaps_.erase(last);
+      TORCH_CHECK_WITH(OutOfMemoryError, false, "there is no memory for a block of ", size,
+                       " bytes (", used_bytes_,
+                       " are in use by tensors); make batches or the model smaller, or recompute "
+                       "activations (--checkpoint-activations, --recompute-experts)");
+    }
+    last->second.size = size;
+    end_ = end;
+    return last;
+  }
+
+  void keep(size_t begin) {
+    const std::lock_guard lock(mutex_);
+    const auto block = used_.find(begin);
+    Gap gap{block->second, block->second};
+    used_.erase(block);
+    used_bytes_ -= gap.size;
+    kept_bytes_ += gap.size;
+    const auto absorb = [&](std::map<size_t, Gap>::iterator neighbour) {
+      gap.size += neighbour->second.size;
+      gap.kept += neighbour->second.kept;
+      return gaps_.erase(neighbour);
+    };
+    auto next = gaps_.lower_bound(begin);
+    if (next != gaps_.end() && next->first == begin + gap.size) next = absorb(next);
+    if (next != gaps_.begin()) {
+      if (const auto previous = std::prev(next);
+          previous->first + previous->second.size == begin) {
+        begin = previous->first;
+        next = absorb(previous);
       }
-      munmap(block->second.data, block->first);
-      kept_bytes_ -= block->first;
-      block = kept_.erase(block);
+    }
+    gaps_.emplace_hint(next, begin, gap);
+  }
+
+  size_t used_end() const {
+    return used_.empty() ? 0 : used_.rbegin()->first + used_.rbegin()->second;
+  }
+
+  /// Takes [end, end_), which is free, out of the last gap and gives it back.
+  void cut_end(size_t end) {
+    if (end < end_) {
+      const auto last = std::prev(gaps_.end());
+      range_.release(end, end_);
+      auto& gap = last->second;
+      gap.size = end - last->first;
+      const auto kept = std::min(gap.kept, gap.size);
+      kept_bytes_ -= gap.kept - kept;
+      gap.kept = kept;
+      if (gap.size == 0) gaps_.erase(last);
+      end_ = end;
     }
   }
 
-  c10::Allocator *small_;
+  void release_unused_end() {
+    cut_end(recent_end_);
+    recent_end_ = used_end();
+  }
+
+  c10::Allocator* small_;
+  Range range_;
   std::mutex mutex_;
-  std::unordered_map<void *, size_t> used_;
-  std::multimap<size_t, Kept> kept_;
-  uint64_t clock_ = 0;
+  std::map<size_t, size_t> used_;  ///< sizes of the blocks by where they begin in the range
+  std::map<size_t, Gap> gaps_;     ///< by where they begin; two never touch
+  size_t end_ = 0;                 ///< of all blocks and gaps
+  size_t recent_end_ = 0;          ///< of the blocks since memory was given back last
   size_t used_bytes_ = 0, kept_bytes_ = 0;
+  uint64_t clock_ = 0;
 };
 
-} // namespace
+}  // namespace
 
 void use_block_allocator() {
   c10::SetCPUAllocator(&BlockAllocator::instance(), /*priority=*/1);
 }
 
-void release_kept_blocks() { BlockAllocator::instance().release(0); }
+void release_kept_blocks() { BlockAllocator::instance().release_kept(); }
 
 BlockMemory block_memory() { return BlockAllocator::instance().memory(); }
 
-} // namespace evomoe::kernels
+}  // namespace evomoe::kernels
