@@ -9,6 +9,7 @@
 #include "evomoe/models/initialisation.h"
 #include "evomoe/models/positions.h"
 #include "evomoe/ops/philox_dropout.h"
+#include "evomoe/ops/tied_embedding.h"
 
 namespace evomoe {
 namespace {
@@ -109,10 +110,9 @@ GptImpl::GptImpl(const GptOptions& options) : options_(options) {
 
 torch::Tensor GptImpl::embed(const torch::Tensor& token_BS, const ForwardContext& context) {
   RECORD_USER_SCOPE("embedding");
-  // Where the output projection gives the table a dense gradient, that of the rows looked up is
-  // added to it in place.
-  auto x = torch::embedding(embed_tokens_, token_BS, options_.padding_index,
-                            /*scale_grad_by_freq=*/false, /*sparse=*/options_.tie_embeddings);
+  auto x = options_.tie_embeddings
+               ? tied_embedding(embed_tokens_, token_BS, options_.padding_index)
+               : torch::embedding(embed_tokens_, token_BS, options_.padding_index);
   if (options_.scale_embedding) x = x * std::sqrt(static_cast<double>(options_.embed_dim));
   if (embed_positions_.defined()) {
     const int64_t first = context.cache != nullptr ? context.cache->length : 0;

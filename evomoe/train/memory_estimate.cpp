@@ -142,11 +142,11 @@ class Counter {
            (side_by_side && all > batch_.moe_tokens ? all * D_ : 0);
   }
 
-  /// The logits of some rows, and the gradient of the output embeddings: as the forward pass makes
-  /// it, and scaled.
+  /// The logits of some rows, and the gradient of the output embeddings as the forward pass makes
+  /// it.
   int64_t of_loss() const {
     const auto V = model_.vocab_size;
-    return logit_rows(T_, V) * V + 2 * V * D_;
+    return logit_rows(T_, V) * V + V * D_;
   }
 
   const GptOptions& model_;
