@@ -1,5 +1,8 @@
 #include "evomoe/checkpoint/checkpoint_manager.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -20,6 +23,8 @@ namespace {
 constexpr const char* kSection = "checkpoint";
 constexpr const char* kBest = "checkpoint_best";
 constexpr const char* kLast = "checkpoint_last";
+/// A thirtieth of a processor that is busy otherwise: a checkpoint takes some steps to be written.
+constexpr int kWriterNiceness = 15;
 
 /// The numbers of "checkpoint{a}" (epoch) or "checkpoint_{a}_{b}" (epoch, updates); nothing for any
 /// other name.
@@ -84,6 +89,15 @@ void link_files(const fs::path& from, const fs::path& to) {
     if (unsupported) fs::copy_file(entry.path(), copy);
   }
   sync_folder(temporary);
+}
+
+/// Makes the calling thread give way to the threads that train: those wait for each other at the
+/// end of every matrix product, so that one that is held up holds up all.
+void give_way() {
+#if defined(__linux__)
+  // Of this thread alone, on Linux. Where it is refused the thread runs as it would have.
+  setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kWriterNiceness);
+#endif
 }
 
 /// Tensors of its own on the CPU, which training cannot change under the writer's hands.
@@ -219,8 +233,10 @@ void CheckpointManager::save(const SaveRequest& request, const Checkpoint& check
     write(names, content);
     return;
   }
-  in_flight_ = std::async(std::launch::async,
-                          [this, names, content = std::move(content)] { write(names, content); });
+  in_flight_ = std::async(std::launch::async, [this, names, content = std::move(content)] {
+    give_way();
+    write(names, content);
+  });
 }
 
 void CheckpointManager::finish() {

@@ -23,8 +23,8 @@ namespace {
 constexpr std::string_view kTemporary = ".tmp";
 constexpr std::string_view kBackup = ".old";
 
-constexpr size_t kAlignment = 4096;
 constexpr size_t kBufferBytes = size_t{8} << 20;
+constexpr size_t kLeastAsItLies = size_t{1} << 20;
 
 [[noreturn]] void fail_errno(std::string_view action, const fs::path& path, int error) {
   const std::string_view remedy = error == ENOSPC || error == EDQUOT || error == EFBIG
@@ -67,7 +67,7 @@ void DurableFile::Free::operator()(char* memory) const { std::free(memory); }
 
 DurableFile::DurableFile(fs::path path)
     : path_(std::move(path)),
-      buffer_(static_cast<char*>(std::aligned_alloc(kAlignment, kBufferBytes))) {
+      buffer_(static_cast<char*>(std::aligned_alloc(kFilePage, kBufferBytes))) {
   if (!buffer_) throw std::bad_alloc();
   constexpr int kFlags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC;
   descriptor_ = ::open(path_.c_str(), kFlags | O_DIRECT, 0666);
@@ -84,19 +84,32 @@ DurableFile::~DurableFile() {
 }
 
 void DurableFile::write(std::string_view bytes) {
-  hash_.update(bytes);
   bytes_ += bytes.size();
   while (!bytes.empty()) {
-    const auto part = std::min(bytes.size(), kBufferBytes - filled_);
-    std::memcpy(buffer_.get() + filled_, bytes.data(), part);
-    filled_ += part;
-    bytes.remove_prefix(part);
-    if (filled_ == kBufferBytes) flush(filled_);
+    const bool as_it_lies = direct_ && bytes.size() >= kLeastAsItLies &&
+                            filled_ % kFilePage == 0 &&
+                            reinterpret_cast<uintptr_t>(bytes.data()) % kFilePage == 0;
+    if (as_it_lies && filled_ > 0) write_buffer();
+    auto part = bytes.substr(0, kBufferBytes - filled_);
+    if (as_it_lies) part = part.substr(0, part.size() / kFilePage * kFilePage);
+    hash_.update(part);
+    if (as_it_lies) {
+      write_out(part.data(), part.size());
+    } else {
+      std::memcpy(buffer_.get() + filled_, part.data(), part.size());
+      filled_ += part.size();
+      if (filled_ == kBufferBytes) write_buffer();
+    }
+    bytes.remove_prefix(part.size());
   }
 }
 
-/// Hands the first `bytes` of the buffer, all of it that is filled, to the system.
-void DurableFile::flush(size_t bytes) {
+void DurableFile::write_buffer() {
+  write_out(buffer_.get(), filled_);
+  filled_ = 0;
+}
+
+void DurableFile::write_out(const char* data, size_t bytes) {
   const auto through_cache = [&] {
     direct_ = false;
     if (::fcntl(descriptor_, F_SETFL, ::fcntl(descriptor_, F_GETFL) & ~O_DIRECT) != 0)
@@ -105,8 +118,8 @@ void DurableFile::flush(size_t bytes) {
   size_t done = 0;
   while (done < bytes) {
     // Direct writing takes whole sectors, from memory and to places that begin with one.
-    if (direct_ && (done % kAlignment != 0 || (bytes - done) % kAlignment != 0)) through_cache();
-    const ssize_t written = ::write(descriptor_, buffer_.get() + done, bytes - done);
+    if (direct_ && (done % kFilePage != 0 || (bytes - done) % kFilePage != 0)) through_cache();
+    const ssize_t written = ::write(descriptor_, data + done, bytes - done);
     if (written < 0 && errno == EINTR) continue;
     if (written < 0 && errno == EINVAL && direct_) {
       through_cache();
@@ -115,11 +128,10 @@ void DurableFile::flush(size_t bytes) {
     if (written < 0) fail_errno("write to", path_, errno);
     done += static_cast<size_t>(written);
   }
-  filled_ = 0;
 }
 
 void DurableFile::close() {
-  flush(filled_);
+  write_buffer();
   if (::fsync(descriptor_) != 0) fail_errno("bring to the disk", path_, errno);
   const int descriptor = descriptor_;
   descriptor_ = -1;

@@ -22,6 +22,7 @@ class DurableFile {
   DurableFile(const DurableFile&) = delete;
   DurableFile& operator=(const DurableFile&) = delete;
 
+  /// Large parts that begin with a page in memory and in the file go to the disk as they lie.
   void write(std::string_view bytes);
   /// Brings the content to the disk.
   void close();
@@ -34,7 +35,8 @@ class DurableFile {
     void operator()(char* memory) const;
   };
 
-  void flush(size_t bytes);
+  void write_buffer();
+  void write_out(const char* data, size_t bytes);
 
   std::filesystem::path path_;
   int descriptor_ = -1;
@@ -44,6 +46,9 @@ class DurableFile {
   uint64_t bytes_ = 0;
   XxHash64 hash_;
 };
+
+/// What direct writing starts at and takes multiples of, in memory and in the file.
+constexpr size_t kFilePage = 4096;
 
 /// Brings the entries of a folder (names made, renamed, removed) to the disk.
 void sync_folder(const std::filesystem::path& folder);

@@ -152,8 +152,8 @@ void check_contiguous(const SafetensorsHeader& header, uint64_t data_bytes,
                data_bytes - at);
 }
 
-/// The header of `tensors` in the given order, padded with spaces so that the data is aligned to 8
-/// bytes.
+/// The header of `tensors` in the given order, padded with spaces so that the data begins with a
+/// page of the file.
 std::string make_header(const std::vector<std::pair<std::string, torch::Tensor>>& tensors,
                         const std::map<std::string, std::string>& metadata,
                         const std::string& file) {
@@ -173,7 +173,8 @@ std::string make_header(const std::vector<std::pair<std::string, torch::Tensor>>
   } catch (const json::exception& error) {
     fail("cannot write {}: a name or its metadata is not UTF-8 ({})", file, error.what());
   }
-  text.resize((text.size() + 7) / 8 * 8, ' ');
+  const auto end = (kLengthBytes + text.size() + kFilePage - 1) / kFilePage * kFilePage;
+  text.resize(end - kLengthBytes, ' ');
   EVOMOE_CHECK(text.size() <= kLongestHeader,
                "cannot write {}: its header of {} bytes exceeds the {} that the format allows; "
                "store fewer tensors in one "
@@ -196,10 +197,13 @@ FileDigest write_safetensors(const std::filesystem::path& path, const TensorMap&
                  file, name);
     order.emplace_back(name, tensor);
   }
-  // Wide types first, as the reference implementation does: every tensor is then aligned to its
-  // type.
-  std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
-    return a.second.element_size() > b.second.element_size();
+  // Whole pages first: they can be written as they lie. Then wide types, as the reference
+  // implementation does: every tensor is aligned to its type.
+  const auto rank = [](const torch::Tensor& tensor) {
+    return std::pair(tensor.nbytes() % kFilePage == 0, tensor.element_size());
+  };
+  std::stable_sort(order.begin(), order.end(), [&](const auto& a, const auto& b) {
+    return rank(a.second) > rank(b.second);
   });
   const std::string header = make_header(order, metadata, file);
 
