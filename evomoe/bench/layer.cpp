@@ -67,8 +67,11 @@ void prime(const LayerCase& layer) {
 }
 
 std::string impl_of(const LayerCase& layer, bool balanced) {
-  if (!layer.dts.empty()) return "evomoe:dts";
-  return balanced ? "evomoe:balanced-routing" : "evomoe";
+  std::string impl = "evomoe";
+  if (!layer.dts.empty()) impl += ":dts";
+  if (balanced) impl += ":balanced-routing";
+  if (layer.recompute_experts) impl += ":recompute";
+  return impl;
 }
 
 /// Bytes of weights that must move: those of experts with tokens are read in both passes, and every
@@ -141,6 +144,9 @@ void describe(OptionTable& table, LayerOptions& o) {
       .metavar("PHASE");
   table.group("execution", "How it is computed");
   table.add("ffn", &o.ffn, "Experts; only gelu (with biases) is built.");
+  table.add("recompute-experts", &o.layer.recompute_experts,
+            "Make the experts' pre-activations again in the backward pass: less memory, a seventh "
+            "product.");
   table.add("debug-balanced-routing", &o.debug_balanced_routing,
             "Replace the router's choice by equal loads: an upper bound of the speed.");
   describe(table, o.run);

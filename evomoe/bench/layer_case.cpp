@@ -228,6 +228,7 @@ MoELayer make_layer(const LayerCase& layer, const LayerData& data, bool balanced
     router.normalize_topk = false;
   }
   options.hidden_dim = layer.hidden;
+  options.recompute_experts = layer.recompute_experts;
   options.initial_seed.reset();
   MoELayer moe(options);
   moe->router()->begin_update(schedule_of(layer.dts));

@@ -24,6 +24,7 @@ struct LayerCase {
   /// routing is top-k.
   std::string dts;
   double zipf_s = 1.0;
+  bool recompute_experts = false;  ///< make pre-activations again in the backward pass
 
   /// The label by which programs are compared, S2048-M512-H2048-E8-k1-uniform; `-dts-...` behind it
   /// where no other program computes the same.

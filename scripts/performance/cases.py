@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 # Names of commands. PEERS are those that were fastest, MORE_PEERS the slower ones: they run in the first round only.
 OURS, BY_VENDOR, PEERS, MORE_PEERS, AUTHORS = "ours", "by vendor", "peers", "more peers", "authors"
+RECOMPUTE = "ours, recomputing"
 HALF = "half the tokens"
 
 
@@ -60,6 +61,7 @@ class Layer:
     peers: str     # the fastest
     more_peers: str
     beside_authors: bool = False
+    recompute: bool = False  # ours also with --recompute-experts: less memory, more time
 
     @property
     def label(self):
@@ -70,8 +72,9 @@ class Layer:
 LAYERS = {
     "layer-E8-k1": Layer((2048, 512, 2048, 8, 1), 8, "torch_loop,torch_grouped_mm",
                          "torch_loop_compiled,hf_switch,hf_mixtral:grouped_mm"),
-    "layer-E8-kE": Layer((2048, 512, 2048, 8, "E"), 3, "torch_loop", "torch_fused_dense"),
-    "layer-E16-k1": Layer((8192, 256, 1024, 16, 1), 8, "torch_loop", "torch_grouped_mm", beside_authors=True),
+    "layer-E8-kE": Layer((2048, 512, 2048, 8, "E"), 3, "torch_loop", "torch_fused_dense", recompute=True),
+    "layer-E16-k1": Layer((8192, 256, 1024, 16, 1), 8, "torch_loop", "torch_grouped_mm", beside_authors=True,
+                          recompute=True),
     "layer-E16-k2": Layer((1024, 768, 3072, 16, 2), 8, "torch_loop", "torch_grouped_mm"),
     "layer-E64-k4": Layer((2048, 256, 256, 64, 4), 15, "torch_grouped_mm", "torch_loop"),
     "layer-E64-k1": Layer((256, 512, 2048, 64, 1), 6, "hf_switch", "torch_loop,torch_grouped_mm,hf_mixtral:grouped_mm"),
@@ -86,6 +89,8 @@ def layer_case(name):
     peer_repeats = (layer.repeats + 1) // 2
     commands = [ours(own), by_vendor(own), peer_layer(PEERS, layer.peers, layer.sizes, peer_repeats),
                 peer_layer(MORE_PEERS, "dense_ffn," + layer.more_peers, layer.sizes, peer_repeats, rounds=1)]
+    if layer.recompute:
+        commands.append(ours(own + " --recompute-experts", RECOMPUTE, rounds=1))
     if layer.beside_authors:
         # The layout of its dense-to-sparse stage has the same name in front; it would need 25 GiB.
         commands.append(peer_layer(AUTHORS, "reference", layer.sizes, 1, " --max-gib 8"))
@@ -139,7 +144,10 @@ GROUPS = (
           ("label", "impl", "active", "ms", "ms_per_active", "gflops", "mib", "rounds"), (
               Case("dts", tuple(
                   ours(f"layer {layer_sizes(*DTS)} --dts {phase} --warmup 1 --repeats 5 --peak-seconds 0", phase)
-                  for phase in PHASES) + (peer_layer(AUTHORS, "reference:dts", DTS, 1),)),)),
+                  for phase in PHASES) + (
+                      ours(f"layer {layer_sizes(*DTS)} --dts hard --recompute-experts --warmup 1 --repeats 5 "
+                           "--peak-seconds 0", RECOMPUTE, rounds=1),
+                      peer_layer(AUTHORS, "reference:dts", DTS, 1))),)),
     Group("A training step",
           "Peers keep freed heap blocks (`--keep-heap`). Beyond: MiB besides the 16 bytes per parameter of weights, "
           "gradients and Adam. `dense_gpt` is a dense model of the same active size: a yardstick. The Hugging Face "
