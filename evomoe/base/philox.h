@@ -28,6 +28,10 @@ enum class NoiseSite : uint32_t {
   kInitialisation = 12,
   kDiversify = 13,
   kTokenSampling = 14,
+  kCrossAttentionProbabilityDropout = 15,
+  kCrossAttentionOutputDropout = 16,
+  kPoolerDropout = 17,
+  kPoolerHiddenDropout = 18,
 };
 
 /// Identifies one grid of random numbers of a micro-batch. The number at (token t, column c)

@@ -53,7 +53,7 @@ std::unique_ptr<EpochIterator> open_iterator(LanguageModelData& data, const Mode
   options.dataset.batch_size = model.batch;
   options.dataset.required_batch_size_multiple = 1;
   options.dataset.num_workers = workers;
-  return std::make_unique<EpochIterator>(data.train(1),
+  return std::make_unique<EpochIterator>(data.train(1, "train"),
                                          iterator_options(options, /*training=*/true));
 }
 

@@ -22,7 +22,7 @@ nlohmann::ordered_json measure_generation(const ModelCase& model,
   const auto prompt = hash_tokens(100000, options.prompt_len, model.vocab);
   PeakMemory memory;
   Gpt gpt(gpt_options(train_options(model), model.vocab, kNoPadding, /*shared_expert=*/false));
-  fill_model(gpt, model);
+  fill_model(*gpt, model);
   std::vector<int64_t> text;
   const auto action = [&] { text = generate(gpt, prompt, generation); };
   measure(

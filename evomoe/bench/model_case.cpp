@@ -20,8 +20,8 @@ double inverse_sqrt(int64_t n) { return 1.0 / std::sqrt(static_cast<double>(n));
 /// Sets each parameter by its name and checks that none is left out.
 class ParameterFiller {
  public:
-  explicit ParameterFiller(Gpt& gpt) {
-    for (const auto& item : gpt->named_parameters()) left_[item.key()] = item.value();
+  explicit ParameterFiller(const torch::nn::Module& model) {
+    for (const auto& item : model.named_parameters()) left_[item.key()] = item.value();
   }
   void set(const std::string& name, const torch::Tensor& value) { take(name).copy_(value); }
   void set(const std::string& name, uint64_t tag, double scale) {
@@ -179,11 +179,11 @@ TrainOptions train_options(const ModelCase& model, bool balanced) {
   return options;
 }
 
-void fill_model(Gpt& gpt, const ModelCase& model) {
+void fill_model(torch::nn::Module& module, const ModelCase& model) {
   const torch::NoGradGuard no_grad;
   const double spread = std::sqrt(3.0) * inverse_sqrt(model.dim);
   const double fan_in = inverse_sqrt(model.dim), fan_hidden = inverse_sqrt(model.ffn);
-  ParameterFiller filler(gpt);
+  ParameterFiller filler(module);
   filler.set("decoder.embed_tokens.weight", kEmbedding, spread);
   const std::string positions = "decoder.embed_positions.weight";
   if (model.positions == "learned") {
@@ -191,7 +191,7 @@ void fill_model(Gpt& gpt, const ModelCase& model) {
   } else {
     // The first token has position 2, as in fairseq.
     filler.set(positions, sinusoidal_table(model.seq + 2, model.dim, kNoPadding).slice(0, 2));
-    gpt->named_parameters()[positions].set_requires_grad(false);
+    module.named_parameters()[positions].set_requires_grad(false);
   }
   for (int64_t l = 0; l < model.layers; ++l) {
     const auto name = fmt::format("decoder.layers.{}.", l);
@@ -218,7 +218,7 @@ Batch hash_batch(const ModelCase& model, int64_t number) {
                                   model.batch * (model.seq + 1), model.vocab);
   Batch batch;
   batch.rows = model.batch;
-  batch.columns = model.seq;
+  batch.columns = batch.target_columns = model.seq;
   for (int64_t b = 0; b < model.batch; ++b) {
     const auto row = tokens.begin() + b * (model.seq + 1);
     batch.source.insert(batch.source.end(), row, row + model.seq);

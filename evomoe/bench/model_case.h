@@ -65,7 +65,7 @@ TrainOptions train_options(const ModelCase& model, bool balanced = false);
 constexpr int64_t kNoPadding = -1;
 
 /// Gives the model the hash-made weights of the peer benchmarks.
-void fill_model(Gpt& gpt, const ModelCase& model);
+void fill_model(torch::nn::Module& module, const ModelCase& model);
 
 /// Batch `number` of the test data.
 Batch hash_batch(const ModelCase& model, int64_t number);

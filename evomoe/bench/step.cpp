@@ -15,7 +15,7 @@ namespace {
 class StepRun {
  public:
   StepRun(const ModelCase& model, int64_t batches, bool balanced)
-      : trainer_(make_trainer(model, balanced)), clock_(*trainer_->model()) {
+      : trainer_(make_trainer(model, balanced)), clock_(trainer_->model()) {
     for (int64_t n = 0; n < batches; ++n) batches_.push_back({hash_batch(model, n)});
   }
 
@@ -166,9 +166,9 @@ void run(const StepOptions& options) {
 }
 
 std::unique_ptr<Trainer> make_trainer(const ModelCase& model, bool balanced) {
-  auto trainer =
-      std::make_unique<Trainer>(train_options(model, balanced), model.vocab, kNoPadding,
-                                torch::kCPU, /*completed_updates=*/0, /*shared_expert=*/false);
+  auto trainer = std::make_unique<Trainer>(
+      train_options(model, balanced), Vocabulary::of_one(model.vocab, kNoPadding), torch::kCPU,
+      /*completed_updates=*/0, /*shared_expert=*/false);
   fill_model(trainer->model(), model);
   return trainer;
 }

@@ -12,7 +12,7 @@
 #include "evomoe/data/word_joiner.h"
 #include "evomoe/report/meters.h"
 #include "evomoe/train/language_model_scorer.h"
-#include "evomoe/train/run_folder.h"
+#include "evomoe/train/task.h"
 
 namespace evomoe {
 namespace {
@@ -58,6 +58,7 @@ int eval_lm_command(const std::vector<std::string>& arguments) {
                               .bpe = flags.bpe,
                               .eval_capacity_fraction = flags.moe_eval_capacity_token_fraction,
                               .common = flags.common});
+  loaded.language_model("evomoe eval-lm");
   const double after_load = clock();
   auto options = loaded.options;
   if (flags.tokens_per_sample) options.task.tokens_per_sample = *flags.tokens_per_sample;
@@ -69,7 +70,7 @@ int eval_lm_command(const std::vector<std::string>& arguments) {
   }
   options.task.tokens_per_sample -= window;
   LanguageModelData data(flags.data, language_model_dataset_options(options));
-  const auto dataset = data.open(flags.gen_subset, /*combine=*/false);
+  const auto dataset = data.open_blocks(flags.gen_subset, /*combine=*/false);
   ScorerOptions scorer;
   scorer.context_window = window;
   scorer.batch_size = flags.batch_size.value_or(0);

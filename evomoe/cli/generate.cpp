@@ -88,10 +88,11 @@ int generate_command(const std::vector<std::string>& arguments) {
   options.validate();
   auto loaded = load_model(
       flags.path, {.data = flags.data.value_or(""), .bpe = flags.bpe, .common = flags.common});
+  auto model = loaded.language_model("evomoe generate --prompt");
   uint32_t stream = 0;
   for (const auto& prompt : read_prompts(flags)) {
     for (int64_t sample = 0; sample < flags.num_samples; ++sample) {
-      const auto tokens = generate(loaded.model, encode(loaded, prompt), options, stream++);
+      const auto tokens = generate(model, encode(loaded, prompt), options, stream++);
       const auto text = decode(loaded, tokens);
       const bool words = loaded.bpe == nullptr && !prompt.empty();
       if (flags.common.log_format == "json") {

@@ -57,9 +57,12 @@ nlohmann::ordered_json last_routers(const std::filesystem::path& run_folder, int
 void print_info(const InfoOptions& flags, const nlohmann::json& manifest) {
   const auto options = stored_options(manifest);
   const auto updates = manifest.at("counters").at("updates").get<int64_t>();
-  const auto gpt =
-      gpt_options(options, manifest.at("model").at("vocabulary").get<int64_t>(), Dictionary::kPad,
-                  manifest.at("evolution").at("shared_expert").get<bool>());
+  const auto& of_model = manifest.at("model");
+  const auto symbols = of_model.at("vocabulary").get<int64_t>();
+  const Vocabulary vocabulary{of_model.value("source_vocabulary", symbols), symbols,
+                              Dictionary::kPad};
+  const auto stacks = stack_options(options, vocabulary,
+                                    manifest.at("evolution").at("shared_expert").get<bool>());
   const auto count = count_parameters(flags.path);
   const auto routers = last_routers(run_folder_of(flags.path), updates);
 
@@ -78,20 +81,30 @@ void print_info(const InfoOptions& flags, const nlohmann::json& manifest) {
   }
   fmt::print("{}\n\n", flags.path);
   Table facts({"", "value"});
-  facts.add_row(
-      {"architecture", fmt::format("{}: {} layers, d {}, ffn {}, {} heads", options.model.arch,
-                                   gpt.layers, gpt.embed_dim, gpt.ffn_dim, gpt.heads)});
-  facts.add_row({"vocabulary", fmt::format("{}", gpt.vocab_size)});
+  facts.add_row({"task", options.task.task});
+  for (const auto& stack : stacks) {
+    const auto name = options.model.arch + (stacks.size() > 1 ? ", " + stack.half : "");
+    facts.add_row({"architecture", fmt::format("{}: {} layers, d {}, ffn {}, {} heads", name,
+                                               stack.layers, stack.embed_dim, stack.ffn_dim,
+                                               stack.heads)});
+  }
+  facts.add_row({"vocabulary", vocabulary.source == vocabulary.target
+                                   ? std::to_string(vocabulary.target)
+                                   : fmt::format("{} to {}", vocabulary.source,
+                                                 vocabulary.target)});
   facts.add_row(
       {"parameters", fmt::format("{} ({} of experts); {} active with one expert per token",
                                  count.total, count.experts, count.active)});
   facts.add_row({"updates", fmt::format("{}", updates)});
-  if (gpt.moe_freq > 0) {
-    facts.add_row(
-        {"experts", fmt::format("{} in {}, router {}", gpt.moe.router.num_experts,
-                                gpt.moe_freq == 1 ? "every layer"
-                                                  : fmt::format("one of {} layers", gpt.moe_freq),
-                                gpt.moe.router.method)});
+  if (has_experts(options)) {
+    for (const auto& stack : stacks) {
+      if (stack.moe_freq == 0) continue;
+      const auto where = stack.moe_freq == 1 ? "every layer"
+                                             : fmt::format("one of {} layers", stack.moe_freq);
+      facts.add_row({"experts", fmt::format("{} in {}{}, router {}", stack.moe.router.num_experts,
+                                            where, stacks.size() > 1 ? " of the " + stack.half : "",
+                                            stack.moe.router.method)});
+    }
     const auto& evolution = manifest.at("evolution");
     facts.add_row({"stage", evolution.at("stage").get<std::string>()});
     const double temperature = evolution.at("temperature").get<double>();

@@ -2,9 +2,8 @@
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
 #include "evomoe/config/validate_options.h"
-#include "evomoe/data/language_model_data.h"
 #include "evomoe/train/loaded_model.h"
-#include "evomoe/train/run_folder.h"
+#include "evomoe/train/task.h"
 #include "evomoe/train/validation.h"
 
 namespace evomoe {
@@ -26,19 +25,20 @@ int validate_command(const std::vector<std::string>& arguments) {
   if (flags.tokens_per_sample) options.task.tokens_per_sample = *flags.tokens_per_sample;
   if (flags.sample_break_mode) options.task.sample_break_mode = *flags.sample_break_mode;
   options.dataset.num_workers = flags.num_workers;
-  LanguageModelData data(flags.data, language_model_dataset_options(options));
-  const Criterion criterion(options.criterion, Dictionary::kPad);
+  const auto data = open_task_data(flags.data, options);
+  const Criterion criterion(options.criterion, Dictionary::kPad,
+                            options.task.classification_head_name);
   for (const auto& subset : flags.valid_subset) {
     for (const auto& [tag, as_trained] : validation_passes(subset, flags.validate_routing)) {
       MeterGroup meters;
       const auto evaluate = [&, as_trained = as_trained](const Batch& batch) {
-        return evaluate_batch(loaded.model, criterion, options, batch, loaded.device, as_trained,
+        return evaluate_batch(*loaded.model, criterion, options, batch, loaded.device, as_trained,
                               loaded.updates);
       };
       const auto total = evaluate_dataset(
-          data.open(subset, /*combine=*/false), iterator_options(options, /*training=*/false),
-          flags.max_valid_steps.value_or(-1), criterion.is_moe(), evaluate, meters);
-      const auto line = validation_line(meters, *total, loaded.updates);
+          data->open(subset, /*combine=*/false, /*pad_to_batch_size=*/0), iterator_options(options, /*training=*/false),
+          flags.max_valid_steps.value_or(-1), options.criterion, evaluate, meters);
+      const auto line = validation_line(meters, *total, options.criterion, loaded.updates);
       const bool json = flags.common.log_format == "json";
       fmt::print("{} | INFO | {} | {}\n", timestamp(), tag,
                  json ? line.json_text(tag + "_") : line.bar_text(tag + "_"));

@@ -32,7 +32,7 @@ void describe_evaluation(OptionTable& table, EvalOptions& o) {
   table.legacy(
       {"seed", true, {}, "what is drawn at random follows from the run's own seed", false});
   table.legacy({"is-moe", false, {}, "the checkpoint says what it is", false});
-  table.legacy({"task", true, {"language_modeling"}, "the checkpoint says what it is", false});
+  table.legacy({"task", true, {}, "the checkpoint says what it is", false});
 }
 
 }  // namespace

@@ -36,7 +36,6 @@ void describe_legacy_flags(OptionTable& table) {
             "training is in float32, which needs no loss scale", true);
   no_effect({"moe-expert-ffn-dim"},
             "the reference never used it: experts have --decoder-ffn-embed-dim", true);
-  no_effect({"decoder-normalize-before"}, "these architectures always normalise first", false);
   no_effect({"no-progress-bar"}, "the live line appears on a terminal only", false);
   no_effect({"reset-lr-scheduler"},
             "the learning rate is a function of update and epoch, of which nothing is stored",
@@ -46,8 +45,6 @@ void describe_legacy_flags(OptionTable& table) {
   no_effect({"empty-cache-freq"}, "the allocator needs no emptying", true);
   no_effect({"data-buffer-size"}, "--num-workers decides how far ahead batches are prepared", true);
   no_effect({"dataset-impl"}, "the format is recognised from the file", true);
-  no_effect({"shorten-method"}, "sequences are not shortened; only none is possible", true,
-            {"none"});
   no_effect({"base-layers"}, "there are no BASE layers; only 0 is possible", true, {"0"});
   no_effect({"decoder-layerdrop"}, "layer dropping is not supported; only 0 is possible", true,
             {"0", "0.0"});
@@ -57,13 +54,8 @@ void describe_legacy_flags(OptionTable& table) {
   refused({"offload-activations"},
           "not supported; use --checkpoint-activations and --recompute-experts to save memory",
           false);
-  refused({"adaptive-input"}, "adaptive input is not supported; choose an architecture without it",
-          false);
-  refused({"adaptive-softmax-cutoff", "adaptive-softmax-dropout"},
-          "adaptive softmax is not supported; choose an architecture without it", true);
   refused({"use-stable-embedding", "stable-emb"},
           "the bitsandbytes embedding is not supported; leave the flag out", false);
-  refused({"sentence-avg"}, "losses are averaged over tokens; leave the flag out", false);
   refused({"user-dir"},
           "there are no Python plug-ins; docs/routing.md shows how a routing method is added",
           true);

@@ -5,7 +5,8 @@ namespace evomoe {
 
 void describe_task(OptionTable& table, TaskOptions& o) {
   table.group("task", "Task");
-  table.add("task", &o.task, "What is learned.").choices({"language_modeling"});
+  table.add("task", &o.task, "What is learned.")
+      .choices({"language_modeling", "masked_lm", "translation", "sentence_prediction"});
   table.add("tokens-per-sample", &o.tokens_per_sample, "Longest sequence, in tokens.")
       .range(1, 1 << 20);
   table
@@ -19,6 +20,57 @@ void describe_task(OptionTable& table, TaskOptions& o) {
             "Pads each sequence to tokens-per-sample.");
   table.add("pad-to-fixed-bsz", &o.pad_to_fixed_bsz,
             "Pads each micro-batch to batch-size sequences.");
+  table.add("mask-prob", &o.mask_prob, "masked_lm: share of tokens that are to be predicted.")
+      .range(0, 1);
+  table
+      .add("leave-unmasked-prob", &o.leave_unmasked_prob,
+           "masked_lm: share of those that are left as they are.")
+      .range(0, 1);
+  table
+      .add("random-token-prob", &o.random_token_prob,
+           "masked_lm: share of those that are replaced by any token.")
+      .range(0, 1);
+  table.add("freq-weighted-replacement", &o.freq_weighted_replacement,
+            "masked_lm: any token by how often it comes in the dictionary's text.");
+  table.add("mask-whole-words", &o.mask_whole_words,
+            "masked_lm: masks the tokens of a word together; for data of a byte-level BPE.");
+  table
+      .add("mask-multiple-length", &o.mask_multiple_length,
+           "masked_lm: tokens in a row that are masked together.")
+      .at_least(1);
+  table.add("mask-stdev", &o.mask_stdev, "masked_lm: standard deviation of that length.")
+      .at_least(0);
+  table
+      .add("source-lang", &o.source_lang,
+           "translation: language to translate from; not given: by the names of the data's files.")
+      .alias("s")
+      .metavar("LANG");
+  table.add("target-lang", &o.target_lang, "translation: language to translate to.")
+      .alias("t")
+      .metavar("LANG");
+  table.add("left-pad-source", &o.left_pad_source, "translation: pads sources on the left.");
+  table.add("left-pad-target", &o.left_pad_target, "translation: pads targets on the left.");
+  table.add("truncate-source", &o.truncate_source,
+            "translation: cuts sources to max-source-positions.");
+  table
+      .add("upsample-primary", &o.upsample_primary,
+           "translation: times that train is read where there are train1, train2, ... as well.")
+      .at_least(1);
+  table.add("num-classes", &o.num_classes, "sentence_prediction: number of classes.").at_least(-1);
+  table.add("init-token", &o.init_token, "sentence_prediction: token put before a row.")
+      .at_least(0);
+  table
+      .add("separator-token", &o.separator_token,
+           "sentence_prediction: token put between two sentences of a row.")
+      .at_least(0);
+  table.add("classification-head-name", &o.classification_head_name,
+            "sentence_prediction: name of the head.");
+  table.add("no-shuffle", &o.no_shuffle,
+            "sentence_prediction: rows in the order of the file, not of their length.");
+  table
+      .add("shorten-method", &o.shorten_method,
+           "sentence_prediction: what happens to rows that are too long.")
+      .choices({"none", "truncate", "random_crop"});
 }
 
 void describe_model(OptionTable& table, ModelOptions& o) {
@@ -33,6 +85,54 @@ void describe_model(OptionTable& table, ModelOptions& o) {
            "Hidden width of feed-forward blocks and experts.")
       .at_least(1);
   table.add("decoder-attention-heads", &o.decoder_attention_heads, "Attention heads.").at_least(1);
+  table.add("encoder-layers", &o.encoder_layers, "Number of layers of the encoder.").at_least(1);
+  table.add("encoder-embed-dim", &o.encoder_embed_dim, "Width of the encoder.").at_least(1);
+  table
+      .add("encoder-ffn-embed-dim", &o.encoder_ffn_embed_dim,
+           "Hidden width of feed-forward blocks and experts of the encoder.")
+      .at_least(1);
+  table.add("encoder-attention-heads", &o.encoder_attention_heads, "Attention heads there.")
+      .at_least(1);
+  table.add("encoder-normalize-before", &o.encoder_normalize_before,
+            "Layer norm before each block of the encoder instead of behind it.");
+  table.add("decoder-normalize-before", &o.decoder_normalize_before,
+            "The same in the decoder of a translation; language models always have it.");
+  table.add("encoder-learned-pos", &o.encoder_learned_pos,
+            "Learned instead of sinusoidal positions in the encoder.");
+  table.add("share-all-embeddings", &o.share_all_embeddings,
+            "One matrix for the inputs of encoder and decoder and for the output.");
+  table.add("layernorm-embedding", &o.layernorm_embedding, "A layer norm on the embeddings.");
+  table
+      .add("pooler-activation-fn", &o.pooler_activation_fn,
+           "Activation in RoBERTa's classification head; not given: tanh.")
+      .choices({"tanh", "relu", "gelu", "linear"});
+  table.add("pooler-dropout", &o.pooler_dropout, "Dropout in that head; not given: 0.").range(0, 1);
+  table.add("untie-weights-roberta", &o.untie_weights_roberta,
+            "RoBERTa's output projection has a matrix of its own.");
+  table.add("adaptive-input", &o.adaptive_input,
+            "Rarer tokens have narrower embeddings (adaptive-input-cutoff).");
+  table
+      .add("adaptive-input-cutoff", &o.adaptive_input_cutoff,
+           "Where the bands of adaptive input end, e.g. 20000,60000.")
+      .metavar("N,...");
+  table
+      .add("adaptive-input-factor", &o.adaptive_input_factor,
+           "Each band is narrower than the one before by this; not given: 4.")
+      .at_least(1);
+  table
+      .add("adaptive-softmax-cutoff", &o.adaptive_softmax_cutoff,
+           "Adaptive softmax with bands that end there.")
+      .metavar("N,...");
+  table
+      .add("adaptive-softmax-factor", &o.adaptive_softmax_factor,
+           "As adaptive-input-factor, of the output; not given: 4.")
+      .at_least(1);
+  table.add("adaptive-softmax-dropout", &o.adaptive_softmax_dropout,
+            "Dropout in the narrower bands of the output; only 0 is possible.")
+      .range(0, 0);
+  table.add("tie-adaptive-weights", &o.tie_adaptive_weights,
+            "Adaptive input and softmax share their tables.");
+  table.add("tie-adaptive-proj", &o.tie_adaptive_proj, "And their projections.");
   table.add("activation-fn", &o.activation_fn, "Activation of feed-forward blocks and experts.")
       .choices({"relu", "gelu", "gelu_tanh"});
   table.add("dropout", &o.dropout, "Dropout of embeddings and residuals.").range(0, 1);
@@ -53,7 +153,13 @@ void describe_model(OptionTable& table, ModelOptions& o) {
             "No layer norm after the last layer.");
   table
       .add("max-target-positions", &o.max_target_positions,
-           "Positions the model has; not given: tokens-per-sample.")
+           "Positions the model has; not given: tokens-per-sample, in translation 1024.")
+      .range(1, 1 << 20);
+  table
+      .add("max-source-positions", &o.max_source_positions,
+           "translation: positions of the encoder; not given: 1024.")
+      .range(1, 1 << 20);
+  table.add("max-positions", &o.max_positions, "RoBERTa: positions; not given: 512.")
       .range(1, 1 << 20);
   table.add("checkpoint-activations", &o.checkpoint_activations,
             "Recomputes each layer in the backward pass instead of keeping its activations.");
@@ -73,6 +179,14 @@ void describe_moe(OptionTable& table, MoeOptions& o) {
   table
       .add("moe-freq", &o.moe_freq,
            "Every such layer is MoE (2: layers 1, 3, 5, ... counted from 0); 0: none.")
+      .at_least(0);
+  table
+      .add("encoder-moe-freq", &o.encoder_moe_freq,
+           "The same for the encoder alone, where it is larger.")
+      .at_least(0);
+  table
+      .add("decoder-moe-freq", &o.decoder_moe_freq,
+           "The same for the decoder alone, where it is larger.")
       .at_least(0);
   table.add("moe-expert-count", &o.moe_expert_count, "Experts of an MoE layer.").at_least(0);
   table
@@ -114,6 +228,10 @@ void describe_moe(OptionTable& table, MoeOptions& o) {
   table
       .add("alternate-decoder-ffn-embed-dim", &o.alternate_decoder_ffn_embed_dim,
            "Above 0: the MoE layers become dense ones of this hidden width, for comparison.")
+      .at_least(0);
+  table
+      .add("alternate-ffn-embed-dim", &o.alternate_ffn_embed_dim,
+           "The same for the layers of an encoder.")
       .at_least(0);
   table.add(
       "recompute-experts", &o.recompute_experts,
@@ -187,8 +305,25 @@ void describe_evolution(OptionTable& table, EvolutionFlags& o) {
 
 void describe_criterion(OptionTable& table, CriterionOptions& o) {
   table.group("criterion", "Criterion");
-  table.add("criterion", &o.criterion, "moe_cross_entropy adds the routers' balance loss.")
-      .choices({"cross_entropy", "moe_cross_entropy"});
+  table
+      .add("criterion", &o.criterion,
+           "What is trained. moe_... adds the routers' balance loss; ..._gumbel logs the average "
+           "number of active experts.")
+      .choices({"cross_entropy", "moe_cross_entropy", "cross_entropy_gumbel", "adaptive_loss",
+                "masked_lm", "moe_masked_lm", "masked_lm_gumbel", "label_smoothed_cross_entropy",
+                "moe_label_smoothed_cross_entropy", "sentence_prediction"});
+  table
+      .add("label-smoothing", &o.label_smoothing,
+           "label_smoothed_cross_entropy: share of the probability that other tokens get.")
+      .range(0, 1);
+  table.add("report-accuracy", &o.report_accuracy,
+            "label_smoothed_cross_entropy: logs how often the most probable token is right.");
+  table
+      .add("ignore-prefix-size", &o.ignore_prefix_size,
+           "label_smoothed_cross_entropy: first target tokens that do not count.")
+      .at_least(0);
+  table.add("sentence-avg", &o.sentence_avg,
+            "Divides losses by the number of sentences instead of that of tokens.");
   table.add("moe-gate-loss-wt", &o.moe_gate_loss_wt, "Weight of the balance loss.").at_least(0);
   table.add("moe-gate-loss-combine-method", &o.moe_gate_loss_combine_method, "Over the MoE layers.")
       .choices({"average", "sum"});

@@ -12,12 +12,34 @@ namespace evomoe {
 
 /// What is trained and how text is cut into sequences.
 struct TaskOptions {
+  /// language_modeling | masked_lm | translation | sentence_prediction
   std::string task = "language_modeling";
   int64_t tokens_per_sample = 1024;        ///< longest sequence
   std::string sample_break_mode = "none";  ///< none | complete | complete_doc | eos
   bool add_bos_token = false;
   bool pad_to_fixed_length = false;
   bool pad_to_fixed_bsz = false;
+  // masked_lm
+  double mask_prob = 0.15;             ///< share of tokens to predict
+  double leave_unmasked_prob = 0.1;    ///< of those: kept as they are
+  double random_token_prob = 0.1;      ///< of those: replaced by another token
+  bool freq_weighted_replacement = false;
+  bool mask_whole_words = false;
+  int64_t mask_multiple_length = 1;    ///< tokens in a row that are masked together
+  double mask_stdev = 0.0;             ///< of that length
+  // translation
+  std::optional<std::string> source_lang, target_lang;  ///< not given: from the files' names
+  bool left_pad_source = true;
+  bool left_pad_target = false;
+  bool truncate_source = false;        ///< to max_source_positions
+  int64_t upsample_primary = 1;        ///< times that `train` is read beside train1, train2, ...
+  // sentence_prediction
+  int64_t num_classes = -1;
+  std::optional<int64_t> init_token;       ///< put before a row; not given: none
+  std::optional<int64_t> separator_token;  ///< put between the two sentences of a row
+  std::string classification_head_name = "sentence_classification_head";
+  bool no_shuffle = false;
+  std::string shorten_method = "none";     ///< none | truncate | random_crop
 };
 
 /// The Transformer. An empty optional means "as the architecture says".
@@ -27,6 +49,26 @@ struct ModelOptions {
   std::optional<int64_t> decoder_embed_dim;
   std::optional<int64_t> decoder_ffn_embed_dim;
   std::optional<int64_t> decoder_attention_heads;
+  std::optional<int64_t> encoder_layers;
+  std::optional<int64_t> encoder_embed_dim;
+  std::optional<int64_t> encoder_ffn_embed_dim;
+  std::optional<int64_t> encoder_attention_heads;
+  std::optional<bool> encoder_normalize_before;
+  std::optional<bool> decoder_normalize_before;
+  std::optional<bool> encoder_learned_pos;
+  std::optional<bool> share_all_embeddings;
+  std::optional<bool> layernorm_embedding;
+  std::optional<std::string> pooler_activation_fn;  ///< RoBERTa's classification head
+  std::optional<double> pooler_dropout;
+  bool untie_weights_roberta = false;
+  bool adaptive_input = false;
+  std::optional<std::vector<int64_t>> adaptive_input_cutoff;
+  std::optional<double> adaptive_input_factor;
+  std::optional<std::vector<int64_t>> adaptive_softmax_cutoff;
+  std::optional<double> adaptive_softmax_dropout;
+  std::optional<double> adaptive_softmax_factor;
+  bool tie_adaptive_weights = false;
+  bool tie_adaptive_proj = false;
   std::optional<std::string> activation_fn;
   std::optional<double> dropout;
   std::optional<double> attention_dropout;
@@ -36,13 +78,16 @@ struct ModelOptions {
   std::optional<bool> no_scale_embedding;
   std::optional<bool> share_decoder_input_output_embed;
   std::optional<bool> no_decoder_final_norm;
-  std::optional<int64_t> max_target_positions;  ///< not given: tokens_per_sample
+  std::optional<int64_t> max_target_positions;  ///< not given: tokens_per_sample; translation: 1024
+  std::optional<int64_t> max_source_positions;  ///< translation; not given: 1024
+  std::optional<int64_t> max_positions;         ///< RoBERTa; not given: 512
   bool checkpoint_activations = false;
 };
 
 /// Experts and routing.
 struct MoeOptions {
   int64_t moe_freq = 0;  ///< layer i (from 0) is MoE iff (i+1) % moe_freq == 0; 0: a dense model
+  int64_t encoder_moe_freq = 0, decoder_moe_freq = 0;  ///< of one half; 0: moe_freq
   int64_t moe_expert_count = 0;  ///< E
   std::string moe_router =
       "gshard";       ///< --moe-top1-expert means switch, --moe-topk-expert means dts
@@ -57,6 +102,7 @@ struct MoeOptions {
   std::string moe_drop_policy = "position";  ///< position | probs
   bool use_moe_pad_mask = false;
   int64_t alternate_decoder_ffn_embed_dim = 0;
+  int64_t alternate_ffn_embed_dim = 0;  ///< of the encoder
   bool recompute_experts = false;
   std::string validate_routing = "reference";  ///< reference | stage | both
 };
@@ -84,7 +130,14 @@ struct EvolutionFlags {
 };
 
 struct CriterionOptions {
-  std::string criterion = "cross_entropy";  ///< cross_entropy | moe_cross_entropy
+  /// cross_entropy, masked_lm or label_smoothed_cross_entropy, each alone, with the gate loss
+  /// (moe_...) or, but for the last, with the logged number of experts (..._gumbel);
+  /// sentence_prediction; adaptive_loss.
+  std::string criterion = "cross_entropy";
+  double label_smoothing = 0.0;
+  bool report_accuracy = false;
+  int64_t ignore_prefix_size = 0;
+  bool sentence_avg = false;  ///< losses are divided by the number of sentences
   double moe_gate_loss_wt = 1.0;
   std::string moe_gate_loss_combine_method = "average";  ///< average | sum
   std::string moe_gate_loss_transform = "none";          ///< none | neg_log

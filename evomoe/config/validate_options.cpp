@@ -1,5 +1,7 @@
 #include "evomoe/config/validate_options.h"
 
+#include <algorithm>
+
 #include "evomoe/base/byte_size.h"
 #include "evomoe/base/error.h"
 
@@ -8,7 +10,9 @@ namespace {
 
 void validate_moe(const TrainOptions& options) {
   const auto& moe = options.moe;
-  if (moe.moe_freq == 0) {
+  const bool moe_layers = moe.moe_freq > 0 || moe.encoder_moe_freq > 0 || moe.decoder_moe_freq > 0;
+  const bool gate_loss = options.criterion.criterion.starts_with("moe_");
+  if (!moe_layers) {
     if (moe.moe_expert_count > 0) {
       fail_usage(
           "--moe-expert-count {} without --moe-freq: no layer would be MoE; give --moe-freq 2 for "
@@ -16,11 +20,11 @@ void validate_moe(const TrainOptions& options) {
           "layer, or leave the count out",
           moe.moe_expert_count);
     }
-    if (options.criterion.criterion == "moe_cross_entropy") {
+    if (gate_loss) {
       fail_usage(
-          "--criterion moe_cross_entropy needs MoE layers; give --moe-freq and --moe-expert-count, "
-          "or use "
-          "--criterion cross_entropy");
+          "--criterion {} needs MoE layers; give --moe-freq and --moe-expert-count, or use "
+          "--criterion {}",
+          options.criterion.criterion, options.criterion.criterion.substr(4));
     }
     return;
   }
@@ -30,7 +34,7 @@ void validate_moe(const TrainOptions& options) {
         "--moe-freq {} without --moe-expert-count: give the number of experts of an MoE layer, "
         "e.g. "
         "--moe-expert-count 8",
-        moe.moe_freq);
+        std::max({moe.moe_freq, moe.encoder_moe_freq, moe.decoder_moe_freq}));
   }
   if (moe.topk != -1 && moe.topk != experts) {
     fail_usage(
@@ -39,7 +43,7 @@ void validate_moe(const TrainOptions& options) {
         moe.topk, experts, moe.topk);
   }
   if (moe.alternate_decoder_ffn_embed_dim > 0 &&
-      options.criterion.criterion == "moe_cross_entropy") {
+      options.task.task == "language_modeling" && gate_loss) {
     fail_usage(
         "--alternate-decoder-ffn-embed-dim {} makes the MoE layers dense, so --criterion "
         "moe_cross_entropy has no "
@@ -51,7 +55,8 @@ void validate_moe(const TrainOptions& options) {
 void validate_evolution(const TrainOptions& options) {
   const auto updates = options.evolution.shared_expert_updates;
   const auto& moe = options.moe;
-  if (updates != 0 && (moe.moe_freq == 0 || moe.alternate_decoder_ffn_embed_dim > 0)) {
+  const bool moe_layers = moe.moe_freq > 0 || moe.encoder_moe_freq > 0 || moe.decoder_moe_freq > 0;
+  if (updates != 0 && (!moe_layers || moe.alternate_decoder_ffn_embed_dim > 0)) {
     fail_usage(
         "--shared-expert-updates {} needs MoE layers; give --moe-freq and --moe-expert-count",
         updates);
@@ -61,7 +66,8 @@ void validate_evolution(const TrainOptions& options) {
 void validate_lengths(const TrainOptions& options) {
   const auto& task = options.task;
   const auto& positions = options.model.max_target_positions;
-  if (positions && task.tokens_per_sample > *positions) {
+  const bool blocks = task.task == "language_modeling" || task.task == "masked_lm";
+  if (task.task == "language_modeling" && positions && task.tokens_per_sample > *positions) {
     fail_usage(
         "--tokens-per-sample {} is more than --max-target-positions {}: the model has no position "
         "for the last "
@@ -74,7 +80,7 @@ void validate_lengths(const TrainOptions& options) {
         "neither --max-tokens nor --batch-size is given: say how large a micro-batch is, e.g. "
         "--batch-size 8");
   }
-  if (dataset.max_tokens && task.sample_break_mode == "none" &&
+  if (blocks && dataset.max_tokens && task.sample_break_mode == "none" &&
       *dataset.max_tokens < task.tokens_per_sample) {
     fail_usage(
         "--max-tokens {} is less than --tokens-per-sample {}: not even one sequence fits into a "
@@ -119,9 +125,35 @@ void validate_bpe_files(const BpeFiles& files) {
   }
 }
 
+/// The criterions of a task.
+void validate_criterion(const TrainOptions& options) {
+  const auto& task = options.task.task;
+  const auto& criterion = options.criterion.criterion;
+  const auto of = [&](const char* inner) { return criterion.find(inner) != std::string::npos; };
+  const bool masked = of("masked_lm"), classes = criterion == "sentence_prediction";
+  if (masked != (task == "masked_lm") || classes != (task == "sentence_prediction")) {
+    fail_usage("--criterion {} does not go with --task {}; use {}", criterion, task,
+               task == "masked_lm"             ? "masked_lm, moe_masked_lm or masked_lm_gumbel"
+               : task == "sentence_prediction" ? "sentence_prediction"
+               : task == "translation"
+                   ? "label_smoothed_cross_entropy, moe_label_smoothed_cross_entropy or another one "
+                     "of tokens"
+                   : "cross_entropy, moe_cross_entropy or another one of tokens");
+  }
+  if (classes && options.task.num_classes < 1) {
+    fail_usage("--task sentence_prediction needs --num-classes: the number of classes, e.g. 2");
+  }
+  if (options.criterion.label_smoothing > 0 && !of("label_smoothed")) {
+    fail_usage("--label-smoothing {} has no effect with --criterion {}; use "
+               "label_smoothed_cross_entropy",
+               options.criterion.label_smoothing, criterion);
+  }
+}
+
 }  // namespace
 
 void validate_options(const TrainOptions& options) {
+  validate_criterion(options);
   validate_moe(options);
   validate_evolution(options);
   validate_lengths(options);

@@ -7,16 +7,22 @@
 
 namespace evomoe {
 
-/// Items padded to one rectangle.
+/// Items padded to rectangles: one of what the model reads, one of what it is to predict. Matrices
+/// are row-major; padding is Dictionary::kPad.
 struct Batch {
   int64_t rows = 0;  ///< with rows of padding, if any; 0: an empty batch (this rank has no work in
                      ///< this micro-batch)
-  int64_t columns = 0;
-  std::vector<int64_t> source;   ///< [rows, columns] row-major, right padded
-  std::vector<int64_t> target;   ///< [rows, columns]
+  int64_t columns = 0;           ///< of source
+  int64_t target_columns = 0;    ///< of target and previous_output
+  std::vector<int64_t> source;   ///< [rows, columns]; right padded, but for a translation's, which
+                                 ///< is padded on the left
+  std::vector<int64_t> previous_output;  ///< [rows, target_columns], what the decoder of an
+                                         ///< encoder-decoder reads; empty for other models
+  std::vector<int64_t> target;   ///< [rows, target_columns]: tokens, or one class of each row
   std::vector<int64_t> ids;      ///< items of the dataset; rows of padding have none
-  std::vector<int64_t> lengths;  ///< real tokens of each item, as many as ids
-  int64_t tokens = 0;            ///< sum of lengths
+  std::vector<int64_t> lengths;  ///< real source tokens of each item, as many as ids
+  int64_t tokens = 0;            ///< what fairseq counts as ntokens: sum of lengths; in translation
+                                 ///< real target tokens
   /// Rows of the same update, over all ranks and micro-batches, before this batch's first one (the
   /// key of its noise, so that splitting an update differently changes nothing).
   int64_t first_sequence = 0;
@@ -34,6 +40,8 @@ class Dataset {
   /// Batch order before batches are formed: by size, ties in an order drawn with `seed`.
   virtual std::vector<int64_t> ordered_indices(int64_t seed) const = 0;
   virtual Batch collate(std::span<const int64_t> items) const = 0;
+  /// What Batch::tokens of all items comes to.
+  virtual int64_t tokens() const = 0;
   /// Rows that collate makes of `items` items.
   virtual int64_t rows_of(int64_t items) const { return items; }
   /// For messages, for example `data-bin/train`.

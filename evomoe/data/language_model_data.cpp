@@ -84,30 +84,37 @@ std::shared_ptr<const TokenStream> LanguageModelData::open_split(
   return parts.size() == 1 ? parts.front() : std::make_shared<ConcatenatedStream>(std::move(parts));
 }
 
-std::shared_ptr<const LanguageModelDataset> LanguageModelData::train(int64_t epoch,
-                                                                     const std::string& split) {
-  const auto& folder = paths_[(epoch - 1) % shards()];
-  auto& dataset = train_[folder / split];
-  if (!dataset) {
-    auto stream = open_split(folder, split, /*combine=*/true);
-    if (!stream) fail_missing(folder, split, "name another one with --train-subset");
-    dataset = std::make_shared<LanguageModelDataset>(std::move(stream), options_);
-  }
+std::shared_ptr<const Dataset> LanguageModelData::train(int64_t epoch, const std::string& split) {
+  auto& dataset = train_[paths_[(epoch - 1) % shards()] / split];
+  if (!dataset)
+    dataset = std::make_shared<LanguageModelDataset>(train_stream(epoch, split), options_);
   return dataset;
 }
 
-std::shared_ptr<const LanguageModelDataset> LanguageModelData::open(const std::string& split,
-                                                                    bool combine,
-                                                                    int64_t pad_to_batch_size) {
-  auto options = options_;
-  options.pad_to_batch_size = pad_to_batch_size;
+std::shared_ptr<const TokenStream> LanguageModelData::train_stream(int64_t epoch,
+                                                                   const std::string& split) {
+  const auto& folder = paths_[(epoch - 1) % shards()];
+  auto stream = open_split(folder, split, /*combine=*/true);
+  if (!stream) fail_missing(folder, split, "name another one with --train-subset");
+  return stream;
+}
+
+std::shared_ptr<const TokenStream> LanguageModelData::stream(const std::string& split,
+                                                             bool combine) {
   auto stream = open_split(paths_.front(), split, combine);
   if (!stream) {
     fail_missing(paths_.front(), split,
                  "name another one with --valid-subset (eval-lm: --gen-subset), or train without "
                  "validation by --disable-validation");
   }
-  return std::make_shared<LanguageModelDataset>(std::move(stream), options);
+  return stream;
+}
+
+std::shared_ptr<const LanguageModelDataset> LanguageModelData::open_blocks(
+    const std::string& split, bool combine, int64_t pad_to_batch_size) {
+  auto options = options_;
+  options.pad_to_batch_size = pad_to_batch_size;
+  return std::make_shared<LanguageModelDataset>(stream(split, combine), options);
 }
 
 std::vector<std::string> LanguageModelData::unused_valid_splits(

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "evomoe/data/dictionary.h"
 #include "evomoe/data/language_model_dataset.h"
+#include "evomoe/data/task_data.h"
 
 namespace evomoe {
 
@@ -17,32 +17,28 @@ std::vector<std::filesystem::path> split_data_paths(const std::string& paths);
 /// Reads dict.txt of the first data path.
 Dictionary load_data_dictionary(const std::string& paths);
 
-/// A data-bin folder (or several, `a:b:c`) for language modelling. Each file is opened once and
-/// stays open (a memory map; raw text is held in memory). All its tokens are read then: one that
-/// the dictionary does not have is an Error at once, not in the middle of the run.
-class LanguageModelData {
+/// Data for language modelling. Files are memory maps; raw text is held in memory.
+class LanguageModelData : public TaskData {
  public:
   /// Reads the dictionary. An Error when a folder is missing.
   LanguageModelData(const std::string& paths, LanguageModelDatasetOptions options);
 
-  const Dictionary& dictionary() const { return dictionary_; }
+  const Dictionary& source_dictionary() const override { return dictionary_; }
   int64_t shards() const { return static_cast<int64_t>(paths_.size()); }
+  std::shared_ptr<const Dataset> train(int64_t epoch, const std::string& split) override;
+  std::shared_ptr<const Dataset> open(const std::string& split, bool combine,
+                                      int64_t pad_to_batch_size) override {
+    return open_blocks(split, combine, pad_to_batch_size);
+  }
+  std::vector<std::string> unused_valid_splits(const std::vector<std::string>& used) const override;
 
-  /// The training split of an epoch (from 1): path (epoch - 1) % n, with `train1`, `train2`, ...
-  /// appended when they are there. Epochs of one path get the same object; safe as
-  /// EpochIterator::DatasetOfEpoch.
-  std::shared_ptr<const LanguageModelDataset> train(int64_t epoch,
-                                                    const std::string& split = "train");
+  /// The text itself, of the training split of an epoch or of another split.
+  std::shared_ptr<const TokenStream> train_stream(int64_t epoch, const std::string& split);
+  std::shared_ptr<const TokenStream> stream(const std::string& split, bool combine);
 
-  /// Another split, of the first path. `combine`: with split1, split2, ... appended. A missing one
-  /// is an Error that lists what is there. `pad_to_batch_size` replaces the option of the
-  /// constructor (validation has its own batch size).
-  std::shared_ptr<const LanguageModelDataset> open(const std::string& split, bool combine,
-                                                   int64_t pad_to_batch_size = 0);
-
-  /// `valid1`, `valid2`, ... of the first path that are not among `used`: fairseq refuses to ignore
-  /// them silently.
-  std::vector<std::string> unused_valid_splits(const std::vector<std::string>& used) const;
+  /// As open(), for one who reads the blocks themselves.
+  std::shared_ptr<const LanguageModelDataset> open_blocks(const std::string& split, bool combine,
+                                                          int64_t pad_to_batch_size = 0);
 
  private:
   std::shared_ptr<const TokenStream> open_file(const std::filesystem::path& prefix);

@@ -70,6 +70,7 @@ Batch LanguageModelDataset::collate(std::span<const int64_t> items) const {
   if (options_.pad_to_fixed_length) {
     batch.columns = std::max(batch.columns, options_.tokens_per_sample);
   }
+  batch.target_columns = batch.columns;
   batch.rows = rows_of(static_cast<int64_t>(items.size()));
   batch.source.assign(batch.rows * batch.columns, Dictionary::kPad);
   batch.target.assign(batch.rows * batch.columns, Dictionary::kPad);

@@ -36,6 +36,7 @@ class LanguageModelDataset : public Dataset {
   int64_t item_size(int64_t item) const override { return blocks_.block_size(item); }
   std::vector<int64_t> ordered_indices(int64_t seed) const override;
   Batch collate(std::span<const int64_t> items) const override;
+  int64_t tokens() const override;
   int64_t rows_of(int64_t items) const override;
   std::string name() const override { return blocks_.stream().name(); }
 
@@ -44,8 +45,6 @@ class LanguageModelDataset : public Dataset {
     std::vector<int64_t> target;
   };
   Item item(int64_t index) const;
-  /// Target tokens of all items.
-  int64_t tokens() const;
 
  private:
   /// Writes the item's source and target to two rows; both have room for its length (with <s>).

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <numeric>
 
 #include "evomoe/base/error.h"
@@ -23,6 +24,19 @@ double NumpyRandom::rand() {
   const uint32_t high = next_uint32() >> 5;
   const uint32_t low = next_uint32() >> 6;
   return (high * 67108864.0 + low) / 9007199254740992.0;
+}
+
+double NumpyRandom::standard_normal() {
+  if (second_normal_) return *std::exchange(second_normal_, std::nullopt);
+  double x = 0, y = 0, square = 0;
+  do {
+    x = 2 * rand() - 1;
+    y = 2 * rand() - 1;
+    square = x * x + y * y;
+  } while (square >= 1 || square == 0);
+  const double scale = std::sqrt(-2 * std::log(square) / square);
+  second_normal_ = scale * x;
+  return scale * y;
 }
 
 uint64_t NumpyRandom::interval(uint64_t max) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <random>
 #include <utility>
 #include <vector>
@@ -22,6 +23,9 @@ class NumpyRandom {
   /// Uniform in [0, max], both ends included, by masked rejection.
   uint64_t interval(uint64_t max);
 
+  /// numpy.random.standard_normal(): Marsaglia's polar method, which makes two numbers at a time.
+  double standard_normal();
+
   /// numpy.random.shuffle of a list.
   template <typename T>
   void shuffle(std::vector<T>& values) {
@@ -39,6 +43,7 @@ class NumpyRandom {
 
  private:
   std::mt19937 generator_;
+  std::optional<double> second_normal_;
 };
 
 }  // namespace evomoe

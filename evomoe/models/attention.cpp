@@ -12,14 +12,19 @@
 namespace evomoe {
 namespace {
 
-/// bool, true = may attend: the causal triangle of the last `queries` of `keys` positions, without
-/// padded keys.
-torch::Tensor attention_mask(int64_t queries, int64_t keys, const torch::Tensor& padding_BS,
-                             torch::Device device) {
-  auto mask =
-      torch::ones({queries, keys}, torch::dtype(torch::kBool).device(device)).tril(keys - queries);
-  if (padding_BS.defined())
-    mask = mask.unsqueeze(0).logical_and(padding_BS.logical_not().unsqueeze(1)).unsqueeze(1);
+/// bool, true = may attend; undefined where all may attend to all. Causal: the triangle of the last
+/// `queries` of `keys` positions. Padded keys are left out.
+torch::Tensor attention_mask(bool causal, int64_t queries, int64_t keys,
+                             const torch::Tensor& padding_BS, torch::Device device) {
+  torch::Tensor mask;
+  if (causal && queries > 1) {
+    mask = torch::ones({queries, keys}, torch::dtype(torch::kBool).device(device))
+               .tril(keys - queries);
+  }
+  if (padding_BS.defined()) {
+    const auto real = padding_BS.logical_not().unsqueeze(1);  // [B,1,S]
+    mask = (mask.defined() ? mask.unsqueeze(0).logical_and(real) : real).unsqueeze(1);
+  }
   return mask;
 }
 
@@ -34,22 +39,28 @@ torch::Tensor noise_rows(int64_t B, int64_t H, int64_t Q, torch::Device device) 
   return (first_of_head.unsqueeze(1) + torch::arange(Q, index)).flatten();
 }
 
+torch::Tensor& of_layer(std::vector<torch::Tensor>& tensors, int64_t layer) {
+  const auto index = static_cast<size_t>(layer);
+  if (tensors.size() <= index) tensors.resize(index + 1);
+  return tensors[index];
+}
+
 }  // namespace
 
 void AttentionOptions::validate() const {
   constexpr auto kMostHeads = std::numeric_limits<uint32_t>::max() / kHeadStride;
   if (heads < 1 || heads > kMostHeads) {
-    fail_usage("--decoder-attention-heads {}: allowed are 1 to {}", heads, kMostHeads);
+    fail_usage("--{}-attention-heads {}: allowed are 1 to {}", half, heads, kMostHeads);
   }
   if (embed_dim % heads != 0) {
     fail_usage(
-        "--decoder-attention-heads {} with --decoder-embed-dim {}: the width must be a multiple of "
-        "the number of heads",
-        heads, embed_dim);
+        "--{}-attention-heads {} with --{}-embed-dim {}: the width must be a multiple of the "
+        "number of heads",
+        half, heads, half, embed_dim);
   }
 }
 
-SelfAttentionImpl::SelfAttentionImpl(const AttentionOptions& options) : options_(options) {
+AttentionImpl::AttentionImpl(const AttentionOptions& options) : options_(options) {
   options_.validate();
   const auto dim = options.embed_dim;
   k_proj = register_module("k_proj", torch::nn::Linear(dim, dim));
@@ -58,7 +69,7 @@ SelfAttentionImpl::SelfAttentionImpl(const AttentionOptions& options) : options_
   out_proj = register_module("out_proj", torch::nn::Linear(dim, dim));
 }
 
-void SelfAttentionImpl::initialise(uint64_t seed, const std::string& name) {
+void AttentionImpl::initialise(uint64_t seed, const std::string& name) {
   for (auto& [part, linear] : {std::pair<std::string, torch::nn::Linear&>{"k_proj", k_proj},
                                {"v_proj", v_proj},
                                {"q_proj", q_proj},
@@ -72,66 +83,81 @@ void SelfAttentionImpl::initialise(uint64_t seed, const std::string& name) {
   out_proj->bias.zero_();
 }
 
-torch::Tensor SelfAttentionImpl::forward(const torch::Tensor& x_BSD,
-                                         const ForwardContext& context) {
-  RECORD_USER_SCOPE("attention");
-  const auto B = x_BSD.size(0), S = x_BSD.size(1), D = x_BSD.size(2), H = options_.heads;
-  const auto split = [&](const torch::Tensor& t) {
-    return t.view({B, S, H, D / H}).transpose(1, 2);
-  };
-  const auto q_BHSD = split(q_proj->forward(x_BSD));
-  auto k_BHSD = split(k_proj->forward(x_BSD));
-  auto v_BHSD = split(v_proj->forward(x_BSD));
-  if (context.cache != nullptr) {
-    auto& keys = context.cache->key_BHSD;
-    auto& values = context.cache->value_BHSD;
-    const auto layer = static_cast<size_t>(options_.layer);
-    if (keys.size() <= layer) {
-      keys.resize(layer + 1);
-      values.resize(layer + 1);
-    }
-    if (keys[layer].defined()) {
-      k_BHSD = torch::cat({keys[layer], k_BHSD}, 2);
-      v_BHSD = torch::cat({values[layer], v_BHSD}, 2);
-    }
-    keys[layer] = k_BHSD;
-    values[layer] = v_BHSD;
-  }
-  const auto y_BHSD = attend(q_BHSD, k_BHSD, v_BHSD, context);
-  return out_proj->forward(y_BHSD.transpose(1, 2).reshape({B, S, D}));
+torch::Tensor AttentionImpl::split_heads(const torch::Tensor& x_BSD) const {
+  const auto H = options_.heads;
+  return x_BSD.view({x_BSD.size(0), x_BSD.size(1), H, options_.embed_dim / H}).transpose(1, 2);
 }
 
-torch::Tensor SelfAttentionImpl::attend(const torch::Tensor& q_BHSD, const torch::Tensor& k_BHSD,
-                                        const torch::Tensor& v_BHSD,
-                                        const ForwardContext& context) {
+std::pair<torch::Tensor, torch::Tensor> AttentionImpl::keys_and_values(
+    const torch::Tensor& x_BSD, const ForwardContext& context, const Memory* memory) {
+  auto* cache = context.cache;
+  if (options_.cross) {
+    if (cache == nullptr)
+      return {split_heads(k_proj->forward(memory->x_BSD)),
+              split_heads(v_proj->forward(memory->x_BSD))};
+    auto& key = of_layer(cache->memory_key_BHSD, options_.layer);
+    auto& value = of_layer(cache->memory_value_BHSD, options_.layer);
+    if (!key.defined()) {
+      key = split_heads(k_proj->forward(memory->x_BSD));
+      value = split_heads(v_proj->forward(memory->x_BSD));
+    }
+    return {key, value};
+  }
+  auto k_BHSD = split_heads(k_proj->forward(x_BSD));
+  auto v_BHSD = split_heads(v_proj->forward(x_BSD));
+  if (cache == nullptr) return {k_BHSD, v_BHSD};
+  auto& key = of_layer(cache->key_BHSD, options_.layer);
+  auto& value = of_layer(cache->value_BHSD, options_.layer);
+  key = key.defined() ? torch::cat({key, k_BHSD}, 2) : k_BHSD;
+  value = value.defined() ? torch::cat({value, v_BHSD}, 2) : v_BHSD;
+  return {key, value};
+}
+
+torch::Tensor AttentionImpl::forward(const torch::Tensor& x_BSD, const ForwardContext& context,
+                                     const Memory* memory) {
+  RECORD_USER_SCOPE("attention");
+  EVOMOE_CHECK((memory != nullptr) == options_.cross,
+               "layer {}: cross-attention, and no other, reads an encoder's output",
+               options_.layer);
+  const auto q_BHSD = split_heads(q_proj->forward(x_BSD));
+  const auto [k_BHSD, v_BHSD] = keys_and_values(x_BSD, context, memory);
+  const auto& padding_BS = memory != nullptr ? memory->padding_BS : context.padding_BS;
+  const auto y_BHSD = attend(q_BHSD, k_BHSD, v_BHSD, padding_BS, context);
+  return out_proj->forward(y_BHSD.transpose(1, 2).reshape(x_BSD.sizes()));
+}
+
+torch::Tensor AttentionImpl::attend(const torch::Tensor& q_BHSD, const torch::Tensor& k_BHSD,
+                                    const torch::Tensor& v_BHSD,
+                                    const torch::Tensor& key_padding_BS,
+                                    const ForwardContext& context) {
   const auto queries = q_BHSD.size(2), keys = k_BHSD.size(2);
+  const bool causal = options_.causal && !options_.cross;
   const double dropout = context.training ? options_.dropout : 0.0;
   if (dropout == 0.0) {
-    if (queries == keys && !context.padding_BS.defined()) {
+    if (causal && queries == keys && !key_padding_BS.defined()) {
       return at::scaled_dot_product_attention(q_BHSD, k_BHSD, v_BHSD, {}, 0.0, /*is_causal=*/true);
     }
-    if (queries == 1 && !context.padding_BS.defined()) {
-      return at::scaled_dot_product_attention(q_BHSD, k_BHSD, v_BHSD);
-    }
-    return at::scaled_dot_product_attention(
-        q_BHSD, k_BHSD, v_BHSD, attention_mask(queries, keys, context.padding_BS, q_BHSD.device()));
+    const auto mask = attention_mask(causal, queries, keys, key_padding_BS, q_BHSD.device());
+    if (!mask.defined()) return at::scaled_dot_product_attention(q_BHSD, k_BHSD, v_BHSD);
+    return at::scaled_dot_product_attention(q_BHSD, k_BHSD, v_BHSD, mask);
   }
   // The library's fused kernels draw dropout from a generator with state; ours is counter-based, so
   // it is applied by hand.
   const double scale = 1.0 / std::sqrt(static_cast<double>(q_BHSD.size(3)));
-  const auto hidden =
-      attention_mask(queries, keys, context.padding_BS, q_BHSD.device()).logical_not();
+  auto score = torch::matmul(q_BHSD * scale, k_BHSD.transpose(2, 3))
+                   .to(torch::promote_types(q_BHSD.scalar_type(), torch::kFloat));
+  const auto mask = attention_mask(causal, queries, keys, key_padding_BS, q_BHSD.device());
+  const auto hidden = mask.defined() ? mask.logical_not() : mask;
   // The lowest finite score, not minus infinity: a query whose keys are all padding would get NaN.
-  const auto score = torch::matmul(q_BHSD * scale, k_BHSD.transpose(2, 3))
-                         .to(torch::promote_types(q_BHSD.scalar_type(), torch::kFloat))
-                         .masked_fill(hidden, std::numeric_limits<float>::lowest());
+  if (hidden.defined()) score = score.masked_fill(hidden, std::numeric_limits<float>::lowest());
   auto probability = torch::softmax(score, -1);
   // Such a query attends to nothing, as in the library's kernels.
-  if (context.padding_BS.defined()) probability = probability.masked_fill(hidden, 0);
+  if (key_padding_BS.defined()) probability = probability.masked_fill(hidden, 0);
   EVOMOE_CHECK(queries <= kHeadStride, "attention dropout of {} queries: at most {} are possible",
                queries, kHeadStride);
   auto noise = context.noise.at(static_cast<uint32_t>(options_.layer),
-                                NoiseSite::kAttentionProbabilityDropout);
+                                options_.cross ? NoiseSite::kCrossAttentionProbabilityDropout
+                                               : NoiseSite::kAttentionProbabilityDropout);
   noise.sequence_length = static_cast<uint32_t>(options_.heads * kHeadStride);
   const auto rows = noise_rows(q_BHSD.size(0), options_.heads, queries, q_BHSD.device());
   return torch::matmul(philox_dropout(probability.to(q_BHSD.scalar_type()), dropout, noise, rows),

@@ -6,11 +6,13 @@ namespace evomoe {
 
 torch::Tensor positions_of(const torch::Tensor& token_BS, const torch::Tensor& padding_BS,
                            int64_t padding_index, int64_t first) {
+  if (padding_BS.defined() && padding_BS.size(1) > 0) {
+    const auto real_BS = padding_BS.logical_not();
+    return (real_BS.cumsum(1) + first) * real_BS + padding_index;
+  }
   const auto position_S = torch::arange(token_BS.size(1), token_BS.options().dtype(torch::kLong)) +
                           (padding_index + 1 + first);
-  auto position_BS = position_S.unsqueeze(0).expand(token_BS.sizes());
-  if (padding_BS.defined()) position_BS = position_BS.masked_fill(padding_BS, padding_index);
-  return position_BS;
+  return position_S.unsqueeze(0).expand(token_BS.sizes());
 }
 
 torch::Tensor sinusoidal_table(int64_t rows, int64_t dim, int64_t padding_index) {

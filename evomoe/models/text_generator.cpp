@@ -55,7 +55,7 @@ std::vector<int64_t> generate(Gpt& model, const std::vector<int64_t>& prompt,
   EVOMOE_CHECK(!prompt.empty(),
                "a text cannot be continued from nothing: the prompt needs at least one token");
   const torch::NoGradGuard no_grad;
-  const auto device = model->output_weight().device();
+  const auto device = model->parameters().front().device();
   const auto positions = model->options().max_positions;
   KeyValueCache cache;
   ForwardContext context;
@@ -73,8 +73,8 @@ std::vector<int64_t> generate(Gpt& model, const std::vector<int64_t>& prompt,
     if (cache.length + static_cast<int64_t>(next.size()) > positions) shorten();
     const auto token_BS = torch::tensor(next, torch::kLong).unsqueeze(0).to(device);
     const auto output = model->forward(token_BS, context);
-    const auto x_D = output.x_BSD[0][-1];
-    auto logit_V = torch::mv(model->output_weight(), x_D).to(torch::kFloat);
+    // A softmax of log-probabilities is that of the logits.
+    auto logit_V = model->log_probability(output.x_BSD[0].slice(0, -1)).squeeze(0);
     const auto forbid = [&](int64_t token) {
       logit_V[token] = -std::numeric_limits<float>::infinity();
     };

@@ -3,13 +3,13 @@
 #include <ATen/record_function.h>
 
 #include "evomoe/base/error.h"
-#include "evomoe/ops/linear_cross_entropy.h"
+#include "evomoe/models/roberta.h"
 
 namespace evomoe {
 namespace {
 
 /// Sum of the named loss over layers; `count` is the number of layers that have it.
-torch::Tensor sum_of(const GptOutput& output, const std::string& name, int64_t& count) {
+torch::Tensor sum_of(const ModelOutput& output, const std::string& name, int64_t& count) {
   torch::Tensor sum;
   count = 0;
   for (const auto& layer : output.losses) {
@@ -24,7 +24,7 @@ torch::Tensor sum_of(const GptOutput& output, const std::string& name, int64_t& 
 }
 
 /// Each metric averaged over the MoE layers; a layer that does not have it counts as 0.
-std::vector<std::pair<std::string, double>> layer_averages(const GptOutput& output) {
+std::vector<std::pair<std::string, double>> layer_averages(const ModelOutput& output) {
   std::vector<std::pair<std::string, double>> averages;
   for (const auto& name : reference_metric_names()) {
     double sum = 0;
@@ -53,12 +53,18 @@ const std::vector<std::string>& reference_metric_names() {
 LossSums& LossSums::operator+=(const LossSums& other) {
   loss += other.loss;
   inner += other.inner;
+  nll += other.nll;
   gate += other.gate;
   z += other.z;
   sample_size += other.sample_size;
   tokens += other.tokens;
   sequences += other.sequences;
   batches += other.batches;
+  predicted += other.predicted;
+  correct += other.correct;
+  for (size_t i = 0; i < 2; ++i) {
+    for (size_t j = 0; j < 2; ++j) confusion[i][j] += other.confusion[i][j];
+  }
   if (metrics.empty()) {
     metrics = other.metrics;
   } else {
@@ -67,23 +73,92 @@ LossSums& LossSums::operator+=(const LossSums& other) {
   return *this;
 }
 
-CriterionResult Criterion::operator()(Gpt& model, const GptOutput& output,
-                                      const DeviceBatch& batch) const {
-  RECORD_USER_SCOPE("loss");
-  const auto x_TD = output.x_BSD.flatten(0, 1);
-  CriterionResult result;
-  result.loss =
-      linear_cross_entropy(x_TD, model->output_weight(), batch.target_BS.flatten(), padding_index_);
-  auto& sums = result.sums;
-  sums.inner = result.loss.item<double>();
-  sums.sample_size = batch.sample_size;
-  sums.tokens = batch.tokens;
-  sums.sequences = batch.sequences;
-  sums.batches = 1;
+CriterionKind criterion_kind(const std::string& name) {
+  using Inner = CriterionKind::Inner;
+  using Gate = CriterionKind::Gate;
+  static const std::vector<std::pair<std::string, Inner>> inners = {
+      {"cross_entropy", Inner::kCrossEntropy},
+      {"adaptive_loss", Inner::kCrossEntropy},
+      {"masked_lm", Inner::kMaskedLm},
+      {"label_smoothed_cross_entropy", Inner::kLabelSmoothed},
+      {"sentence_prediction", Inner::kSentencePrediction}};
+  for (const auto& [inner, kind] : inners) {
+    if (name == inner) return {kind, Gate::kNone};
+    if (name == "moe_" + inner) return {kind, Gate::kLoss};
+    if (name == inner + "_gumbel") return {kind, Gate::kActive};
+  }
+  fail_usage("--criterion {} is not known", name);
+}
 
-  const auto scale = static_cast<double>(batch.sample_size);
+Criterion::Criterion(const CriterionOptions& options, int64_t padding_index,
+                     std::string classification_head)
+    : options_(options),
+      kind_(criterion_kind(options.criterion)),
+      padding_index_(padding_index),
+      classification_head_(std::move(classification_head)) {}
+
+torch::Tensor Criterion::predict_tokens(Model& model, const torch::Tensor& x_BSD,
+                                        const DeviceBatch& batch, LossSums& sums) const {
+  TokenLossOptions how{.ignore_index = padding_index_};
+  auto x = x_BSD;
+  auto target = batch.target;
+  EVOMOE_CHECK(target.size(0) == x.size(0) && target.size(1) == x.size(1),
+               "a batch of targets {} for features {}: --task and --criterion do not go together",
+               c10::str(target.sizes()), c10::str(x.sizes()));
+  if (kind_.inner == CriterionKind::Inner::kLabelSmoothed) {
+    how.label_smoothing = options_.label_smoothing;
+    how.count_correct = options_.report_accuracy;
+    if (options_.ignore_prefix_size > 0) {
+      x = x.slice(1, options_.ignore_prefix_size);
+      target = target.slice(1, options_.ignore_prefix_size);
+    }
+  }
+  auto x_ND = x.flatten(0, 1);
+  auto target_N = target.flatten();
+  sums.sample_size = options_.sentence_avg ? batch.sequences : batch.tokens;
+  if (kind_.inner == CriterionKind::Inner::kMaskedLm) {
+    // The head is for the few tokens that are predicted.
+    const auto masked_N = (target_N != padding_index_).nonzero().squeeze(1);
+    x_ND = x_ND.index_select(0, masked_N);
+    target_N = target_N.index_select(0, masked_N);
+    sums.sample_size = masked_N.size(0);
+  }
+  const auto found = model.token_loss(x_ND, target_N, how);
+  sums.nll = found.nll;
+  sums.correct = found.correct;
+  sums.predicted = (target_N != padding_index_).sum().item<int64_t>();
+  return found.loss;
+}
+
+torch::Tensor Criterion::predict_classes(Model& model, const torch::Tensor& x_BSD,
+                                         const DeviceBatch& batch, const ForwardContext& context,
+                                         LossSums& sums) const {
+  auto* roberta = dynamic_cast<RobertaImpl*>(&model);
+  EVOMOE_CHECK(roberta != nullptr,
+               "--criterion sentence_prediction needs an architecture with a classification head "
+               "(--arch roberta_base, ...)");
+  const auto logit_BC = roberta->classify(x_BSD, classification_head_, context);
+  const auto target_B = batch.target.flatten();
+  const auto log_p_BC = torch::log_softmax(logit_BC, 1, torch::kFloat32);
+  const auto loss = torch::nll_loss(log_p_BC, target_B, /*weight=*/{}, at::Reduction::Sum);
+  sums.nll = loss.item<double>();
+  sums.sample_size = sums.predicted = target_B.size(0);
+  const auto found_B = logit_BC.argmax(1);
+  sums.correct = found_B.eq(target_B).sum().item<int64_t>();
+  if (logit_BC.size(1) == 2) {
+    const auto counts = (target_B * 2 + found_B).bincount(/*weights=*/{}, 4).to(torch::kCPU);
+    for (int64_t i = 0; i < 4; ++i)
+      sums.confusion[static_cast<size_t>(i / 2)][static_cast<size_t>(i % 2)] =
+          counts[i].item<int64_t>();
+  }
+  return loss;
+}
+
+void Criterion::add_gate_losses(const ModelOutput& output, CriterionResult& result) const {
+  auto& sums = result.sums;
+  const auto scale = static_cast<double>(sums.sample_size);
   int64_t layers = 0;
-  if (is_moe()) {
+  if (kind_.gate == CriterionKind::Gate::kLoss) {
     auto gate = sum_of(output, "balance", layers);
     if (layers > 0) {
       if (options_.moe_gate_loss_combine_method == "average")
@@ -93,8 +168,8 @@ CriterionResult Criterion::operator()(Gpt& model, const GptOutput& output,
       result.loss = result.loss + options_.moe_gate_loss_wt * gate;
       sums.gate = gate.item<double>();
     }
-    sums.metrics = layer_averages(output);
   }
+  if (kind_.gate != CriterionKind::Gate::kNone) sums.metrics = layer_averages(output);
   if (options_.moe_z_loss_wt > 0) {
     auto z = sum_of(output, "z", layers);
     if (layers > 0) {
@@ -103,6 +178,22 @@ CriterionResult Criterion::operator()(Gpt& model, const GptOutput& output,
       sums.z = z.item<double>();
     }
   }
+}
+
+CriterionResult Criterion::operator()(Model& model, const ModelOutput& output,
+                                      const DeviceBatch& batch,
+                                      const ForwardContext& context) const {
+  RECORD_USER_SCOPE("loss");
+  CriterionResult result;
+  auto& sums = result.sums;
+  sums.tokens = batch.tokens;
+  sums.sequences = batch.sequences;
+  sums.batches = 1;
+  result.loss = kind_.inner == CriterionKind::Inner::kSentencePrediction
+                    ? predict_classes(model, output.x_BSD, batch, context, sums)
+                    : predict_tokens(model, output.x_BSD, batch, sums);
+  sums.inner = result.loss.item<double>();
+  add_gate_losses(output, result);
   sums.loss = result.loss.item<double>();
   return result;
 }

@@ -2,37 +2,41 @@
 
 #include <torch/torch.h>
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "evomoe/config/options.h"
-#include "evomoe/models/gpt.h"
+#include "evomoe/models/model.h"
 
 namespace evomoe {
 
 /// A micro-batch on the model's device.
 struct DeviceBatch {
-  torch::Tensor source_BS;   ///< int64 tokens, right-padded
-  torch::Tensor target_BS;   ///< int64
-  torch::Tensor padding_BS;  ///< bool, true = padding; undefined when there is none
-  int64_t sequences = 0;     ///< real ones
-  int64_t tokens = 0;        ///< real source tokens
-  int64_t sample_size = 0;   ///< target tokens
+  ModelInput input;
+  torch::Tensor target;   ///< int64 [B,U], U = S but in translation; or one class a row, [B,1]
+  int64_t sequences = 0;  ///< real ones
+  int64_t tokens = 0;     ///< as Batch::tokens
 };
 
 /// The sums of one or more micro-batches, in nats.
 struct LossSums {
   double loss = 0;   ///< what is trained: inner + weighted gate losses
-  double inner = 0;  ///< cross-entropy
+  double inner = 0;  ///< of the task, smoothed where --label-smoothing asks for it
+  double nll = 0;    ///< of the task, not smoothed
   double gate =
       0;         ///< balance loss: combined over layers, transformed, times sample size, unweighted
   double z = 0;  ///< router z-loss: summed over layers, times sample size, unweighted
-  int64_t sample_size = 0;
+  int64_t sample_size = 0;  ///< what gradients are divided by: target tokens, or sequences
   int64_t tokens = 0;
   int64_t sequences = 0;
   int64_t batches = 0;
+  int64_t predicted = 0;    ///< targets
+  int64_t correct = 0;      ///< of those, the most probable ones; where they are counted
+  /// Of a classification into two: rows of [true class][predicted class].
+  std::array<std::array<int64_t, 2>, 2> confusion{};
   /// The reference's router metrics, averaged over layers and summed over micro-batches, in its
   /// order.
   std::vector<std::pair<std::string, double>> metrics;
@@ -45,21 +49,46 @@ struct CriterionResult {
   LossSums sums;
 };
 
-/// `cross_entropy` and `moe_cross_entropy` (reference/evomoe.md section 5). Sums over target
-/// tokens; gradients are divided by the sample size of the whole update later.
+/// What a --criterion is made of.
+struct CriterionKind {
+  enum class Inner { kCrossEntropy, kMaskedLm, kLabelSmoothed, kSentencePrediction };
+  enum class Gate {
+    kNone,    ///< routers are neither trained by a loss of theirs nor logged
+    kLoss,    ///< moe_...: adds the gate loss and logs its metrics
+    kActive,  ///< ..._gumbel: logs the average of active experts
+  };
+  Inner inner = Inner::kCrossEntropy;
+  Gate gate = Gate::kNone;
+};
+
+/// Error for a name that is none; the option table knows them all.
+CriterionKind criterion_kind(const std::string& name);
+
+/// The criterions of reference/evomoe.md section 5. Sums over target tokens (or sequences);
+/// gradients are divided by the sample size of the whole update later.
 class Criterion {
  public:
-  Criterion(const CriterionOptions& options, int64_t padding_index)
-      : options_(options), padding_index_(padding_index) {}
+  Criterion(const CriterionOptions& options, int64_t padding_index,
+            std::string classification_head = "");
 
-  CriterionResult operator()(Gpt& model, const GptOutput& output, const DeviceBatch& batch) const;
+  /// `context`: that of the forward pass which gave `output`.
+  CriterionResult operator()(Model& model, const ModelOutput& output, const DeviceBatch& batch,
+                             const ForwardContext& context) const;
 
-  /// True for the criterions that add the gate loss and log its metrics.
-  bool is_moe() const { return options_.criterion == "moe_cross_entropy"; }
+  CriterionKind kind() const { return kind_; }
+  const CriterionOptions& options() const { return options_; }
 
  private:
+  torch::Tensor predict_tokens(Model& model, const torch::Tensor& x_BSD, const DeviceBatch& batch,
+                               LossSums& sums) const;
+  torch::Tensor predict_classes(Model& model, const torch::Tensor& x_BSD, const DeviceBatch& batch,
+                                const ForwardContext& context, LossSums& sums) const;
+  void add_gate_losses(const ModelOutput& output, CriterionResult& result) const;
+
   CriterionOptions options_;
+  CriterionKind kind_;
   int64_t padding_index_;
+  std::string classification_head_;
 };
 
 /// The reference's metric names, in the order of its log.

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "evomoe/ops/linear_cross_entropy.h"
 #include "evomoe/train/validation.h"
 
 namespace evomoe {
@@ -35,7 +34,9 @@ void score(LoadedModel& loaded, const std::vector<Row>& rows,
     batch.columns = std::max<int64_t>(batch.columns, static_cast<int64_t>(row.source.size()));
     batch.tokens += static_cast<int64_t>(row.source.size());
     batch.ids.push_back(row.item);
+    batch.lengths.push_back(static_cast<int64_t>(row.source.size()));
   }
+  batch.target_columns = batch.columns;
   const auto cells = static_cast<size_t>(batch.rows * batch.columns);
   batch.source.assign(cells, Dictionary::kPad);
   batch.target.assign(cells, Dictionary::kPad);
@@ -46,12 +47,11 @@ void score(LoadedModel& loaded, const std::vector<Row>& rows,
   }
   const torch::NoGradGuard no_grad;
   const auto device_batch = to_device(batch, Dictionary::kPad, loaded.device);
-  auto context = evaluation_context(loaded.options, device_batch, /*as_trained=*/false);
+  auto context = evaluation_context(loaded.options, /*as_trained=*/false);
   context.padded_batch = 0;
-  const auto output = loaded.model->forward(device_batch.source_BS, context);
+  const auto output = loaded.model->forward(device_batch.input, context);
   const auto log_probability =
-      linear_log_probability(output.x_BSD.flatten(0, 1), loaded.model->output_weight(),
-                             device_batch.target_BS.flatten())
+      loaded.model->log_probability_of(output.x_BSD.flatten(0, 1), device_batch.target.flatten())
           .to(torch::kCPU)
           .contiguous();
   const auto* values = log_probability.data_ptr<float>();

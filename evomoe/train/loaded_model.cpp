@@ -31,12 +31,15 @@ LoadedModel build(const std::filesystem::path& path, const LoadOptions& load,
   if (load.eval_capacity_fraction)
     loaded.options.moe.moe_eval_capacity_token_fraction = *load.eval_capacity_fraction;
   loaded.updates = loaded.manifest.at("counters").at("updates").get<int64_t>();
-  loaded.dictionary = dictionary_of(path, load.data);
+  auto dictionaries = dictionaries_of(path, load.data, loaded.options.task);
+  loaded.source_dictionary = std::move(dictionaries.source);
+  loaded.dictionary = std::move(dictionaries.target);
   loaded.bpe = bpe_of(path, load.bpe);
-  check_dictionary(loaded.manifest, loaded.dictionary, path);
+  check_dictionaries(loaded.manifest, loaded.source_dictionary, loaded.dictionary, path);
   const bool shared = loaded.manifest.at("evolution").at("shared_expert").get<bool>();
-  loaded.model =
-      Gpt(gpt_options(loaded.options, loaded.dictionary.size(), Dictionary::kPad, shared));
+  loaded.model = make_model(
+      loaded.options,
+      {loaded.source_dictionary.size(), loaded.dictionary.size(), Dictionary::kPad}, shared);
   load_into(named_state(*loaded.model), checkpoint.model, "checkpoint " + path.string());
   loaded.model->to(loaded.device);
   loaded.model->eval();
@@ -49,6 +52,21 @@ LoadedModel build(const std::filesystem::path& path, const LoadOptions& load,
 }
 
 }  // namespace
+
+Gpt LoadedModel::language_model(const std::string& command) const {
+  auto gpt = std::dynamic_pointer_cast<GptImpl>(model);
+  EVOMOE_CHECK(gpt != nullptr, "{}: {} needs a language model, and this one was trained with --task {}",
+               path.string(), command, options.task.task);
+  return Gpt(std::move(gpt));
+}
+
+EncoderDecoder LoadedModel::encoder_decoder(const std::string& command) const {
+  auto pair = std::dynamic_pointer_cast<EncoderDecoderImpl>(model);
+  EVOMOE_CHECK(pair != nullptr,
+               "{}: {} needs an encoder-decoder, and this one was trained with --task {}",
+               path.string(), command, options.task.task);
+  return EncoderDecoder(std::move(pair));
+}
 
 LoadedModel load_model(const std::filesystem::path& path, const LoadOptions& load) {
   auto checkpoint = load_checkpoint(path, /*with_optimizer=*/false);

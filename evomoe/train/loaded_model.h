@@ -11,7 +11,9 @@
 #include "evomoe/config/options.h"
 #include "evomoe/data/byte_bpe.h"
 #include "evomoe/data/dictionary.h"
+#include "evomoe/models/encoder_decoder.h"
 #include "evomoe/models/gpt.h"
+#include "evomoe/models/model.h"
 
 namespace evomoe {
 
@@ -20,11 +22,17 @@ struct LoadedModel {
   std::filesystem::path path;
   nlohmann::json manifest;
   TrainOptions options;  ///< what it was trained with
-  Dictionary dictionary;
+  Dictionary dictionary;         ///< of what it predicts
+  Dictionary source_dictionary;  ///< of what it reads; the same, but in translation
   std::unique_ptr<ByteBpe> bpe;  ///< null: the text is words between white space
-  Gpt model{nullptr};            ///< on the device, in evaluation mode
+  ModelPtr model;                ///< on the device, in evaluation mode
   torch::Device device = torch::kCPU;
   int64_t updates = 0;
+
+  /// The model as a decoder-only language model, or as an encoder-decoder. Error for another one,
+  /// which names the checkpoint and what `command` needs.
+  Gpt language_model(const std::string& command) const;
+  EncoderDecoder encoder_decoder(const std::string& command) const;
 };
 
 /// What may replace the checkpoint's own settings.

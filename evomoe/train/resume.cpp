@@ -2,6 +2,7 @@
 
 #include <fmt/ranges.h>
 
+#include <map>
 #include <set>
 #include <vector>
 
@@ -14,28 +15,66 @@
 namespace evomoe {
 namespace {
 
+using Values = std::vector<std::pair<std::string, std::string>>;
+
+template <typename T>
+std::string text(const T& value) {
+  return fmt::format("{}", value);
+}
+
+/// The flags that make an encoder or a decoder; `half` of a pair.
+void add_stack(Values& values, const TransformerStackOptions& stack, bool half = false) {
+  const auto add = [&](const std::string& name, const std::string& value) {
+    values.emplace_back(stack.half + "-" + name, value);
+  };
+  add("layers", text(stack.layers));
+  add("embed-dim", text(stack.embed_dim));
+  add("ffn-embed-dim", text(stack.ffn_dim));
+  add("attention-heads", text(stack.heads));
+  add("learned-pos", text(stack.learned_positions));
+  add("normalize-before", text(stack.norm_first));
+  values.emplace_back((half ? stack.half + "-" : "") + "moe-freq", text(stack.moe_freq));
+  if (stack.moe_freq == 0) return;
+  values.emplace_back(stack.half == "decoder" ? "alternate-decoder-ffn-embed-dim"
+                                              : "alternate-ffn-embed-dim",
+                      text(stack.dense_ffn_dim_of_moe_layers));
+}
+
 /// The flags that make the model, each with the value that it has after the architecture's
 /// defaults.
-std::vector<std::pair<std::string, std::string>> model_values(const TrainOptions& options) {
-  const auto gpt = gpt_options(options, /*vocab_size=*/Dictionary::kSpecials, Dictionary::kPad,
-                               /*shared_expert=*/false);
-  const auto text = [](const auto& value) { return fmt::format("{}", value); };
-  std::vector<std::pair<std::string, std::string>> values = {
-      {"decoder-layers", text(gpt.layers)},
-      {"decoder-embed-dim", text(gpt.embed_dim)},
-      {"decoder-ffn-embed-dim", text(gpt.ffn_dim)},
-      {"decoder-attention-heads", text(gpt.heads)},
-      {"activation-fn", gpt.activation},
-      {"decoder-learned-pos", text(gpt.learned_positions)},
-      {"no-token-positional-embeddings", text(gpt.no_positions)},
-      {"no-scale-embedding", text(!gpt.scale_embedding)},
-      {"share-decoder-input-output-embed", text(gpt.tie_embeddings)},
-      {"no-decoder-final-norm", text(!gpt.final_norm)},
-      {"moe-freq", text(gpt.moe_freq)},
-  };
-  if (gpt.moe_freq > 0) {
-    const auto& router = gpt.moe.router;
-    values.emplace_back("alternate-decoder-ffn-embed-dim", text(gpt.dense_ffn_dim_of_moe_layers));
+Values model_values(const TrainOptions& options) {
+  constexpr int64_t kSymbols = Dictionary::kSpecials;
+  Values values = {{"task", options.task.task}};
+  TransformerStackOptions stack;
+  if (options.task.task == "language_modeling") {
+    const auto gpt = gpt_options(options, kSymbols, Dictionary::kPad, /*shared_expert=*/false);
+    add_stack(values, gpt);
+    values.emplace_back("share-decoder-input-output-embed", text(gpt.tie_embeddings));
+    values.emplace_back("no-decoder-final-norm", text(!gpt.final_norm));
+    stack = gpt;
+  } else if (options.task.task == "translation") {
+    const auto pair = encoder_decoder_options(options, {kSymbols, kSymbols, Dictionary::kPad},
+                                              /*shared_expert=*/false);
+    add_stack(values, pair.encoder, /*half=*/true);
+    add_stack(values, pair.decoder, /*half=*/true);
+    values.emplace_back("share-all-embeddings", text(pair.share_all_embeddings));
+    values.emplace_back("share-decoder-input-output-embed", text(pair.tie_decoder_embeddings));
+    values.emplace_back("no-decoder-final-norm", text(!pair.decoder.final_norm));
+    stack = pair.decoder;
+  } else {
+    const auto roberta =
+        roberta_options(options, kSymbols, Dictionary::kPad, /*shared_expert=*/false);
+    add_stack(values, roberta);
+    values.emplace_back("untie-weights-roberta", text(roberta.untie_weights));
+    values.emplace_back("num-classes", text(options.task.num_classes));
+    stack = roberta;
+  }
+  values.emplace_back("activation-fn", stack.activation);
+  values.emplace_back("no-token-positional-embeddings", text(stack.no_positions));
+  values.emplace_back("no-scale-embedding", text(!stack.scale_embedding));
+  values.emplace_back("layernorm-embedding", text(stack.embedding_norm));
+  if (has_experts(options)) {
+    const auto& router = stack.moe.router;
     values.emplace_back("moe-expert-count", text(router.num_experts));
     values.emplace_back("moe-router", router.method);
     values.emplace_back("moe-k", text(router.k));
@@ -46,6 +85,11 @@ std::vector<std::pair<std::string, std::string>> model_values(const TrainOptions
 
 /// Other values make other batches, so that "the first 100 batches are done" means something else.
 const std::set<std::string> kDataOptions = {"tokens-per-sample",
+                                            "source-lang",
+                                            "target-lang",
+                                            "truncate-source",
+                                            "upsample-primary",
+                                            "shorten-method",
                                             "sample-break-mode",
                                             "add-bos-token",
                                             "max-tokens",
@@ -78,12 +122,16 @@ Differences differences(TrainOptions stored, TrainOptions now) {
   Differences found;
   std::set<std::string> of_model = {"arch"};
   const auto was_model = model_values(stored), is_model = model_values(now);
-  for (size_t i = 0; i < std::min(was_model.size(), is_model.size()); ++i) {
-    const auto& [name, was] = was_model[i];
+  const std::map<std::string, std::string> is_value(is_model.begin(), is_model.end());
+  for (const auto& [name, was] : was_model) {
     of_model.insert(name);
-    if (const auto& is = is_model[i].second; was != is)
-      found.model.push_back(fmt::format("--{} {} -> {}", name, was, is));
+    const auto is = is_value.find(name);
+    // What only one of the models has follows from something else that differs.
+    if (is != is_value.end() && was != is->second)
+      found.model.push_back(fmt::format("--{} {} -> {}", name, was, is->second));
   }
+  // --moe-freq is that of both halves.
+  of_model.insert({"moe-freq", "encoder-moe-freq", "decoder-moe-freq"});
   OptionTable stored_table("train", ""), now_table("train", "");
   describe(stored_table, stored);
   describe(now_table, now);
@@ -101,24 +149,34 @@ Differences differences(TrainOptions stored, TrainOptions now) {
 
 }  // namespace
 
-nlohmann::json model_section(const Dictionary& dictionary) {
-  return {{"vocabulary", dictionary.size()},
-          {"dictionary", dictionary_checksum(dictionary)},
+nlohmann::json model_section(const Dictionary& source, const Dictionary& target) {
+  return {{"vocabulary", target.size()},
+          {"dictionary", dictionary_checksum(target)},
+          {"source_vocabulary", source.size()},
+          {"source_dictionary", dictionary_checksum(source)},
           {"padding", Dictionary::kPad}};
 }
 
-void check_dictionary(const nlohmann::json& manifest, const Dictionary& dictionary,
-                      const std::filesystem::path& checkpoint) {
+void check_dictionaries(const nlohmann::json& manifest, const Dictionary& source,
+                        const Dictionary& target, const std::filesystem::path& checkpoint) {
   const auto& model = manifest.at("model");
-  const auto vocabulary = model.at("vocabulary").get<int64_t>();
-  EVOMOE_CHECK(dictionary.size() == vocabulary,
-               "{}: the model has {} symbols but the dictionary {}; give the folder of the data it "
-               "was trained on",
-               checkpoint.string(), vocabulary, dictionary.size());
-  EVOMOE_CHECK(model.at("dictionary").get<std::string>() == dictionary_checksum(dictionary),
-               "{}: the dictionary has other symbols than the model was trained with, or another "
-               "order of them; give the folder of the data it was trained on",
-               checkpoint.string());
+  const auto check = [&](const Dictionary& dictionary, const std::string& side,
+                         const std::string& words) {
+    // Checkpoints of before translation have one dictionary.
+    if (!model.contains(side + "vocabulary")) return;
+    const auto vocabulary = model.at(side + "vocabulary").get<int64_t>();
+    EVOMOE_CHECK(dictionary.size() == vocabulary,
+                 "{}: the model has {} {}symbols but the dictionary {}; give the folder of the data "
+                 "it was trained on",
+                 checkpoint.string(), vocabulary, words, dictionary.size());
+    EVOMOE_CHECK(model.at(side + "dictionary").get<std::string>() ==
+                     dictionary_checksum(dictionary),
+                 "{}: the {}dictionary has other symbols than the model was trained with, or "
+                 "another order of them; give the folder of the data it was trained on",
+                 checkpoint.string(), words);
+  };
+  check(target, "", "");
+  check(source, "source_", "source ");
 }
 
 std::string check_resume(const nlohmann::json& manifest, const TrainOptions& now,

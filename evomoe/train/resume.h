@@ -11,12 +11,12 @@
 namespace evomoe {
 
 /// The manifest's section "model": what the weights were made for and tensor shapes do not tell.
-nlohmann::json model_section(const Dictionary& dictionary);
+nlohmann::json model_section(const Dictionary& source, const Dictionary& target);
 
-/// Throws Error when the dictionary is not the one the model was trained with: another size, or
-/// other symbols.
-void check_dictionary(const nlohmann::json& manifest, const Dictionary& dictionary,
-                      const std::filesystem::path& checkpoint);
+/// Throws Error when a dictionary is not the one the model was trained with: another size, or
+/// other symbols. `target`: of what it predicts, the same as `source` but in translation.
+void check_dictionaries(const nlohmann::json& manifest, const Dictionary& source,
+                        const Dictionary& target, const std::filesystem::path& checkpoint);
 
 /// Throws Error, naming each option with both values and the remedy, when the options given now
 /// make another model than the checkpoint's, or (within an epoch, and without --reset-dataloader)

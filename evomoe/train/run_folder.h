@@ -10,7 +10,8 @@
 #include "evomoe/data/language_model_dataset.h"
 
 /// A run folder holds everything that its checkpoints need to be used: config.yaml, log.jsonl,
-/// checkpoints, and copies of the data's dict.txt and, if there is one, of its byte-level BPE
+/// checkpoints, and copies of the data's dict.txt (of a translation: dict.de.txt, dict.en.txt) and,
+/// if there is one, of its byte-level BPE
 /// (encoder.json, vocab.bpe).
 namespace evomoe {
 
@@ -20,12 +21,16 @@ void write_run_folder(const TrainOptions& options, const std::filesystem::path& 
 /// The run folder of a checkpoint.
 std::filesystem::path run_folder_of(const std::filesystem::path& checkpoint);
 
-/// The dictionary for a checkpoint: of `data` if given, else the one in its run folder.
-Dictionary dictionary_of(const std::filesystem::path& checkpoint, const std::string& data);
+struct Dictionaries {
+  Dictionary source, target;
+};
+
+/// The dictionaries of a task for a checkpoint: of `data` if given, else those in its run folder.
+Dictionaries dictionaries_of(const std::filesystem::path& checkpoint, const std::string& data,
+                             const TaskOptions& task);
 
 /// The BPE for a checkpoint: from the files given, else the one in its run folder, else none.
 std::unique_ptr<ByteBpe> bpe_of(const std::filesystem::path& checkpoint, const BpeFiles& files);
 
-LanguageModelDatasetOptions language_model_dataset_options(const TrainOptions& options);
 
 }  // namespace evomoe

@@ -6,8 +6,6 @@
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
 #include "evomoe/config/describe.h"
-#include "evomoe/data/dictionary.h"
-#include "evomoe/models/architectures.h"
 #include "evomoe/routing/registry.h"
 
 namespace evomoe {
@@ -33,64 +31,8 @@ std::vector<std::string> moe_flags(TrainOptions options) {
 
 }  // namespace
 
-GptOptions gpt_options(const TrainOptions& options, int64_t vocab_size, int64_t padding_index,
-                       bool shared_expert) {
-  const auto& model = options.model;
-  const auto& moe = options.moe;
-  const auto& architecture = find_architecture(model.arch);
-  GptOptions gpt;
-  gpt.vocab_size = vocab_size;
-  gpt.padding_index = padding_index;
-  gpt.layers = model.decoder_layers.value_or(architecture.layers);
-  gpt.embed_dim = model.decoder_embed_dim.value_or(architecture.embed_dim);
-  gpt.ffn_dim = model.decoder_ffn_embed_dim.value_or(architecture.ffn_dim);
-  gpt.heads = model.decoder_attention_heads.value_or(architecture.heads);
-  gpt.max_positions = model.max_target_positions.value_or(options.task.tokens_per_sample) +
-                      (options.task.add_bos_token ? 1 : 0);
-  gpt.activation = model.activation_fn.value_or(architecture.activation);
-  gpt.dropout = model.dropout.value_or(architecture.dropout);
-  gpt.attention_dropout = model.attention_dropout.value_or(architecture.attention_dropout);
-  gpt.activation_dropout = model.activation_dropout.value_or(architecture.activation_dropout);
-  gpt.learned_positions = model.decoder_learned_pos.value_or(architecture.learned_positions);
-  gpt.no_positions = model.no_token_positional_embeddings.value_or(false);
-  gpt.tie_embeddings = architecture.tied || model.share_decoder_input_output_embed.value_or(false);
-  gpt.scale_embedding = !model.no_scale_embedding.value_or(false);
-  gpt.final_norm = !model.no_decoder_final_norm.value_or(false);
-  gpt.checkpoint_activations = model.checkpoint_activations;
-  gpt.moe_freq = moe.moe_freq;
-  gpt.dense_ffn_dim_of_moe_layers = moe.alternate_decoder_ffn_embed_dim;
-
-  gpt.moe.router = router_options(options, gpt.embed_dim);
-  gpt.moe.recompute_experts = moe.recompute_experts;
-  gpt.moe.shared_expert = shared_expert;
-  return gpt;
-}
-
-RouterOptions router_options(const TrainOptions& options, int64_t embed_dim) {
-  const auto& moe = options.moe;
-  const auto& evolution = options.evolution;
-  RouterOptions router;
-  router.method = moe.moe_router;
-  router.model_dim = embed_dim;
-  router.num_experts = moe.moe_expert_count;
-  router.k = moe.moe_k;
-  router.normalize_topk = !moe.moe_no_normalize_topk;
-  router.train_capacity_factor = moe.moe_train_capacity_token_fraction;
-  router.eval_capacity_fraction = moe.moe_eval_capacity_token_fraction;
-  router.drop_policy = moe.moe_drop_policy;
-  router.second_expert_policy = moe.moe_second_expert_policy;
-  router.normalize_before_dropping = moe.moe_normalize_gate_prob_before_dropping;
-  router.batch_prioritized = moe.moe_batch_prioritized_routing;
-  router.gumbel_softmax = evolution.use_gumbel_softmax;
-  router.gumbel_gates = evolution.use_gumbel_gates;
-  router.threshold = evolution.dts_threshold;
-  router.normalize_dts = evolution.dts_normalize_weights;
-  router.z_loss_weight = options.criterion.moe_z_loss_wt;
-  return router;
-}
-
 void check_settings(const TrainOptions& options) {
-  gpt_options(options, /*vocab_size=*/0, Dictionary::kPad, /*shared_expert=*/false).validate();
+  check_model(options);
   lr_schedule_options(options).validate();
   adam_options(options).validate();
   validate(evolution_options(options));
@@ -100,7 +42,8 @@ void check_settings(const TrainOptions& options) {
 
 void check_router(const TrainOptions& options) {
   const auto& moe = options.moe;
-  if (moe.moe_freq == 0) {
+  if (!has_experts(options)) {
+    if (moe.moe_freq > 0) return;  // --alternate-decoder-ffn-embed-dim: dense ones in their place
     const auto flags = moe_flags(options);
     if (!flags.empty()) {
       log().info("this is a dense model: {} {} no effect without --moe-freq and --moe-expert-count",
@@ -108,10 +51,7 @@ void check_router(const TrainOptions& options) {
     }
     return;
   }
-  if (moe.alternate_decoder_ffn_embed_dim > 0) return;
-  const auto embed_dim =
-      options.model.decoder_embed_dim.value_or(find_architecture(options.model.arch).embed_dim);
-  const auto router = make_router(router_options(options, embed_dim));
+  const auto router = make_router(router_options(options, embed_dim_of(options)));
   const auto shared_updates = options.evolution.shared_expert_updates;
   if (shared_updates > 0 && router->capacity(options.task.tokens_per_sample, /*training=*/true)) {
     fail_usage(

@@ -5,23 +5,13 @@
 #include <cstdint>
 
 #include "evomoe/config/options.h"
-#include "evomoe/models/gpt.h"
 #include "evomoe/moe/evolution.h"
 #include "evomoe/optim/adam.h"
 #include "evomoe/optim/lr_schedule.h"
-#include "evomoe/routing/router.h"
+#include "evomoe/train/model_options.h"
 
 /// From the user's words (config) to the options of each room.
 namespace evomoe {
-
-/// The model: architecture defaults, overridden by what was given. `shared_expert`: the MoE layers
-/// hold the one shared expert that they start with. Throws UsageError for combinations that cannot
-/// be built.
-GptOptions gpt_options(const TrainOptions& options, int64_t vocab_size, int64_t padding_index,
-                       bool shared_expert);
-
-/// The options of the MoE layers' routers; every method gets all of them.
-RouterOptions router_options(const TrainOptions& options, int64_t embed_dim);
 
 /// All that can be refused without the data, as the rooms refuse it: a UsageError names an unknown
 /// architecture, dimensions that do not go together, a learning-rate schedule, an evolution or an

@@ -15,7 +15,7 @@ namespace evomoe {
 namespace {
 
 /// Adds the statistics of a micro-batch to those of the update.
-void add_stats(std::vector<std::pair<int64_t, RouterStats>>& sums, const GptOutput& output) {
+void add_stats(std::vector<std::pair<int64_t, RouterStats>>& sums, const ModelOutput& output) {
   if (sums.empty()) {
     sums = output.stats;
     return;
@@ -52,25 +52,24 @@ std::vector<std::pair<std::string, torch::Tensor>> named_state(const torch::nn::
   return state;
 }
 
-Trainer::Trainer(const TrainOptions& options, int64_t vocab_size, int64_t padding_index,
-                 torch::Device device)
-    : Trainer(options, vocab_size, padding_index, device, /*completed_updates=*/0,
+Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torch::Device device)
+    : Trainer(options, vocabulary, device, /*completed_updates=*/0,
               stage_at(evolution_options(options), 0).stage == Stage::kSharedExpert) {
   model_->initialise(static_cast<uint64_t>(options.common.seed));
 }
 
-Trainer::Trainer(const TrainOptions& options, int64_t vocab_size, int64_t padding_index,
-                 torch::Device device, int64_t completed_updates, bool shared_expert)
+Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torch::Device device,
+                 int64_t completed_updates, bool shared_expert)
     : options_(options),
       device_(device),
       evolution_(evolution_options(options)),
       lr_schedule_(lr_schedule_options(options)),
-      criterion_(options.criterion, padding_index),
+      criterion_(options.criterion, vocabulary.padding, options.task.classification_head_name),
       communicator_(std::make_unique<SelfCommunicator>()),
       updates_(completed_updates) {
   validate(evolution_);
   lr_schedule_.validate();
-  model_ = Gpt(gpt_options(options, vocab_size, padding_index, shared_expert));
+  model_ = make_model(options, vocabulary, shared_expert);
   model_->to(device_);
   optimizer_ = std::make_unique<Adam>(named_parameters(*model_), adam_options(options));
 }
@@ -134,15 +133,15 @@ void Trainer::spawn_experts() {
 }
 
 void Trainer::forward_backward(const Batch& batch, int64_t micro_batch, UpdateResult& result) {
-  const auto device_batch = to_device(batch, model_->options().padding_index, device_);
-  auto context = training_context(batch, device_batch);
+  const auto device_batch = to_device(batch, model_->padding_index(), device_);
+  auto context = training_context(batch);
   if (recorded_noise_) {
     context.gate_gumbel = [this, micro_batch](int64_t layer) {
       return recorded_noise_(micro_batch, layer);
     };
   }
-  const auto output = model_->forward(device_batch.source_BS, context);
-  auto [loss, sums] = criterion_(model_, output, device_batch);
+  const auto output = model_->forward(device_batch.input, context);
+  auto [loss, sums] = criterion_(*model_, output, device_batch, context);
   if (!std::isfinite(sums.loss)) {
     if (options_.optimization.on_non_finite == "stop")
       explain_non_finite(batch, fmt::format("the loss is {}", sums.loss));
@@ -152,7 +151,7 @@ void Trainer::forward_backward(const Batch& batch, int64_t micro_batch, UpdateRe
   }
   result.sums += sums;
   add_stats(result.routers, output);
-  result.flops += flops_of(output, batch);
+  result.flops += model_->training_flops(device_batch.input, output);
 }
 
 void Trainer::reduce_gradients(UpdateResult& result) {
@@ -212,13 +211,13 @@ void Trainer::explain_non_finite(const Batch& batch, const std::string& found) {
   if (const auto name = non_finite_parameter()) where = "the parameter " + *name + " is not finite";
   if (where.empty()) {
     const torch::NoGradGuard no_grad;
-    const auto device_batch = to_device(batch, model_->options().padding_index, device_);
-    auto context = training_context(batch, device_batch);
+    const auto device_batch = to_device(batch, model_->padding_index(), device_);
+    auto context = training_context(batch);
     context.probe = [&](int64_t layer, const torch::Tensor& x) {
       if (where.empty() && !all_finite(x))
         where = fmt::format("the output of layer {} is not finite", layer);
     };
-    model_->forward(device_batch.source_BS, context);
+    model_->forward(device_batch.input, context);
   }
   if (where.empty())
     where = "all layers are finite, so it arises in the output projection or a gate loss";
@@ -229,31 +228,19 @@ void Trainer::explain_non_finite(const Batch& batch, const std::string& found) {
 }
 
 LossSums Trainer::evaluate(const Batch& batch, bool as_trained) {
-  return evaluate_batch(model_, criterion_, options_, batch, device_, as_trained, updates_);
+  return evaluate_batch(*model_, criterion_, options_, batch, device_, as_trained, updates_);
 }
 
-ForwardContext Trainer::training_context(const Batch& batch,
-                                         const DeviceBatch& device_batch) const {
+ForwardContext Trainer::training_context(const Batch& batch) const {
   ForwardContext context;
   context.training = true;
   context.update = updates_;
   context.noise.seed = static_cast<uint64_t>(options_.common.seed);
   context.noise.first_sequence = static_cast<uint32_t>(batch.first_sequence);
-  context.padding_BS = device_batch.padding_BS;
   context.mask_padding_in_moe = options_.moe.use_moe_pad_mask;
   context.padded_batch = options_.dataset.batch_size.value_or(0);
   context.communicator = communicator_.get();
   return context;
-}
-
-double Trainer::flops_of(const GptOutput& output, const Batch& batch) const {
-  const auto tokens = static_cast<double>(batch.rows * batch.columns);
-  double assignments = 0;
-  for (const auto& [layer, stats] : output.stats)
-    assignments += static_cast<double>(stats.assignments);
-  const double per_token =
-      output.stats.empty() ? 0 : assignments / tokens / static_cast<double>(output.stats.size());
-  return tokens * model_->training_flops_per_token(per_token, batch.columns);
 }
 
 TensorMap Trainer::model_state() const {

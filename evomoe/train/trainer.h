@@ -14,12 +14,13 @@
 #include "evomoe/checkpoint/safetensors.h"
 #include "evomoe/config/options.h"
 #include "evomoe/data/dataset.h"
-#include "evomoe/models/gpt.h"
+#include "evomoe/models/model.h"
 #include "evomoe/moe/evolution.h"
 #include "evomoe/optim/adam.h"
 #include "evomoe/optim/lr_schedule.h"
 #include "evomoe/parallel/communicator.h"
 #include "evomoe/train/criterion.h"
+#include "evomoe/train/model_options.h"
 
 namespace evomoe {
 
@@ -53,12 +54,11 @@ using RecordedNoise = std::function<torch::Tensor(int64_t micro_batch, int64_t l
 class Trainer {
  public:
   /// A new model, initialised from --seed.
-  Trainer(const TrainOptions& options, int64_t vocab_size, int64_t padding_index,
-          torch::Device device);
+  Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torch::Device device);
   /// A model whose state is loaded next: after `completed_updates`, with the one shared expert or
   /// the spawned ones in its MoE layers.
-  Trainer(const TrainOptions& options, int64_t vocab_size, int64_t padding_index,
-          torch::Device device, int64_t completed_updates, bool shared_expert);
+  Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torch::Device device,
+          int64_t completed_updates, bool shared_expert);
 
   /// One update from its micro-batches. Throws DivergenceError naming update, layer and tensor when
   /// something is not finite.
@@ -75,9 +75,12 @@ class Trainer {
   /// Whether the MoE layers hold the one shared expert. At the end of that stage they do until the
   /// next update spawns the experts.
   bool holds_shared_expert() const;
+  /// The shared expert of each MoE layer becomes all of them; only to be called where the schedule
+  /// does not do it: for a dense model's weights in a run without that stage.
+  void spawn_experts();
   /// Throws DivergenceError naming the first parameter that holds a NaN or Inf.
   void check_parameters() const;
-  Gpt& model() { return model_; }
+  Model& model() { return *model_; }
   torch::Device device() const { return device_; }
   const Criterion& criterion() const { return criterion_; }
 
@@ -92,22 +95,20 @@ class Trainer {
 
  private:
   void begin_update(UpdateResult& result);
-  void spawn_experts();
   void forward_backward(const Batch& batch, int64_t micro_batch, UpdateResult& result);
   void reduce_gradients(UpdateResult& result);
   bool gradients_are_usable(const UpdateResult& result);
   [[noreturn]] void explain_non_finite(const Batch& batch, const std::string& found);
   /// The first parameter with a NaN or Inf in it.
   std::optional<std::string> non_finite_parameter() const;
-  ForwardContext training_context(const Batch& batch, const DeviceBatch& device_batch) const;
-  double flops_of(const GptOutput& output, const Batch& batch) const;
+  ForwardContext training_context(const Batch& batch) const;
 
   TrainOptions options_;
   torch::Device device_;
   EvolutionOptions evolution_;
   LrScheduleOptions lr_schedule_;
   Criterion criterion_;
-  Gpt model_{nullptr};
+  ModelPtr model_;
   std::unique_ptr<Adam> optimizer_;
   std::unique_ptr<Communicator> communicator_;
   int64_t updates_ = 0;

@@ -13,11 +13,15 @@ constexpr int kLoss = 10, kPerplexity = 20, kWps = 90, kUps = 100, kWpb = 180, k
 
 }  // namespace
 
-void log_losses(MeterGroup& meters, const LossSums& sums, bool is_moe) {
+void log_losses(MeterGroup& meters, const LossSums& sums, const CriterionOptions& criterion) {
+  using Inner = CriterionKind::Inner;
+  using Gate = CriterionKind::Gate;
+  const auto kind = criterion_kind(criterion.criterion);
   const auto samples = static_cast<double>(sums.sample_size);
+  const auto tokens = static_cast<double>(sums.tokens);
   const double bits = std::log(2.0);
   meters.scalar("loss", sums.loss / samples / bits, samples, kLoss, 3);
-  if (is_moe) {
+  if (kind.gate == Gate::kLoss) {
     meters.scalar("moe_gate_loss", sums.gate / samples, samples, kLoss, 8);
     const auto batches = static_cast<double>(sums.batches);
     for (const auto& [name, value] : sums.metrics) {
@@ -27,19 +31,74 @@ void log_losses(MeterGroup& meters, const LossSums& sums, bool is_moe) {
         meters.scalar(name, value / batches, batches, kLoss, 3);
       }
     }
-    meters.scalar("inner_loss", sums.inner / samples / bits, samples, kLoss, 3);
   }
-  const std::string key = is_moe ? "inner_loss" : "loss";
+  if (kind.gate == Gate::kActive) {
+    // masked_lm_gumbel divides by all tokens, cross_entropy_gumbel by those that are predicted.
+    const auto by = kind.inner == Inner::kMaskedLm ? tokens : samples;
+    for (const auto& [name, value] : sums.metrics) {
+      if (name == "gumbel_choosed_experts")
+        meters.scalar("gumbel_avg_experts", value / by, by, kLoss, 3);
+    }
+  }
+  const bool by_sentence = sums.sample_size != sums.tokens;
+  std::string perplexity_of = "loss";
+  const auto log_nll = [&](double value) {
+    meters.scalar("nll_loss", value / tokens / bits, tokens, kLoss, 3);
+    perplexity_of = "nll_loss";
+  };
+  switch (kind.inner) {
+    case Inner::kCrossEntropy:
+      if (kind.gate == Gate::kLoss) {
+        meters.scalar("inner_loss", sums.inner / samples / bits, samples, kLoss, 3);
+        perplexity_of = "inner_loss";
+      }
+      if (by_sentence) log_nll(sums.nll);
+      break;
+    case Inner::kMaskedLm:
+      break;
+    case Inner::kLabelSmoothed:
+      if (kind.gate == Gate::kLoss)
+        meters.scalar("inner_loss", sums.inner / samples / bits, samples, kLoss, 3);
+      log_nll(sums.nll);
+      break;
+    case Inner::kSentencePrediction:
+      if (by_sentence) log_nll(sums.inner);
+      break;
+  }
+  if (kind.inner == Inner::kSentencePrediction) {
+    const auto sequences = static_cast<double>(sums.sequences);
+    meters.scalar("accuracy", 100.0 * static_cast<double>(sums.correct) / sequences, sequences,
+                  kLoss, 1);
+    return;
+  }
   meters.derived(
-      "ppl", [key](const MeterGroup& group) { return perplexity(group.value(key)); }, kPerplexity,
-      2);
+      "ppl",
+      [perplexity_of](const MeterGroup& group) {
+        return perplexity(group.value(perplexity_of));
+      },
+      kPerplexity, 2);
+  if (kind.inner == Inner::kLabelSmoothed && criterion.report_accuracy) {
+    const auto predicted = static_cast<double>(sums.predicted);
+    meters.scalar("accuracy", 100.0 * static_cast<double>(sums.correct) / predicted, predicted,
+                  kLoss, 3);
+  }
+}
+
+std::optional<double> matthews_correlation(const LossSums& sums) {
+  const auto at = [&](size_t truth, size_t found) {
+    return static_cast<double>(sums.confusion[truth][found]);
+  };
+  const double tn = at(0, 0), fp = at(0, 1), fn = at(1, 0), tp = at(1, 1);
+  const double all = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn);
+  if (all == 0) return std::nullopt;
+  return (tp * tn - fp * fn) / std::sqrt(all);
 }
 
 void log_update(MeterGroup& meters, const UpdateResult& result, const Criterion& criterion,
                 int64_t updates, double lr, bool clips) {
   const auto& sums = result.sums;
   const auto tokens = static_cast<double>(sums.tokens);
-  log_losses(meters, sums, criterion.is_moe());
+  log_losses(meters, sums, criterion.options());
   meters.speed("wps", tokens, kWps, 1);
   meters.speed("ups", 1, kUps, 2);
   meters.scalar("wpb", tokens, 1, kWpb, 1);

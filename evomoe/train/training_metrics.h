@@ -13,8 +13,13 @@
 /// (reference/evomoe.md sections 5.1 and 8.5), then ours.
 namespace evomoe {
 
-/// The loss keys (loss, moe_gate_loss ... inner_loss, ppl) of a criterion's sums.
-void log_losses(MeterGroup& meters, const LossSums& sums, bool is_moe);
+/// The loss keys (loss, moe_gate_loss ... inner_loss, nll_loss, ppl, accuracy) of a criterion's
+/// sums.
+void log_losses(MeterGroup& meters, const LossSums& sums, const CriterionOptions& criterion);
+
+/// Matthews' correlation of a classification into two; nothing where one of the classes never
+/// comes, in truth or as an answer.
+std::optional<double> matthews_correlation(const LossSums& sums);
 
 /// All keys of one update but the times. `lr` is that of the next update, as the reference logs it.
 void log_update(MeterGroup& meters, const UpdateResult& result, const Criterion& criterion,

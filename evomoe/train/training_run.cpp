@@ -210,11 +210,12 @@ std::optional<double> TrainingRun::validate_pass(const std::string& subset,
   MeterGroup group;
   const auto total = evaluate_dataset(
       valid_sets_.at(subset), iterator_options(options_, /*training=*/false),
-      options_.dataset.max_valid_steps.value_or(-1), trainer_->criterion().is_moe(),
+      options_.dataset.max_valid_steps.value_or(-1), trainer_->criterion().options(),
       [&](const Batch& batch) { return trainer_->evaluate(batch, pass.as_trained); }, group,
       [] { return SignalWatch::received() != 0; });
   if (!total) return std::nullopt;
-  auto line = validation_line(group, *total, trainer_->updates(), epoch_);
+  auto line = validation_line(group, *total, trainer_->criterion().options(),
+                              trainer_->updates(), epoch_);
   const auto& key = options_.checkpoint.best_checkpoint_metric;
   const double metric = group.rounded(key);
   if (const auto best = checkpoints_->best(); decides && best) {
@@ -279,7 +280,7 @@ Checkpoint TrainingRun::snapshot() const {
                            {"shared_expert", trainer_->holds_shared_expert()},
                            {"temperature", stage.schedule.temperature},
                            {"hard", stage.schedule.hard}};
-  manifest["model"] = model_section(data_->dictionary());
+  manifest["model"] = model_section(data_->source_dictionary(), data_->target_dictionary());
   manifest["progress"] = {
       {"seconds", elapsed()}, {"flops", flops_}, {"tokens", tokens_}, {"meters", metrics_.state()}};
   manifest["patience"] = {{"used", patience_used_}, {"best", nullptr}};

@@ -11,7 +11,7 @@
 #include "evomoe/checkpoint/checkpoint_manager.h"
 #include "evomoe/config/options.h"
 #include "evomoe/data/epoch_iterator.h"
-#include "evomoe/data/language_model_data.h"
+#include "evomoe/data/task_data.h"
 #include "evomoe/report/meters.h"
 #include "evomoe/report/progress_line.h"
 #include "evomoe/report/run_log.h"
@@ -88,10 +88,10 @@ class TrainingRun {
 
   TrainOptions options_;
   torch::Device device_;
-  std::unique_ptr<LanguageModelData> data_;
+  std::unique_ptr<TaskData> data_;
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<EpochIterator> iterator_;
-  std::map<std::string, std::shared_ptr<const LanguageModelDataset>> valid_sets_;
+  std::map<std::string, std::shared_ptr<const Dataset>> valid_sets_;
   std::unique_ptr<CheckpointManager> checkpoints_;
   std::optional<RunLog> log_;
   std::optional<Profile> profile_;

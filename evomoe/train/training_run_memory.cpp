@@ -17,7 +17,7 @@ constexpr int64_t kLibraries = int64_t{56} << 20;
 /// What free memory of small tensors, which is kept as well, may add to that.
 constexpr int64_t kSmallTensors = int64_t{32} << 20;
 
-LargestBatch largest_batch(const TrainOptions& options, const LanguageModelDataset& data) {
+LargestBatch largest_batch(const TrainOptions& options, const Dataset& data) {
   int64_t longest = options.task.pad_to_fixed_length ? options.task.tokens_per_sample : 1;
   for (int64_t i = 0; i < data.size(); ++i) longest = std::max(longest, data.item_size(i));
   const auto columns = longest + (options.task.add_bos_token ? 1 : 0);
@@ -55,10 +55,18 @@ void TrainingRun::plan_memory() {
   }
   program_memory_ = resident_memory();
   if (!options_.resources.memory_budget) return;
+  if (options_.task.task != "language_modeling") {
+    fail_usage("--memory-budget {} plans the memory of language models only, and this is --task {}",
+               *options_.resources.memory_budget, options_.task.task);
+  }
   const auto budget = parse_byte_size(*options_.resources.memory_budget, "--memory-budget");
   const auto batch = largest_batch(options_, *data_->train(1, options_.dataset.train_subset));
-  auto model = gpt_options(options_, data_->dictionary().size(), Dictionary::kPad,
+  auto model = gpt_options(options_, data_->target_dictionary().size(), Dictionary::kPad,
                            /*shared_expert=*/false);
+  if (model.adaptive_input.used() || model.adaptive_softmax.bands.used()) {
+    fail_usage("--memory-budget {} does not know what adaptive input and softmax take",
+               *options_.resources.memory_budget);
+  }
   const bool has_experts = model.moe_freq > 0 && model.dense_ffn_dim_of_moe_layers == 0;
   std::vector<MemoryChoice> choices;
   for (const auto& recompute : recomputations(recompute_, has_experts)) {

@@ -10,6 +10,8 @@
 #include "evomoe/train/resume.h"
 #include "evomoe/train/run_folder.h"
 #include "evomoe/train/settings.h"
+#include "evomoe/train/starting_weights.h"
+#include "evomoe/train/task.h"
 #include "evomoe/train/training_metrics.h"
 #include "evomoe/train/training_run.h"
 #include "evomoe/train/validation.h"
@@ -35,12 +37,12 @@ CheckpointPolicy checkpoint_policy(const CheckpointOptions& options) {
 }
 
 /// The keys of a validation's log line.
-std::vector<std::string> validation_metrics(bool is_moe) {
+std::vector<std::string> validation_metrics(const CriterionOptions& criterion) {
   LossSums sums;
-  sums.sample_size = sums.batches = 1;
+  sums.sample_size = sums.batches = sums.tokens = sums.sequences = sums.predicted = 1;
   for (const auto& name : reference_metric_names()) sums.metrics.emplace_back(name, 0.0);
   MeterGroup group;
-  log_losses(group, sums, is_moe);
+  log_losses(group, sums, criterion);
   LogLine line(1);
   group.write(line);
   const auto json = line.to_json();
@@ -66,7 +68,7 @@ void move_aside(const std::filesystem::path& log) {
 void TrainingRun::check_best_metric() const {
   if (options_.dataset.disable_validation) return;
   const auto& metric = options_.checkpoint.best_checkpoint_metric;
-  const auto names = validation_metrics(options_.criterion.criterion == "moe_cross_entropy");
+  const auto names = validation_metrics(options_.criterion);
   if (std::find(names.begin(), names.end(), metric) == names.end()) {
     fail_usage(
         "--best-checkpoint-metric {}: a validation with --criterion {} has no such value; "
@@ -77,8 +79,7 @@ void TrainingRun::check_best_metric() const {
 
 void TrainingRun::open_data() {
   const auto& dataset = options_.dataset;
-  data_ =
-      std::make_unique<LanguageModelData>(options_.data, language_model_dataset_options(options_));
+  data_ = open_task_data(options_.data, options_);
   auto train = data_->train(1, dataset.train_subset);
   if (!dataset.disable_validation) {
     if (!dataset.combine_valid_subsets && !dataset.ignore_unused_valid_subsets) {
@@ -141,8 +142,7 @@ void TrainingRun::restore() {
           "from one of: {}",
           folder.string(), fmt::join(others, ", "));
     }
-    trainer_ = std::make_unique<Trainer>(trainer_options(), data_->dictionary().size(),
-                                         Dictionary::kPad, device_);
+    trainer_ = std::make_unique<Trainer>(trainer_options(), vocabulary_of(*data_), device_);
     if (flags.init_from)
       trainer_->load_model_state(read_safetensors(*flags.init_from),
                                  "--init-from " + *flags.init_from);
@@ -169,20 +169,33 @@ void TrainingRun::take_over(const std::filesystem::path& path, bool finetune) {
   const auto saved_updates = manifest.at("counters").at("updates").get<int64_t>();
   // As in fairseq, updates are counted anew where the optimiser starts anew.
   const auto updates = with_optimizer ? saved_updates : 0;
-  check_dictionary(manifest, data_->dictionary(), path);
+  check_dictionaries(manifest, data_->source_dictionary(), data_->target_dictionary(), path);
   std::string changed;
   if (!finetune) {
     const auto epoch = manifest.at("data").at("epoch").get<int64_t>();
     const auto items = data_->train(epoch, options_.dataset.train_subset)->size();
     changed = check_resume(manifest, options_, items, path);
   }
-  const bool shared = manifest.at("evolution").at("shared_expert").get<bool>();
-  if (options_.moe.moe_freq > 0) check_spawn(shared, options_, updates, path);
-  trainer_ = std::make_unique<Trainer>(trainer_options(), data_->dictionary().size(),
-                                       Dictionary::kPad, device_, updates, shared);
-  trainer_->load_model_state(checkpoint.model, "checkpoint " + path.string());
-  if (finetune) {
-    log().info("took the model of {}", path.string());
+  const bool upcycle = finetune && has_experts(options_) && is_dense(checkpoint.model);
+  const bool shared = upcycle || manifest.at("evolution").at("shared_expert").get<bool>();
+  if (has_experts(options_) && !upcycle) check_spawn(shared, options_, updates, path);
+  trainer_ = std::make_unique<Trainer>(trainer_options(), vocabulary_of(*data_), device_, updates,
+                                       shared);
+  if (!finetune) {
+    trainer_->load_model_state(checkpoint.model, "checkpoint " + path.string());
+  } else {
+    trainer_->model().initialise(static_cast<uint64_t>(options_.common.seed));
+    trainer_->load_model_state(starting_state(checkpoint.model, trainer_->model_state()),
+                               "checkpoint " + path.string());
+    log().info("took the model of {}{}", path.string(),
+               upcycle ? "; its feed-forward blocks are the shared experts" : "");
+    if (upcycle && options_.evolution.shared_expert_updates == 0) {
+      trainer_->spawn_experts();
+      log().info("each became {} experts (--diversify {}, ratio {})",
+                 options_.moe.moe_expert_count, options_.evolution.diversify,
+                 options_.evolution.diversify_ratio);
+      return;
+    }
     if (const auto other = model_differences(manifest, options_); !other.empty())
       log().warn("its weights were trained in another model: {}", other);
     return;
@@ -251,23 +264,29 @@ void TrainingRun::open_profile() {
 }
 
 void TrainingRun::announce() const {
-  const auto& model = trainer_->model();
+  auto& model = trainer_->model();
   int64_t parameters = 0, experts = 0;
-  for (const auto& item : model->named_parameters()) {
+  for (const auto& item : model.named_parameters()) {
     parameters += item.value().numel();
     if (item.key().find(".experts.") != std::string::npos) experts += item.value().numel();
   }
+  const auto symbols = vocabulary_of(*data_);
   log().info("{}: {} tokens of training text in {} batches per epoch; vocabulary {}", options_.data,
              data_->train(1, options_.dataset.train_subset)->tokens(),
-             iterator_->batches_per_epoch(), data_->dictionary().size());
+             iterator_->batches_per_epoch(),
+             symbols.source == symbols.target
+                 ? std::to_string(symbols.target)
+                 : fmt::format("{} to {}", symbols.source, symbols.target));
   log().info("model {}: {} parameters ({} of experts) on {} with {} threads", options_.model.arch,
              parameters, experts, device_.str(), at::get_num_threads());
-  if (model->moe_layers().empty() && options_.model.arch.ends_with("_moe")) {
+  if (model.moe_layers().empty() && options_.model.arch.ends_with("_moe")) {
+    const auto kind = trainer_->criterion().kind();
+    const bool classifies = kind.inner == CriterionKind::Inner::kSentencePrediction;
     log().info(
         "this is a dense model: --arch {} sets no experts. Add --moe-freq 2 --moe-expert-count 8 "
-        "--moe-topk-expert --use-gumbel-softmax "
-        "--criterion moe_cross_entropy for EvoMoE",
-        options_.model.arch);
+        "--moe-topk-expert --use-gumbel-softmax{} for EvoMoE",
+        options_.model.arch,
+        classifies ? "" : " --criterion moe_" + options_.criterion.criterion);
   }
 }
 

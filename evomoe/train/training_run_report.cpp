@@ -80,7 +80,7 @@ void TrainingRun::log_train_inner(const UpdateResult& result) {
 }
 
 void TrainingRun::announce_stage(const UpdateResult& result) {
-  const bool moe = !trainer_->model()->moe_layers().empty();
+  const bool moe = !trainer_->model().moe_layers().empty();
   last_stage_ = stage_name(result.stage.stage);
   if (!moe || (result.stage.stage == Stage::kConstant && !result.spawned)) return;
   progress_.clear();
@@ -99,7 +99,7 @@ std::string TrainingRun::stage_words(const UpdateResult& result) const {
   if (result.spawned) {
     words =
         fmt::format("; the shared expert of {} layers became {} experts (--diversify {}, ratio {})",
-                    trainer_->model()->moe_layers().size(), options_.moe.moe_expert_count,
+                    trainer_->model().moe_layers().size(), options_.moe.moe_expert_count,
                     flags.diversify, flags.diversify_ratio);
   }
   switch (result.stage.stage) {

@@ -1,6 +1,7 @@
 #include "evomoe/train/validation.h"
 
 #include <cmath>
+#include <numeric>
 
 #include "evomoe/base/error.h"
 #include "evomoe/train/training_metrics.h"
@@ -20,17 +21,22 @@ uint64_t validation_seed(uint64_t seed) {
 }  // namespace
 
 DeviceBatch to_device(const Batch& batch, int64_t padding_index, torch::Device device) {
-  const auto tensor = [&](const std::vector<int64_t>& values) {
-    return torch::tensor(values, torch::kLong).view({batch.rows, batch.columns}).to(device);
+  const auto tensor = [&](const std::vector<int64_t>& values, int64_t columns) {
+    return torch::tensor(values, torch::kLong).view({batch.rows, columns}).to(device);
   };
   DeviceBatch result;
-  result.source_BS = tensor(batch.source);
-  result.target_BS = tensor(batch.target);
+  auto& input = result.input;
+  input.source_BS = tensor(batch.source, batch.columns);
+  if (std::reduce(batch.lengths.begin(), batch.lengths.end()) < batch.rows * batch.columns)
+    input.source_padding_BS = input.source_BS.eq(padding_index);
+  if (!batch.previous_output.empty()) {
+    input.previous_BU = tensor(batch.previous_output, batch.target_columns);
+    if (batch.tokens < batch.rows * batch.target_columns)
+      input.previous_padding_BU = input.previous_BU.eq(padding_index);
+  }
+  result.target = tensor(batch.target, batch.target_columns);
   result.sequences = static_cast<int64_t>(batch.ids.size());
   result.tokens = batch.tokens;
-  result.sample_size = batch.tokens;
-  if (batch.tokens < batch.rows * batch.columns)
-    result.padding_BS = result.source_BS.eq(padding_index);
   return result;
 }
 
@@ -44,8 +50,7 @@ EpochIteratorOptions iterator_options(const TrainOptions& options, bool training
   iterator.limits.max_tokens = max_tokens.value_or(0);
   iterator.limits.max_sentences = batch_size.value_or(0);
   iterator.limits.multiple = dataset.required_batch_size_multiple;
-  iterator.max_positions =
-      options.model.max_target_positions.value_or(options.task.tokens_per_sample);
+  iterator.max_positions = longest_item(options);
   iterator.skip_invalid = training || dataset.skip_invalid_size_inputs_valid_test;
   iterator.seed = options.common.seed;
   iterator.shuffle = training;
@@ -55,33 +60,32 @@ EpochIteratorOptions iterator_options(const TrainOptions& options, bool training
   return iterator;
 }
 
-ForwardContext evaluation_context(const TrainOptions& options, const DeviceBatch& batch,
-                                  bool as_trained, int64_t updates) {
+ForwardContext evaluation_context(const TrainOptions& options, bool as_trained,
+                                  int64_t updates) {
   ForwardContext context;
   context.route_as_trained = as_trained;
   context.update = updates;
   context.noise.seed = validation_seed(static_cast<uint64_t>(options.common.seed));
-  context.padding_BS = batch.padding_BS;
   context.mask_padding_in_moe = options.moe.use_moe_pad_mask;
   context.padded_batch =
       options.dataset.batch_size_valid.value_or(options.dataset.batch_size.value_or(0));
   return context;
 }
 
-LossSums evaluate_batch(Gpt& model, const Criterion& criterion, const TrainOptions& options,
+LossSums evaluate_batch(Model& model, const Criterion& criterion, const TrainOptions& options,
                         const Batch& batch, torch::Device device, bool as_trained,
                         int64_t updates) {
   const torch::NoGradGuard no_grad;
-  const auto device_batch = to_device(batch, model->options().padding_index, device);
-  auto context = evaluation_context(options, device_batch, as_trained, updates);
+  const auto device_batch = to_device(batch, model.padding_index(), device);
+  auto context = evaluation_context(options, as_trained, updates);
   context.noise.first_sequence = static_cast<uint32_t>(batch.first_sequence);
-  const auto output = model->forward(device_batch.source_BS, context);
-  return criterion(model, output, device_batch).sums;
+  const auto output = model.forward(device_batch.input, context);
+  return criterion(model, output, device_batch, context).sums;
 }
 
 std::optional<LossSums> evaluate_dataset(std::shared_ptr<const Dataset> dataset,
                                          const EpochIteratorOptions& options, int64_t max_steps,
-                                         bool is_moe,
+                                         const CriterionOptions& criterion,
                                          const std::function<LossSums(const Batch&)>& evaluate,
                                          MeterGroup& meters, const std::function<bool()>& stop) {
   const auto name = dataset->name();
@@ -98,7 +102,7 @@ std::optional<LossSums> evaluate_dataset(std::shared_ptr<const Dataset> dataset,
     sequences += static_cast<int64_t>(batch.ids.size());
     const auto sums = evaluate(batch);
     const auto tokens = static_cast<double>(sums.tokens);
-    log_losses(meters, sums, is_moe);
+    log_losses(meters, sums, criterion);
     meters.speed("wps", tokens, 90, 1);
     meters.scalar("wpb", tokens, 1, 180, 1);
     meters.scalar("bsz", static_cast<double>(sums.sequences), 1, 190, 1);
@@ -116,12 +120,17 @@ std::vector<ValidationPass> validation_passes(const std::string& subset,
   return passes;
 }
 
-LogLine validation_line(MeterGroup& meters, const LossSums& total, int64_t updates,
+LogLine validation_line(MeterGroup& meters, const LossSums& total,
+                        const CriterionOptions& criterion, int64_t updates,
                         std::optional<int64_t> epoch) {
   meters.scalar("num_updates", static_cast<double>(updates), 0, 200);
   auto line = epoch ? LogLine(*epoch) : LogLine();
   meters.write(line);
-  line.add_data("perplexity", std::exp(total.inner / static_cast<double>(total.sample_size)));
+  if (criterion_kind(criterion.criterion).inner == CriterionKind::Inner::kSentencePrediction) {
+    if (const auto mcc = matthews_correlation(total)) line.add_data("mcc", *mcc);
+  } else {
+    line.add_data("perplexity", std::exp(total.nll / static_cast<double>(total.predicted)));
+  }
   return line;
 }
 

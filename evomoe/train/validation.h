@@ -12,7 +12,7 @@
 #include "evomoe/config/options.h"
 #include "evomoe/data/dataset.h"
 #include "evomoe/data/epoch_iterator.h"
-#include "evomoe/models/gpt.h"
+#include "evomoe/models/model.h"
 #include "evomoe/report/log_line.h"
 #include "evomoe/report/meters.h"
 #include "evomoe/train/criterion.h"
@@ -30,11 +30,11 @@ EpochIteratorOptions iterator_options(const TrainOptions& options, bool training
 /// training stage after `updates` completed ones. Its noise has a seed of its own (never numbers of
 /// the training) and is keyed by update, sequence and position; the place of the batch's first
 /// sequence is the caller's to set.
-ForwardContext evaluation_context(const TrainOptions& options, const DeviceBatch& batch,
-                                  bool as_trained, int64_t updates = 0);
+ForwardContext evaluation_context(const TrainOptions& options, bool as_trained,
+                                  int64_t updates = 0);
 
 /// The losses of one batch, without gradients. batch.first_sequence keys the noise of `as_trained`.
-LossSums evaluate_batch(Gpt& model, const Criterion& criterion, const TrainOptions& options,
+LossSums evaluate_batch(Model& model, const Criterion& criterion, const TrainOptions& options,
                         const Batch& batch, torch::Device device, bool as_trained,
                         int64_t updates = 0);
 
@@ -45,7 +45,8 @@ LossSums evaluate_batch(Gpt& model, const Criterion& criterion, const TrainOptio
 /// the set must not be taken for those of all, and `meters` are to be thrown away.
 std::optional<LossSums> evaluate_dataset(
     std::shared_ptr<const Dataset> dataset, const EpochIteratorOptions& iterator, int64_t max_steps,
-    bool is_moe, const std::function<LossSums(const Batch&)>& evaluate, MeterGroup& meters,
+    const CriterionOptions& criterion, const std::function<LossSums(const Batch&)>& evaluate,
+    MeterGroup& meters,
     const std::function<bool()>& stop = [] { return false; });
 
 /// One evaluation of a validation subset.
@@ -62,7 +63,8 @@ std::vector<ValidationPass> validation_passes(const std::string& subset,
                                               const std::string& validate_routing);
 
 /// The log line of an evaluation: its meters, num_updates and the perplexity.
-LogLine validation_line(MeterGroup& meters, const LossSums& total, int64_t updates,
+LogLine validation_line(MeterGroup& meters, const LossSums& total,
+                        const CriterionOptions& criterion, int64_t updates,
                         std::optional<int64_t> epoch = std::nullopt);
 
 }  // namespace evomoe

@@ -54,6 +54,11 @@ TEST(LanguageModelDataset, NamesWhatItDoesNotHave) {
   expect_error([&] { dataset.item(2); }, {"2 blocks"});
 }
 
+Ids first_target(const std::shared_ptr<const Dataset>& dataset) {
+  const int64_t items[] = {0};
+  return dataset->collate(items).target;
+}
+
 class LanguageModelFolders : public ::testing::Test {
  protected:
   void make(const std::string& name, const std::vector<std::string>& splits, int64_t token) {
@@ -74,43 +79,43 @@ TEST_F(LanguageModelFolders, EachEpochUsesItsDataPath) {
   make("b", {"train"}, 5);
   LanguageModelData data(at("a") + ":" + at("b"), {});
   EXPECT_EQ(data.shards(), 2);
-  const auto first = data.train(1);
-  EXPECT_EQ(first, data.train(1));
-  EXPECT_EQ(first->item(0).target, (Ids{4, 4, 2}));
-  EXPECT_EQ(data.train(2)->item(0).target, (Ids{5, 5, 2}));
-  EXPECT_EQ(data.train(3)->item(0).target, (Ids{4, 4, 2}));
+  const auto first = data.train(1, "train");
+  EXPECT_EQ(first, data.train(1, "train"));
+  EXPECT_EQ(first_target(first), (Ids{4, 4, 2}));
+  EXPECT_EQ(first_target(data.train(2, "train")), (Ids{5, 5, 2}));
+  EXPECT_EQ(first_target(data.train(3, "train")), (Ids{4, 4, 2}));
 }
 
 TEST_F(LanguageModelFolders, EachFileIsOpenedAndCheckedOnce) {
   make("a", {"train", "valid"}, 4);
   make("b", {"train"}, 5);
   LanguageModelData data(at("a") + ":" + at("b"), {});
-  const auto first = data.train(1), second = data.train(2);
-  const auto valid = data.open("valid", false);
+  const auto first = data.train(1, "train"), second = data.train(2, "train");
+  const auto valid = data.open_blocks("valid", false);
   // What is gone cannot be opened again.
   for (const auto* name : {"a/train", "b/train", "a/valid"}) {
     std::filesystem::rename(folder_ / (name + std::string(".bin")), folder_ / "gone");
   }
-  EXPECT_EQ(data.train(3), first);
-  EXPECT_EQ(data.train(4), second);
-  EXPECT_EQ(data.open("valid", false, 4)->item(0).target, valid->item(0).target);
+  EXPECT_EQ(data.train(3, "train"), first);
+  EXPECT_EQ(data.train(4, "train"), second);
+  EXPECT_EQ(data.open_blocks("valid", false, 4)->item(0).target, valid->item(0).target);
 }
 
 TEST_F(LanguageModelFolders, TrainingSplitsOfAnEpochAreNotMixedUp) {
   make("a", {"train", "other"}, 4);
   make("a", {"other"}, 5);
   LanguageModelData data(at("a"), {});
-  EXPECT_EQ(data.train(1)->item(0).target, (Ids{4, 4, 2}));
-  EXPECT_EQ(data.train(1, "other")->item(0).target, (Ids{5, 5, 2}));
+  EXPECT_EQ(first_target(data.train(1, "train")), (Ids{4, 4, 2}));
+  EXPECT_EQ(first_target(data.train(1, "other")), (Ids{5, 5, 2}));
 }
 
 TEST_F(LanguageModelFolders, TrainingCombinesNumberedSplitsAndValidationOnlyWhenAsked) {
   make("a", {"train", "train1", "valid", "valid1"}, 4);
   LanguageModelData data(at("a"), {});
-  EXPECT_EQ(data.train(1)->tokens(), 6);
-  EXPECT_EQ(data.open("valid", false)->tokens(), 3);
-  EXPECT_EQ(data.open("valid", true)->tokens(), 6);
-  EXPECT_EQ(data.open("valid1", false)->tokens(), 3);
+  EXPECT_EQ(data.train(1, "train")->tokens(), 6);
+  EXPECT_EQ(data.open_blocks("valid", false)->tokens(), 3);
+  EXPECT_EQ(data.open_blocks("valid", true)->tokens(), 6);
+  EXPECT_EQ(data.open_blocks("valid1", false)->tokens(), 3);
   EXPECT_EQ(data.unused_valid_splits({"valid"}), std::vector<std::string>{"valid1"});
   EXPECT_TRUE(data.unused_valid_splits({"valid", "valid1"}).empty());
 }
@@ -118,11 +123,11 @@ TEST_F(LanguageModelFolders, TrainingCombinesNumberedSplitsAndValidationOnlyWhen
 TEST_F(LanguageModelFolders, ATokenBeyondTheDictionaryIsFoundWhenTheDataIsOpened) {
   make("a", {"train", "valid"}, 7);
   LanguageModelData good(at("a"), {});
-  EXPECT_NO_THROW(good.train(1));
+  EXPECT_NO_THROW(good.train(1, "train"));
   testing::write_text(folder_ / "a/dict.txt", "a 1\nb 1\nc 1\n");
   LanguageModelData data(at("a"), {});
-  expect_error([&] { data.train(1); }, {"train", "item 0", "token 7", "7 symbols", "dict.txt"});
-  expect_error([&] { data.open("valid", false); }, {"valid", "item 0", "token 7"});
+  expect_error([&] { data.train(1, "train"); }, {"train", "item 0", "token 7", "7 symbols", "dict.txt"});
+  expect_error([&] { data.open_blocks("valid", false); }, {"valid", "item 0", "token 7"});
 }
 
 TEST(TokenStream, ChecksEveryTokenOfEveryPart) {
@@ -153,7 +158,7 @@ TEST(TokenBlocks, TheLargestBlockSizeIsOneBlock) {
 TEST_F(LanguageModelFolders, MissingThingsAreNamedWithWhatIsThere) {
   make("a", {"train", "dev"}, 4);
   LanguageModelData data(at("a"), {});
-  expect_error([&] { data.open("valid", false); },
+  expect_error([&] { data.open_blocks("valid", false); },
                {"`valid`", "dev, train", "--valid-subset", "--disable-validation"});
   expect_error([&] { data.train(1, "training"); }, {"`training`", "dev, train", "--train-subset"});
   expect_error([&] { LanguageModelData(at("none"), {}); }, {"none", "evomoe preprocess"});

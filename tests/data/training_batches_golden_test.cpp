@@ -59,14 +59,14 @@ TEST_P(TrainingBatchesGolden, AllTrainingAndValidationBatchesAreThoseOfTheRefere
   LanguageModelDatasetOptions blocks;
   blocks.tokens_per_sample = flags["tokens_per_sample"];
   LanguageModelData data((testing::golden_text_dir() / "wikitext-slice/bin").string(), blocks);
-  EXPECT_EQ(data.dictionary().size(), 504);
+  EXPECT_EQ(data.source_dictionary().size(), 504);
 
   EpochIteratorOptions options;
   options.limits.max_sentences = flags["batch_size"];
   options.seed = flags["seed"];
   options.update_freq = {flags["update_freq"]};
   options.num_workers = 2;
-  EpochIterator train([&](int64_t epoch) { return data.train(epoch); }, options);
+  EpochIterator train([&](int64_t epoch) { return data.train(epoch, "train"); }, options);
   const auto golden = read_tensors(folder_ / GetParam() / "batches.safetensors");
   size_t compared = 0;
   int64_t update = 0;
@@ -86,7 +86,7 @@ TEST_P(TrainingBatchesGolden, AllTrainingAndValidationBatchesAreThoseOfTheRefere
 
   options.shuffle = false;
   options.update_freq = {1};
-  EpochIterator valid(data.open("valid", false), options);
+  EpochIterator valid(data.open("valid", false, 0), options);
   const auto golden_valid = read_tensors(folder_ / GetParam() / "valid_batches.safetensors");
   valid.start_epoch(1);
   compared = 0;

@@ -13,8 +13,8 @@ constexpr int64_t kDim = 12, kHeads = 3;
 // Keeps everything, but goes the way of dropout.
 constexpr double kNothing = 1e-9;
 
-SelfAttention make_attention(double dropout) {
-  SelfAttention attention(
+Attention make_attention(double dropout) {
+  Attention attention(
       AttentionOptions{.embed_dim = kDim, .heads = kHeads, .dropout = dropout, .layer = 2});
   attention->initialise(7, "self_attn");
   return attention;
@@ -33,7 +33,7 @@ torch::Tensor padding(const std::vector<int64_t>& lengths, int64_t columns) {
 }
 
 /// Vaswani et al. 2017, section 3.2, one query at a time.
-torch::Tensor by_definition(SelfAttention& attention, const torch::Tensor& x_BSD,
+torch::Tensor by_definition(Attention& attention, const torch::Tensor& x_BSD,
                             const std::vector<int64_t>& lengths) {
   const auto part = [&](const std::string& name, const torch::Tensor& x) {
     const auto parameters = attention->named_parameters();
@@ -59,7 +59,7 @@ torch::Tensor by_definition(SelfAttention& attention, const torch::Tensor& x_BSD
   return part("out_proj", y_BSD);
 }
 
-TEST(SelfAttention, EqualsItsDefinitionWithAndWithoutPaddingAndDropout) {
+TEST(Attention, EqualsItsDefinitionWithAndWithoutPaddingAndDropout) {
   const torch::NoGradGuard no_grad;
   torch::manual_seed(1);
   const auto x = torch::randn({3, 7, kDim});
@@ -75,7 +75,7 @@ TEST(SelfAttention, EqualsItsDefinitionWithAndWithoutPaddingAndDropout) {
   }
 }
 
-TEST(SelfAttention, ASequenceOfPaddingAloneHasFiniteOutputsAndGradients) {
+TEST(Attention, ASequenceOfPaddingAloneHasFiniteOutputsAndGradients) {
   for (const double dropout : {0.0, 0.3}) {
     auto attention = make_attention(dropout);
     torch::manual_seed(2);
@@ -94,7 +94,7 @@ TEST(SelfAttention, ASequenceOfPaddingAloneHasFiniteOutputsAndGradients) {
   }
 }
 
-TEST(SelfAttention, DropoutOfAQueryDependsNeitherOnThePaddedLengthNorOnTheSplit) {
+TEST(Attention, DropoutOfAQueryDependsNeitherOnThePaddedLengthNorOnTheSplit) {
   const torch::NoGradGuard no_grad;
   auto attention = make_attention(0.4);
   torch::manual_seed(3);
@@ -111,7 +111,7 @@ TEST(SelfAttention, DropoutOfAQueryDependsNeitherOnThePaddedLengthNorOnTheSplit)
                                1e-3, 1e-3));
 }
 
-TEST(SelfAttention, HeadsAndQueriesHaveDropoutOfTheirOwn) {
+TEST(Attention, HeadsAndQueriesHaveDropoutOfTheirOwn) {
   const torch::NoGradGuard no_grad;
   auto attention = make_attention(0.5);
   const auto parameters = attention->named_parameters();
@@ -127,7 +127,7 @@ TEST(SelfAttention, HeadsAndQueriesHaveDropoutOfTheirOwn) {
   EXPECT_NEAR(y.slice(1, 20).mean().item<double>(), 1, 0.05);
 }
 
-TEST(SelfAttention, ACacheGivesTheOutputsOfTheWholeSequence) {
+TEST(Attention, ACacheGivesTheOutputsOfTheWholeSequence) {
   const torch::NoGradGuard no_grad;
   auto attention = make_attention(0);
   torch::manual_seed(4);
@@ -142,8 +142,8 @@ TEST(SelfAttention, ACacheGivesTheOutputsOfTheWholeSequence) {
   }
 }
 
-TEST(SelfAttention, HeadsThatDoNotDivideTheWidthAreRefused) {
-  EXPECT_THROW(SelfAttention(AttentionOptions{.embed_dim = 10, .heads = 3}), UsageError);
+TEST(Attention, HeadsThatDoNotDivideTheWidthAreRefused) {
+  EXPECT_THROW(Attention(AttentionOptions{.embed_dim = 10, .heads = 3}), UsageError);
 }
 
 }  // namespace

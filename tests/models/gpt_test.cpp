@@ -196,7 +196,14 @@ TEST(Gpt, ExecutedFlopsFollowTheStageTheAssignmentsAndRecomputation) {
   const double dense = 2 * (attention + 2 * D * F), moe = 2 * (attention + A * 2 * D * F);
   const double gates = 2 * D * E, head = V * D;
   const auto flops = [&](GptOptions options) {
-    return Gpt(options)->training_flops_per_token(A, 8);
+    // Of the second and the fourth layer, for one sequence of 8 tokens.
+    ModelOutput output;
+    for (const int64_t layer : {1, 3}) {
+      RouterStats stats;
+      stats.assignments = static_cast<int64_t>(A * S);
+      output.stats.emplace_back(layer, stats);
+    }
+    return Gpt(options)->training_flops({some_tokens(1, 8)}, output) / S;
   };
   auto options = small_gpt("dts");
   EXPECT_DOUBLE_EQ(flops(options), 6 * (dense + moe + gates + head));

@@ -97,6 +97,56 @@ TEST(LinearCrossEntropy, LogProbabilityIsThatOfEveryRow) {
   EXPECT_EQ(linear_log_probability(x.slice(0, 0, 0), weight, target.slice(0, 0, 0)).numel(), 0);
 }
 
+TEST(LinearCrossEntropy, BiasAndSmoothingAreThePlainFormWithItsGradients) {
+  torch::manual_seed(6);
+  constexpr double kEpsilon = 0.1;
+  constexpr int64_t kVocabulary = 70000;  // several chunks
+  auto x = torch::randn({300, 8}).requires_grad_(true);
+  auto weight = (torch::randn({kVocabulary, 8}) * 0.3).requires_grad_(true);
+  auto bias = torch::randn({kVocabulary}).requires_grad_(true);
+  const auto target = torch::randint(kVocabulary, {300}, torch::kInt64);
+  target.slice(0, 0, 300, 7).fill_(1);
+  const auto kept = target.ne(1);
+  // fairseq's label_smoothed_nll_loss.
+  const auto log_p = torch::log_softmax(
+      torch::matmul(x.to(torch::kFloat64), weight.t().to(torch::kFloat64)) + bias, 1);
+  const auto nll = -(log_p.gather(1, target.unsqueeze(1)).squeeze(1) * kept).sum();
+  const auto all = -(log_p.sum(1) * kept).sum();
+  const double each = kEpsilon / (kVocabulary - 1);
+  const auto expected = (1 - kEpsilon - each) * nll + each * all;
+  const auto found = linear_cross_entropy(
+      x, weight, target, {.ignore_index = 1, .bias_V = bias, .label_smoothing = kEpsilon,
+                          .count_correct = true});
+  EXPECT_NEAR(found.loss.item<double>() / expected.item<double>(), 1, 1e-6);
+  EXPECT_NEAR(found.nll / nll.item<double>(), 1, 1e-6);
+  EXPECT_EQ(found.correct, (log_p.argmax(1).eq(target) * kept).sum().item<int64_t>());
+  const auto theirs = torch::autograd::grad({expected}, {x, weight, bias});
+  const auto ours = torch::autograd::grad({found.loss}, {x, weight, bias});
+  for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(torch::allclose(ours[i], theirs[i], 1e-4, 1e-5)) << i;
+}
+
+TEST(LinearCrossEntropy, SmoothedGradientsAreFiniteDifferences) {
+  torch::manual_seed(7);
+  const auto target = torch::tensor({0, 3, 1, 4, 1}, torch::kInt64);
+  const auto error = testing::gradient_error(
+      [&](const auto& in) {
+        return linear_cross_entropy(
+                   in[0], in[1], target,
+                   {.ignore_index = 1, .bias_V = in[2], .label_smoothing = 0.2})
+            .loss;
+      },
+      {torch::randn({5, 4}, torch::kFloat64), torch::randn({6, 4}, torch::kFloat64),
+       torch::randn({6}, torch::kFloat64)});
+  EXPECT_LT(error, 1e-7);
+}
+
+TEST(LinearCrossEntropy, CountsTheTargetsThatAreMostProbable) {
+  const auto x = torch::eye(3), weight = torch::eye(3);
+  const auto target = torch::tensor({0, 2, 2}, torch::kInt64);
+  EXPECT_EQ(linear_cross_entropy(x, weight, target, {.count_correct = true}).correct, 2);
+  EXPECT_EQ(linear_cross_entropy(x, weight, target, {.ignore_index = 0, .count_correct = true}).correct, 1);
+}
+
 TEST(LinearCrossEntropy, BadInputsAreNamed) {
   const auto x = torch::randn({2, 3}), weight = torch::randn({4, 3});
   const auto target = torch::tensor({0, 4}, torch::kInt64);
@@ -112,6 +162,7 @@ TEST(LinearCrossEntropy, BadInputsAreNamed) {
   EXPECT_THROW(linear_cross_entropy(x, weight.to(torch::kFloat64), target, 1), Error);
   EXPECT_THROW(linear_cross_entropy(x, weight, target.to(torch::kInt32), 1), Error);
   EXPECT_THROW(linear_cross_entropy(x, weight, target.slice(0, 0, 1), 1), Error);
+  EXPECT_THROW(linear_cross_entropy(x, weight, target, {.bias_V = torch::randn({5})}), Error);
 }
 
 }  // namespace

@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "evomoe/models/gpt.h"
+
 namespace evomoe {
 namespace {
 
@@ -23,9 +25,9 @@ Gpt some_model() {
 }
 
 /// Features, and the losses of three MoE layers, one without a z-loss.
-GptOutput some_output() {
+ModelOutput some_output() {
   torch::manual_seed(3);
-  GptOutput output;
+  ModelOutput output;
   output.x_BSD = torch::randn({2, 3, 8}).requires_grad_(true);
   const auto value = [](double v) { return torch::tensor(v).requires_grad_(true); };
   output.losses = {{{"balance", value(1.5)}, {"z", value(0.25)}},
@@ -43,15 +45,15 @@ GptOutput some_output() {
 DeviceBatch some_batch() {
   DeviceBatch batch;
   // The last one is padding.
-  batch.target_BS = torch::tensor({{4, 5, 2}, {7, 2, 1}}, torch::kInt64);
+  batch.target = torch::tensor({{4, 5, 2}, {7, 2, 1}}, torch::kInt64);
   batch.sequences = 2;
-  batch.tokens = batch.sample_size = 5;
+  batch.tokens = 5;
   return batch;
 }
 
-double cross_entropy(Gpt& model, const GptOutput& output, const DeviceBatch& batch) {
+double cross_entropy(Gpt& model, const ModelOutput& output, const DeviceBatch& batch) {
   const auto log_p = torch::log_softmax(torch::matmul(output.x_BSD, model->output_weight().t()), 2);
-  const auto target = batch.target_BS.unsqueeze(2);
+  const auto target = batch.target.unsqueeze(2);
   return -(log_p.gather(2, target) * target.ne(kPad)).sum().item<double>();
 }
 
@@ -68,7 +70,7 @@ TEST(Criterion, CrossEntropySumsOverTargetsAndIgnoresTheRouters) {
   auto model = some_model();
   const auto output = some_output();
   const auto batch = some_batch();
-  const auto result = Criterion(CriterionOptions(), kPad)(model, output, batch);
+  const auto result = Criterion(CriterionOptions(), kPad)(*model, output, batch, ForwardContext());
   EXPECT_NEAR(result.loss.item<double>(), cross_entropy(model, output, batch), 1e-4);
   EXPECT_EQ(result.sums.loss, result.sums.inner);
   EXPECT_EQ(result.sums.gate, 0);
@@ -84,7 +86,7 @@ TEST(Criterion, TheGateLossIsAveragedOrSummedOverLayersThenTransformed) {
     for (const std::string transform : {"none", "neg_log"}) {
       SCOPED_TRACE(combine + " " + transform);
       auto output = some_output();
-      const auto result = Criterion(moe(combine, transform), kPad)(model, output, batch);
+      const auto result = Criterion(moe(combine, transform), kPad)(*model, output, batch, ForwardContext());
       double gate = combine == "average" ? 2.5 : 7.5;
       double slope = (combine == "average" ? 1.0 / 3 : 1.0) * 5 * 0.3;
       if (transform == "neg_log") {
@@ -110,7 +112,7 @@ TEST(Criterion, TheZLossIsSummedOverLayersAndAddedByEitherCriterion) {
     options.criterion = criterion;
     options.moe_z_loss_wt = 0.1;
     auto output = some_output();
-    const auto result = Criterion(options, kPad)(model, output, batch);
+    const auto result = Criterion(options, kPad)(*model, output, batch, ForwardContext());
     EXPECT_NEAR(result.sums.z, 5 * 0.75, 1e-6);
     const double gate = criterion == "cross_entropy" ? 0 : 0.3 * 5 * 2.5;
     EXPECT_NEAR(result.sums.loss, result.sums.inner + gate + 0.1 * 5 * 0.75, 1e-5);
@@ -121,7 +123,8 @@ TEST(Criterion, TheZLossIsSummedOverLayersAndAddedByEitherCriterion) {
 
 TEST(Criterion, MetricsAreAveragedOverAllLayersAndMissingOnesCountAsZero) {
   auto model = some_model();
-  auto sums = Criterion(moe("sum", "none"), kPad)(model, some_output(), some_batch()).sums;
+  const Criterion criterion(moe("sum", "none"), kPad);
+  auto sums = criterion(*model, some_output(), some_batch(), ForwardContext()).sums;
   ASSERT_EQ(sums.metrics.size(), reference_metric_names().size());
   for (size_t i = 0; i < sums.metrics.size(); ++i) {
     const auto& [name, value] = sums.metrics[i];
@@ -141,7 +144,7 @@ TEST(Criterion, AModelWithoutRouterLossesHasNoGateLoss) {
   auto output = some_output();
   output.losses.clear();
   output.stats.clear();
-  const auto sums = Criterion(moe("average", "neg_log"), kPad)(model, output, some_batch()).sums;
+  const auto sums = Criterion(moe("average", "neg_log"), kPad)(*model, output, some_batch(), ForwardContext()).sums;
   EXPECT_EQ(sums.gate, 0);
   EXPECT_EQ(sums.loss, sums.inner);
 }

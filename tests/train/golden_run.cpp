@@ -15,9 +15,7 @@ std::vector<std::string> golden_run_names() {
   std::vector<std::string> names;
   if (!std::filesystem::exists(golden_training_dir())) return names;
   for (const auto& entry : std::filesystem::directory_iterator(golden_training_dir())) {
-    const auto flags = entry.path() / "flags.json";
-    if (!std::filesystem::exists(flags)) continue;
-    if (read_json(flags).at("model").at("family") == "lm")
+    if (std::filesystem::exists(entry.path() / "flags.json"))
       names.push_back(entry.path().filename().string());
   }
   std::sort(names.begin(), names.end());
@@ -66,7 +64,7 @@ TensorMap to_our_names(const TensorMap& reference, const GoldenRun& run) {
   return ours;
 }
 
-Batch stored_batch(const TensorMap& file, const std::string& prefix) {
+Batch stored_batch(const TensorMap& file, const std::string& prefix, bool masked) {
   const auto get = [&](const std::string& field) {
     return file.at(prefix + "." + field).to(torch::kLong).contiguous();
   };
@@ -78,10 +76,16 @@ Batch stored_batch(const TensorMap& file, const std::string& prefix) {
   batch.rows = source.size(0);
   batch.columns = source.size(1);
   batch.source = values(source);
-  batch.target = values(get("target"));
+  const auto target = get("target");
+  batch.target_columns = target.size(1);
+  batch.target = values(target);
+  if (file.contains(prefix + ".prev_output_tokens"))
+    batch.previous_output = values(get("prev_output_tokens"));
   batch.ids = values(get("id"));
   batch.lengths = values(get("src_lengths"));
-  for (const auto token : batch.target) batch.tokens += token != Dictionary::kPad ? 1 : 0;
+  // Masked: every source token; else those that are predicted.
+  const auto& counted = masked ? batch.source : batch.target;
+  for (const auto token : counted) batch.tokens += token != Dictionary::kPad ? 1 : 0;
   return batch;
 }
 

@@ -25,15 +25,15 @@ struct GoldenRun {
   int64_t rows_of_moe(int64_t rows) const { return options.dataset.batch_size.value_or(rows); }
 };
 
-/// The language-model runs below golden_training_dir(); empty when it is absent.
+/// The runs below golden_training_dir(); empty when it is absent.
 std::vector<std::string> golden_run_names();
 GoldenRun read_golden_run(const std::string& name);
 
 /// The reference's tensors under our names: experts stacked, derived and tied tensors left out.
 TensorMap to_our_names(const TensorMap& reference, const GoldenRun& run);
 
-/// Batch `prefix` ("u0001.m0", "b00") of a batches file.
-Batch stored_batch(const TensorMap& file, const std::string& prefix);
+/// Batch `prefix` ("u0001.m0", "b00") of a batches file; `masked`: of masked language modelling.
+Batch stored_batch(const TensorMap& file, const std::string& prefix, bool masked = false);
 
 /// Gumbel noise of a recorded run: from its noise file, else zero.
 torch::Tensor golden_noise(const TensorMap& noise, int64_t update, int64_t micro_batch,

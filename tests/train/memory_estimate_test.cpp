@@ -46,8 +46,7 @@ Measured measure(const GptOptions& options) {
   model->initialise(1);
   for (auto& [layer, moe] : model->moe_layers()) moe->router()->begin_update({});
   const auto token_BS = (torch::arange(kRows * kColumns) % 400 + 3).view({kRows, kColumns});
-  const DeviceBatch batch{token_BS, token_BS.roll(1, 1), {},
-                          kRows,    kRows * kColumns,    kRows * kColumns};
+  const DeviceBatch batch{{token_BS}, token_BS.roll(1, 1), kRows, kRows * kColumns};
   const Criterion criterion(CriterionOptions(), kPad);
   SelfCommunicator communicator;
   ForwardContext context;
@@ -62,7 +61,7 @@ Measured measure(const GptOptions& options) {
     const testing::TensorMemory memory;
     const auto output = model->forward(token_BS, context);
     measured.kept = memory.held();
-    criterion(model, output, batch).loss.backward();
+    criterion(*model, output, batch, context).loss.backward();
     measured.peak = memory.peak();
   }
   return measured;

@@ -202,22 +202,22 @@ TEST(Settings, AMethodOfAnotherProgramIsTrainedByItsName) {
   model->initialise(1);
   torch::manual_seed(2);
   DeviceBatch batch;
-  batch.source_BS = torch::randint(3, 20, {2, 16}, torch::kInt64);
-  batch.target_BS = torch::randint(3, 20, {2, 16}, torch::kInt64);
-  batch.tokens = batch.sample_size = 32;
+  batch.input.source_BS = torch::randint(3, 20, {2, 16}, torch::kInt64);
+  batch.target = torch::randint(3, 20, {2, 16}, torch::kInt64);
+  batch.tokens = 32;
   const Criterion criterion(options.criterion, 1);
   std::vector<torch::Tensor> parameters = model->parameters();
   double first = 0, last = 0;
   for (int step = 0; step < 30; ++step) {
     ForwardContext context;
     context.training = true;
-    const auto output = model->forward(batch.source_BS, context);
-    const auto result = criterion(model, output, batch);
+    const auto output = model->forward(batch.input, context);
+    const auto result = criterion(*model, output, batch, context);
     last = result.sums.loss;
     if (step == 0) {
       first = last;
       ASSERT_EQ(output.stats.size(), 1U);
-      const auto expected = torch::bincount(batch.source_BS.flatten() % 4, {}, 4);
+      const auto expected = torch::bincount(batch.input.source_BS.flatten() % 4, {}, 4);
       EXPECT_TRUE(torch::equal(output.stats[0].second.load_E, expected));
     }
     model->zero_grad();

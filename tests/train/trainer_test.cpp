@@ -40,7 +40,7 @@ TrainOptions evolution() {
 Batch batch(int64_t seed) {
   Batch batch;
   batch.rows = 2;
-  batch.columns = 8;
+  batch.columns = batch.target_columns = 8;
   for (int64_t i = 0; i < 16; ++i) {
     batch.source.push_back(4 + (seed * 7 + i * i) % 16);
     batch.target.push_back(4 + (seed * 5 + 3 * i) % 16);
@@ -51,8 +51,10 @@ Batch batch(int64_t seed) {
   return batch;
 }
 
+const auto kSymbols = Vocabulary::of_one(kVocabulary, Dictionary::kPad);
+
 Trainer make_trainer(const TrainOptions& options) {
-  return Trainer(options, kVocabulary, Dictionary::kPad, torch::kCPU);
+  return Trainer(options, kSymbols, torch::kCPU);
 }
 
 /// While it lives, a matrix of layer 0 is so large (but finite) that the activations overflow.
@@ -128,7 +130,7 @@ TEST(Trainer, AnUpdateSkippedAtTheSpawnIsMadeUpForWithTheSpawnedExperts) {
   EXPECT_EQ(trainer.updates(), 3);
 
   // A checkpoint between the two goes on the same way.
-  Trainer resumed(options, kVocabulary, Dictionary::kPad, torch::kCPU, 2, /*shared_expert=*/false);
+  Trainer resumed(options, kSymbols, torch::kCPU, 2, /*shared_expert=*/false);
   auto twin = make_trainer(options);
   for (int i = 0; i < 2; ++i) twin.update({batch(i)}, 1);
   {

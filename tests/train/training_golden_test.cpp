@@ -7,9 +7,8 @@
 #include <iostream>
 
 #include "evomoe/data/epoch_iterator.h"
-#include "evomoe/data/language_model_data.h"
 #include "evomoe/report/run_log.h"
-#include "evomoe/train/run_folder.h"
+#include "evomoe/train/task.h"
 #include "evomoe/train/trainer.h"
 #include "evomoe/train/training_run.h"
 #include "evomoe/train/validation.h"
@@ -20,6 +19,8 @@ namespace evomoe {
 namespace {
 
 using testing::GoldenRun;
+
+constexpr int64_t kUpdateWithStaleMasks = 23;
 
 double relative(double ours, double theirs) {
   return std::abs(ours - theirs) / std::max(std::abs(theirs), 1e-30);
@@ -41,9 +42,9 @@ class TrainingGolden : public ::testing::TestWithParam<std::string> {
   }
 
   std::unique_ptr<Trainer> make_trainer() const {
-    auto trainer =
-        std::make_unique<Trainer>(run_.options, run_.flags.at("model").at("vocab").get<int64_t>(),
-                                  Dictionary::kPad, torch::kCPU);
+    const auto symbols = run_.flags.at("model").at("vocab").get<int64_t>();
+    auto trainer = std::make_unique<Trainer>(
+        run_.options, Vocabulary::of_one(symbols, Dictionary::kPad), torch::kCPU);
     trainer->load_model_state(
         testing::to_our_names(read_safetensors(run_.folder / "init.safetensors"), run_), "init");
     return trainer;
@@ -57,8 +58,10 @@ class TrainingGolden : public ::testing::TestWithParam<std::string> {
     if (run_.flags.contains("dts")) {
       trainer.set_recorded_noise([&, number](int64_t micro_batch, int64_t layer) {
         const auto& batch = micro_batches.at(micro_batch);
+        const bool of_encoder = is_pair() && layer < run_.flags.at("model").at("layers");
+        const auto columns = of_encoder ? batch.columns : batch.target_columns;
         return testing::golden_noise(noise, number, micro_batch, layer,
-                                     run_.rows_of_moe(batch.rows) * batch.columns,
+                                     run_.rows_of_moe(batch.rows) * columns,
                                      run_.options.moe.moe_expert_count);
       });
     }
@@ -67,13 +70,17 @@ class TrainingGolden : public ::testing::TestWithParam<std::string> {
     const auto samples = static_cast<double>(ours.sums.sample_size);
     EXPECT_EQ(ours.sums.sample_size, theirs.at("sample_size").get<int64_t>()) << where;
     EXPECT_NEAR(ours.lr, theirs.at("lr").get<double>(), 1e-12 * std::abs(ours.lr) + 1e-18) << where;
-    compare("loss", ours.sums.loss / samples, theirs.at("loss"), 2e-6, where);
+    const double of_loss = is_pair() ? 1e-5 : 2e-6, of_gnorm = is_pair() ? 1e-3 : 5e-6;
+    compare("loss", ours.sums.loss / samples, theirs.at("loss"), of_loss, where);
     if (theirs.contains("inner_loss"))
-      compare("inner_loss", ours.sums.inner / samples, theirs.at("inner_loss"), 2e-6, where);
+      compare("inner_loss", ours.sums.inner / samples, theirs.at("inner_loss"), of_loss, where);
+    if (theirs.contains("nll_loss"))
+      compare("nll_loss", ours.sums.nll / samples, theirs.at("nll_loss"), of_loss, where);
     if (theirs.contains("moe_gate_loss"))
-      compare("moe_gate_loss", ours.sums.gate / samples, theirs.at("moe_gate_loss"), 2e-6, where);
-    compare("gnorm", ours.gradient_norm, theirs.at("gnorm"), 5e-6, where);
-    compare("clip_coef", ours.clip_coefficient, theirs.at("clip_coef"), 5e-6, where);
+      compare("moe_gate_loss", ours.sums.gate / samples, theirs.at("moe_gate_loss"), of_loss,
+              where);
+    compare("gnorm", ours.gradient_norm, theirs.at("gnorm"), of_gnorm, where);
+    compare("clip_coef", ours.clip_coefficient, theirs.at("clip_coef"), of_gnorm, where);
     if (theirs.contains("tau")) {
       EXPECT_NEAR(ours.stage.schedule.temperature, theirs.at("tau").get<double>(), 1e-12) << where;
       EXPECT_EQ(ours.stage.schedule.hard, theirs.at("phase").get<std::string>() == "hard") << where;
@@ -127,7 +134,7 @@ class TrainingGolden : public ::testing::TestWithParam<std::string> {
       const double deviation = (ours.at(name) - tensor).abs().max().item<double>();
       largest_["final weight (absolute)"] =
           std::max(largest_["final weight (absolute)"], deviation);
-      EXPECT_LE(deviation, 1e-5) << name;
+      EXPECT_LE(deviation, is_pair() ? 1e-3 : 1e-5) << name;
     }
   }
 
@@ -137,14 +144,15 @@ class TrainingGolden : public ::testing::TestWithParam<std::string> {
       const auto batches = read_safetensors(run_.folder / "valid_batches.safetensors");
       LossSums total;
       for (size_t i = 0; i < validation.at("batches").size(); ++i) {
-        total += trainer.evaluate(testing::stored_batch(batches, fmt::format("b{:02}", i)));
+        total +=
+            trainer.evaluate(testing::stored_batch(batches, fmt::format("b{:02}", i), is_masked()));
       }
       EXPECT_EQ(total.sample_size, validation.at("sample_size").get<int64_t>());
       const double deviation = std::abs(total.loss / static_cast<double>(total.sample_size) -
                                         validation.at("loss").get<double>());
       largest_["validation loss (absolute)"] =
           std::max(largest_["validation loss (absolute)"], deviation);
-      EXPECT_LE(deviation, 3e-6) << run_.name << " validation after update " << trainer.updates();
+      EXPECT_LE(deviation, is_pair() ? 1e-4 : 3e-6) << run_.name << " validation after update " << trainer.updates();
     }
   }
 
@@ -152,6 +160,10 @@ class TrainingGolden : public ::testing::TestWithParam<std::string> {
     for (const auto& [what, deviation] : largest_)
       std::cout << run_.name << ": largest deviation of " << what << ": " << deviation << "\n";
   }
+
+  /// ReLU has kinks, so that the runs of translation have wider tolerances.
+  bool is_pair() const { return run_.options.task.task == "translation"; }
+  bool is_masked() const { return run_.options.task.task == "masked_lm"; }
 
   GoldenRun run_;
   std::map<std::string, double> largest_;
@@ -168,7 +180,7 @@ TEST_P(TrainingGolden, IsReproducedFromTheStoredBatches) {
     std::vector<Batch> micro_batches;
     for (size_t m = 0; m < update.at("micro").size(); ++m) {
       micro_batches.push_back(testing::stored_batch(
-          batches, fmt::format("u{:04}.m{}", update.at("update").get<int64_t>(), m)));
+          batches, fmt::format("u{:04}.m{}", update.at("update").get<int64_t>(), m), is_masked()));
     }
     check_update(*trainer, micro_batches, noise);
     if (trainer->updates() == 1) check_gradients(*trainer);
@@ -183,15 +195,21 @@ TEST_P(TrainingGolden, IsReproducedFromTheDataFolder) {
   const auto noise_file = run_.folder / "noise.safetensors";
   const auto noise =
       std::filesystem::exists(noise_file) ? read_safetensors(noise_file) : TensorMap();
-  LanguageModelData data(run_.options.data, language_model_dataset_options(run_.options));
-  EpochIterator iterator([&](int64_t epoch) { return data.train(epoch); },
+  const auto data = open_task_data(run_.options.data, run_.options);
+  EpochIterator iterator([&](int64_t epoch) { return data->train(epoch, "train"); },
                          iterator_options(run_.options, /*training=*/true));
   int64_t epoch = 0;
   while (trainer->updates() < static_cast<int64_t>(run_.updates.size())) {
     iterator.start_epoch(++epoch);
     while (trainer->updates() < static_cast<int64_t>(run_.updates.size())) {
-      const auto micro_batches = iterator.next_update();
+      auto micro_batches = iterator.next_update();
       if (!micro_batches) break;
+      // The reference trained this update with three masks of the epoch before
+      // (reference/evomoe.md 12.1.2).
+      if (is_masked() && trainer->updates() + 1 == kUpdateWithStaleMasks)
+        micro_batches = {{testing::stored_batch(
+            read_safetensors(run_.folder / "batches.safetensors"),
+            fmt::format("u{:04}.m0", kUpdateWithStaleMasks), /*masked=*/true)}};
       EXPECT_EQ(epoch, run_.updates.at(trainer->updates()).at("epoch").get<int64_t>());
       check_update(*trainer, *micro_batches, noise);
     }
@@ -234,6 +252,8 @@ TEST_P(TrainingGolden, TheWholeProgramWritesTheSameLogLines) {
   // the same code.
   if (run_.flags.contains("dts"))
     GTEST_SKIP() << "needs the recorded noise, which a run from the command line cannot be given";
+  if (is_masked())
+    GTEST_SKIP() << "the reference trained one update with masks of the epoch before";
   if (text_is_absent()) GTEST_SKIP() << absent_text();
   const testing::TemporaryFolder folder;
   write_safetensors(

@@ -28,6 +28,7 @@ class SomeSequences : public Dataset {
     Batch batch;
     batch.rows = static_cast<int64_t>(items.size());
     for (const auto item : items) batch.columns = std::max(batch.columns, item_size(item));
+    batch.target_columns = batch.columns;
     for (const auto item : items) {
       const auto length = item_size(item);
       for (int64_t s = 0; s < batch.columns; ++s) {
@@ -40,6 +41,11 @@ class SomeSequences : public Dataset {
       batch.tokens += length;
     }
     return batch;
+  }
+  int64_t tokens() const override {
+    int64_t sum = 0;
+    for (int64_t item = 0; item < items_; ++item) sum += item_size(item);
+    return sum;
   }
   std::string name() const override { return "some sequences"; }
 
@@ -67,7 +73,7 @@ TrainOptions some_options() {
   return options;
 }
 
-Gpt make_model(const TrainOptions& options) {
+Gpt some_model(const TrainOptions& options) {
   Gpt model(gpt_options(options, kVocabulary, kPad, /*shared_expert=*/false));
   model->initialise(5);
   for (auto& [layer, moe] : model->moe_layers()) moe->router()->begin_update({.temperature = 0.2});
@@ -81,9 +87,9 @@ double loss(Gpt& model, TrainOptions options, int64_t batch_size, bool as_traine
   MeterGroup meters;
   const auto sums = evaluate_dataset(
       std::make_shared<SomeSequences>(13), iterator_options(options, /*training=*/false),
-      /*max_steps=*/-1, criterion.is_moe(),
+      /*max_steps=*/-1, options.criterion,
       [&](const Batch& batch) {
-        return evaluate_batch(model, criterion, options, batch, torch::kCPU, as_trained, updates);
+        return evaluate_batch(*model, criterion, options, batch, torch::kCPU, as_trained, updates);
       },
       meters);
   return sums->loss / static_cast<double>(sums->sample_size);
@@ -91,7 +97,7 @@ double loss(Gpt& model, TrainOptions options, int64_t batch_size, bool as_traine
 
 TEST(Validation, DoesNotDependOnItsBatchSizeInEitherRouting) {
   const auto options = some_options();
-  auto model = make_model(options);
+  auto model = some_model(options);
   for (const bool as_trained : {false, true}) {
     const double one = loss(model, options, 1, as_trained);
     for (const int64_t batch_size : {2, 5, 13}) {
@@ -103,14 +109,14 @@ TEST(Validation, DoesNotDependOnItsBatchSizeInEitherRouting) {
 
 TEST(Validation, AsTrainedSelectsWithTheNoiseOfItsUpdateAndNeverDropsOut) {
   auto options = some_options();
-  auto model = make_model(options);
+  auto model = some_model(options);
   const double reference = loss(model, options, 4, false), stage = loss(model, options, 4, true);
   EXPECT_GT(std::abs(reference - stage), 1e-4);
   EXPECT_EQ(stage, loss(model, options, 4, true)) << "deterministic";
   EXPECT_NE(stage, loss(model, options, 4, true, /*updates=*/4));
   // The same weights in a model without dropout give the same loss.
   options.model.dropout = options.model.attention_dropout = options.model.activation_dropout = 0.0;
-  auto plain = make_model(options);
+  auto plain = some_model(options);
   EXPECT_EQ(stage, loss(plain, options, 4, true));
 }
 
@@ -122,7 +128,7 @@ TEST(Validation, DrawsNoNumbersOfTheTrainingOfThisOrAnotherSeed) {
   std::set<PhiloxBlock> drawn;
   constexpr int64_t kSeeds = 64;
   for (options.common.seed = 0; options.common.seed < kSeeds; ++options.common.seed) {
-    const auto context = evaluation_context(options, DeviceBatch(), /*as_trained=*/true, 7);
+    const auto context = evaluation_context(options, /*as_trained=*/true, 7);
     EXPECT_EQ(context.update, 7);
     EXPECT_FALSE(context.training);
     auto key = context.noise.at(/*layer=*/1, NoiseSite::kGateGumbel);
@@ -145,16 +151,17 @@ TEST(Validation, BatchesAreNumberedByTheSequencesBeforeThem) {
     sums.batches = 1;
     return sums;
   };
-  evaluate_dataset(std::make_shared<SomeSequences>(13), iterator_options(options, false), -1, false,
-                   count, meters);
+  evaluate_dataset(std::make_shared<SomeSequences>(13), iterator_options(options, false), -1,
+                   options.criterion, count, meters);
   EXPECT_EQ(first, (std::vector<int64_t>{0, 5, 10}));
   first.clear();
   evaluate_dataset(std::make_shared<SomeSequences>(13), iterator_options(options, false),
-                   /*max_steps=*/2, false, count, meters);
+                   /*max_steps=*/2, options.criterion, count, meters);
   EXPECT_EQ(first.size(), 2U);
   const auto nothing = [](const Batch&) { return LossSums(); };
   EXPECT_THROW(evaluate_dataset(std::make_shared<SomeSequences>(3),
-                                iterator_options(options, false), -1, false, nothing, meters),
+                                iterator_options(options, false), -1, options.criterion, nothing,
+                                meters),
                Error);
 }
 
@@ -172,7 +179,7 @@ TEST(Validation, AStopBetweenTwoBatchesReturnsNothing) {
   const auto run = [&](int batches) {
     evaluated = 0;
     return evaluate_dataset(std::make_shared<SomeSequences>(13), iterator_options(options, false),
-                            -1, false, count, meters, [&] { return evaluated == batches; });
+                            -1, options.criterion, count, meters, [&] { return evaluated == batches; });
   };
   EXPECT_FALSE(run(0).has_value());
   EXPECT_EQ(evaluated, 0);
@@ -192,9 +199,9 @@ TEST(Validation, ThePassesOfEachRoutingHaveTheirTags) {
 TEST(Validation, PaddingIsMarkedOnlyWhereThereIsSome) {
   const SomeSequences data(13);
   const std::vector<int64_t> same = {0, 6}, different = {0, 1};
-  EXPECT_FALSE(to_device(data.collate(same), kPad, torch::kCPU).padding_BS.defined());
+  EXPECT_FALSE(to_device(data.collate(same), kPad, torch::kCPU).input.source_padding_BS.defined());
   const auto batch = to_device(data.collate(different), kPad, torch::kCPU);
-  EXPECT_EQ(batch.padding_BS.sum().item<int64_t>(), 5);
+  EXPECT_EQ(batch.input.source_padding_BS.sum().item<int64_t>(), 5);
   EXPECT_EQ(batch.tokens, 4 + 9);
   EXPECT_EQ(batch.sequences, 2);
 }

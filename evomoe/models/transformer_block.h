@@ -1,0 +1,64 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "evomoe/models/attention.h"
+#include "evomoe/models/feed_forward.h"
+#include "evomoe/models/forward_context.h"
+#include "evomoe/moe/moe_layer.h"
+
+namespace evomoe {
+
+struct TransformerBlockOptions {
+  AttentionOptions attention;
+  bool cross_attention = false;  ///< between self-attention and feed-forward: attends to a memory
+  FeedForwardOptions feed_forward;
+  std::optional<MoELayerOptions> moe;  ///< an MoE layer in place of the dense feed-forward block
+  double dropout = 0.0;                ///< after attention
+  bool norm_first = true;  ///< pre-LN, x + f(LN(x)); else post-LN, LN(x + f(x))
+  int64_t layer = 0;       ///< among all layers of the model
+};
+
+struct BlockOutput {
+  torch::Tensor x_BSD;
+  std::vector<RouterLoss> losses;    ///< empty for a dense block
+  std::optional<RouterStats> stats;  ///< nothing for a dense block
+};
+
+/// A Transformer block of an encoder or decoder (reference/evomoe.md section 7.5): self-attention,
+/// attention to an encoder where there is one, feed-forward or MoE, each with its residual and layer
+/// norm.
+class TransformerBlockImpl : public torch::nn::Module {
+ public:
+  explicit TransformerBlockImpl(const TransformerBlockOptions& options);
+  /// `memory` must be given exactly when the block has cross-attention.
+  BlockOutput forward(const torch::Tensor& x_BSD, const ForwardContext& context,
+                      const Memory* memory = nullptr);
+  void initialise(uint64_t seed, const std::string& name);
+  /// The MoE layer, or nothing for a dense block.
+  MoELayer moe_layer() const { return moe_layer_; }
+  const TransformerBlockOptions& options() const { return options_; }
+
+ private:
+  /// x + dropout(branch(x)) with the layer norm where the options have it.
+  torch::Tensor attended(const torch::Tensor& x_BSD, Attention& attention,
+                         torch::nn::LayerNorm& norm, const ForwardContext& context,
+                         const Memory* memory);
+
+  TransformerBlockOptions options_;
+  Attention self_attn_{nullptr};
+  torch::nn::LayerNorm self_attn_layer_norm_{nullptr};
+  Attention encoder_attn_{nullptr};
+  torch::nn::LayerNorm encoder_attn_layer_norm_{nullptr};
+  std::optional<FeedForward> feed_forward_;
+  MoELayer moe_layer_{nullptr};
+  torch::nn::LayerNorm final_layer_norm_{nullptr};
+};
+TORCH_MODULE(TransformerBlock);
+
+}  // namespace evomoe

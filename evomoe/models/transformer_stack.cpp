@@ -1,0 +1,260 @@
+#include "evomoe/models/transformer_stack.h"
+
+#include <ATen/record_function.h>
+
+#include <cmath>
+
+#include "evomoe/base/error.h"
+#include "evomoe/models/activation_checkpoint.h"
+#include "evomoe/models/initialisation.h"
+#include "evomoe/models/positions.h"
+#include "evomoe/ops/philox_dropout.h"
+#include "evomoe/ops/tied_embedding.h"
+
+namespace evomoe {
+namespace {
+
+void check_at_least_one(const std::string& half, const char* flag, int64_t value) {
+  if (value < 1) fail_usage("--{}-{} must be at least 1, not {}", half, flag, value);
+}
+
+void check_dropout(const char* flag, double value) {
+  if (!(value >= 0 && value < 1)) {
+    fail_usage("{} {}: allowed is at least 0 and below 1 (1 would leave nothing)", flag, value);
+  }
+}
+
+AttentionOptions attention_options(const TransformerStackOptions& options, int64_t layer) {
+  return {.embed_dim = options.embed_dim,
+          .heads = options.heads,
+          .dropout = options.attention_dropout,
+          .layer = options.first_layer + layer,
+          .causal = options.causal,
+          .half = options.half};
+}
+
+TransformerBlockOptions block_options(const TransformerStackOptions& options, int64_t layer) {
+  TransformerBlockOptions block;
+  block.layer = options.first_layer + layer;
+  block.dropout = options.dropout;
+  block.norm_first = options.norm_first;
+  block.cross_attention = options.cross_attention;
+  block.attention = attention_options(options, layer);
+  block.feed_forward = {.embed_dim = options.embed_dim,
+                        .hidden_dim = options.dense_ffn_dim(layer),
+                        .activation = options.activation,
+                        .activation_dropout = options.activation_dropout,
+                        .dropout = options.dropout,
+                        .layer = block.layer};
+  if (options.is_moe(layer)) {
+    block.moe = options.moe;
+    block.moe->layer = block.layer;
+    block.moe->router.model_dim = options.embed_dim;
+    block.moe->hidden_dim = options.ffn_dim;
+    block.moe->activation = options.activation;
+    block.moe->activation_dropout = options.activation_dropout;
+    block.moe->dropout = options.dropout;
+    block.moe->initial_seed.reset();  // initialise() or a checkpoint sets all values at once
+  }
+  return block;
+}
+
+torch::nn::LayerNorm layer_norm(int64_t dim) {
+  return torch::nn::LayerNorm(torch::nn::LayerNormOptions({dim}).eps(1e-5));
+}
+
+}  // namespace
+
+void TransformerStackOptions::validate() const {
+  check_at_least_one(half, "layers", layers);
+  check_at_least_one(half, "embed-dim", embed_dim);
+  check_at_least_one(half, "ffn-embed-dim", ffn_dim);
+  check_dropout("--dropout", dropout);
+  check_dropout("--attention-dropout", attention_dropout);
+  check_dropout("--activation-dropout", activation_dropout);
+  if (moe_freq < 0 || moe_freq > layers) {
+    fail_usage(
+        "--moe-freq {} makes none of the {} layers (--{}-layers) an MoE layer; allowed are 0 "
+        "(a dense model) to {}",
+        moe_freq, layers, half, layers);
+  }
+  attention_options(*this, /*layer=*/0).validate();
+}
+
+TransformerStackImpl::TransformerStackImpl(const TransformerStackOptions& options,
+                                           torch::Tensor embedding)
+    : options_(options), own_embedding_(!embedding.defined()) {
+  options_.validate();
+  EVOMOE_CHECK(options.vocab_size > 0,
+               "the dictionary is empty: a language model needs at least one symbol");
+  const auto V = options.vocab_size, D = options.embed_dim;
+  if (options.adaptive_input.used()) {
+    adaptive_input_ = register_module(
+        "embed_tokens", AdaptiveInput(options.adaptive_input, V, D, options.padding_index));
+  } else if (own_embedding_) {
+    embed_tokens_ = register_module("embed_tokens", std::make_shared<torch::nn::Module>())
+                        ->register_parameter("weight", torch::zeros({V, D}));
+  } else {
+    EVOMOE_CHECK(embedding.size(0) == V && embedding.size(1) == D,
+                 "an embedding table that is shared must be [{},{}], not {}", V, D,
+                 c10::str(embedding.sizes()));
+    embed_tokens_ = std::move(embedding);
+  }
+  const auto position_rows = options.max_positions + options.padding_index + 1;
+  if (options.no_positions) {
+    // No table: attention alone sees the order (causal mask).
+  } else if (options.learned_positions) {
+    embed_positions_ = register_module("embed_positions", std::make_shared<torch::nn::Module>())
+                           ->register_parameter("weight", torch::zeros({position_rows, D}));
+  } else {
+    embed_positions_ = sinusoidal_table(position_rows, D, options.padding_index);
+  }
+  if (options.embedding_norm)
+    embedding_norm_ = register_module("layernorm_embedding", layer_norm(D));
+  auto layers = register_module("layers", std::make_shared<torch::nn::Module>());
+  for (int64_t i = 0; i < options.layers; ++i) {
+    blocks_.push_back(
+        layers->register_module(std::to_string(i), TransformerBlock(block_options(options, i))));
+  }
+  if (options.final_norm) final_norm_ = register_module("layer_norm", layer_norm(D));
+}
+
+torch::Tensor TransformerStackImpl::embed(const torch::Tensor& token_BS,
+                                          const ForwardContext& context) {
+  RECORD_USER_SCOPE("embedding");
+  auto x = adaptive_input_ ? adaptive_input_->forward(token_BS)
+           : tied_         ? tied_embedding(embed_tokens_, token_BS, options_.padding_index)
+                           : torch::embedding(embed_tokens_, token_BS, options_.padding_index);
+  if (options_.scale_embedding) x = x * std::sqrt(static_cast<double>(options_.embed_dim));
+  if (embed_positions_.defined()) {
+    const int64_t first = context.cache != nullptr ? context.cache->length : 0;
+    EVOMOE_CHECK(first + token_BS.size(1) <= options_.max_positions,
+                 "a sequence of {} tokens is longer than the {} positions of the model "
+                 "(--max-target-positions)",
+                 first + token_BS.size(1), options_.max_positions);
+    if (embed_positions_.device() != x.device()) embed_positions_ = embed_positions_.to(x.device());
+    const auto position_BS =
+        positions_of(token_BS, context.padding_BS, options_.padding_index, first);
+    x = x + torch::embedding(embed_positions_, position_BS, options_.padding_index);
+  }
+  if (embedding_norm_) x = embedding_norm_->forward(x);
+  if (context.training) {
+    x = philox_dropout(x, options_.dropout,
+                       context.noise.at(static_cast<uint32_t>(options_.first_layer),
+                                        NoiseSite::kEmbeddingDropout));
+  }
+  if (options_.zero_padding && context.padding_BS.defined())
+    x = x * context.padding_BS.logical_not().unsqueeze(-1).to(x.scalar_type());
+  return x;
+}
+
+BlockOutput TransformerStackImpl::run_block(size_t index, const torch::Tensor& x_BSD,
+                                            const ForwardContext& context, const Memory* memory) {
+  auto block = blocks_[index];
+  if (!options_.checkpoint_activations || !context.training || !torch::GradMode::is_enabled())
+    return block->forward(x_BSD, context, memory);
+  // What the gradient has to find its way through is an input or output of the checkpointed
+  // function: the encoder's output, router losses.
+  torch::autograd::variable_list inputs{x_BSD};
+  if (memory != nullptr) inputs.push_back(memory->x_BSD);
+  BlockOutput result;
+  auto tensors = checkpoint_activations(
+      inputs, [block, context, &result, has_memory = memory != nullptr,
+               padding_BS = memory != nullptr ? memory->padding_BS : torch::Tensor()](
+                  const torch::autograd::variable_list& given, bool again) mutable {
+        Memory of_encoder;
+        if (has_memory) of_encoder = {given[1], padding_BS};
+        auto out = block->forward(given[0], context, has_memory ? &of_encoder : nullptr);
+        torch::autograd::variable_list all{out.x_BSD};
+        for (const auto& loss : out.losses) all.push_back(loss.value);
+        if (!again) result = std::move(out);
+        return all;
+      });
+  result.x_BSD = tensors[0];
+  for (size_t j = 0; j < result.losses.size(); ++j) result.losses[j].value = tensors[j + 1];
+  return result;
+}
+
+StackOutput TransformerStackImpl::forward(const torch::Tensor& token_BS,
+                                          const ForwardContext& given, const Memory* memory) {
+  ForwardContext context = given;
+  context.noise.update = static_cast<uint32_t>(context.update);
+  context.noise.sequence_length = static_cast<uint32_t>(token_BS.size(1));
+  context.token_id_T = token_BS.flatten();
+  StackOutput output;
+  auto x = embed(token_BS, context);
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    const auto layer = options_.first_layer + static_cast<int64_t>(i);
+    RECORD_USER_SCOPE("layer." + std::to_string(layer));
+    auto result = run_block(i, x, context, memory);
+    x = result.x_BSD;
+    if (context.probe) context.probe(layer, x);
+    if (result.stats) {
+      output.losses.push_back(std::move(result.losses));
+      output.stats.emplace_back(layer, std::move(*result.stats));
+    }
+  }
+  if (context.cache != nullptr) context.cache->length += token_BS.size(1);
+  output.x_BSD = final_norm_ ? final_norm_->forward(x) : x;
+  return output;
+}
+
+void TransformerStackImpl::initialise(uint64_t seed, const std::string& name) {
+  const double std = 1.0 / std::sqrt(static_cast<double>(options_.embed_dim));
+  const torch::NoGradGuard no_grad;
+  if (adaptive_input_) {
+    adaptive_input_->initialise(seed, name + ".embed_tokens");
+  } else if (own_embedding_) {
+    init_normal(embed_tokens_, std, seed, name + ".embed_tokens.weight");
+    if (options_.padding_index < options_.vocab_size) embed_tokens_[options_.padding_index].zero_();
+  }
+  if (options_.learned_positions && !options_.no_positions) {
+    init_normal(embed_positions_, std, seed, name + ".embed_positions.weight");
+    embed_positions_[options_.padding_index].zero_();
+  }
+  for (size_t i = 0; i < blocks_.size(); ++i)
+    blocks_[i]->initialise(seed, name + ".layers." + std::to_string(i));
+}
+
+std::vector<std::pair<int64_t, MoELayer>> TransformerStackImpl::moe_layers() const {
+  std::vector<std::pair<int64_t, MoELayer>> layers;
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    if (auto layer = blocks_[i]->moe_layer())
+      layers.emplace_back(options_.first_layer + static_cast<int64_t>(i), layer);
+  }
+  return layers;
+}
+
+TransformerStackImpl::Work TransformerStackImpl::work(
+    int64_t tokens, int64_t length, const std::vector<std::pair<int64_t, RouterStats>>& stats,
+    int64_t memory_tokens, int64_t memory_length) const {
+  const auto D = static_cast<double>(options_.embed_dim), F = static_cast<double>(options_.ffn_dim);
+  const auto T = static_cast<double>(tokens), S = static_cast<double>(length);
+  Work work;
+  for (int64_t i = 0; i < options_.layers; ++i) {
+    // A query meets its keys twice (scores, values); half of them where it sees the past only.
+    work.forward += T * (4 * D * D + (options_.causal ? S * D : 2 * S * D));
+    if (options_.cross_attention) {
+      work.forward += T * (2 * D * D + 2 * static_cast<double>(memory_length) * D) +
+                      static_cast<double>(memory_tokens) * 2 * D * D;
+    }
+    const auto moe = blocks_[static_cast<size_t>(i)]->moe_layer();
+    if (!moe) {
+      work.forward += T * 2 * D * static_cast<double>(options_.dense_ffn_dim(i));
+      continue;
+    }
+    double assignments = 0;
+    for (const auto& [layer, done] : stats) {
+      if (layer == options_.first_layer + i) assignments = static_cast<double>(done.assignments);
+    }
+    work.forward += assignments * 2 * D * F;
+    // The shared expert takes every token without asking the gate.
+    if (!moe->in_shared_expert_stage())
+      work.forward += T * D * static_cast<double>(moe->router()->num_experts());
+    if (moe->options().recompute_experts) work.recomputed += assignments * D * F;
+  }
+  if (options_.checkpoint_activations) work.recomputed += work.forward;
+  return work;
+}
+
+}  // namespace evomoe

@@ -1,0 +1,124 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "evomoe/models/adaptive_input.h"
+#include "evomoe/models/forward_context.h"
+#include "evomoe/models/transformer_block.h"
+
+namespace evomoe {
+
+/// Options of an encoder or a decoder (reference/evomoe.md sections 7.2 to 7.5).
+struct TransformerStackOptions {
+  int64_t vocab_size = 0;
+  int64_t padding_index = 1;
+  int64_t layers = 6;
+  int64_t embed_dim = 512;
+  int64_t ffn_dim = 2048;
+  int64_t heads = 8;
+  int64_t max_positions = 1024;  ///< longest sequence
+  std::string activation = "relu";
+  double dropout = 0.1;
+  double attention_dropout = 0.0;
+  double activation_dropout = 0.0;
+  bool causal = true;           ///< a token sees those before it only
+  bool cross_attention = false;  ///< each block attends to an encoder's output
+  bool norm_first = true;        ///< pre-LN; else post-LN
+  bool embedding_norm = false;   ///< a layer norm on the embeddings
+  bool final_norm = true;        ///< a layer norm after the last block
+  AdaptiveBands adaptive_input;  ///< of the embeddings; no bands: one table
+  bool learned_positions = false;
+  bool no_positions = false;
+  bool scale_embedding = true;  ///< multiply embeddings by sqrt(embed_dim)
+  /// Encoders: the embeddings of padding become zero. It stays so only until the first block.
+  bool zero_padding = false;
+  bool checkpoint_activations = false;
+  int64_t moe_freq = 0;  ///< layer i (from 0) is MoE iff (i+1) % moe_freq == 0; 0: dense
+  int64_t dense_ffn_dim_of_moe_layers =
+      0;  ///< > 0: those layers are dense with this width ("pseudo MoE")
+  MoELayerOptions
+      moe;  ///< of the MoE layers; its model dim, hidden dim and dropouts follow from the above
+  int64_t first_layer = 0;       ///< number of the first block among all layers of the model
+  std::string half = "decoder";  ///< encoder or decoder, for messages
+
+  /// Throws UsageError naming flag, value and what is allowed; the vocabulary is not looked at.
+  void validate() const;
+  bool is_moe(int64_t layer) const {
+    return moe_freq > 0 && dense_ffn_dim_of_moe_layers == 0 && (layer + 1) % moe_freq == 0;
+  }
+  /// Hidden width of a dense layer.
+  int64_t dense_ffn_dim(int64_t layer) const {
+    const bool other = moe_freq > 0 && (layer + 1) % moe_freq == 0;
+    return other && dense_ffn_dim_of_moe_layers > 0 ? dense_ffn_dim_of_moe_layers : ffn_dim;
+  }
+};
+
+struct StackOutput {
+  torch::Tensor x_BSD;
+  std::vector<std::vector<RouterLoss>> losses;         ///< one entry per MoE layer
+  std::vector<std::pair<int64_t, RouterStats>> stats;  ///< (layer, what its router did)
+};
+
+/// Embeddings, blocks and the last layer norm of an encoder or a decoder. Parameter names are the
+/// reference's (embed_tokens, embed_positions, layernorm_embedding, layers, layer_norm), but for
+/// the experts, which are stacked.
+class TransformerStackImpl : public torch::nn::Module {
+ public:
+  /// `embedding`: a table [V,D] that belongs to another stack; undefined: one of its own.
+  explicit TransformerStackImpl(const TransformerStackOptions& options,
+                                torch::Tensor embedding = {});
+
+  /// token_BS int64 [B,S]. `context.padding_BS` must mark the padding, if there is any; `memory`
+  /// must be given exactly when the blocks have cross-attention.
+  StackOutput forward(const torch::Tensor& token_BS, const ForwardContext& context,
+                      const Memory* memory = nullptr);
+
+  /// Sets all parameters from the seed (section 7.5's initialisation) under the keys `name`.*.
+  void initialise(uint64_t seed, const std::string& name);
+
+  /// The table [V,D] that it looks up. `tied`: the output projection uses it as well, so its
+  /// gradient exists before that of the lookup and is added to in place.
+  const torch::Tensor& embedding() const { return embed_tokens_; }
+  const AdaptiveInput& adaptive_input() const { return adaptive_input_; }  ///< null: not used
+  void set_tied() { tied_ = true; }
+
+  /// (layer, MoE layer) of the MoE layers, in order.
+  std::vector<std::pair<int64_t, MoELayer>> moe_layers() const;
+
+  /// Multiply-adds of the forward pass for `tokens` tokens in sequences of `length`, and those that
+  /// --checkpoint-activations and --recompute-experts make again. `stats` tells how many
+  /// assignments the MoE layers computed; `memory_length`: tokens of the encoder's output that each
+  /// sequence meets, of `memory_tokens` in all. Matrix products only; the gate counts from the spawn on.
+  struct Work {
+    double forward = 0, recomputed = 0;
+  };
+  Work work(int64_t tokens, int64_t length,
+            const std::vector<std::pair<int64_t, RouterStats>>& stats, int64_t memory_tokens = 0,
+            int64_t memory_length = 0) const;
+
+  const TransformerStackOptions& options() const { return options_; }
+
+ private:
+  torch::Tensor embed(const torch::Tensor& token_BS, const ForwardContext& context);
+  BlockOutput run_block(size_t index, const torch::Tensor& x_BSD, const ForwardContext& context,
+                        const Memory* memory);
+
+  TransformerStackOptions options_;
+  bool own_embedding_ = true;
+  bool tied_ = false;
+  torch::Tensor embed_tokens_;     // [V,D]; undefined with adaptive input
+  AdaptiveInput adaptive_input_{nullptr};
+  torch::Tensor embed_positions_;  // [max_positions + padding + 1, D]: parameter when learned,
+                                   // constant table otherwise
+  torch::nn::LayerNorm embedding_norm_{nullptr};
+  std::vector<TransformerBlock> blocks_;
+  torch::nn::LayerNorm final_norm_{nullptr};
+};
+TORCH_MODULE(TransformerStack);
+
+}  // namespace evomoe

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "evomoe/config/options.h"
+#include "evomoe/models/encoder_decoder.h"
+#include "evomoe/models/gpt.h"
+#include "evomoe/models/model.h"
+#include "evomoe/models/roberta.h"
+#include "evomoe/routing/router.h"
+
+/// From the user's words (config) to the options of a model: architecture defaults, overridden by
+/// what was given.
+namespace evomoe {
+
+/// Symbols of the dictionaries that a model is made for.
+struct Vocabulary {
+  int64_t source = 0;
+  int64_t target = 0;  ///< the same as source, but in translation
+  int64_t padding = 1;
+
+  static Vocabulary of_one(int64_t size, int64_t padding) { return {size, size, padding}; }
+};
+
+/// `shared_expert`: the MoE layers hold the one shared expert that they start with. Each throws
+/// UsageError for combinations that cannot be built.
+GptOptions gpt_options(const TrainOptions& options, int64_t vocab_size, int64_t padding_index,
+                       bool shared_expert);
+RobertaOptions roberta_options(const TrainOptions& options, int64_t vocab_size,
+                               int64_t padding_index, bool shared_expert);
+EncoderDecoderOptions encoder_decoder_options(const TrainOptions& options,
+                                              const Vocabulary& vocabulary, bool shared_expert);
+
+/// The encoder and the decoder of the model, or the one of them that it has.
+std::vector<TransformerStackOptions> stack_options(const TrainOptions& options,
+                                                   const Vocabulary& vocabulary,
+                                                   bool shared_expert);
+
+/// The model of --task and --arch. UsageError when they do not go together.
+ModelPtr make_model(const TrainOptions& options, const Vocabulary& vocabulary, bool shared_expert);
+
+/// Refuses, as make_model does and without making one, what cannot be built.
+void check_model(const TrainOptions& options);
+
+/// The options of the MoE layers' routers; every method gets all of them.
+RouterOptions router_options(const TrainOptions& options, int64_t embed_dim);
+
+/// Whether any layer is MoE, and not a dense one in its place.
+bool has_experts(const TrainOptions& options);
+
+/// Width of the model.
+int64_t embed_dim_of(const TrainOptions& options);
+
+/// The longest item that the model has positions for.
+int64_t longest_item(const TrainOptions& options);
+
+}  // namespace evomoe
