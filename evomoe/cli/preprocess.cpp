@@ -16,6 +16,12 @@ int preprocess_command(const std::vector<std::string>& arguments) {
   options.trainpref = flags.trainpref.value_or("");
   options.validpref = flags.validpref.value_or("");
   options.testpref = flags.testpref.value_or("");
+  options.source_lang = flags.source_lang.value_or("");
+  if (!flags.only_source) options.target_lang = flags.target_lang.value_or("");
+  options.joined_dictionary = flags.joined_dictionary;
+  options.tgtdict = flags.tgtdict.value_or("");
+  options.thresholdtgt = flags.thresholdtgt;
+  options.nwordstgt = flags.nwordstgt;
   options.destdir = flags.destdir;
   options.srcdict = flags.srcdict.value_or("");
   options.thresholdsrc = flags.thresholdsrc;

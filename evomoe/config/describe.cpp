@@ -168,16 +168,28 @@ void describe(OptionTable& table, GenerateOptions& o) {
 }
 
 void describe(OptionTable& table, PreprocessFlags& o) {
-  table.add("only-source", &o.only_source, "Text of one language, which is all there is here.");
-  table.add("trainpref", &o.trainpref, "Training text; several files as a,b,c.").metavar("FILE");
+  table.add("source-lang", &o.source_lang, "Language to translate from: its text is FILE.LANG.")
+      .alias("s")
+      .metavar("LANG");
+  table.add("target-lang", &o.target_lang, "Language to translate to.").alias("t").metavar("LANG");
+  table.add("only-source", &o.only_source, "Text of one language.");
+  table
+      .add("trainpref", &o.trainpref,
+           "Training text; several files as a,b,c. Of a language pair without the languages: train "
+           "for train.de and train.en.")
+      .metavar("FILE");
   table.add("validpref", &o.validpref, "Validation text; further files become valid1, valid2, ...")
       .metavar("FILE");
   table.add("testpref", &o.testpref, "Test text; further files become test1, test2, ...")
       .metavar("FILE");
   table.add("destdir", &o.destdir, "Folder to make.").metavar("FOLDER");
+  table.add("joined-dictionary", &o.joined_dictionary, "One dictionary for both languages.");
   table.add("srcdict", &o.srcdict, "Dictionary to use instead of making one.").metavar("FILE");
+  table.add("tgtdict", &o.tgtdict, "The same for the target language.").metavar("FILE");
   table.add("thresholdsrc", &o.thresholdsrc, "Symbols rarer than this become <unk>.").at_least(0);
+  table.add("thresholdtgt", &o.thresholdtgt, "The same for the target language.").at_least(0);
   table.add("nwordssrc", &o.nwordssrc, "Most symbols of the dictionary; -1: all.").at_least(-1);
+  table.add("nwordstgt", &o.nwordstgt, "The same for the target language.").at_least(-1);
   table.add("padding-factor", &o.padding_factor, "The dictionary's size is a multiple of this.")
       .range(1, 1 << 16);
   table.add("workers", &o.workers, "Threads; the result does not depend on it.").range(1, 1024);
@@ -186,6 +198,13 @@ void describe(OptionTable& table, PreprocessFlags& o) {
             "With --bpe: encodes the white space at both ends of lines too (the indentation of "
             "source code); not given: lines are stripped, as fairseq's encoder does.");
   table.legacy({"dataset-impl", true, {"mmap"}, "data is written in the mmap format", false});
+  for (const auto* flag : {"alignfile", "align-suffix"}) {
+    table.legacy({flag, true, {}, "alignments are not supported: no model here uses them", true});
+  }
+  table.example(
+      "evomoe preprocess -s de -t en --joined-dictionary --trainpref text/train --validpref "
+      "text/valid --destdir data-bin",
+      "a language pair: text/train.de and text/train.en");
   table.example(
       "evomoe preprocess --only-source --trainpref train.txt --validpref valid.txt --destdir "
       "data-bin",

@@ -193,10 +193,24 @@ void validate_options(const GenerateOptions& options) {
 
 void validate_options(const PreprocessFlags& options) {
   validate_bpe_files(options.bpe);
-  if (!options.only_source) {
-    fail_usage("evomoe preprocess: give --only-source; data of language pairs is not supported");
+  if (!options.only_source && (!options.source_lang || !options.target_lang)) {
+    fail_usage(
+        "evomoe preprocess: give --source-lang and --target-lang for a language pair, or "
+        "--only-source for text of one language");
   }
-  if (!options.trainpref && !options.srcdict) {
+  if (!options.only_source && options.source_lang == options.target_lang) {
+    fail_usage("--source-lang and --target-lang are both {}", *options.source_lang);
+  }
+  const bool of_target = options.tgtdict || options.thresholdtgt != 0 || options.nwordstgt != -1 ||
+                         options.joined_dictionary;
+  if (options.only_source && of_target) {
+    fail_usage("--tgtdict, --thresholdtgt, --nwordstgt and --joined-dictionary are of a language "
+               "pair; leave them out with --only-source");
+  }
+  if (options.joined_dictionary && options.srcdict && options.tgtdict) {
+    fail_usage("--joined-dictionary is one dictionary: give --srcdict or --tgtdict, not both");
+  }
+  if (!options.trainpref && !options.srcdict && !(options.joined_dictionary && options.tgtdict)) {
     fail_usage(
         "neither --trainpref nor --srcdict is given: there is nothing to make a dictionary from");
   }

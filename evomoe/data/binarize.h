@@ -47,8 +47,14 @@ Dictionary build_dictionary(const std::vector<std::filesystem::path>& files, int
                             const LineEncoding& encoding = {},
                             const BinarizeProgress& progress = {});
 
-/// `fairseq-preprocess --only-source`.
+/// `fairseq-preprocess`, of one text (--only-source) or of the two sides of a language pair.
 struct PreprocessOptions {
+  std::string source_lang;        ///< behind the prefixes of the text files: train.de; empty: none
+  std::string target_lang;        ///< empty: --only-source
+  bool joined_dictionary = false; ///< one dictionary for both languages
+  std::filesystem::path tgtdict;
+  int64_t thresholdtgt = 0;
+  int64_t nwordstgt = -1;
   std::string trainpref;  ///< text files, comma separated: the second becomes train1, and so on;
                           ///< may be empty
   std::string validpref;
@@ -70,7 +76,8 @@ struct PreprocessOptions {
 struct PreprocessResult {
   int64_t dictionary_size = 0;
   struct Split {
-    std::string name;  ///< train, train1, valid, ...
+    std::string name;  ///< train, train1, valid, ...; of a pair: train.de-en.de
+    std::string lang;  ///< empty: none
     std::filesystem::path source;
     BinarizeStatistics statistics;
   };
@@ -79,9 +86,10 @@ struct PreprocessResult {
   std::vector<std::string> report;
 };
 
-/// Makes a data-bin folder: dict.txt, {train,valid,test}[n].{bin,idx} and preprocess.log. Missing
-/// inputs, a folder that cannot be written and an existing dict.txt (unless `srcdict` is given) are
-/// Errors before any work.
+/// Makes a data-bin folder: dict.txt, {train,valid,test}[n].{bin,idx} and preprocess.log; of a pair
+/// de-en dict.de.txt, dict.en.txt, train.de-en.de.{bin,idx} and so on. Missing inputs, sides of a
+/// pair with different numbers of lines, a folder that cannot be written and an existing dictionary
+/// (unless it is given) are Errors before any work.
 PreprocessResult preprocess(const PreprocessOptions& options);
 
 }  // namespace evomoe

@@ -163,7 +163,7 @@ void check_dictionaries(const nlohmann::json& manifest, const Dictionary& source
   const auto check = [&](const Dictionary& dictionary, const std::string& side,
                          const std::string& words) {
     // Checkpoints of before translation have one dictionary.
-    if (!model.contains(side + "vocabulary")) return;
+    if (!side.empty() && !model.contains(side + "vocabulary")) return;
     const auto vocabulary = model.at(side + "vocabulary").get<int64_t>();
     EVOMOE_CHECK(dictionary.size() == vocabulary,
                  "{}: the model has {} {}symbols but the dictionary {}; give the folder of the data "

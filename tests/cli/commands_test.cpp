@@ -134,7 +134,6 @@ TEST_F(Commands, WrongUseIsRefusedWithTheRemedy) {
   expect_refused(train_arguments() + evolution() + "--max-temperature 0", {"--max-temperature"});
   expect_refused(train_arguments() + evolution() + "--switch-to-hard-gumbel-softmax -5",
                  {"--switch-to-hard-gumbel-softmax"});
-  expect_refused(train_arguments() + "--arch transformer_lm_gbw", {"adaptive", "not supported"});
   expect_refused(train_arguments() + "--arch gpt5", {"gpt5", "transformer_lm_gpt"});
 }
 

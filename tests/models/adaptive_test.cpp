@@ -55,7 +55,7 @@ TEST(Adaptive, ProbabilitiesAddUpToOneAndTheLossIsTheirs) {
     auto model = testing::make_gpt(adaptive(weights, projections));
     torch::manual_seed(2);
     const auto x_ND = torch::randn({6, 16});
-    const auto target_N = torch::tensor({3, 12, 39, kPad, 24, 25}, torch::kInt64);
+    const auto target_N = torch::tensor(std::vector<int64_t>{3, 12, 39, kPad, 24, 25});
     const auto log_p = model->log_probability(x_ND);
     EXPECT_TRUE(torch::allclose(log_p.exp().sum(1), torch::ones({6}), 1e-5, 1e-5));
     const auto chosen = log_p.gather(1, target_N.unsqueeze(1)).squeeze(1);
@@ -97,7 +97,7 @@ TEST(Adaptive, AnEmbeddingIsTheBandsVectorProjected) {
   AdaptiveInput input(AdaptiveBands{{10, 25}, 2}, kVocabulary, 16, kPad);
   for (auto& item : input->named_parameters())
     item.value().copy_(parameters["decoder.embed_tokens." + item.key()]);
-  const auto x = input->forward(torch::tensor({{4, 12}, {39, kPad}}, torch::kInt64));
+  const auto x = input->forward(torch::tensor(std::vector<int64_t>{4, 12, 39, kPad}).view({2, 2}));
   EXPECT_EQ(x.sizes(), (std::vector<int64_t>{2, 2, 16}));
   EXPECT_TRUE(torch::allclose(x[0][0], torch::mv(named("0.1"), named("0.0")[4])));
   EXPECT_TRUE(torch::allclose(x[0][1], torch::mv(named("1.1"), named("1.0")[2])));
