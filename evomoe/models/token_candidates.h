@@ -1,0 +1,28 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace evomoe {
+
+/// A token that may come next, and its log-probability.
+struct TokenCandidate {
+  int64_t token = 0;
+  float log_probability = 0;
+};
+
+/// The `count` most probable tokens of each row of [N,V], best first, ties by the lower token;
+/// without those that have no probability. On a GPU ties at the last place may fall otherwise.
+std::vector<std::vector<TokenCandidate>> best_tokens(const torch::Tensor& log_probability_NV,
+                                                     int64_t count);
+
+/// The token of a row [V] (on the CPU) at which `u` in (0,1) lies in the distribution that is left
+/// when it is cut to the fewest tokens that exceed `top_p` together (0: all), else to the `top_k`
+/// most probable ones (0: all). Its log-probability is that before cutting. A row without any
+/// probability: token -1.
+TokenCandidate sampled_token(const torch::Tensor& log_probability_V, int64_t top_k, double top_p,
+                             double u);
+
+}  // namespace evomoe
