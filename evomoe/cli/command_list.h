@@ -13,6 +13,8 @@ int train_command(const std::vector<std::string>& arguments);
 int validate_command(const std::vector<std::string>& arguments);
 int eval_lm_command(const std::vector<std::string>& arguments);
 int generate_command(const std::vector<std::string>& arguments);
+int interactive_command(const std::vector<std::string>& arguments);
+int score_command(const std::vector<std::string>& arguments);
 int info_command(const std::vector<std::string>& arguments);
 int compare_command(const std::vector<std::string>& arguments);
 int bench_command(const std::vector<std::string>& arguments);

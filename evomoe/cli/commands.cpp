@@ -29,6 +29,8 @@ const std::map<std::string, Command>& commands() {
       {"validate", validate_command},
       {"eval-lm", eval_lm_command},
       {"generate", generate_command},
+      {"interactive", interactive_command},
+      {"score", score_command},
       {"info", info_command},
       {"compare", compare_command},
       {"bench", bench_command},

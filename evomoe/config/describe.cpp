@@ -44,7 +44,9 @@ const std::vector<CommandSummary>& command_summaries() {
       {"train", "trains a language model, dense or with a mixture of experts"},
       {"validate", "computes the validation loss of a checkpoint"},
       {"eval-lm", "computes the perplexity of text under a checkpoint"},
-      {"generate", "continues prompts with a checkpoint"},
+      {"generate", "translates a split of data, or continues prompts, with a checkpoint"},
+      {"interactive", "translates lines of text with a checkpoint"},
+      {"score", "computes the BLEU of translations"},
       {"info", "shows what a checkpoint holds"},
       {"compare", "puts run folders side by side in one table"},
       {"bench", "measures speed and memory, beside this machine's own peak"},
@@ -130,41 +132,6 @@ void describe_eval_lm(OptionTable& table, EvalOptions& o) {
   table.legacy({"num-workers", true, {}, "blocks are read where they are scored", false});
   table.example("evomoe eval-lm data-bin --path runs/a/checkpoint_best --context-window 256",
                 "perplexity with context across sequences");
-}
-
-void describe(OptionTable& table, GenerateOptions& o) {
-  table.positional("data", &o.data, "Folder with dict.txt; not given: the one trained on.")
-      .metavar("DATA");
-  table.add("path", &o.path, "Checkpoint.").metavar("CHECKPOINT").required();
-  table.add("prompt", &o.prompt, "Text to continue.");
-  table
-      .add("input", &o.input,
-           "File of prompts, one a line; -: stdin. Not read when there is a prompt.")
-      .metavar("FILE");
-  table.add("max-len", &o.max_len, "Most new tokens.").alias("max-len-b").at_least(1);
-  table.add("min-len", &o.min_len, "Fewest new tokens.").at_least(0);
-  table.add("sampling", &o.sampling, "Samples instead of taking the most probable token.");
-  table.add("temperature", &o.temperature, "Of sampling; below 1 is surer.").above(0);
-  table
-      .add("sampling-topk", &o.sampling_topk,
-           "Samples from so many most probable tokens; -1: from all.")
-      .at_least(-1);
-  table
-      .add("sampling-topp", &o.sampling_topp,
-           "Samples from the most probable tokens that have this probability together; below 0: "
-           "from all.")
-      .range(-1, 1);
-  table.add("num-samples", &o.num_samples, "Continuations of each prompt.")
-      .alias("nbest")
-      .at_least(1);
-  table.add("ignore-eos", &o.ignore_eos, "Goes on after an end of sentence.");
-  describe_bpe_files(table, o.bpe);
-  describe_process(table, o.common);
-  table.add("seed", &o.common.seed, "Of sampling.").at_least(0);
-  table.example(
-      "evomoe generate --path runs/a/checkpoint_best --prompt 'def main(' --sampling --temperature "
-      "0.8",
-      "one sampled continuation");
 }
 
 void describe(OptionTable& table, PreprocessFlags& o) {
@@ -294,6 +261,8 @@ std::string options_markdown() {
   add("validate", EvalOptions{}, describe_validate);
   add("eval-lm", EvalOptions{}, describe_eval_lm);
   add("generate", GenerateOptions{}, plain);
+  add("interactive", InteractiveOptions{}, plain);
+  add("score", ScoreOptions{}, plain);
   add("info", InfoOptions{}, plain);
   add("compare", CompareOptions{}, plain);
   return text;

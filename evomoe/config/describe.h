@@ -12,6 +12,8 @@ void describe(OptionTable& table, TrainOptions& options);
 void describe_validate(OptionTable& table, EvalOptions& options);
 void describe_eval_lm(OptionTable& table, EvalOptions& options);
 void describe(OptionTable& table, GenerateOptions& options);
+void describe(OptionTable& table, InteractiveOptions& options);
+void describe(OptionTable& table, ScoreOptions& options);
 void describe(OptionTable& table, PreprocessFlags& options);
 void describe(OptionTable& table, BpeFlags& options);
 void describe(OptionTable& table, InfoOptions& options);

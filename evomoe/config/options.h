@@ -280,22 +280,75 @@ struct EvalOptions {
   CommonOptions common;
 };
 
-/// `evomoe generate --path CHECKPOINT`.
+/// How hypotheses are found and written, of `generate` and `interactive`.
+struct SearchFlags {
+  int64_t beam = 5;
+  double max_len_a = 0.0;  ///< most tokens: max_len_a * source tokens + max_len
+  double lenpen = 1.0;
+  double unkpen = 0.0;
+  bool unnormalized = false;  ///< scores are not divided by the length
+  int64_t no_repeat_ngram_size = 0;
+  /// How subwords are joined to words: subword_nmt (or the joint, `@@ `) | sentencepiece |
+  /// wordpiece | letter | none.
+  std::optional<std::string> post_process;
+  std::optional<int64_t> max_tokens;  ///< of a batch
+  std::optional<int64_t> batch_size;  ///< sentences
+};
+
+/// `evomoe generate DATA --path CHECKPOINT` and `evomoe generate --path CHECKPOINT --prompt TEXT`.
 struct GenerateOptions {
   std::optional<std::string> data;  ///< folder with dict.txt; not given: the one trained on
   std::string path;
   std::optional<std::string> prompt;
   std::string input = "-";  ///< file of prompts, one a line; - is stdin
   int64_t max_len = 200;    ///< new tokens
-  int64_t min_len = 0;
+  std::optional<int64_t> min_len;  ///< not given: 1; behind prompts 0
   bool sampling = false;  ///< not given: greedy
   double temperature = 1.0;
   int64_t sampling_topk = -1;   ///< -1: all
   double sampling_topp = -1.0;  ///< -1: all
-  int64_t num_samples = 1;      ///< per prompt
+  int64_t num_samples = 1;      ///< per prompt; hypotheses that are written of a sentence
   bool ignore_eos = false;
+  // of a split of a data-bin folder
+  std::optional<std::string> gen_subset;  ///< not given: test of a translation; else prompts
+  int64_t prefix_size = 0;                ///< target tokens that hypotheses begin with
+  bool quiet = false;
+  std::string scoring = "bleu";  ///< bleu | sacrebleu
+  std::string sacrebleu_tokenizer = "13a";
+  bool sacrebleu_lowercase = false;
+  std::optional<std::string> results_path;  ///< folder of generate-SUBSET.txt
+  SearchFlags search;
   BpeFiles bpe;
   CommonOptions common;
+};
+
+/// `evomoe interactive DATA --path CHECKPOINT`.
+struct InteractiveOptions {
+  std::optional<std::string> data;
+  std::string path;
+  std::string input = "-";
+  int64_t buffer_size = 1;  ///< lines that are read before they are translated
+  int64_t max_len = 200;
+  int64_t min_len = 1;
+  bool sampling = false;
+  double temperature = 1.0;
+  int64_t sampling_topk = -1;
+  double sampling_topp = -1.0;
+  int64_t nbest = 1;
+  SearchFlags search;
+  BpeFiles bpe;
+  CommonOptions common;
+};
+
+/// `evomoe score --sys FILE --ref FILE`.
+struct ScoreOptions {
+  std::string sys = "-";  ///< file of translations, one a line; - is stdin
+  std::string ref;
+  int64_t order = 4;
+  bool ignore_case = false;
+  bool sacrebleu = false;
+  std::string sacrebleu_tokenizer = "13a";
+  bool sentence_bleu = false;
 };
 
 /// `evomoe preprocess`.

@@ -150,6 +150,31 @@ void validate_criterion(const TrainOptions& options) {
   }
 }
 
+template <typename Options>
+void validate_sampling(const Options& options) {
+  const bool filtered = options.sampling_topk != -1 || options.sampling_topp >= 0;
+  if (filtered && !options.sampling) {
+    fail_usage(
+        "--sampling-topk and --sampling-topp need --sampling; without it the most probable token "
+        "is taken");
+  }
+  if (options.sampling_topk == 0)
+    fail_usage("--sampling-topk 0 leaves no token; use -1 for all, or at least 1");
+  if (options.sampling_topp == 0)
+    fail_usage("--sampling-topp 0 leaves no token; use -1 for all, or more than 0");
+}
+
+void validate_hypotheses(int64_t nbest, int64_t beam, bool sampling) {
+  if (nbest > beam)
+    fail_usage("--nbest {} is more than the {} hypotheses that are found; raise --beam", nbest,
+               beam);
+  if (sampling && nbest != beam) {
+    fail_usage("--sampling draws --beam {} hypotheses, of which none is the best; ask for all with "
+               "--nbest {}",
+               beam, beam);
+  }
+}
+
 }  // namespace
 
 void validate_options(const TrainOptions& options) {
@@ -172,23 +197,52 @@ void validate_options(const EvalOptions& options) {
 
 void validate_options(const GenerateOptions& options) {
   validate_bpe_files(options.bpe);
-  if (options.min_len > options.max_len) {
-    fail_usage("--min-len {} is more than --max-len {}", options.min_len, options.max_len);
-  }
-  const bool filtered = options.sampling_topk != -1 || options.sampling_topp >= 0;
-  if (filtered && !options.sampling) {
+  validate_sampling(options);
+  if (options.search.max_len_a == 0 && options.min_len.value_or(0) > options.max_len)
+    fail_usage("--min-len {} is more than --max-len {}", *options.min_len, options.max_len);
+  if (options.gen_subset && (options.prompt || options.input != "-")) {
     fail_usage(
-        "--sampling-topk and --sampling-topp need --sampling; without it the most probable token "
-        "is taken");
+        "--gen-subset {} and prompts (--prompt, --input) do not go together; leave one of them away",
+        *options.gen_subset);
   }
-  if (options.sampling_topk == 0)
-    fail_usage("--sampling-topk 0 leaves no token; use -1 for all, or at least 1");
-  if (options.sampling_topp == 0)
-    fail_usage("--sampling-topp 0 leaves no token; use -1 for all, or more than 0");
+  if (options.gen_subset && !options.data)
+    fail_usage("--gen-subset {} is a split of DATA: name the data-bin folder", *options.gen_subset);
+}
+
+void validate_prompts(const GenerateOptions& options) {
   if (options.num_samples > 1 && !options.sampling) {
     fail_usage("--num-samples {} needs --sampling; without it all would be equal",
                options.num_samples);
   }
+}
+
+void validate_generation(const GenerateOptions& options) {
+  validate_hypotheses(options.num_samples, options.search.beam, options.sampling);
+  if (options.ignore_eos)
+    fail_usage("--ignore-eos is for prompts; hypotheses of a search end with the end of sentence");
+}
+
+void validate_options(const InteractiveOptions& options) {
+  validate_bpe_files(options.bpe);
+  validate_sampling(options);
+  validate_hypotheses(options.nbest, options.search.beam, options.sampling);
+  if (options.search.max_len_a == 0 && options.min_len > options.max_len)
+    fail_usage("--min-len {} is more than --max-len-b {}", options.min_len, options.max_len);
+  if (options.search.batch_size.value_or(1) > options.buffer_size) {
+    fail_usage("--batch-size {} is more than --buffer-size {}, the lines that are read at a time",
+               *options.search.batch_size, options.buffer_size);
+  }
+}
+
+void validate_options(const ScoreOptions& options) {
+  if (options.sacrebleu && options.sentence_bleu)
+    fail_usage("--sacrebleu and --sentence-bleu do not go together: sentences are scored as fairseq "
+               "does");
+  if (options.sacrebleu && options.order != 4)
+    fail_usage("--order {}: sacreBLEU counts up to 4 words; leave it or --sacrebleu away",
+               options.order);
+  if (options.sys == "-" && options.ref == "-")
+    fail_usage("--sys - and --ref -: only one of the two files can be stdin");
 }
 
 void validate_options(const PreprocessFlags& options) {

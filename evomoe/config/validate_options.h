@@ -11,6 +11,11 @@ namespace evomoe {
 void validate_options(const TrainOptions& options);
 void validate_options(const EvalOptions& options);
 void validate_options(const GenerateOptions& options);
+/// More for `generate` of prompts, and of a split of data: which it is the checkpoint may decide.
+void validate_prompts(const GenerateOptions& options);
+void validate_generation(const GenerateOptions& options);
+void validate_options(const InteractiveOptions& options);
+void validate_options(const ScoreOptions& options);
 void validate_options(const PreprocessFlags& options);
 void validate_options(const BpeFlags& options);
 

@@ -61,6 +61,8 @@ TEST(Describe, EveryOptionOfEveryCommandIsSound) {
   expect_sound<EvalOptions>("validate", describe_validate);
   expect_sound<EvalOptions>("eval-lm", describe_eval_lm);
   expect_sound<GenerateOptions>("generate", plain);
+  expect_sound<InteractiveOptions>("interactive", plain);
+  expect_sound<ScoreOptions>("score", plain);
   expect_sound<PreprocessFlags>("preprocess", plain);
   expect_sound<BpeFlags>("bpe", plain);
   expect_sound<InfoOptions>("info", plain);

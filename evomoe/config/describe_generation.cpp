@@ -1,0 +1,186 @@
+// Options of generate, interactive and score.
+#include "evomoe/config/describe.h"
+#include "evomoe/config/describe_groups.h"
+
+namespace evomoe {
+namespace {
+
+void describe_search(OptionTable& table, SearchFlags& o) {
+  table.group("search", "Search of hypotheses");
+  table.add("beam", &o.beam, "Hypotheses that are followed at a time.").range(1, 1 << 16);
+  table
+      .add("max-len-a", &o.max_len_a,
+           "Most tokens of a hypothesis: this times the source's tokens + --max-len-b.")
+      .at_least(0);
+  table.add("lenpen", &o.lenpen,
+            "Scores are divided by length ^ this: below 1 favours short, above 1 long hypotheses.");
+  table.add("unkpen", &o.unkpen, "Taken off the score of an unknown word.");
+  table.add("unnormalized", &o.unnormalized, "Scores are not divided by the length.");
+  table
+      .add("no-repeat-ngram-size", &o.no_repeat_ngram_size,
+           "No so many tokens in a row come twice in a hypothesis; 0: they may.")
+      .at_least(0);
+  table
+      .add("post-process", &o.post_process,
+           "How symbols are joined to words in what is written; without a value: subword_nmt.")
+      .alias("remove-bpe")
+      .choices({"subword_nmt", "@@ ", "@@", "sentencepiece", "wordpiece", "letter", "_EOW",
+                "silence", "none"});
+  table.add("max-tokens", &o.max_tokens, "Most tokens of a batch.").at_least(1);
+  table.add("batch-size", &o.batch_size, "Most sentences of a batch.")
+      .alias("max-sentences")
+      .at_least(1);
+}
+
+template <typename Options>
+void describe_sampling(OptionTable& table, Options& o) {
+  table.add("sampling", &o.sampling, "Samples instead of taking the most probable tokens.");
+  table.add("temperature", &o.temperature, "Of the distribution of tokens; below 1 is surer.")
+      .above(0);
+  table
+      .add("sampling-topk", &o.sampling_topk,
+           "Samples from so many most probable tokens; -1: from all.")
+      .at_least(-1);
+  table
+      .add("sampling-topp", &o.sampling_topp,
+           "Samples from the most probable tokens that have this probability together; below 0: "
+           "from all.")
+      .range(-1, 1);
+}
+
+/// The reference's flags for both that mean nothing here, or are not supported.
+void describe_legacy_generation(OptionTable& table) {
+  const auto harmless = [&](const std::string& name, bool takes_value, const std::string& note) {
+    table.legacy({name, takes_value, {}, note, /*refused=*/false});
+  };
+  const auto refused = [&](const std::string& name, bool takes_value, const std::string& note) {
+    table.legacy({name, takes_value, {}, note, /*refused=*/true});
+  };
+  for (const auto* name : {"task", "source-lang", "target-lang"})
+    harmless(name, true, "the checkpoint says what it is");
+  for (const auto* name : {"num-workers", "required-batch-size-multiple"})
+    harmless(name, true, "batches are made where they are read, as --batch-size and --max-tokens say");
+  harmless("is-moe", false, "the checkpoint says what it is");
+  harmless("no-progress-bar", false, "there is no progress bar");
+  harmless("fp16", false, "models are evaluated in float32");
+  harmless("no-early-stop", false, "it has no effect in the reference either");
+  refused("print-alignment", false,
+          "attention is not kept; align the S- and D- lines with a word aligner (fast_align)");
+  refused("print-step", false, "there are no iterative models here");
+  refused("replace-unk", true,
+          "it needs alignments; use subwords (evomoe bpe), which leave no word unknown");
+  refused("match-source-len", false, "bound lengths with --min-len, --max-len-a and --max-len-b");
+  refused("diverse-beam-groups", true, "for different hypotheses use --sampling --nbest");
+  refused("diverse-beam-strength", true, "for different hypotheses use --sampling --nbest");
+  refused("diversity-rate", true, "for different hypotheses use --sampling --nbest");
+  refused("constraints", false, "constrained decoding is not supported; see --prefix-size");
+  refused("score-reference", false, "`evomoe validate` gives the loss of the references");
+  refused("lm-path", true, "a language model is not added to the scores");
+  refused("retain-dropout", false, "models are evaluated without dropout");
+  refused("model-overrides", true, "give the options themselves; the checkpoint has the rest");
+  table.legacy({"tokenizer",
+                true,
+                {"space"},
+                "text is split at white space; for moses and nltk tokenize the files before "
+                "`evomoe preprocess`, and detokenize the D- lines",
+                /*refused=*/false});
+}
+
+}  // namespace
+
+void describe(OptionTable& table, GenerateOptions& o) {
+  table
+      .positional("data", &o.data,
+                  "data-bin folder of the split to translate; with prompts a folder with dict.txt. "
+                  "Not given: the one trained on.")
+      .metavar("DATA");
+  table.add("path", &o.path, "Checkpoint.").metavar("CHECKPOINT").required();
+  table.add("prompt", &o.prompt, "Text to continue, for a language model.");
+  table
+      .add("input", &o.input,
+           "File of prompts, one a line; -: stdin. Not read when there is a prompt.")
+      .metavar("FILE");
+  table
+      .add("gen-subset", &o.gen_subset,
+           "Split to translate, or whose items a language model continues; not given: test for a "
+           "translation model, else prompts are continued.")
+      .metavar("NAME");
+  table.add("max-len", &o.max_len, "Most new tokens.").alias("max-len-b").at_least(1);
+  table.add("min-len", &o.min_len, "Fewest new tokens; not given: 1, for prompts 0.").at_least(0);
+  describe_sampling(table, o);
+  table.add("num-samples", &o.num_samples,
+            "Continuations of each prompt; hypotheses that are written of each sentence.")
+      .alias("nbest")
+      .at_least(1);
+  table.add("ignore-eos", &o.ignore_eos, "Prompts: goes on after an end of sentence.");
+  table.add("prefix-size", &o.prefix_size, "Hypotheses begin with so many tokens of the target.")
+      .at_least(0);
+  table.add("quiet", &o.quiet, "Writes the final score only.");
+  table
+      .add("scoring", &o.scoring,
+           "BLEU of the best hypotheses: bleu, of tokens or words as fairseq; sacrebleu, of text.")
+      .choices({"bleu", "sacrebleu"});
+  table.shorthand("sacrebleu", "scoring", "sacrebleu", "BLEU as sacreBLEU counts it.");
+  table.add("sacrebleu-tokenizer", &o.sacrebleu_tokenizer, "How text is split for sacrebleu.")
+      .choices({"13a", "none", "intl", "char"});
+  table.add("sacrebleu-lowercase", &o.sacrebleu_lowercase, "sacrebleu heeds no case.");
+  table
+      .add("results-path", &o.results_path,
+           "Folder for generate-SUBSET.txt, which gets the lines instead of stdout.")
+      .metavar("FOLDER");
+  describe_search(table, o.search);
+  describe_bpe_files(table, o.bpe);
+  describe_process(table, o.common);
+  table.add("seed", &o.common.seed, "Of sampling.").at_least(0);
+  describe_legacy_generation(table);
+  table.example(
+      "evomoe generate data-bin --path runs/a/checkpoint_best --beam 5 --batch-size 128 "
+      "--remove-bpe",
+      "translations of the test split, and their BLEU");
+  table.example(
+      "evomoe generate --path runs/a/checkpoint_best --prompt 'def main(' --sampling --temperature "
+      "0.8",
+      "one sampled continuation");
+}
+
+void describe(OptionTable& table, InteractiveOptions& o) {
+  table.positional("data", &o.data, "Folder with the dictionaries; not given: the one trained on.")
+      .metavar("DATA");
+  table.add("path", &o.path, "Checkpoint.").metavar("CHECKPOINT").required();
+  table.add("input", &o.input, "File to translate, line by line; -: stdin.").metavar("FILE");
+  table
+      .add("buffer-size", &o.buffer_size,
+           "Lines that are read before they are translated, shortest first.")
+      .at_least(1);
+  table.add("max-len-b", &o.max_len, "Most new tokens.").at_least(1);
+  table.add("min-len", &o.min_len, "Fewest new tokens.").at_least(0);
+  describe_sampling(table, o);
+  table.add("nbest", &o.nbest, "Hypotheses that are written of each line.").at_least(1);
+  describe_search(table, o.search);
+  describe_bpe_files(table, o.bpe);
+  describe_process(table, o.common);
+  table.add("seed", &o.common.seed, "Of sampling.").at_least(0);
+  describe_legacy_generation(table);
+  table.example(
+      "evomoe interactive data-bin --path runs/a/checkpoint_best --input news.de --buffer-size 64 "
+      "--batch-size 64 --remove-bpe",
+      "a file of text");
+}
+
+void describe(OptionTable& table, ScoreOptions& o) {
+  table.add("sys", &o.sys, "Translations, one a line; -: stdin.").alias("s").metavar("FILE");
+  table.add("ref", &o.ref, "Their references; -: stdin.").alias("r").metavar("FILE").required();
+  table.add("order", &o.order, "Greatest number of words in a row that is counted.")
+      .alias("o")
+      .range(1, 4);
+  table.add("ignore-case", &o.ignore_case, "Heeds no case.");
+  table.add("sacrebleu", &o.sacrebleu,
+            "BLEU as sacreBLEU counts it, of text; not given: as fairseq, of words between white "
+            "space.");
+  table.add("sacrebleu-tokenizer", &o.sacrebleu_tokenizer, "How text is split for --sacrebleu.")
+      .choices({"13a", "none", "intl", "char"});
+  table.add("sentence-bleu", &o.sentence_bleu, "BLEU of each line, smoothed by one match.");
+  table.example("evomoe score --sys out.de --ref test.de --sacrebleu", "the number for a paper");
+}
+
+}  // namespace evomoe
