@@ -12,7 +12,7 @@ files=(--gpt2-encoder-json "$bpe/encoder.json" --gpt2-vocab-bpe "$bpe/vocab.bpe"
 
 mkdir -p "$folder"
 if [[ ! -f $bpe/vocab.bpe ]]; then
-  "$program" bpe train "$text/train.en" "$text/train.de" --vocab-size 8000 --destdir "$bpe" >&2
+  "$program" bpe train "$text/train.en" "$text/train.de" --vocab-size 4000 --destdir "$bpe" >&2
 fi
 if [[ ! -f $data/vocab.bpe ]]; then
   rm -rf "$data"

@@ -77,7 +77,7 @@ int generate_command(const std::vector<std::string>& arguments) {
   validate_options(flags);
   GenerationOptions options;
   options.max_new_tokens = flags.max_len;
-  options.min_new_tokens = flags.min_len;
+  options.min_new_tokens = flags.min_len.value_or(0);
   options.sample = flags.sampling;
   options.temperature = flags.temperature;
   options.top_k = std::max<int64_t>(flags.sampling_topk, 0);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -114,11 +115,18 @@ class OptionTable {
   NamedArguments read_named(const std::vector<std::string>& arguments) const;
   Assignment read_shorthand(const Shorthand& shorthand) const;
   void take_legacy(const LegacyFlag& flag, const std::string& value);
+  /// Whether `argument` is an override of a flag without effect (`distributed_training.port=1`).
+  bool take_legacy_override(const std::string& argument);
   /// The override that `argument` is, if it is one.
   std::optional<Assignment> read_override(const std::string& argument) const;
   std::vector<Assignment> read_positionals(const std::vector<std::string>& arguments) const;
   const LegacyFlag* find_legacy(const std::string& name) const;  ///< with '_' or '-'; or null
-  std::vector<Assignment> read_yaml_file(const std::string& path);
+  /// `given`: texts of options that the command line gives, for references to them.
+  std::vector<Assignment> read_yaml_file(const std::string& path,
+                                         const std::map<std::string, std::string>& given);
+  /// The option that a group of a file or an override may name by `key`; null: no such option
+  /// there.
+  Option* find_for_group(const std::string& group, const std::string& key) const;
   void require(const std::vector<Assignment>& assignments) const;
 
   std::string command_, summary_;
