@@ -25,7 +25,7 @@ struct TaskOptions {
   double random_token_prob = 0.1;      ///< of those: replaced by another token
   bool freq_weighted_replacement = false;
   bool mask_whole_words = false;
-  int64_t mask_multiple_length = 1;    ///< tokens in a row that are masked together
+  double mask_multiple_length = 1;     ///< tokens in a row that are masked together
   double mask_stdev = 0.0;             ///< of that length
   // translation
   std::optional<std::string> source_lang, target_lang;  ///< not given: from the files' names

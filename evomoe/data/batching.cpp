@@ -79,11 +79,10 @@ Batches batch_by_size(std::vector<int64_t> items, const std::function<int64_t(in
 
 std::vector<int64_t> filter_by_size(std::vector<int64_t> items, const Dataset& dataset,
                                     int64_t max_positions, bool skip_invalid) {
-  if (max_positions <= 0) return items;
   int64_t removed = 0;
   int64_t first = -1;
   std::erase_if(items, [&](int64_t item) {
-    if (dataset.item_size(item) <= max_positions) return false;
+    if (dataset.fits(item, max_positions)) return false;
     if (removed++ == 0) first = item;
     return true;
   });
@@ -91,11 +90,12 @@ std::vector<int64_t> filter_by_size(std::vector<int64_t> items, const Dataset& d
   EVOMOE_CHECK(
       skip_invalid,
       "{}: item {} has {} tokens (and {} more items are too long), but the model takes at most {} "
-      "positions; raise --max-target-positions, or leave such items out with "
-      "--skip-invalid-size-inputs-valid-test",
-      dataset.name(), first, dataset.item_size(first), removed - 1, max_positions);
+      "positions; raise --max-target-positions (of a source: --max-source-positions), or leave such "
+      "items out with --skip-invalid-size-inputs-valid-test",
+      dataset.name(), first, dataset.item_size(first), removed - 1,
+      dataset.positions(max_positions));
   log().warn("{}: {} items are longer than {} positions and are left out (the first is item {})",
-             dataset.name(), removed, max_positions, first);
+             dataset.name(), removed, dataset.positions(max_positions), first);
   return items;
 }
 

@@ -37,6 +37,14 @@ class Dataset {
   virtual int64_t size() const = 0;
   /// Length of an item for sorting, batching and max positions.
   virtual int64_t item_size(int64_t item) const = 0;
+  /// Whether the model has positions for the item; `max_positions` 0: any number.
+  virtual bool fits(int64_t item, int64_t max_positions) const {
+    return max_positions <= 0 || item_size(item) <= max_positions;
+  }
+  /// That limit in words, for messages: `512`, `1024 (source), 512 (target)`.
+  virtual std::string positions(int64_t max_positions) const {
+    return std::to_string(max_positions);
+  }
   /// Batch order before batches are formed: by size, ties in an order drawn with `seed`.
   virtual std::vector<int64_t> ordered_indices(int64_t seed) const = 0;
   virtual Batch collate(std::span<const int64_t> items) const = 0;

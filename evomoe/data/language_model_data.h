@@ -6,13 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "evomoe/data/data_folders.h"
 #include "evomoe/data/language_model_dataset.h"
 #include "evomoe/data/task_data.h"
 
 namespace evomoe {
-
-/// The parts of `a:b:c`; an empty part is a UsageError.
-std::vector<std::filesystem::path> split_data_paths(const std::string& paths);
 
 /// Reads dict.txt of the first data path.
 Dictionary load_data_dictionary(const std::string& paths);
@@ -32,24 +30,15 @@ class LanguageModelData : public TaskData {
   }
   std::vector<std::string> unused_valid_splits(const std::vector<std::string>& used) const override;
 
-  /// The text itself, of the training split of an epoch or of another split.
-  std::shared_ptr<const TokenStream> train_stream(int64_t epoch, const std::string& split);
-  std::shared_ptr<const TokenStream> stream(const std::string& split, bool combine);
-
   /// As open(), for one who reads the blocks themselves.
   std::shared_ptr<const LanguageModelDataset> open_blocks(const std::string& split, bool combine,
                                                           int64_t pad_to_batch_size = 0);
 
  private:
-  std::shared_ptr<const TokenStream> open_file(const std::filesystem::path& prefix);
-  /// Nothing when the folder has no such split.
-  std::shared_ptr<const TokenStream> open_split(const std::filesystem::path& folder,
-                                                const std::string& split, bool combine);
-
   std::vector<std::filesystem::path> paths_;
   LanguageModelDatasetOptions options_;
   Dictionary dictionary_;
-  std::map<std::filesystem::path, std::shared_ptr<const TokenStream>> files_;  ///< by prefix
+  TokenFiles files_;
   /// By prefix; each holds the list of its blocks.
   std::map<std::filesystem::path, std::shared_ptr<const LanguageModelDataset>> train_;
 };

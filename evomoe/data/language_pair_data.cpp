@@ -1,163 +1,157 @@
 #include "evomoe/data/language_pair_data.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
-#include <regex>
 #include <set>
 
 #include "evomoe/base/error.h"
-#include "evomoe/base/log.h"
 #include "evomoe/data/indexed_dataset.h"
-#include "evomoe/data/language_model_data.h"
 
 namespace evomoe {
 namespace {
 
-struct SplitName {
-  std::string split, first, second;
+/// What lies between the dots of `train.de-en.de`.
+struct FileName {
+  std::string split, source, target;
 };
 
-/// The parts of the file names `split.a-b.lang.idx` of a folder.
-std::vector<SplitName> splits_in(const std::filesystem::path& folder) {
-  static const std::regex pattern(R"(([^.]+)\.([^.-]+)-([^.-]+)\.[^.]+(\.idx)?)");
-  std::vector<SplitName> names;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    const auto name = entry.path().filename().string();
-    std::smatch match;
-    if (std::regex_match(name, match, pattern)) names.push_back({match[1], match[2], match[3]});
+std::optional<FileName> parse_file_name(const std::string& name) {
+  const size_t first = name.find('.');
+  if (first == std::string::npos) return std::nullopt;
+  const size_t second = std::min(name.find('.', first + 1), name.size());
+  const auto pair = name.substr(first + 1, second - first - 1);
+  const size_t dash = pair.find('-');
+  if (dash == std::string::npos || pair.find('-', dash + 1) != std::string::npos) {
+    return std::nullopt;
   }
-  std::sort(names.begin(), names.end(),
-            [](const auto& a, const auto& b) { return a.split < b.split; });
-  return names;
+  return FileName{name.substr(0, first), pair.substr(0, dash), pair.substr(dash + 1)};
 }
 
-Dictionary load_dictionary(const std::filesystem::path& folder, const std::string& lang) {
-  EVOMOE_CHECK(std::filesystem::is_directory(folder),
-               "the data folder {} is not there; make it with `evomoe preprocess --destdir {}`",
-               folder.string(), folder.string());
-  const auto file = folder / ("dict." + lang + ".txt");
-  if (!std::filesystem::exists(file)) {
-    std::set<std::string> pairs;
-    for (const auto& name : splits_in(folder)) pairs.insert(name.first + "-" + name.second);
-    fail("{} is not there: {}; check --source-lang and --target-lang", file.string(),
-         pairs.empty() ? folder.string() + " holds no data of language pairs"
-                       : fmt::format("the data of {} is {}", folder.string(),
-                                     fmt::join(pairs, ", ")));
-  }
-  return Dictionary::load(file);
+void require_target(const LanguagePairDataset& pairs, const std::string& target_lang) {
+  EVOMOE_CHECK(pairs.has_target(),
+               "{}: its side in `{}` is not there, which training and validation need; make the "
+               "data again without --only-source",
+               pairs.name(), target_lang);
 }
 
 }  // namespace
 
-std::pair<std::string, std::string> languages_of(const std::filesystem::path& folder) {
-  EVOMOE_CHECK(std::filesystem::is_directory(folder),
-               "the data folder {} is not there; make it with `evomoe preprocess --destdir {}`",
-               folder.string(), folder.string());
-  const auto names = splits_in(folder);
-  EVOMOE_CHECK(!names.empty(),
-               "{} holds no file such as train.de-en.de.idx, from which the languages could be "
-               "told; make the data with `evomoe preprocess -s de -t en`, or give --source-lang and "
-               "--target-lang",
+std::pair<std::string, std::string> infer_language_pair(const std::filesystem::path& folder) {
+  std::set<std::pair<std::string, std::string>> pairs;
+  for (const auto& name : indexed_files(folder)) {
+    if (const auto parsed = parse_file_name(name)) pairs.emplace(parsed->source, parsed->target);
+  }
+  EVOMOE_CHECK(!pairs.empty(),
+               "{} holds no file named like `train.de-en.de.idx`, from which the languages could "
+               "be known; make the data with `evomoe preprocess -s .. -t ..`, or give "
+               "--source-lang and --target-lang",
                folder.string());
-  return {names.front().first, names.front().second};
-}
-
-LanguagePairData::LanguagePairData(const std::string& paths, const std::string& source_lang,
-                                   const std::string& target_lang,
-                                   const LanguagePairOptions& options, int64_t upsample_primary)
-    : paths_(split_data_paths(paths)),
-      source_lang_(source_lang),
-      target_lang_(target_lang),
-      options_(options),
-      upsample_primary_(upsample_primary),
-      source_dictionary_(load_dictionary(paths_.front(), source_lang)),
-      target_dictionary_(load_dictionary(paths_.front(), target_lang)) {
-  for (const auto& path : paths_) {
-    EVOMOE_CHECK(std::filesystem::is_directory(path),
-                 "the data folder {} is not there (data path `{}`)", path.string(), paths);
+  if (pairs.size() > 1) {
+    std::vector<std::string> names;
+    for (const auto& [source, target] : pairs) names.push_back(source + "-" + target);
+    fail_usage("{} holds the language pairs {}; say which with --source-lang and --target-lang",
+               folder.string(), fmt::join(names, ", "));
   }
+  return *pairs.begin();
 }
 
-std::filesystem::path LanguagePairData::prefix_of(const std::filesystem::path& folder,
-                                                  const std::string& split) const {
+LanguagePairData::LanguagePairData(const std::string& paths, LanguagePairDataOptions options)
+    : paths_(open_data_paths(paths)), options_(std::move(options)) {
+  if (options_.source_lang && options_.target_lang) {
+    source_lang_ = *options_.source_lang;
+    target_lang_ = *options_.target_lang;
+  } else {
+    const auto [source, target] = infer_language_pair(paths_.front());
+    source_lang_ = options_.source_lang.value_or(source);
+    target_lang_ = options_.target_lang.value_or(target);
+    // One given language of a pair lets the other one follow, in both directions.
+    if (options_.source_lang == target && !options_.target_lang) target_lang_ = source;
+    if (options_.target_lang == source && !options_.source_lang) source_lang_ = target;
+  }
+  if (source_lang_ == target_lang_) {
+    fail_usage("--source-lang and --target-lang are both `{}`; a translation needs two languages",
+               source_lang_);
+  }
+  if (options_.upsample_primary < 1) {
+    fail_usage("--upsample-primary is {}; it must be at least 1", options_.upsample_primary);
+  }
+  const auto& folder = paths_.front();
+  source_dictionary_ = load_dictionary_of(folder, "dict." + source_lang_ + ".txt");
+  target_dictionary_ = load_dictionary_of(folder, "dict." + target_lang_ + ".txt");
+}
+
+std::vector<std::string> LanguagePairData::splits_in(const std::filesystem::path& folder) const {
+  std::set<std::string> splits;
+  for (const auto& name : indexed_files(folder)) {
+    const auto parsed = parse_file_name(name);
+    if (!parsed) continue;
+    const bool forth = parsed->source == source_lang_ && parsed->target == target_lang_;
+    const bool back = parsed->source == target_lang_ && parsed->target == source_lang_;
+    if (forth || back) splits.insert(parsed->split);
+  }
+  return {splits.begin(), splits.end()};
+}
+
+std::optional<PairFiles> LanguagePairData::open_part(const std::filesystem::path& folder,
+                                                     const std::string& split) {
   for (const auto& pair : {source_lang_ + "-" + target_lang_, target_lang_ + "-" + source_lang_}) {
-    const auto prefix = folder / (split + "." + pair);
-    if (token_file_exists(prefix.string() + "." + source_lang_)) return prefix;
+    const auto prefix = split + "." + pair + ".";
+    const auto source = folder / (prefix + source_lang_);
+    const auto target = folder / (prefix + target_lang_);
+    if (!token_file_exists(source)) continue;
+    PairFiles files{.source = files_.open(source, source_dictionary_), .target = nullptr};
+    if (token_file_exists(target)) files.target = files_.open(target, target_dictionary_);
+    return files;
   }
-  return {};
-}
-
-std::shared_ptr<const TokenStream> LanguagePairData::open_file(const std::filesystem::path& prefix,
-                                                               const Dictionary& dictionary) {
-  auto& file = files_[prefix];
-  if (file) return file;
-  auto opened = open_tokens(prefix, dictionary);
-  opened->check_tokens(dictionary.size());
-  log().info("loaded {} items, {} tokens from {}", opened->items(), opened->tokens(),
-             prefix.string());
-  return file = std::move(opened);
+  return std::nullopt;
 }
 
 std::shared_ptr<const LanguagePairDataset> LanguagePairData::open_split(
-    const std::filesystem::path& folder, const std::string& split, bool combine, int64_t times) {
-  std::vector<std::shared_ptr<const TokenStream>> sources, targets;
+    const std::filesystem::path& folder, const std::string& split, bool combine,
+    const char* remedy) {
+  std::vector<PairFiles> parts;
   for (int64_t part = 0; part == 0 || combine; ++part) {
-    const auto prefix = prefix_of(folder, part == 0 ? split : split + std::to_string(part));
-    if (prefix.empty()) break;
-    const auto of_target = prefix.string() + "." + target_lang_;
-    for (int64_t i = 0; i < (part == 0 ? times : 1); ++i) {
-      sources.push_back(open_file(prefix.string() + "." + source_lang_, source_dictionary_));
-      if (token_file_exists(of_target)) targets.push_back(open_file(of_target, target_dictionary_));
-    }
-    EVOMOE_CHECK(targets.empty() || targets.size() == sources.size(),
-                 "{}: there is no {} side to it, as there is in the other files of the split",
-                 prefix.string(), target_lang_);
+    auto files = open_part(folder, numbered_split(split, part));
+    if (!files) break;
+    parts.push_back(std::move(*files));
   }
-  if (sources.empty()) {
-    std::set<std::string> names;
-    for (const auto& name : splits_in(folder))
-      names.insert(fmt::format("{} ({}-{})", name.split, name.first, name.second));
-    fail("split `{}` of {}-{} is not in {}; {}", split, source_lang_, target_lang_, folder.string(),
-         names.empty() ? "the folder holds no data of language pairs, make it with `evomoe "
-                         "preprocess -s ... -t ...`"
-                       : fmt::format("there are: {}; name another one with --train-subset, "
-                                     "--valid-subset or --gen-subset",
-                                     fmt::join(names, ", ")));
+  if (parts.empty()) {
+    fail_missing_split(folder, split + "." + source_lang_ + "-" + target_lang_, splits_in(folder),
+                       remedy);
   }
-  const auto joined = [](auto parts) -> std::shared_ptr<const TokenStream> {
-    if (parts.empty()) return nullptr;
-    if (parts.size() == 1) return parts.front();
-    return std::make_shared<ConcatenatedStream>(std::move(parts));
-  };
-  return std::make_shared<LanguagePairDataset>(joined(std::move(sources)),
-                                               joined(std::move(targets)), options_);
+  if (parts.size() > 1) parts.front().times = options_.upsample_primary;
+  auto options = options_.pairs;
+  options.shuffle = options.shuffle && split != "test";
+  return std::make_shared<LanguagePairDataset>(std::move(parts), options);
 }
 
 std::shared_ptr<const Dataset> LanguagePairData::train(int64_t epoch, const std::string& split) {
-  const auto& folder = paths_[static_cast<size_t>(epoch - 1) % paths_.size()];
+  const auto& folder = paths_[(epoch - 1) % static_cast<int64_t>(paths_.size())];
   auto& dataset = train_[folder / split];
-  if (!dataset) dataset = open_split(folder, split, /*combine=*/true, upsample_primary_);
-  EVOMOE_CHECK(dataset->has_target(), "{}: there is no {} side to train on", dataset->name(),
-               target_lang_);
+  if (!dataset) {
+    dataset = open_split(folder, split, /*combine=*/true, kOtherTrainSplit);
+    require_target(*dataset, target_lang_);
+  }
   return dataset;
+}
+
+std::shared_ptr<const Dataset> LanguagePairData::open(const std::string& split, bool combine,
+                                                      int64_t pad_to_batch_size) {
+  if (pad_to_batch_size != 0) {
+    fail_usage("--pad-to-fixed-bsz is a flag of language modelling; leave it out for translation");
+  }
+  auto pairs = open_pairs(split, combine);
+  require_target(*pairs, target_lang_);
+  return pairs;
 }
 
 std::shared_ptr<const LanguagePairDataset> LanguagePairData::open_pairs(const std::string& split,
                                                                         bool combine) {
-  return open_split(paths_.front(), split, combine, /*times=*/1);
+  return open_split(paths_.front(), split, combine, kOtherSplit);
 }
 
 std::vector<std::string> LanguagePairData::unused_valid_splits(
     const std::vector<std::string>& used) const {
-  std::set<std::string> unused;
-  for (const auto& name : splits_in(paths_.front())) {
-    const auto& split = name.split;
-    const bool numbered = split.starts_with("valid") && split.size() > 5 &&
-                          split.find_first_not_of("0123456789", 5) == std::string::npos;
-    if (numbered && std::find(used.begin(), used.end(), split) == used.end()) unused.insert(split);
-  }
-  return {unused.begin(), unused.end()};
+  return unused_among(splits_in(paths_.front()), used);
 }
 
 }  // namespace evomoe

@@ -1,6 +1,7 @@
 #include "evomoe/data/language_pair_dataset.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "evomoe/base/error.h"
 #include "evomoe/data/dictionary.h"
@@ -9,110 +10,181 @@
 namespace evomoe {
 namespace {
 
-/// Rows of one width, padded on the left or on the right.
-std::vector<int64_t> rectangle(const std::vector<std::vector<int64_t>>& rows, int64_t columns,
-                               bool left) {
-  std::vector<int64_t> cells(rows.size() * static_cast<size_t>(columns), Dictionary::kPad);
-  for (size_t row = 0; row < rows.size(); ++row) {
-    const auto begin = static_cast<int64_t>(row) * columns;
-    const auto shift = left ? columns - static_cast<int64_t>(rows[row].size()) : 0;
-    std::copy(rows[row].begin(), rows[row].end(), cells.begin() + begin + shift);
-  }
-  return cells;
-}
-
-int64_t longest(const std::vector<std::vector<int64_t>>& rows) {
-  size_t most = 0;
-  for (const auto& row : rows) most = std::max(most, row.size());
-  return static_cast<int64_t>(most);
-}
-
-/// The target as the decoder reads it: </s> comes from the end to the front.
-std::vector<int64_t> shifted(std::vector<int64_t> row) {
-  if (!row.empty()) std::rotate(row.begin(), row.end() - 1, row.end());
-  return row;
+/// The part of a row of `columns` where a sentence of `length` lies.
+std::span<int64_t> place_in_row(std::vector<int64_t>& rows, int64_t row, int64_t columns,
+                                int64_t length, bool left_pad) {
+  return std::span(rows).subspan(row * columns + (left_pad ? columns - length : 0), length);
 }
 
 }  // namespace
 
-LanguagePairDataset::LanguagePairDataset(std::shared_ptr<const TokenStream> source,
-                                         std::shared_ptr<const TokenStream> target,
-                                         const LanguagePairOptions& options)
-    : source_(std::move(source)), target_(std::move(target)), options_(options) {
-  EVOMOE_CHECK(source_->items() > 0, "{}: no text in it; a split needs at least one line", name());
-  if (!target_) return;
-  EVOMOE_CHECK(source_->items() == target_->items(),
-               "{} has {} lines but {} has {}: line n of one must be the translation of line n of "
-               "the other; make both again from text of equal length",
-               source_->name(), source_->items(), target_->name(), target_->items());
+LanguagePairDataset::LanguagePairDataset(std::vector<PairFiles> parts,
+                                         const LanguagePairDatasetOptions& options)
+    : parts_(std::move(parts)), options_(options) {
+  EVOMOE_CHECK(!parts_.empty(), "a corpus of pairs needs at least one part");
+  if (options.truncate_source && options.max_source_positions < 2) {
+    fail_usage("--truncate-source cuts to --max-source-positions, which is {}; it must be at least 2",
+               options.max_source_positions);
+  }
+  for (const auto& part : parts_) {
+    const int64_t items = part.source->items();
+    EVOMOE_CHECK((part.target != nullptr) == has_target(),
+                 "{} has {} target, {} has {}; give all parts of a split both sides, or none",
+                 parts_.front().source->name(), has_target() ? "a" : "no", part.source->name(),
+                 part.target ? "one" : "none");
+    EVOMOE_CHECK(!part.target || part.target->items() == items,
+                 "{} has {} lines, but {} has {}; the two sides of a pair must have equally many: "
+                 "make both again with `evomoe preprocess -s .. -t ..` from files that belong "
+                 "together",
+                 part.source->name(), items, part.target->name(), part.target->items());
+    EVOMOE_CHECK(part.times >= 1, "{}: it is to be read {} times; --upsample-primary must be 1 or "
+                 "more", part.source->name(), part.times);
+    first_item_.push_back(first_item_.back() + items * part.times);
+  }
+  EVOMOE_CHECK(size() > 0, "{}: no text in it; a split needs at least one line", name());
+}
+
+std::string LanguagePairDataset::name() const {
+  std::string names = parts_.front().source->name();
+  for (size_t i = 1; i < parts_.size(); ++i) names += " + " + parts_[i].source->name();
+  return names;
+}
+
+LanguagePairDataset::Place LanguagePairDataset::place(int64_t item) const {
+  EVOMOE_CHECK(item >= 0 && item < size(), "{} has {} pairs; there is no pair {}", name(), size(),
+               item);
+  const auto part =
+      std::upper_bound(first_item_.begin(), first_item_.end(), item) - first_item_.begin() - 1;
+  return {parts_[part], (item - first_item_[part]) % parts_[part].source->items()};
 }
 
 int64_t LanguagePairDataset::source_size(int64_t item) const {
-  const auto size = source_->item_size(item);
-  return options_.truncate_source > 0 ? std::min(size, options_.truncate_source) : size;
+  const auto [files, at] = place(item);
+  const int64_t size = files.source->item_size(at);
+  return options_.truncate_source ? std::min(size, options_.max_source_positions) : size;
+}
+
+int64_t LanguagePairDataset::target_size(int64_t item) const {
+  const auto [files, at] = place(item);
+  return files.target ? files.target->item_size(at) : 0;
 }
 
 int64_t LanguagePairDataset::item_size(int64_t item) const {
-  return std::max(source_size(item), target_ ? target_->item_size(item) : 0);
+  return std::max(source_size(item), target_size(item));
+}
+
+bool LanguagePairDataset::fits(int64_t item, int64_t max_positions) const {
+  const auto within = [](int64_t size, int64_t limit) { return limit <= 0 || size <= limit; };
+  return within(item_size(item), max_positions) &&
+         within(source_size(item), options_.max_source_positions) &&
+         within(target_size(item), options_.max_target_positions);
+}
+
+std::string LanguagePairDataset::positions(int64_t max_positions) const {
+  const auto least = [&](int64_t limit) {
+    if (limit <= 0) return max_positions;
+    return max_positions <= 0 ? limit : std::min(limit, max_positions);
+  };
+  const auto text = [](int64_t limit) {
+    return limit <= 0 ? std::string("any number of") : std::to_string(limit);
+  };
+  return fmt::format("{} (source), {} (target)", text(least(options_.max_source_positions)),
+                     text(least(options_.max_target_positions)));
 }
 
 std::vector<int64_t> LanguagePairDataset::ordered_indices(int64_t seed) const {
-  auto order = NumpyRandom(seed).permutation(size());
-  if (target_) {
-    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
-      return target_->item_size(a) < target_->item_size(b);
-    });
+  std::vector<int64_t> order;
+  if (options_.shuffle) {
+    order = NumpyRandom(seed).permutation(size());
+  } else {
+    order.resize(size());
+    std::iota(order.begin(), order.end(), 0);
   }
-  std::stable_sort(order.begin(), order.end(),
-                   [&](int64_t a, int64_t b) { return source_size(a) < source_size(b); });
+  // By target first: the stable sort by source keeps that order among equals.
+  std::vector<int64_t> sizes(size());
+  const auto sort_by_sizes = [&] {
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int64_t a, int64_t b) { return sizes[a] < sizes[b]; });
+  };
+  if (has_target()) {
+    for (int64_t i = 0; i < size(); ++i) sizes[i] = target_size(i);
+    sort_by_sizes();
+  }
+  for (int64_t i = 0; i < size(); ++i) sizes[i] = source_size(i);
+  sort_by_sizes();
   return order;
 }
 
 std::vector<int64_t> LanguagePairDataset::source(int64_t item) const {
-  auto tokens = source_->item(item);
-  const auto size = static_cast<size_t>(source_size(item));
-  if (tokens.size() > size) {
-    tokens.resize(size);
+  const auto [files, at] = place(item);
+  auto tokens = files.source->item(at);
+  const int64_t length = source_size(item);
+  if (length < static_cast<int64_t>(tokens.size())) {
+    tokens.resize(length);
     tokens.back() = Dictionary::kEos;
   }
   return tokens;
 }
 
 std::vector<int64_t> LanguagePairDataset::target(int64_t item) const {
-  return target_ ? target_->item(item) : std::vector<int64_t>();
+  const auto [files, at] = place(item);
+  return files.target ? files.target->item(at) : std::vector<int64_t>();
 }
 
 int64_t LanguagePairDataset::tokens() const {
-  return target_ ? target_->tokens() : source_->tokens();
+  int64_t sum = 0;
+  for (const auto& part : parts_) {
+    sum += part.times * (part.target ? part.target->tokens() : 0);
+  }
+  if (has_target()) return sum;
+  for (int64_t i = 0; i < size(); ++i) sum += source_size(i);
+  return sum;
 }
 
 Batch LanguagePairDataset::collate(std::span<const int64_t> items) const {
   Batch batch;
   batch.ids.assign(items.begin(), items.end());
   if (items.empty()) return batch;
-  std::stable_sort(batch.ids.begin(), batch.ids.end(),
-                   [&](int64_t a, int64_t b) { return source_size(a) > source_size(b); });
-  std::vector<std::vector<int64_t>> sources, targets, previous;
-  for (const auto item : batch.ids) {
-    sources.push_back(source(item));
-    batch.lengths.push_back(static_cast<int64_t>(sources.back().size()));
-    if (target_) {
-      targets.push_back(target(item));
-      previous.push_back(shifted(targets.back()));
-      batch.tokens += static_cast<int64_t>(targets.back().size());
-    } else {
-      previous.push_back({Dictionary::kEos});
-      batch.tokens += batch.lengths.back();
-    }
-  }
+  std::stable_sort(batch.ids.begin(), batch.ids.end(), [this](int64_t a, int64_t b) {
+    return source_size(a) > source_size(b);
+  });
   batch.rows = static_cast<int64_t>(items.size());
-  batch.columns = longest(sources);
-  batch.target_columns = longest(previous);
-  batch.source = rectangle(sources, batch.columns, options_.left_pad_source);
-  batch.previous_output = rectangle(previous, batch.target_columns, options_.left_pad_target);
-  if (target_)
-    batch.target = rectangle(targets, batch.target_columns, options_.left_pad_target);
+  for (const int64_t item : batch.ids) {
+    batch.lengths.push_back(source_size(item));
+    batch.columns = std::max(batch.columns, batch.lengths.back());
+    batch.target_columns = std::max(batch.target_columns, target_size(item));
+    batch.tokens += has_target() ? target_size(item) : batch.lengths.back();
+  }
+  batch.source.assign(batch.rows * batch.columns, Dictionary::kPad);
+  batch.target.assign(batch.rows * batch.target_columns, Dictionary::kPad);
+  batch.previous_output = batch.target;
+  for (int64_t row = 0; row < batch.rows; ++row) {
+    const auto tokens = source(batch.ids[row]);
+    std::copy(tokens.begin(), tokens.end(),
+              place_in_row(batch.source, row, batch.columns, batch.lengths[row],
+                           options_.left_pad_source)
+                  .begin());
+    const auto reference = target(batch.ids[row]);
+    if (reference.empty()) continue;
+    const auto in_row = [&](std::vector<int64_t>& rows) {
+      return place_in_row(rows, row, batch.target_columns, static_cast<int64_t>(reference.size()),
+                          options_.left_pad_target);
+    };
+    std::copy(reference.begin(), reference.end(), in_row(batch.target).begin());
+    const auto previous = in_row(batch.previous_output);
+    previous[0] = Dictionary::kEos;
+    std::copy(reference.begin(), reference.end() - 1, previous.begin() + 1);
+  }
   return batch;
+}
+
+Batch source_batch(const std::vector<std::vector<int64_t>>& sources, bool left_pad_source) {
+  const LanguagePairDataset dataset({{std::make_shared<MemoryStream>(sources, "the sources given"),
+                                      /*target=*/nullptr}},
+                                    {.left_pad_source = left_pad_source});
+  std::vector<int64_t> items(sources.size());
+  std::iota(items.begin(), items.end(), 0);
+  return dataset.collate(items);
 }
 
 }  // namespace evomoe

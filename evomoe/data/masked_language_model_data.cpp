@@ -1,47 +1,59 @@
 #include "evomoe/data/masked_language_model_data.h"
 
+#include <algorithm>
+#include <optional>
+
 #include "evomoe/base/error.h"
-#include "evomoe/data/byte_bpe.h"
 
 namespace evomoe {
 namespace {
 
-MaskingOptions masking_of(const MaskedLanguageModelOptions& options, const Dictionary& dictionary,
-                          const std::filesystem::path& folder) {
-  auto masking = options.masking;
-  if (!options.mask_whole_words) return masking;
-  const auto encoder = folder / "encoder.json", merges = folder / "vocab.bpe";
-  EVOMOE_CHECK(std::filesystem::exists(encoder) && std::filesystem::exists(merges),
-               "--mask-whole-words needs data that was made with --bpe gpt2, and {} has no "
-               "encoder.json and vocab.bpe; leave the flag out where the tokens are words already",
-               folder.string());
-  masking.word_begins = word_begins(dictionary, ByteBpe::load(encoder, merges));
-  return masking;
+/// Whether the symbols look like the ids of a BPE.
+bool holds_bpe_ids(const Dictionary& dictionary) {
+  int64_t numbers = 0;
+  const int64_t symbols = dictionary.size() - Dictionary::kSpecials;
+  for (int64_t i = Dictionary::kSpecials; i < dictionary.size(); ++i) {
+    if (dictionary.symbol(i).find_first_not_of("0123456789") == std::string::npos) ++numbers;
+  }
+  return 2 * numbers > symbols;
+}
+
+std::optional<ByteBpe> load_bpe(const std::filesystem::path& folder, const Dictionary& dictionary) {
+  const auto encoder = folder / "encoder.json";
+  const auto merges = folder / "vocab.bpe";
+  if (std::filesystem::exists(merges)) return ByteBpe::load(encoder, merges);
+  EVOMOE_CHECK(!holds_bpe_ids(dictionary),
+               "--mask-whole-words needs the BPE that {} was made with, and {} is not there; copy "
+               "encoder.json and vocab.bpe into the folder",
+               folder.string(), merges.string());
+  return std::nullopt;
 }
 
 }  // namespace
 
-std::vector<bool> word_begins(const Dictionary& dictionary, const ByteBpe& bpe) {
-  std::vector<bool> begins(static_cast<size_t>(dictionary.size()), true);
-  for (int64_t i = Dictionary::kSpecials; i < dictionary.size(); ++i) {
-    const auto& symbol = dictionary.symbol(i);
-    // Symbols that stand for no BPE token are taken for words, as in fairseq.
-    if (symbol.find_first_not_of("0123456789") != std::string::npos) continue;
-    begins[static_cast<size_t>(i)] = bpe.bytes(std::stoi(symbol)).starts_with(" ");
-  }
-  return begins;
+Dictionary load_masked_dictionary(const std::filesystem::path& folder) {
+  auto dictionary = load_dictionary_of(folder, "dict.txt");
+  EVOMOE_CHECK(!dictionary.contains("<mask>"),
+               "{}/dict.txt holds `<mask>`, which is a symbol of the task itself; make the data "
+               "again without it in the text",
+               folder.string());
+  dictionary.add("<mask>");
+  return dictionary;
 }
 
 MaskedLanguageModelData::MaskedLanguageModelData(const std::string& paths,
-                                                 const MaskedLanguageModelOptions& options)
-    : text_(paths, {}), dictionary_(text_.source_dictionary()), options_(options) {
-  if (options_.tokens_per_sample < 2) {
-    fail_usage("--tokens-per-sample {}: a masked sequence has <s> and at least one token",
-               options_.tokens_per_sample);
+                                                 MaskedLanguageModelDataOptions options)
+    : paths_(open_data_paths(paths)),
+      options_(options),
+      dictionary_(load_masked_dictionary(paths_.front())) {
+  if (options.tokens_per_sample < 2) {
+    fail_usage("--tokens-per-sample is {}; masked_lm needs room for <s> and a token, at least 2",
+               options.tokens_per_sample);
   }
-  const auto mask = dictionary_.add("<mask>");
-  masker_ = std::make_shared<TokenMasker>(
-      masking_of(options_, dictionary_, split_data_paths(paths).front()), dictionary_, mask);
+  std::optional<ByteBpe> bpe;
+  if (options.masking.mask_whole_words) bpe = load_bpe(paths_.front(), dictionary_);
+  masking_ = std::make_shared<TokenMasking>(options.masking, dictionary_, options.seed,
+                                            bpe ? &*bpe : nullptr);
 }
 
 std::shared_ptr<const TokenBlocks> MaskedLanguageModelData::blocks_of(
@@ -52,22 +64,35 @@ std::shared_ptr<const TokenBlocks> MaskedLanguageModelData::blocks_of(
 
 std::shared_ptr<const Dataset> MaskedLanguageModelData::train(int64_t epoch,
                                                               const std::string& split) {
-  if (last_.first == epoch && last_split_ == split) return last_.second;
-  const auto stream = text_.train_stream(epoch, split);
-  auto& blocks = blocks_[stream->name()];
-  if (!blocks) blocks = blocks_of(stream);
-  last_ = {epoch, std::make_shared<MaskedLanguageModelDataset>(
-                      blocks, masker_, options_.tokens_per_sample, options_.seed, epoch)};
-  last_split_ = split;
-  return last_.second;
+  if (train_ && train_epoch_ == epoch && train_split_ == split) return train_;
+  const auto& folder = paths_[(epoch - 1) % static_cast<int64_t>(paths_.size())];
+  auto& blocks = train_blocks_[folder / split];
+  if (!blocks) {
+    auto stream = files_.open_split(folder, split, /*combine=*/true, dictionary_);
+    if (!stream) fail_missing_split(folder, split, indexed_files(folder), kOtherTrainSplit);
+    blocks = blocks_of(std::move(stream));
+  }
+  train_ = std::make_shared<MaskedLanguageModelDataset>(blocks, masking_, epoch,
+                                                        options_.tokens_per_sample);
+  train_epoch_ = epoch;
+  train_split_ = split;
+  return train_;
 }
 
 std::shared_ptr<const Dataset> MaskedLanguageModelData::open(const std::string& split, bool combine,
                                                              int64_t pad_to_batch_size) {
-  // The masks of a validation are always those of epoch 1, so that its losses can be compared.
-  return std::make_shared<MaskedLanguageModelDataset>(
-      blocks_of(text_.stream(split, combine)), masker_, options_.tokens_per_sample, options_.seed,
-      /*epoch=*/1, pad_to_batch_size);
+  const auto& folder = paths_.front();
+  auto stream = files_.open_split(folder, split, combine, dictionary_);
+  if (!stream) fail_missing_split(folder, split, indexed_files(folder), kOtherSplit);
+  // fairseq never tells a validation split its epoch: it stays at the first.
+  return std::make_shared<MaskedLanguageModelDataset>(blocks_of(std::move(stream)), masking_,
+                                                      /*epoch=*/1, options_.tokens_per_sample,
+                                                      pad_to_batch_size);
+}
+
+std::vector<std::string> MaskedLanguageModelData::unused_valid_splits(
+    const std::vector<std::string>& used) const {
+  return unused_among(indexed_files(paths_.front()), used);
 }
 
 }  // namespace evomoe

@@ -6,50 +6,51 @@
 #include <string>
 #include <vector>
 
-#include "evomoe/data/language_model_data.h"
+#include "evomoe/data/data_folders.h"
 #include "evomoe/data/masked_language_model_dataset.h"
+#include "evomoe/data/task_data.h"
 
 namespace evomoe {
 
-class ByteBpe;
-
-struct MaskedLanguageModelOptions {
-  int64_t tokens_per_sample = 512;  ///< <s> included
-  BreakMode break_mode = BreakMode::kComplete;
+struct MaskedLanguageModelDataOptions {
+  int64_t tokens_per_sample = 1024;  ///< of a row, with its <s>
+  BreakMode break_mode = BreakMode::kNone;
   MaskingOptions masking;
-  bool mask_whole_words = false;    ///< by the byte-level BPE beside the data
-  int64_t seed = 1;
+  int64_t seed = 1;  ///< of the masks
 };
 
-/// Data for masked language modelling: that of language modelling, with <mask> as the dictionary's
-/// last symbol.
+/// dict.txt of the first data path with `<mask>` behind it.
+Dictionary load_masked_dictionary(const std::filesystem::path& folder);
+
+/// Data for masked language modelling, from the same folders as language modelling. The masks of
+/// training differ from epoch to epoch; every other split has those of epoch 1.
 class MaskedLanguageModelData : public TaskData {
  public:
-  MaskedLanguageModelData(const std::string& paths, const MaskedLanguageModelOptions& options);
+  /// Whole words are found with the BPE (encoder.json, vocab.bpe) of the first folder; a dictionary
+  /// of BPE ids without it is then an Error.
+  MaskedLanguageModelData(const std::string& paths, MaskedLanguageModelDataOptions options);
 
   const Dictionary& source_dictionary() const override { return dictionary_; }
+  int64_t mask_token() const { return dictionary_.size() - 1; }
+  /// The blocks are shared by all epochs; the object is a new one for each.
   std::shared_ptr<const Dataset> train(int64_t epoch, const std::string& split) override;
   std::shared_ptr<const Dataset> open(const std::string& split, bool combine,
                                       int64_t pad_to_batch_size) override;
-  std::vector<std::string> unused_valid_splits(
-      const std::vector<std::string>& used) const override {
-    return text_.unused_valid_splits(used);
-  }
+  std::vector<std::string> unused_valid_splits(const std::vector<std::string>& used) const override;
 
  private:
   std::shared_ptr<const TokenBlocks> blocks_of(std::shared_ptr<const TokenStream> stream) const;
 
-  LanguageModelData text_;
+  std::vector<std::filesystem::path> paths_;
+  MaskedLanguageModelDataOptions options_;
   Dictionary dictionary_;
-  MaskedLanguageModelOptions options_;
-  std::shared_ptr<const TokenMasker> masker_;
-  std::map<std::string, std::shared_ptr<const TokenBlocks>> blocks_;  ///< of training, by text
-  std::pair<int64_t, std::shared_ptr<const Dataset>> last_;  ///< epoch and data asked for last
-  std::string last_split_;
+  std::shared_ptr<const TokenMasking> masking_;
+  TokenFiles files_;
+  std::map<std::filesystem::path, std::shared_ptr<const TokenBlocks>> train_blocks_;  ///< by prefix
+  /// The dataset that train() gave last, and what for.
+  int64_t train_epoch_ = 0;
+  std::string train_split_;
+  std::shared_ptr<const Dataset> train_;
 };
-
-/// Whether each symbol of a dictionary of GPT-2 BPE ids begins a word: specials, and tokens that
-/// begin with a space.
-std::vector<bool> word_begins(const Dictionary& dictionary, const ByteBpe& bpe);
 
 }  // namespace evomoe

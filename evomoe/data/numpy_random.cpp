@@ -26,19 +26,6 @@ double NumpyRandom::rand() {
   return (high * 67108864.0 + low) / 9007199254740992.0;
 }
 
-double NumpyRandom::standard_normal() {
-  if (second_normal_) return *std::exchange(second_normal_, std::nullopt);
-  double x = 0, y = 0, square = 0;
-  do {
-    x = 2 * rand() - 1;
-    y = 2 * rand() - 1;
-    square = x * x + y * y;
-  } while (square >= 1 || square == 0);
-  const double scale = std::sqrt(-2 * std::log(square) / square);
-  second_normal_ = scale * x;
-  return scale * y;
-}
-
 uint64_t NumpyRandom::interval(uint64_t max) {
   if (max == 0) return 0;  // draws nothing
   const uint64_t mask = ~uint64_t{0} >> std::countl_zero(max);
@@ -63,20 +50,70 @@ std::vector<int64_t> NumpyRandom::choice_without_replacement(int64_t n, int64_t 
   return values;
 }
 
-std::vector<int64_t> NumpyRandom::choice_weighted(const std::vector<double>& weights, int64_t k) {
+std::vector<double> cumulative_weights(const std::vector<double>& weights) {
   // numpy is given p = weights / sum and divides the running sums of p by the last one once more.
   const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
   EVOMOE_CHECK(total > 0, "the weights of a weighted choice sum to {}; they must be positive",
                total);
   std::vector<double> cumulative;
+  cumulative.reserve(weights.size());
   double sum = 0;
   for (const double weight : weights) cumulative.push_back(sum += weight / total);
   for (double& value : cumulative) value /= sum;
+  return cumulative;
+}
+
+int64_t NumpyRandom::choose(const std::vector<double>& cumulative) {
+  return std::upper_bound(cumulative.begin(), cumulative.end(), rand()) - cumulative.begin();
+}
+
+std::vector<int64_t> NumpyRandom::choice_weighted(const std::vector<double>& weights, int64_t k) {
+  const auto cumulative = cumulative_weights(weights);
   std::vector<int64_t> chosen(k);
-  for (int64_t& index : chosen) {
-    index = std::upper_bound(cumulative.begin(), cumulative.end(), rand()) - cumulative.begin();
-  }
+  for (int64_t& index : chosen) index = choose(cumulative);
   return chosen;
+}
+
+double NumpyRandom::normal(double mean, double deviation) {
+  if (second_normal_) {
+    const double value = *second_normal_;
+    second_normal_.reset();
+    return mean + deviation * value;
+  }
+  double x = 0;
+  double y = 0;
+  double square = 0;
+  do {
+    x = 2.0 * rand() - 1.0;
+    y = 2.0 * rand() - 1.0;
+    square = x * x + y * y;
+  } while (square >= 1.0 || square == 0.0);
+  const double factor = std::sqrt(-2.0 * std::log(square) / square);
+  second_normal_ = factor * x;
+  return mean + deviation * (factor * y);
+}
+
+int64_t python_tuple_hash_modulo_million(int64_t a, int64_t b, int64_t c) {
+  constexpr uint64_t kPrime1 = 11400714785074694791u;
+  constexpr uint64_t kPrime2 = 14029467366897019727u;
+  constexpr uint64_t kPrime5 = 2870177450012600261u;
+  constexpr int64_t kModulus = (int64_t{1} << 61) - 1;  // of an integer's own hash
+  uint64_t sum = kPrime5;
+  for (const int64_t value : {a, b, c}) {
+    int64_t hash = value % kModulus;  // keeps the sign, as CPython does
+    if (hash == -1) hash = -2;        // -1 is CPython's sign of an error
+    sum += static_cast<uint64_t>(hash) * kPrime2;
+    sum = std::rotl(sum, 31) * kPrime1;
+  }
+  sum += 3 ^ (kPrime5 ^ 3527539u);
+  if (sum == ~uint64_t{0}) sum = 1546275796;
+  // Python turns the hash into a double before it takes the remainder, which rounds it.
+  const double remainder = std::fmod(static_cast<double>(static_cast<int64_t>(sum)), 1e6);
+  return static_cast<int64_t>(remainder < 0 ? remainder + 1e6 : remainder);
+}
+
+NumpyRandom NumpyRandom::of_item(int64_t seed, int64_t epoch, int64_t item) {
+  return NumpyRandom(python_tuple_hash_modulo_million(seed, epoch, item));
 }
 
 }  // namespace evomoe

@@ -255,10 +255,13 @@ int64_t longest_item(const TrainOptions& options) {
     case ModelFamily::kRoberta:
       return model.max_positions.value_or(kRobertaPositions);
     case ModelFamily::kEncoderDecoder:
-      return std::min(model.max_source_positions.value_or(kPairPositions),
-                      model.max_target_positions.value_or(kPairPositions));
+      return model.max_target_positions.value_or(kPairPositions);
   }
   fail("--arch {}: there is no such family of models", options.model.arch);
+}
+
+int64_t longest_source(const TrainOptions& options) {
+  return options.model.max_source_positions.value_or(kPairPositions);
 }
 
 }  // namespace evomoe

@@ -52,7 +52,9 @@ bool has_experts(const TrainOptions& options);
 /// Width of the model.
 int64_t embed_dim_of(const TrainOptions& options);
 
-/// The longest item that the model has positions for.
+/// The longest item that the model has positions for; in translation, the longest target.
 int64_t longest_item(const TrainOptions& options);
+/// The longest source of a translation.
+int64_t longest_source(const TrainOptions& options);
 
 }  // namespace evomoe

@@ -1,9 +1,8 @@
 #include "evomoe/train/task.h"
 
-#include "evomoe/base/error.h"
 #include "evomoe/data/language_model_data.h"
-#include "evomoe/data/language_pair_data.h"
 #include "evomoe/data/masked_language_model_data.h"
+#include "evomoe/data/sentence_prediction_data.h"
 
 namespace evomoe {
 
@@ -18,52 +17,66 @@ LanguageModelDatasetOptions language_model_dataset_options(const TrainOptions& o
   return dataset;
 }
 
-MaskedLanguageModelOptions masked_language_model_options(const TrainOptions& options) {
+namespace {
+
+MaskedLanguageModelDataOptions masked_language_model_options(const TrainOptions& options) {
   const auto& task = options.task;
-  MaskedLanguageModelOptions masked;
+  MaskedLanguageModelDataOptions masked;
   masked.tokens_per_sample = task.tokens_per_sample;
   masked.break_mode = parse_break_mode(task.sample_break_mode);
   masked.masking = {.mask_prob = task.mask_prob,
                     .leave_unmasked_prob = task.leave_unmasked_prob,
                     .random_token_prob = task.random_token_prob,
                     .freq_weighted_replacement = task.freq_weighted_replacement,
+                    .mask_whole_words = task.mask_whole_words,
                     .mask_multiple_length = task.mask_multiple_length,
-                    .mask_stdev = task.mask_stdev,
-                    .word_begins = {}};
-  masked.mask_whole_words = task.mask_whole_words;
+                    .mask_stdev = task.mask_stdev};
   masked.seed = options.common.seed;
   return masked;
 }
 
-LanguagePairOptions language_pair_options(const TrainOptions& options) {
+SentencePredictionDataOptions sentence_prediction_options(const TrainOptions& options) {
   const auto& task = options.task;
-  return {.left_pad_source = task.left_pad_source,
-          .left_pad_target = task.left_pad_target,
-          .truncate_source =
-              task.truncate_source ? options.model.max_source_positions.value_or(1024) : 0};
+  SentencePredictionDataOptions sentences;
+  sentences.num_classes = task.num_classes;
+  sentences.rows = {.init_token = task.init_token,
+                    .separator_token = task.separator_token,
+                    .shuffle = !task.no_shuffle,
+                    .shorten = parse_shorten_method(task.shorten_method),
+                    .max_positions = longest_item(options),
+                    .seed = options.common.seed};
+  return sentences;
+}
+
+}  // namespace
+
+LanguagePairDataOptions language_pair_data_options(const TrainOptions& options) {
+  const auto& task = options.task;
+  LanguagePairDataOptions pair;
+  pair.source_lang = task.source_lang;
+  pair.target_lang = task.target_lang;
+  pair.upsample_primary = task.upsample_primary;
+  pair.pairs.left_pad_source = task.left_pad_source;
+  pair.pairs.left_pad_target = task.left_pad_target;
+  pair.pairs.truncate_source = task.truncate_source;
+  pair.pairs.max_source_positions = longest_source(options);
+  pair.pairs.max_target_positions = longest_item(options);
+  return pair;
 }
 
 std::unique_ptr<TaskData> open_task_data(const std::string& data, TrainOptions& options) {
   const auto& task = options.task.task;
-  if (task == "language_modeling")
-    return std::make_unique<LanguageModelData>(data, language_model_dataset_options(options));
   if (task == "masked_lm")
     return std::make_unique<MaskedLanguageModelData>(data, masked_language_model_options(options));
+  if (task == "sentence_prediction")
+    return std::make_unique<SentencePredictionData>(data, sentence_prediction_options(options));
   if (task == "translation") {
-    const auto folder = split_data_paths(data).front();
-    if (!options.task.source_lang || !options.task.target_lang) {
-      const auto [first, second] = languages_of(folder);
-      if (!options.task.source_lang)
-        options.task.source_lang = options.task.target_lang == first ? second : first;
-      if (!options.task.target_lang)
-        options.task.target_lang = options.task.source_lang == first ? second : first;
-    }
-    return std::make_unique<LanguagePairData>(data, *options.task.source_lang,
-                                              *options.task.target_lang,
-                                              language_pair_options(options),
-                                              options.task.upsample_primary);
+    auto pair = std::make_unique<LanguagePairData>(data, language_pair_data_options(options));
+    options.task.source_lang = pair->source_lang();
+    options.task.target_lang = pair->target_lang();
+    return pair;
   }
-  fail_usage("--task {} is not there yet", task);
+  return std::make_unique<LanguageModelData>(data, language_model_dataset_options(options));
 }
 
 Vocabulary vocabulary_of(const TaskData& data) {

@@ -5,8 +5,7 @@
 
 #include "evomoe/config/options.h"
 #include "evomoe/data/language_model_dataset.h"
-#include "evomoe/data/language_pair_dataset.h"
-#include "evomoe/data/masked_language_model_data.h"
+#include "evomoe/data/language_pair_data.h"
 #include "evomoe/data/task_data.h"
 #include "evomoe/train/model_options.h"
 
@@ -18,8 +17,7 @@ namespace evomoe {
 std::unique_ptr<TaskData> open_task_data(const std::string& data, TrainOptions& options);
 
 LanguageModelDatasetOptions language_model_dataset_options(const TrainOptions& options);
-MaskedLanguageModelOptions masked_language_model_options(const TrainOptions& options);
-LanguagePairOptions language_pair_options(const TrainOptions& options);
+LanguagePairDataOptions language_pair_data_options(const TrainOptions& options);
 
 /// The sizes of a task's dictionaries.
 Vocabulary vocabulary_of(const TaskData& data);

@@ -46,8 +46,10 @@ class PairFolder : public ::testing::Test {
   void write(const std::string& name, const std::string& text) {
     testing::write_text(folder_ / name, text);
   }
-  LanguagePairData data(const LanguagePairOptions& how = {}) {
-    return {(folder_ / "bin").string(), "de", "en", how};
+  LanguagePairData data(const std::string& source = "de", const std::string& target = "en",
+                        const LanguagePairDatasetOptions& how = {}) {
+    return LanguagePairData((folder_ / "bin").string(),
+                            {.source_lang = source, .target_lang = target, .pairs = how});
   }
 
   testing::TemporaryFolder folder_;
@@ -88,10 +90,10 @@ TEST_F(PairFolder, ABatchIsPaddedOnTheLeftSortedByLengthAndShiftedForTheDecoder)
 
 TEST_F(PairFolder, EitherDirectionCanBeTrained) {
   preprocess(options_);
-  LanguagePairData other((folder_ / "bin").string(), "en", "de", {});
+  auto other = data("en", "de");
   EXPECT_TRUE(other.source_dictionary().contains("dog"));
   EXPECT_EQ(other.train(1, "train")->size(), 3);
-  EXPECT_EQ(languages_of(folder_ / "bin"), (std::pair<std::string, std::string>{"de", "en"}));
+  EXPECT_EQ(infer_language_pair(folder_ / "bin"), (std::pair<std::string, std::string>{"de", "en"}));
 }
 
 TEST_F(PairFolder, ASideWithoutTheOtherCanBeTranslatedButNotTrained) {
@@ -102,12 +104,12 @@ TEST_F(PairFolder, ASideWithoutTheOtherCanBeTranslatedButNotTrained) {
   const auto batch = pairs.open_pairs("train", false)->collate(items);
   EXPECT_TRUE(batch.target.empty());
   EXPECT_EQ(batch.previous_output, Ids{Dictionary::kEos});
-  expect_error([&] { pairs.train(1, "train"); }, {"en", "to train on"});
+  expect_error([&] { pairs.train(1, "train"); }, {"train.de-en"});
 }
 
 TEST_F(PairFolder, LongSourcesAreCutWithTheirEnd) {
   preprocess(options_);
-  auto pairs = data({.truncate_source = 2});
+  auto pairs = data("de", "en", {.truncate_source = true, .max_source_positions = 2});
   const auto set = pairs.open_pairs("train", false);
   EXPECT_EQ(set->source(1).size(), 2U);
   EXPECT_EQ(set->source(1).back(), Dictionary::kEos);
@@ -121,10 +123,9 @@ TEST_F(PairFolder, UnequalSidesAreRefusedBeforeAnyWork) {
 
 TEST_F(PairFolder, AnotherPairIsNamed) {
   preprocess(options_);
-  expect_error([&] { LanguagePairData((folder_ / "bin").string(), "de", "fr", {}); },
-               {"dict.fr.txt", "de-en", "--target-lang"});
+  expect_error([&] { data("de", "fr"); }, {"dict.fr.txt"});
   auto pairs = data();
-  expect_error([&] { pairs.open("test", false, 0); }, {"`test`", "train (de-en)"});
+  expect_error([&] { pairs.open("test", false, 0); }, {"test", "train"});
 }
 
 }  // namespace

@@ -1,0 +1,101 @@
+#include "evomoe/data/data_folders.h"
+
+#include <algorithm>
+
+#include "evomoe/base/error.h"
+#include "evomoe/base/log.h"
+#include "evomoe/data/indexed_dataset.h"
+
+namespace evomoe {
+
+std::vector<std::filesystem::path> split_data_paths(const std::string& paths) {
+  std::vector<std::filesystem::path> parts;
+  for (size_t begin = 0; begin <= paths.size();) {
+    const size_t end = std::min(paths.find(':', begin), paths.size());
+    if (end == begin)
+      fail_usage("data path `{}` has an empty part; write `folder` or `a:b:c`", paths);
+    parts.emplace_back(paths.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return parts;
+}
+
+std::vector<std::filesystem::path> open_data_paths(const std::string& paths) {
+  auto folders = split_data_paths(paths);
+  for (const auto& folder : folders) {
+    EVOMOE_CHECK(std::filesystem::is_directory(folder),
+                 "the data folder {} is not there (data path `{}`); make it with `evomoe "
+                 "preprocess --destdir {}`",
+                 folder.string(), paths, folder.string());
+  }
+  return folders;
+}
+
+Dictionary load_dictionary_of(const std::filesystem::path& folder, const std::string& name) {
+  EVOMOE_CHECK(std::filesystem::is_directory(folder),
+               "the data folder {} is not there; make it with `evomoe preprocess --destdir {}`",
+               folder.string(), folder.string());
+  const auto file = folder / name;
+  EVOMOE_CHECK(std::filesystem::exists(file),
+               "{} is not there: {} is no folder made by `evomoe preprocess` for this; check the "
+               "path",
+               file.string(), folder.string());
+  return Dictionary::load(file);
+}
+
+std::vector<std::string> indexed_files(const std::filesystem::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() == ".idx") names.push_back(entry.path().stem().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+void fail_missing_split(const std::filesystem::path& folder, const std::string& split,
+                        const std::vector<std::string>& there, const char* remedy) {
+  fail("split `{}` is not in {}; {}", split, folder.string(),
+       there.empty() ? "the folder holds no .idx file, make it with `evomoe preprocess`"
+                     : fmt::format("there are: {}; {}", fmt::join(there, ", "), remedy));
+}
+
+std::vector<std::string> unused_among(const std::vector<std::string>& splits,
+                                      const std::vector<std::string>& used) {
+  std::vector<std::string> unused;
+  for (const auto& name : splits) {
+    const bool numbered = name.starts_with("valid") && name.size() > 5 &&
+                          name.find_first_not_of("0123456789", 5) == std::string::npos;
+    if (numbered && std::find(used.begin(), used.end(), name) == used.end()) unused.push_back(name);
+  }
+  return unused;
+}
+
+std::string numbered_split(const std::string& split, int64_t part) {
+  return part == 0 ? split : split + std::to_string(part);
+}
+
+std::shared_ptr<const TokenStream> TokenFiles::open(const std::filesystem::path& prefix,
+                                                    const Dictionary& dictionary) {
+  auto& file = files_[prefix];
+  if (file) return file;
+  auto opened = open_tokens(prefix, dictionary);
+  opened->check_tokens(dictionary.size());
+  log().info("loaded {} items, {} tokens from {}", opened->items(), opened->tokens(),
+             prefix.string());
+  return file = std::move(opened);
+}
+
+std::shared_ptr<const TokenStream> TokenFiles::open_split(const std::filesystem::path& folder,
+                                                          const std::string& split, bool combine,
+                                                          const Dictionary& dictionary) {
+  std::vector<std::shared_ptr<const TokenStream>> parts;
+  for (int64_t part = 0; part == 0 || combine; ++part) {
+    const auto prefix = folder / numbered_split(split, part);
+    if (!token_file_exists(prefix)) break;
+    parts.push_back(open(prefix, dictionary));
+  }
+  if (parts.empty()) return nullptr;
+  return parts.size() == 1 ? parts.front() : std::make_shared<ConcatenatedStream>(std::move(parts));
+}
+
+}  // namespace evomoe
