@@ -1,14 +1,17 @@
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 
 #include "evomoe/base/error.h"
 #include "evomoe/cli/command_list.h"
+#include "evomoe/cli/generate_subset.h"
 #include "evomoe/cli/parse.h"
 #include "evomoe/config/validate_options.h"
 #include "evomoe/models/text_generator.h"
 #include "evomoe/train/loaded_model.h"
+#include "evomoe/train/task.h"
 
 namespace evomoe {
 namespace {
@@ -68,13 +71,9 @@ std::vector<std::string> read_prompts(const GenerateOptions& flags) {
   return prompts;
 }
 
-}  // namespace
-
-int generate_command(const std::vector<std::string>& arguments) {
-  GenerateOptions flags;
-  const auto bind = [](OptionTable& table, GenerateOptions& o) { describe(table, o); };
-  if (!parse_command("generate", arguments, flags, bind)) return 0;
-  validate_options(flags);
+/// Goes on with each prompt, one token at a time.
+int generate_from_prompts(const GenerateOptions& flags, LoadedModel& loaded) {
+  validate_prompts(flags);
   GenerationOptions options;
   options.max_new_tokens = flags.max_len;
   options.min_new_tokens = flags.min_len.value_or(0);
@@ -86,8 +85,6 @@ int generate_command(const std::vector<std::string>& arguments) {
   options.end_token = flags.ignore_eos ? -1 : Dictionary::kEos;
   options.never = {Dictionary::kPad, Dictionary::kBos, Dictionary::kUnk};
   options.validate();
-  auto loaded = load_model(
-      flags.path, {.data = flags.data.value_or(""), .bpe = flags.bpe, .common = flags.common});
   auto model = loaded.language_model("evomoe generate --prompt");
   uint32_t stream = 0;
   for (const auto& prompt : read_prompts(flags)) {
@@ -109,6 +106,48 @@ int generate_command(const std::vector<std::string>& arguments) {
     }
   }
   return 0;
+}
+
+/// Translates (or goes on with) the items of a split.
+int generate_from_data(const GenerateOptions& flags, LoadedModel& loaded) {
+  validate_generation(flags);
+  const auto model = generation_model(loaded, "evomoe generate");
+  const auto subset = flags.gen_subset.value_or("test");
+  const auto data = open_task_data(*flags.data, loaded.options);
+  const auto dataset = data->open(subset, /*combine=*/false, /*pad_to_batch_size=*/0);
+  if (!flags.results_path) {
+    generate_subset(model, *dataset, subset, flags, std::cout);
+    return 0;
+  }
+  std::filesystem::create_directories(*flags.results_path);
+  const auto path =
+      std::filesystem::path(*flags.results_path) / fmt::format("generate-{}.txt", subset);
+  std::ofstream file(path);
+  EVOMOE_CHECK(file, "--results-path {}: {} cannot be written", *flags.results_path, path.string());
+  generate_subset(model, *dataset, subset, flags, file);
+  return 0;
+}
+
+}  // namespace
+
+int generate_command(const std::vector<std::string>& arguments) {
+  GenerateOptions flags;
+  const auto bind = [](OptionTable& table, GenerateOptions& o) { describe(table, o); };
+  if (!parse_command("generate", with_post_process_values(arguments), flags, bind)) return 0;
+  validate_options(flags);
+  auto loaded = load_model(
+      flags.path, {.data = flags.data.value_or(""), .bpe = flags.bpe, .common = flags.common});
+  const bool translation = loaded.options.task.task == "translation";
+  if (!translation && !flags.gen_subset) return generate_from_prompts(flags, loaded);
+  if (flags.prompt || flags.input != "-") {
+    fail_usage(
+        "{} was trained with --task translation, which continues no prompts; use `evomoe "
+        "interactive` for lines of text",
+        flags.path);
+  }
+  if (!flags.data)
+    fail_usage("evomoe generate: name DATA, the data-bin folder of the split to translate");
+  return generate_from_data(flags, loaded);
 }
 
 }  // namespace evomoe

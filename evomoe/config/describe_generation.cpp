@@ -128,6 +128,9 @@ void describe(OptionTable& table, GenerateOptions& o) {
       .add("results-path", &o.results_path,
            "Folder for generate-SUBSET.txt, which gets the lines instead of stdout.")
       .metavar("FOLDER");
+  table.add("skip-invalid-size-inputs-valid-test", &o.skip_invalid_size_inputs_valid_test,
+            "Leaves out items that are longer than the model's positions, with a warning; not "
+            "given: they are an error.");
   describe_search(table, o.search);
   describe_bpe_files(table, o.bpe);
   describe_process(table, o.common);

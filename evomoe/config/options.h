@@ -317,6 +317,7 @@ struct GenerateOptions {
   std::string sacrebleu_tokenizer = "13a";
   bool sacrebleu_lowercase = false;
   std::optional<std::string> results_path;  ///< folder of generate-SUBSET.txt
+  bool skip_invalid_size_inputs_valid_test = false;
   SearchFlags search;
   BpeFiles bpe;
   CommonOptions common;

@@ -210,6 +210,16 @@ void validate_options(const GenerateOptions& options) {
 }
 
 void validate_prompts(const GenerateOptions& options) {
+  const SearchFlags& search = options.search;
+  const SearchFlags plain;
+  if (search.beam != plain.beam || search.max_len_a != plain.max_len_a ||
+      search.lenpen != plain.lenpen || search.unkpen != plain.unkpen || search.unnormalized ||
+      search.no_repeat_ngram_size != plain.no_repeat_ngram_size || options.prefix_size > 0) {
+    fail_usage(
+        "prompts are continued by the most probable token or by --sampling, without a search: "
+        "leave --beam, --max-len-a, --lenpen, --unkpen, --unnormalized, --no-repeat-ngram-size and "
+        "--prefix-size away, or name a split of DATA with --gen-subset");
+  }
   if (options.num_samples > 1 && !options.sampling) {
     fail_usage("--num-samples {} needs --sampling; without it all would be equal",
                options.num_samples);

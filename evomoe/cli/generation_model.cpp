@@ -1,0 +1,105 @@
+#include "evomoe/cli/generation_model.h"
+
+#include <algorithm>
+
+#include "evomoe/base/error.h"
+#include "evomoe/data/text_lines.h"
+#include "evomoe/models/language_model_steps.h"
+#include "evomoe/models/translation_steps.h"
+#include "evomoe/train/validation.h"
+
+namespace evomoe {
+
+GenerationModel generation_model(const LoadedModel& loaded, const std::string& command) {
+  GenerationModel model;
+  model.source = &loaded.source_dictionary;
+  model.target = &loaded.dictionary;
+  model.bpe = loaded.bpe.get();
+  auto context = evaluation_context(loaded.options, /*as_trained=*/false, loaded.updates);
+  context.padded_batch = 0;  // generation pads no batch (reference/evomoe.md section 10)
+  if (loaded.options.task.task == "language_modeling") {
+    auto language_model = loaded.language_model(command);
+    model.source = model.target;
+    model.continues_source = true;
+    model.max_source_positions = language_model->options().max_positions;
+    model.start = [language_model, context](const Batch&) {
+      return std::make_unique<LanguageModelSteps>(language_model, context);
+    };
+    return model;
+  }
+  auto pair = loaded.encoder_decoder(command);
+  model.left_pad_source = loaded.options.task.left_pad_source;
+  model.max_source_positions = pair->options().encoder.max_positions;
+  model.start = [pair, context](const Batch& batch) {
+    const auto source_BS =
+        torch::tensor(batch.source, torch::kInt64).view({batch.rows, batch.columns});
+    return std::make_unique<TranslationSteps>(pair, source_BS, context);
+  };
+  return model;
+}
+
+std::vector<std::vector<Hypothesis>> hypotheses_of(const GenerationModel& model, const Batch& batch,
+                                                   BeamSearchOptions options, int64_t prefix_size) {
+  SearchBatch sentences;
+  sentences.sentences = static_cast<int64_t>(batch.ids.size());
+  sentences.source_columns = batch.columns;
+  sentences.ids = batch.ids;
+  if (model.continues_source) {
+    // What the model reads first of each source, </s> or <s>, is where its text starts.
+    options.start_token = batch.source.at(0);
+    for (int64_t row = 0; row < sentences.sentences; ++row) {
+      const auto source = row_without_padding(batch.source, batch.columns, row);
+      EVOMOE_CHECK(!source.empty() && source.front() == options.start_token,
+                   "item {} begins with token {}, others of its batch with {}: sources that a "
+                   "language model goes on with must begin alike",
+                   batch.ids[static_cast<size_t>(row)], source.empty() ? -1 : source.front(),
+                   options.start_token);
+      sentences.prefix.emplace_back(source.begin() + 1, source.end());
+    }
+  } else if (prefix_size > 0) {
+    EVOMOE_CHECK(!batch.target.empty(), "--prefix-size {}: the data has no target side",
+                 prefix_size);
+    for (int64_t row = 0; row < sentences.sentences; ++row) {
+      const auto begin = batch.target.begin() + row * batch.target_columns;
+      sentences.prefix.emplace_back(begin, begin + std::min(prefix_size, batch.target_columns));
+    }
+  }
+  const auto steps = model.start(batch);
+  return beam_search(*steps, sentences, options);
+}
+
+std::vector<int64_t> row_without_padding(const std::vector<int64_t>& matrix, int64_t columns,
+                                         int64_t row) {
+  std::vector<int64_t> tokens;
+  for (int64_t column = 0; column < columns; ++column) {
+    const auto token = matrix[static_cast<size_t>(row * columns + column)];
+    if (token != Dictionary::kPad) tokens.push_back(token);
+  }
+  return tokens;
+}
+
+std::vector<HypothesisText> hypothesis_texts(const GenerationModel& model,
+                                             const std::vector<Hypothesis>& hypotheses,
+                                             int64_t nbest,
+                                             const std::optional<std::string>& post_process) {
+  std::vector<HypothesisText> texts;
+  for (const auto& hypothesis : hypotheses) {
+    if (static_cast<int64_t>(texts.size()) == nbest) break;
+    const auto symbols = symbol_text(*model.target, hypothesis.token, post_process);
+    texts.push_back({symbols, decoded_text(model.bpe, symbols), hypothesis.score,
+                     hypothesis.positional_score});
+  }
+  return texts;
+}
+
+std::string decoded_text(const ByteBpe* bpe, const std::string& symbols) {
+  if (bpe == nullptr) return symbols;
+  std::vector<int32_t> ids;
+  for_each_word(symbols, [&](std::string_view word) {
+    if (word.find_first_not_of("0123456789") == std::string_view::npos)
+      ids.push_back(std::stoi(std::string(word)));
+  });
+  return bpe->decode(ids);
+}
+
+}  // namespace evomoe

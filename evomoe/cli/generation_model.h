@@ -1,0 +1,50 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "evomoe/cli/generate_lines.h"
+#include "evomoe/data/byte_bpe.h"
+#include "evomoe/data/dataset.h"
+#include "evomoe/models/beam_search.h"
+#include "evomoe/train/loaded_model.h"
+
+namespace evomoe {
+
+/// What `generate` of a split and `interactive` know of a checkpoint: how to begin hypotheses for a
+/// batch, and how tokens are written.
+struct GenerationModel {
+  const Dictionary* source = nullptr;
+  const Dictionary* target = nullptr;
+  const ByteBpe* bpe = nullptr;  ///< null: text is words
+  /// A language model: hypotheses begin with the source, behind its </s>.
+  bool continues_source = false;
+  bool left_pad_source = false;
+  int64_t max_source_positions = 0;
+  std::function<std::unique_ptr<NextTokens>(const Batch& batch)> start;
+};
+
+/// Of an encoder-decoder or a language model, which must outlive it. Error for another task, which
+/// names `command`.
+GenerationModel generation_model(const LoadedModel& loaded, const std::string& command);
+
+/// The hypotheses of a batch's sentences. `prefix_size`: target tokens that they begin with.
+std::vector<std::vector<Hypothesis>> hypotheses_of(const GenerationModel& model, const Batch& batch,
+                                                   BeamSearchOptions options, int64_t prefix_size);
+
+/// Row `row` of a matrix of tokens, without padding.
+std::vector<int64_t> row_without_padding(const std::vector<int64_t>& matrix, int64_t columns,
+                                         int64_t row);
+
+/// How the sentence's first `nbest` hypotheses are written.
+std::vector<HypothesisText> hypothesis_texts(const GenerationModel& model,
+                                             const std::vector<Hypothesis>& hypotheses,
+                                             int64_t nbest,
+                                             const std::optional<std::string>& post_process);
+
+/// Symbols as text: by the BPE, if there is one (what is none of its tokens is left out).
+std::string decoded_text(const ByteBpe* bpe, const std::string& symbols);
+
+}  // namespace evomoe

@@ -1,0 +1,34 @@
+#include <unistd.h>
+
+#include <fstream>
+#include <iostream>
+
+#include "evomoe/base/error.h"
+#include "evomoe/cli/command_list.h"
+#include "evomoe/cli/parse.h"
+#include "evomoe/cli/translate_lines.h"
+#include "evomoe/config/validate_options.h"
+
+namespace evomoe {
+
+int interactive_command(const std::vector<std::string>& arguments) {
+  InteractiveOptions flags;
+  const auto bind = [](OptionTable& table, InteractiveOptions& o) { describe(table, o); };
+  if (!parse_command("interactive", with_post_process_values(arguments), flags, bind)) return 0;
+  validate_options(flags);
+  std::ifstream file;
+  if (flags.input != "-") {
+    file.open(flags.input);
+    EVOMOE_CHECK(file, "--input {}: the file cannot be read", flags.input);
+  }
+  const auto loaded = load_model(
+      flags.path, {.data = flags.data.value_or(""), .bpe = flags.bpe, .common = flags.common});
+  const auto model = generation_model(loaded, "evomoe interactive");
+  log().info("NOTE: hypothesis and token scores are output in base 2");
+  if (flags.input == "-" && isatty(STDIN_FILENO) != 0)
+    log().info("Type the input sentence and press return; end with Ctrl-D:");
+  translate_lines(model, flags, flags.input == "-" ? std::cin : file, std::cout);
+  return 0;
+}
+
+}  // namespace evomoe

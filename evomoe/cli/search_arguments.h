@@ -1,0 +1,12 @@
+#pragma once
+
+#include "evomoe/config/options.h"
+#include "evomoe/models/beam_search.h"
+
+namespace evomoe {
+
+/// What `generate` of a split and `interactive` search with.
+BeamSearchOptions search_options(const GenerateOptions& flags);
+BeamSearchOptions search_options(const InteractiveOptions& flags);
+
+}  // namespace evomoe

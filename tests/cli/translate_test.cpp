@@ -1,0 +1,165 @@
+// evomoe generate and interactive of a translation model, as a user types them.
+#include <filesystem>
+#include <sstream>
+
+#include "tests/cli/commands_fixture.h"
+
+namespace evomoe {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+/// A small model that learns to name numbers, `w3 w5` -> `t3 t5`.
+class Translate : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = new testing::TemporaryFolder();
+    std::string source, target;
+    for (int i = 0; i < 400; ++i) {
+      for (int j = 0; j <= i % 3; ++j) {
+        const auto number = (i * i + j * 7 + 3 * i) % 5;
+        source += fmt::format("{}w{}", j == 0 ? "" : " ", number);
+        target += fmt::format("{}t{}", j == 0 ? "" : " ", number);
+      }
+      source += "\n";
+      target += "\n";
+    }
+    prepare(source, "de");
+    prepare(target, "en");
+    // Each text as one side of the pair: the same files under the names of a pair.
+    const auto pair = folder_->path() / "pair";
+    std::filesystem::create_directories(pair);
+    for (const std::string lang : {"de", "en"}) {
+      const auto bin = folder_->path() / lang;
+      std::filesystem::copy_file(bin / "dict.txt", pair / ("dict." + lang + ".txt"));
+      for (const std::string split : {"train", "valid", "test"}) {
+        for (const std::string extension : {"bin", "idx"})
+          std::filesystem::copy_file(bin / (split + "." + extension),
+                                     pair / (split + ".de-en." + lang + "." + extension));
+      }
+    }
+    const auto trained = evomoe(fmt::format(
+        "train {0}/pair --task translation --arch transformer --save-dir {0}/run "
+        "--encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 32 --decoder-embed-dim 32 "
+        "--encoder-ffn-embed-dim 64 --decoder-ffn-embed-dim 64 --encoder-attention-heads 2 "
+        "--decoder-attention-heads 2 --dropout 0 --batch-size 32 --lr 0.01 --max-update 150 "
+        "--criterion label_smoothed_cross_entropy --label-smoothing 0.1 --log-format none "
+        "--threads 1 --disable-validation",
+        folder_->path().string()));
+    ASSERT_EQ(trained.exit_code, 0) << trained.err;
+  }
+  static void TearDownTestSuite() {
+    delete folder_;
+    folder_ = nullptr;
+  }
+
+  static void prepare(const std::string& text, const std::string& lang) {
+    testing::write_text(folder_->path() / ("train." + lang), text);
+    const auto few = text.substr(0, text.find('\n', 150) + 1);
+    testing::write_text(folder_->path() / ("test." + lang), few);
+    const auto result = evomoe(fmt::format(
+        "preprocess --only-source --trainpref {0}/train.{1} --validpref {0}/test.{1} --testpref "
+        "{0}/test.{1} --destdir {0}/{1}",
+        folder_->path().string(), lang));
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+  }
+
+  static testing::CommandResult evomoe(const std::string& arguments) {
+    return testing::run_command(testing::program().string() + " " + arguments);
+  }
+  static testing::CommandResult generate(const std::string& arguments) {
+    return evomoe(fmt::format("generate {0}/pair --path {0}/run/checkpoint_last --threads 1 {1}",
+                              folder_->path().string(), arguments));
+  }
+  static std::string lines(const std::string& text, const std::string& begin) {
+    std::string found;
+    std::istringstream stream(text);
+    for (std::string line; std::getline(stream, line);) {
+      if (line.starts_with(begin)) found += line.substr(line.rfind('\t') + 1) + "\n";
+    }
+    return found;
+  }
+
+  static testing::TemporaryFolder* folder_;
+};
+
+testing::TemporaryFolder* Translate::folder_ = nullptr;
+
+TEST_F(Translate, TheReadmeCommandTranslatesTheTestSplit) {
+  const auto result = generate("--beam 5 --batch-size 128 --remove-bpe");
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("S-0\tw0\nT-0\tt0\nH-0\t-"));
+  EXPECT_EQ(lines(result.out, "H-"), lines(result.out, "T-"))
+      << "what was learnt is found again";
+  EXPECT_THAT(result.out, HasSubstr("Generate test with beam=5: BLEU4 = 100.00, 100.0/100.0/"));
+  EXPECT_THAT(result.err, HasSubstr("Translated"));
+  // Batches of another size: the same hypotheses.
+  const auto single = generate("--beam 5 --batch-size 1 --remove-bpe");
+  EXPECT_EQ(lines(single.out, "D-").size(), lines(result.out, "D-").size());
+  EXPECT_THAT(single.out, HasSubstr("BLEU4 = 100.00"));
+}
+
+TEST_F(Translate, TheLinesMayGoToAFile) {
+  const auto results = (folder_->path() / "results").string();
+  const auto result = generate("--results-path " + results + " --gen-subset valid --beam 2");
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.out, "");
+  EXPECT_THAT(testing::read_text(results + "/generate-valid.txt"),
+              HasSubstr("Generate valid with beam=2: BLEU4"));
+}
+
+TEST_F(Translate, SamplesAreRepeatedByTheirSeed) {
+  const auto sampled = [](int seed) {
+    const auto result = generate(fmt::format(
+        "--sampling --temperature 3 --beam 3 --nbest 3 --batch-size 7 --max-len-b 5 --seed {}", seed));
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return lines(result.out, "H-");
+  };
+  EXPECT_EQ(sampled(4), sampled(4));
+  EXPECT_NE(sampled(4), sampled(5));
+}
+
+TEST_F(Translate, InteractiveTranslatesLines) {
+  testing::write_text(folder_->path() / "lines", "w1 w2\nw3\n");
+  const auto result = evomoe(fmt::format(
+      "interactive {0}/pair --path {0}/run/checkpoint_last --input {0}/lines --buffer-size 2 "
+      "--batch-size 2 --remove-bpe",
+      folder_->path().string()));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("S-0\tw1 w2\nW-0\t"));
+  EXPECT_EQ(lines(result.out, "D-"), "t1 t2\nt3\n");
+}
+
+TEST_F(Translate, WhatCannotWorkIsRefused) {
+  const auto refused = [](const testing::CommandResult& result, const std::string& word) {
+    EXPECT_NE(result.exit_code, 0);
+    EXPECT_THAT(result.err, HasSubstr(word));
+  };
+  refused(generate("--print-alignment"), "fast_align");
+  refused(generate("--tokenizer moses"), "moses");
+  refused(generate("--nbest 6"), "--beam");
+  refused(generate("--sampling"), "--nbest 5");
+  refused(generate("--gen-subset tset"), "tset");
+  refused(generate("--prompt w1"), "interactive");
+  refused(generate("--min-len 300"), "--min-len 300");
+  refused(generate("--diverse-beam-groups 2"), "--sampling");
+}
+
+TEST_F(Commands, ALanguageModelGoesOnWithTheItemsOfASplit) {
+  ASSERT_EQ(evomoe(train_arguments() + "--max-update 2").exit_code, 0);
+  const auto result = evomoe(fmt::format(
+      "generate {0}/bin --path {0}/run/checkpoint_last --gen-subset valid --beam 2 --max-len-b 15 "
+      "--min-len 0",
+      folder_.path().string()));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("S-0\t"));
+  EXPECT_THAT(result.out, HasSubstr("T-0\t"));
+  EXPECT_THAT(result.out, HasSubstr("Generate valid with beam=2: BLEU4 = "));
+  expect_refused(fmt::format("generate --path {0}/run/checkpoint_last --prompt w1 --beam 2",
+                             folder_.path().string()),
+                 {"--beam", "--gen-subset"});
+}
+
+}  // namespace
+}  // namespace evomoe
