@@ -21,6 +21,8 @@ GenerationModel generation_model(const LoadedModel& loaded, const std::string& c
     auto language_model = loaded.language_model(command);
     model.source = model.target;
     model.continues_source = true;
+    model.start_token =
+        loaded.options.task.add_bos_token ? Dictionary::kBos : Dictionary::kEos;
     model.max_source_positions = language_model->options().max_positions;
     model.start = [language_model, context](const Batch&) {
       return std::make_unique<LanguageModelSteps>(language_model, context);
@@ -44,17 +46,16 @@ std::vector<std::vector<Hypothesis>> hypotheses_of(const GenerationModel& model,
   sentences.sentences = static_cast<int64_t>(batch.ids.size());
   sentences.source_columns = batch.columns;
   sentences.ids = batch.ids;
+  options.start_token = model.start_token;
   if (model.continues_source) {
-    // What the model reads first of each source, </s> or <s>, is where its text starts.
-    options.start_token = batch.source.at(0);
-    for (int64_t row = 0; row < sentences.sentences; ++row) {
-      const auto source = row_without_padding(batch.source, batch.columns, row);
-      EVOMOE_CHECK(!source.empty() && source.front() == options.start_token,
-                   "item {} begins with token {}, others of its batch with {}: sources that a "
-                   "language model goes on with must begin alike",
-                   batch.ids[static_cast<size_t>(row)], source.empty() ? -1 : source.front(),
-                   options.start_token);
-      sentences.prefix.emplace_back(source.begin() + 1, source.end());
+    for (int64_t row = 0; row < sentences.sentences; ++row)
+      sentences.prefix.push_back(row_without_padding(batch.source, batch.columns, row));
+    // A start that all sources have is read once; as in fairseq, otherwise none counts as one.
+    const auto begins = [&](const auto& prefix) {
+      return !prefix.empty() && prefix.front() == options.start_token;
+    };
+    if (std::all_of(sentences.prefix.begin(), sentences.prefix.end(), begins)) {
+      for (auto& prefix : sentences.prefix) prefix.erase(prefix.begin());
     }
   } else if (prefix_size > 0) {
     EVOMOE_CHECK(!batch.target.empty(), "--prefix-size {}: the data has no target side",

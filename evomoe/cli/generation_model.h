@@ -19,8 +19,8 @@ struct GenerationModel {
   const Dictionary* source = nullptr;
   const Dictionary* target = nullptr;
   const ByteBpe* bpe = nullptr;  ///< null: text is words
-  /// A language model: hypotheses begin with the source, behind its </s>.
-  bool continues_source = false;
+  bool continues_source = false;  ///< a language model: hypotheses begin with the source
+  int64_t start_token = Dictionary::kEos;  ///< read before a hypothesis
   bool left_pad_source = false;
   int64_t max_source_positions = 0;
   std::function<std::unique_ptr<NextTokens>(const Batch& batch)> start;

@@ -30,8 +30,12 @@ std::vector<int64_t> source_tokens(const GenerationModel& model, const std::stri
     for (const auto id : model.bpe->encode(line))
       tokens.push_back(model.source->index(std::to_string(id)));
   }
-  // A language model goes on behind the line, whose beginning is </s>.
-  tokens.insert(model.continues_source ? tokens.begin() : tokens.end(), Dictionary::kEos);
+  // A language model goes on behind the line; others know from </s> that it is whole.
+  if (model.continues_source) {
+    tokens.insert(tokens.begin(), model.start_token);
+  } else {
+    tokens.push_back(Dictionary::kEos);
+  }
   return tokens;
 }
 
