@@ -135,28 +135,30 @@ void describe_eval_lm(OptionTable& table, EvalOptions& o) {
 }
 
 void describe(OptionTable& table, PreprocessFlags& o) {
-  table.add("source-lang", &o.source_lang, "Language to translate from: its text is FILE.LANG.")
+  table
+      .add("source-lang", &o.source_lang,
+           "Language of the source: the text is in FILE.LANG. Not given (with --only-source): one "
+           "text without a language.")
       .alias("s")
       .metavar("LANG");
-  table.add("target-lang", &o.target_lang, "Language to translate to.").alias("t").metavar("LANG");
-  table.add("only-source", &o.only_source, "Text of one language.");
-  table
-      .add("trainpref", &o.trainpref,
-           "Training text; several files as a,b,c. Of a language pair without the languages: train "
-           "for train.de and train.en.")
-      .metavar("FILE");
+  table.add("target-lang", &o.target_lang, "Language of the target.").alias("t").metavar("LANG");
+  table.add("only-source", &o.only_source,
+            "Text of one language; with --source-lang: sources without targets, to be translated.");
+  table.add("trainpref", &o.trainpref, "Training text; several files as a,b,c.").metavar("FILE");
   table.add("validpref", &o.validpref, "Validation text; further files become valid1, valid2, ...")
       .metavar("FILE");
   table.add("testpref", &o.testpref, "Test text; further files become test1, test2, ...")
       .metavar("FILE");
   table.add("destdir", &o.destdir, "Folder to make.").metavar("FOLDER");
-  table.add("joined-dictionary", &o.joined_dictionary, "One dictionary for both languages.");
   table.add("srcdict", &o.srcdict, "Dictionary to use instead of making one.").metavar("FILE");
-  table.add("tgtdict", &o.tgtdict, "The same for the target language.").metavar("FILE");
+  table.add("tgtdict", &o.tgtdict, "The same of the target.").metavar("FILE");
+  table.add("joined-dictionary", &o.joined_dictionary,
+            "One dictionary for both languages, as shared embeddings need it; the limits of the "
+            "source hold.");
   table.add("thresholdsrc", &o.thresholdsrc, "Symbols rarer than this become <unk>.").at_least(0);
-  table.add("thresholdtgt", &o.thresholdtgt, "The same for the target language.").at_least(0);
+  table.add("thresholdtgt", &o.thresholdtgt, "The same of the target.").at_least(0);
   table.add("nwordssrc", &o.nwordssrc, "Most symbols of the dictionary; -1: all.").at_least(-1);
-  table.add("nwordstgt", &o.nwordstgt, "The same for the target language.").at_least(-1);
+  table.add("nwordstgt", &o.nwordstgt, "The same of the target.").at_least(-1);
   table.add("padding-factor", &o.padding_factor, "The dictionary's size is a multiple of this.")
       .range(1, 1 << 16);
   table.add("workers", &o.workers, "Threads; the result does not depend on it.").range(1, 1024);
@@ -165,13 +167,9 @@ void describe(OptionTable& table, PreprocessFlags& o) {
             "With --bpe: encodes the white space at both ends of lines too (the indentation of "
             "source code); not given: lines are stripped, as fairseq's encoder does.");
   table.legacy({"dataset-impl", true, {"mmap"}, "data is written in the mmap format", false});
-  for (const auto* flag : {"alignfile", "align-suffix"}) {
-    table.legacy({flag, true, {}, "alignments are not supported: no model here uses them", true});
+  for (const char* flag : {"alignfile", "align-suffix"}) {
+    table.legacy({flag, true, {}, "word alignments are not read; leave it out", /*refused=*/true});
   }
-  table.example(
-      "evomoe preprocess -s de -t en --joined-dictionary --trainpref text/train --validpref "
-      "text/valid --destdir data-bin",
-      "a language pair: text/train.de and text/train.en");
   table.example(
       "evomoe preprocess --only-source --trainpref train.txt --validpref valid.txt --destdir "
       "data-bin",
@@ -181,6 +179,10 @@ void describe(OptionTable& table, PreprocessFlags& o) {
       "--gpt2-vocab-bpe bpe/vocab.bpe "
       "--trainpref train.txt --validpref valid.txt --destdir data-bin",
       "raw text through a BPE");
+  table.example(
+      "evomoe preprocess -s de -t en --joined-dictionary --trainpref train --validpref valid "
+      "--testpref test --destdir data-bin",
+      "pairs of sentences: train.de, train.en, ...");
 }
 
 void describe(OptionTable& table, BpeFlags& o) {

@@ -354,12 +354,12 @@ struct ScoreOptions {
 
 /// `evomoe preprocess`.
 struct PreprocessFlags {
+  std::optional<std::string> source_lang, target_lang;
   bool only_source = false;
   std::optional<std::string> trainpref, validpref, testpref;  ///< file, or several as `a,b,c`
   std::string destdir = "data-bin";
-  std::optional<std::string> source_lang, target_lang;
-  bool joined_dictionary = false;
   std::optional<std::string> srcdict, tgtdict;
+  bool joined_dictionary = false;
   int64_t thresholdsrc = 0, thresholdtgt = 0;
   int64_t nwordssrc = -1, nwordstgt = -1;
   int64_t padding_factor = 8;

@@ -257,26 +257,41 @@ void validate_options(const ScoreOptions& options) {
 
 void validate_options(const PreprocessFlags& options) {
   validate_bpe_files(options.bpe);
-  if (!options.only_source && (!options.source_lang || !options.target_lang)) {
+  const bool pair = options.source_lang && options.target_lang && !options.only_source;
+  if (options.target_lang && !options.source_lang) {
+    fail_usage("--target-lang {} is given without --source-lang; give both", *options.target_lang);
+  }
+  if (!pair && !options.only_source) {
     fail_usage(
-        "evomoe preprocess: give --source-lang and --target-lang for a language pair, or "
+        "evomoe preprocess: give --source-lang and --target-lang for pairs of sentences, or "
         "--only-source for text of one language");
   }
-  if (!options.only_source && options.source_lang == options.target_lang) {
-    fail_usage("--source-lang and --target-lang are both {}", *options.source_lang);
+  for (const auto& lang : {options.source_lang, options.target_lang}) {
+    if (lang && (lang->empty() || lang->find_first_of("-./") != std::string::npos)) {
+      fail_usage(
+          "language `{}`: it becomes a part of file names such as train.de-en.de; use a name "
+          "without `-`, `.` and `/`",
+          *lang);
+    }
   }
-  const bool of_target = options.tgtdict || options.thresholdtgt != 0 || options.nwordstgt != -1 ||
-                         options.joined_dictionary;
-  if (options.only_source && of_target) {
-    fail_usage("--tgtdict, --thresholdtgt, --nwordstgt and --joined-dictionary are of a language "
-               "pair; leave them out with --only-source");
+  if (!pair && (options.tgtdict || options.joined_dictionary || options.thresholdtgt != 0 ||
+                options.nwordstgt != -1)) {
+    fail_usage(
+        "--tgtdict, --joined-dictionary, --thresholdtgt and --nwordstgt are for pairs of "
+        "sentences; leave them out, or give --source-lang and --target-lang without --only-source");
   }
+  const bool joined_given = options.joined_dictionary && (options.srcdict || options.tgtdict);
   if (options.joined_dictionary && options.srcdict && options.tgtdict) {
-    fail_usage("--joined-dictionary is one dictionary: give --srcdict or --tgtdict, not both");
+    fail_usage("--joined-dictionary means one dictionary; give --srcdict or --tgtdict, not both");
   }
-  if (!options.trainpref && !options.srcdict && !(options.joined_dictionary && options.tgtdict)) {
+  if (!options.trainpref && !options.srcdict && !joined_given) {
     fail_usage(
         "neither --trainpref nor --srcdict is given: there is nothing to make a dictionary from");
+  }
+  if (pair && !options.trainpref && !options.tgtdict && !joined_given) {
+    fail_usage(
+        "neither --trainpref nor --tgtdict is given: there is nothing to make the target's "
+        "dictionary from");
   }
   if (!options.trainpref && !options.validpref && !options.testpref) {
     fail_usage(

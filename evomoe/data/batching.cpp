@@ -90,8 +90,8 @@ std::vector<int64_t> filter_by_size(std::vector<int64_t> items, const Dataset& d
   EVOMOE_CHECK(
       skip_invalid,
       "{}: item {} has {} tokens (and {} more items are too long), but the model takes at most {} "
-      "positions; raise --max-target-positions (of a source: --max-source-positions), or leave such "
-      "items out with --skip-invalid-size-inputs-valid-test",
+      "positions; raise --max-target-positions (of a source: --max-source-positions), or leave "
+      "such items out with --skip-invalid-size-inputs-valid-test",
       dataset.name(), first, dataset.item_size(first), removed - 1,
       dataset.positions(max_positions));
   log().warn("{}: {} items are longer than {} positions and are left out (the first is item {})",

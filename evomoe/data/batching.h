@@ -35,8 +35,8 @@ struct BatchLimits {
 Batches batch_by_size(std::vector<int64_t> items, const std::function<int64_t(int64_t)>& size,
                       const BatchLimits& limits);
 
-/// Removes items that do not fit `max_positions` (Dataset::fits), keeping the order. When `skip_invalid` a
-/// warning tells how many, else the first one is an Error.
+/// Removes items that do not fit `max_positions` (Dataset::fits), keeping the order. When
+/// `skip_invalid` a warning tells how many, else the first one is an Error.
 std::vector<int64_t> filter_by_size(std::vector<int64_t> items, const Dataset& dataset,
                                     int64_t max_positions, bool skip_invalid);
 

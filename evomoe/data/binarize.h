@@ -47,22 +47,24 @@ Dictionary build_dictionary(const std::vector<std::filesystem::path>& files, int
                             const LineEncoding& encoding = {},
                             const BinarizeProgress& progress = {});
 
-/// `fairseq-preprocess`, of one text (--only-source) or of the two sides of a language pair.
+/// `fairseq-preprocess`: text of one language, or of both languages of a pair.
 struct PreprocessOptions {
-  std::string source_lang;        ///< behind the prefixes of the text files: train.de; empty: none
-  std::string target_lang;        ///< empty: --only-source
-  bool joined_dictionary = false; ///< one dictionary for both languages
-  std::filesystem::path tgtdict;
-  int64_t thresholdtgt = 0;
-  int64_t nwordstgt = -1;
+  /// Of a pair: `trainpref` then means the files `{trainpref}.{lang}`. Both empty: one text
+  /// without a language.
+  std::string source_lang, target_lang;
+  bool only_source = false;  ///< of a pair: the source alone (a test set without a reference)
   std::string trainpref;  ///< text files, comma separated: the second becomes train1, and so on;
                           ///< may be empty
   std::string validpref;
   std::string testpref;
   std::filesystem::path destdir = "data-bin";
   std::filesystem::path srcdict;  ///< use this dict.txt instead of counting
-  int64_t thresholdsrc = 0;       ///< words with fewer occurrences become <unk>
-  int64_t nwordssrc = -1;         ///< most symbols, the four specials included; -1: all
+  std::filesystem::path tgtdict;
+  bool joined_dictionary = false;  ///< one dictionary for both languages; srcdict's limits hold
+  int64_t thresholdsrc = 0;        ///< words with fewer occurrences become <unk>
+  int64_t thresholdtgt = 0;
+  int64_t nwordssrc = -1;  ///< most symbols, the four specials included; -1: all
+  int64_t nwordstgt = -1;
   int64_t padding_factor = 8;
   int workers = 1;
   std::filesystem::path
@@ -74,9 +76,10 @@ struct PreprocessOptions {
 };
 
 struct PreprocessResult {
-  int64_t dictionary_size = 0;
+  int64_t dictionary_size = 0;         ///< of the source
+  int64_t target_dictionary_size = 0;  ///< 0: there is no target
   struct Split {
-    std::string name;  ///< train, train1, valid, ...; of a pair: train.de-en.de
+    std::string name;  ///< of its files: train, train1, train.de-en.de, ...
     std::string lang;  ///< empty: none
     std::filesystem::path source;
     BinarizeStatistics statistics;
@@ -86,9 +89,9 @@ struct PreprocessResult {
   std::vector<std::string> report;
 };
 
-/// Makes a data-bin folder: dict.txt, {train,valid,test}[n].{bin,idx} and preprocess.log; of a pair
-/// de-en dict.de.txt, dict.en.txt, train.de-en.de.{bin,idx} and so on. Missing inputs, sides of a
-/// pair with different numbers of lines, a folder that cannot be written and an existing dictionary
+/// Makes a data-bin folder: dict.txt, {train,valid,test}[n].{bin,idx} and preprocess.log; for a
+/// pair dict.{lang}.txt and {split}.{source}-{target}.{lang}.{bin,idx}. Missing inputs, sides of a
+/// pair with unequally many lines, a folder that cannot be written and an existing dictionary
 /// (unless it is given) are Errors before any work.
 PreprocessResult preprocess(const PreprocessOptions& options);
 

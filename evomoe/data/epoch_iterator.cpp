@@ -36,7 +36,7 @@ void EpochIterator::form_batches(int64_t epoch) {
                               options_.max_positions, options_.skip_invalid);
   EVOMOE_CHECK(!items.empty(),
                "{}: none of its {} items is at most {} tokens long; raise --max-target-positions",
-               dataset->name(), dataset->size(), options_.max_positions);
+               dataset->name(), dataset->size(), dataset->positions(options_.max_positions));
   batches_ = batch_by_size(std::move(items), size, options_.limits);
   dataset_ = std::move(dataset);
 }

@@ -58,7 +58,8 @@ class LanguagePairData : public TaskData {
   std::string source_lang_, target_lang_;
   Dictionary source_dictionary_, target_dictionary_;
   TokenFiles files_;
-  std::map<std::filesystem::path, std::shared_ptr<const LanguagePairDataset>> train_;  ///< by prefix
+  /// By prefix.
+  std::map<std::filesystem::path, std::shared_ptr<const LanguagePairDataset>> train_;
 };
 
 }  // namespace evomoe

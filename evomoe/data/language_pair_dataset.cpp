@@ -23,8 +23,9 @@ LanguagePairDataset::LanguagePairDataset(std::vector<PairFiles> parts,
     : parts_(std::move(parts)), options_(options) {
   EVOMOE_CHECK(!parts_.empty(), "a corpus of pairs needs at least one part");
   if (options.truncate_source && options.max_source_positions < 2) {
-    fail_usage("--truncate-source cuts to --max-source-positions, which is {}; it must be at least 2",
-               options.max_source_positions);
+    fail_usage(
+        "--truncate-source cuts to --max-source-positions, which is {}; it must be at least 2",
+        options.max_source_positions);
   }
   for (const auto& part : parts_) {
     const int64_t items = part.source->items();
@@ -37,8 +38,9 @@ LanguagePairDataset::LanguagePairDataset(std::vector<PairFiles> parts,
                  "make both again with `evomoe preprocess -s .. -t ..` from files that belong "
                  "together",
                  part.source->name(), items, part.target->name(), part.target->items());
-    EVOMOE_CHECK(part.times >= 1, "{}: it is to be read {} times; --upsample-primary must be 1 or "
-                 "more", part.source->name(), part.times);
+    EVOMOE_CHECK(part.times >= 1,
+                 "{}: it is to be read {} times; --upsample-primary must be 1 or more",
+                 part.source->name(), part.times);
     first_item_.push_back(first_item_.back() + items * part.times);
   }
   EVOMOE_CHECK(size() > 0, "{}: no text in it; a split needs at least one line", name());
@@ -145,9 +147,10 @@ Batch LanguagePairDataset::collate(std::span<const int64_t> items) const {
   Batch batch;
   batch.ids.assign(items.begin(), items.end());
   if (items.empty()) return batch;
-  std::stable_sort(batch.ids.begin(), batch.ids.end(), [this](int64_t a, int64_t b) {
-    return source_size(a) > source_size(b);
-  });
+  // fairseq sorts with torch's unstable sort, which is libstdc++'s std::sort: the same call here
+  // leaves rows of equal length in the same order.
+  std::sort(batch.ids.begin(), batch.ids.end(),
+            [this](int64_t a, int64_t b) { return source_size(a) > source_size(b); });
   batch.rows = static_cast<int64_t>(items.size());
   for (const int64_t item : batch.ids) {
     batch.lengths.push_back(source_size(item));

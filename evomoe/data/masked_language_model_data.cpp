@@ -33,10 +33,12 @@ std::optional<ByteBpe> load_bpe(const std::filesystem::path& folder, const Dicti
 
 Dictionary load_masked_dictionary(const std::filesystem::path& folder) {
   auto dictionary = load_dictionary_of(folder, "dict.txt");
+  const int64_t last = dictionary.size() - 1;
+  if (dictionary.symbol(last) == "<mask>") return dictionary;  // saved by a run of this task
   EVOMOE_CHECK(!dictionary.contains("<mask>"),
-               "{}/dict.txt holds `<mask>`, which is a symbol of the task itself; make the data "
-               "again without it in the text",
-               folder.string());
+               "{}/dict.txt holds `<mask>` as symbol {} of {}, but it is a symbol of the task "
+               "itself and must be the last; make the data again without it in the text",
+               folder.string(), dictionary.index("<mask>"), dictionary.size());
   dictionary.add("<mask>");
   return dictionary;
 }

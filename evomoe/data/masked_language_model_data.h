@@ -19,7 +19,8 @@ struct MaskedLanguageModelDataOptions {
   int64_t seed = 1;  ///< of the masks
 };
 
-/// dict.txt of the first data path with `<mask>` behind it.
+/// dict.txt of a folder with `<mask>` behind it, unless it is the last symbol already. Elsewhere in
+/// the file it is an Error.
 Dictionary load_masked_dictionary(const std::filesystem::path& folder);
 
 /// Data for masked language modelling, from the same folders as language modelling. The masks of

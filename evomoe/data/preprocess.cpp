@@ -1,7 +1,6 @@
 #include <unistd.h>
 
 #include <fstream>
-#include <map>
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/write_file.h"
@@ -11,86 +10,94 @@
 namespace evomoe {
 namespace {
 
+namespace fs = std::filesystem;
 using Splits = std::vector<PreprocessResult::Split>;
 
-/// The parts of a comma-separated list.
-std::vector<std::string> parts_of(const std::string& files, const std::string& flag) {
-  std::vector<std::string> parts;
-  for (size_t begin = 0; begin < files.size();) {
+/// One language of the data: what becomes of its text.
+struct Side {
+  std::string lang;         ///< empty: none
+  std::string infix;        ///< in names of output files: `.de-en.de`
+  const char* dict_option;  ///< that gives its dictionary
+  fs::path given_dictionary;
+  Splits splits;
+  size_t train_splits = 0;
+  Dictionary dictionary;
+
+  fs::path dictionary_in(const fs::path& folder) const {
+    return folder / (lang.empty() ? "dict.txt" : "dict." + lang + ".txt");
+  }
+  /// What fairseq's log calls it.
+  std::string shown() const { return lang.empty() ? "None" : lang; }
+};
+
+/// Appends a split for each file of a comma-separated list: train, train1, ...
+void add_splits(const std::string& files, const std::string& name, Side& side) {
+  int64_t number = 0;
+  const auto suffix = side.lang.empty() ? "" : "." + side.lang;
+  for (size_t begin = 0; begin < files.size(); ++number) {
     const size_t end = std::min(files.find(',', begin), files.size());
-    if (end == begin) fail_usage("--{} `{}` has an empty file name", flag, files);
-    parts.push_back(files.substr(begin, end - begin));
+    if (end == begin) fail_usage("--{}pref `{}` has an empty file name", name, files);
+    const auto split = number == 0 ? name : name + std::to_string(number);
+    side.splits.push_back({.name = split + side.infix,
+                           .lang = side.lang,
+                           .source = files.substr(begin, end - begin) + suffix,
+                           .statistics = {}});
     begin = end + 1;
   }
-  return parts;
 }
 
-/// The languages of the sides; one without a name for a text alone.
-std::vector<std::string> languages_of(const PreprocessOptions& options) {
-  std::vector<std::string> languages = {options.source_lang};
-  if (!options.target_lang.empty()) languages.push_back(options.target_lang);
-  return languages;
+/// The language without a name, or the source and (unless only_source) the target.
+std::vector<Side> sides_of(const PreprocessOptions& options) {
+  std::vector<Side> sides;
+  const auto add = [&](const std::string& lang, const char* option, const fs::path& dictionary) {
+    Side side{.lang = lang, .dict_option = option, .given_dictionary = dictionary};
+    // A missing target is called None in names, as Python prints it.
+    const auto target = options.target_lang.empty() ? "None" : options.target_lang;
+    if (!lang.empty()) side.infix = fmt::format(".{}-{}.{}", options.source_lang, target, lang);
+    add_splits(options.trainpref, "train", side);
+    side.train_splits = side.splits.size();
+    add_splits(options.validpref, "valid", side);
+    add_splits(options.testpref, "test", side);
+    sides.push_back(std::move(side));
+  };
+  const bool pair = !options.target_lang.empty() && !options.only_source;
+  // A joined dictionary may be given as that of either language.
+  const bool joined = pair && options.joined_dictionary;
+  const auto& src = joined && options.srcdict.empty() ? options.tgtdict : options.srcdict;
+  add(options.source_lang, "--srcdict", src);
+  if (pair) add(options.target_lang, "--tgtdict", joined ? src : options.tgtdict);
+  return sides;
 }
 
-/// Appends a split for each file of a comma-separated list and each side: train, train1, ...
-void add_splits(const PreprocessOptions& options, const std::string& files, const std::string& name,
-                Splits& splits) {
-  int64_t number = 0;
-  for (const auto& part : parts_of(files, name + "pref")) {
-    const auto numbered = number == 0 ? name : name + std::to_string(number);
-    ++number;
-    for (const auto& lang : languages_of(options)) {
-      if (lang.empty()) {
-        splits.push_back({numbered, lang, part, {}});
-        continue;
-      }
-      const auto& target = options.target_lang;
-      const auto pair = options.source_lang + "-" + (target.empty() ? "None" : target);
-      splits.push_back({numbered + "." + pair + "." + lang, lang, part + "." + lang, {}});
-    }
+int64_t count_lines(const fs::path& path) {
+  const MappedFile file(path);
+  int64_t lines = 0;
+  for_each_line(file.bytes(), [&](std::string_view) { ++lines; });
+  return lines;
+}
+
+/// `value` as Python's `{:.3}` shows it, which always has a decimal point or an exponent: 0.0,
+/// 12.5, 1e+02.
+std::string python_percentage(double value) {
+  if (value >= 99.95) return "1e+02";
+  const auto text = fmt::format("{:.3g}", value);
+  return text.find_first_of(".e") == std::string::npos ? text + ".0" : text;
+}
+
+void check_options(const PreprocessOptions& options) {
+  if (!options.target_lang.empty() && options.source_lang.empty()) {
+    fail_usage("--target-lang {} is given without --source-lang", options.target_lang);
   }
-}
-
-std::string dictionary_name(const std::string& lang) {
-  return lang.empty() ? "dict.txt" : "dict." + lang + ".txt";
-}
-
-/// Line n of one side is the translation of line n of the other.
-void check_pairs(const Splits& splits) {
-  for (size_t i = 0; i + 1 < splits.size(); i += 2) {
-    const auto count = [](const std::filesystem::path& file) {
-      int64_t lines = 0;
-      for_each_line(MappedFile(file).bytes(), [&](std::string_view) { ++lines; });
-      return lines;
-    };
-    const auto source = count(splits[i].source), target = count(splits[i + 1].source);
-    EVOMOE_CHECK(source == target,
-                 "{} has {} lines but {} has {}: line n of one must be the translation of line n of "
-                 "the other",
-                 splits[i].source.string(), source, splits[i + 1].source.string(), target);
+  if (!options.source_lang.empty() && options.target_lang.empty() && !options.only_source) {
+    fail_usage("--source-lang {} is given without --target-lang; give it, or --only-source",
+               options.source_lang);
   }
-}
-
-/// A dictionary that is given; empty: it is to be made.
-std::filesystem::path given_dictionary(const PreprocessOptions& options, size_t side) {
-  if (options.joined_dictionary)
-    return options.srcdict.empty() ? options.tgtdict : options.srcdict;
-  return side == 0 ? options.srcdict : options.tgtdict;
-}
-
-/// Everything that can be known to be wrong before the work begins.
-void check(const PreprocessOptions& options, const Splits& splits, bool has_train) {
-  if (splits.empty()) {
-    fail_usage("nothing to do: give at least one of --trainpref, --validpref and --testpref");
+  if (!options.source_lang.empty() && options.source_lang == options.target_lang) {
+    fail_usage("--source-lang and --target-lang are both `{}`; a pair needs two languages",
+               options.source_lang);
   }
-  const auto languages = languages_of(options);
-  for (size_t side = 0; side < languages.size(); ++side) {
-    if (given_dictionary(options, side).empty() && !has_train) {
-      fail_usage(
-          "without --trainpref there is nothing to make a dictionary from; give --trainpref or "
-          "--{}",
-          side == 0 ? "srcdict" : "tgtdict");
-    }
+  if (options.joined_dictionary && !options.srcdict.empty() && !options.tgtdict.empty()) {
+    fail_usage("a joined dictionary is one: give --srcdict or --tgtdict, not both");
   }
   if (options.gpt2_encoder_json.empty() != options.gpt2_vocab_bpe.empty()) {
     fail_usage("a GPT-2 BPE needs both files; give --gpt2-encoder-json and --gpt2-vocab-bpe");
@@ -101,35 +108,54 @@ void check(const PreprocessOptions& options, const Splits& splits, bool has_trai
         "no part of it");
   }
   if (options.workers < 1) fail_usage("--workers is {}; it must be at least 1", options.workers);
-  for (const auto& split : splits) {
-    EVOMOE_CHECK(!MappedFile(split.source).bytes().empty(),
-                 "{}: it is empty; a split needs at least one line", split.source.string());
+}
+
+/// Everything that can be known to be wrong before the work begins.
+void check(const PreprocessOptions& options, const std::vector<Side>& sides) {
+  check_options(options);
+  for (const auto& side : sides) {
+    if (side.splits.empty()) {
+      fail_usage("nothing to do: give at least one of --trainpref, --validpref and --testpref");
+    }
+    if (side.given_dictionary.empty() && side.train_splits == 0) {
+      fail_usage(
+          "without --trainpref there is nothing to make a dictionary from; give --trainpref or {}",
+          side.dict_option);
+    }
+    for (const auto& split : side.splits) {
+      EVOMOE_CHECK(!MappedFile(split.source).bytes().empty(),
+                   "{}: it is empty; a split needs at least one line", split.source.string());
+    }
+  }
+  for (size_t i = 0; sides.size() == 2 && i < sides[0].splits.size(); ++i) {
+    const auto& source = sides[0].splits[i].source;
+    const auto& target = sides[1].splits[i].source;
+    const int64_t lines = count_lines(source);
+    const int64_t other = count_lines(target);
+    EVOMOE_CHECK(lines == other,
+                 "{} has {} lines, but {} has {}; line n of one must be the translation of line n "
+                 "of the other",
+                 source.string(), lines, target.string(), other);
   }
   std::error_code error;
-  std::filesystem::create_directories(options.destdir, error);
-  EVOMOE_CHECK(std::filesystem::is_directory(options.destdir) &&
-                   ::access(options.destdir.c_str(), W_OK) == 0,
+  fs::create_directories(options.destdir, error);
+  EVOMOE_CHECK(fs::is_directory(options.destdir) && ::access(options.destdir.c_str(), W_OK) == 0,
                "cannot write into --destdir {}{}; check its permissions or choose another folder",
                options.destdir.string(), error ? ": " + error.message() : "");
-  for (size_t side = 0; side < languages.size(); ++side) {
-    const auto dictionary = options.destdir / dictionary_name(languages[side]);
+  for (const auto& side : sides) {
+    const auto dictionary = side.dictionary_in(options.destdir);
     EVOMOE_CHECK(
-        !given_dictionary(options, side).empty() || !std::filesystem::exists(dictionary),
-        "{} is already there; use it with --{} {}, or remove it, or choose another --destdir",
-        dictionary.string(), side == 0 ? "srcdict" : "tgtdict", dictionary.string());
+        !side.given_dictionary.empty() || !fs::exists(dictionary),
+        "{} is already there; use it with {} {}, or remove it, or choose another --destdir",
+        dictionary.string(), side.dict_option, dictionary.string());
   }
-  if (languages.size() == 2) check_pairs(splits);
 }
 
 }  // namespace
 
 PreprocessResult preprocess(const PreprocessOptions& options) {
-  PreprocessResult result;
-  add_splits(options, options.trainpref, "train", result.splits);
-  const size_t train_files = result.splits.size();
-  add_splits(options, options.validpref, "valid", result.splits);
-  add_splits(options, options.testpref, "test", result.splits);
-  check(options, result.splits, train_files > 0);
+  auto sides = sides_of(options);
+  check(options, sides);
 
   std::optional<ByteBpe> bpe;
   if (!options.gpt2_encoder_json.empty()) {
@@ -141,52 +167,54 @@ PreprocessResult preprocess(const PreprocessOptions& options) {
     return [&options, step](int64_t done, int64_t all) { options.progress(step, done, all); };
   };
 
-  const auto languages = languages_of(options);
-  const auto make_dictionary = [&](size_t side) {
-    if (const auto given = given_dictionary(options, side); !given.empty())
-      return Dictionary::load(given);
-    std::vector<std::filesystem::path> files;
-    for (size_t i = 0; i < train_files; ++i) {
-      if (options.joined_dictionary || result.splits[i].lang == languages[side])
-        files.push_back(result.splits[i].source);
+  const auto make_dictionary = [&](size_t first, size_t end, int64_t threshold, int64_t words) {
+    if (!sides[first].given_dictionary.empty()) {
+      return Dictionary::load(sides[first].given_dictionary);
     }
-    auto made = build_dictionary(files, options.workers, encoding,
-                                 progress(dictionary_name(languages[side])));
-    const bool source = side == 0;
-    made.finalize(source ? options.thresholdsrc : options.thresholdtgt,
-                  source ? options.nwordssrc : options.nwordstgt, options.padding_factor);
-    return made;
+    std::vector<fs::path> files;
+    for (size_t i = first; i < end; ++i) {
+      for (size_t k = 0; k < sides[i].train_splits; ++k) {
+        files.push_back(sides[i].splits[k].source);
+      }
+    }
+    auto dictionary = build_dictionary(files, options.workers, encoding, progress("dictionary"));
+    dictionary.finalize(threshold, words, options.padding_factor);
+    return dictionary;
   };
+  const bool pair = sides.size() == 2;
+  const bool joined = pair && options.joined_dictionary;
+  sides[0].dictionary = make_dictionary(0, joined ? 2 : 1, options.thresholdsrc, options.nwordssrc);
+  if (pair) {
+    sides[1].dictionary = joined ? sides[0].dictionary
+                                 : make_dictionary(1, 2, options.thresholdtgt, options.nwordstgt);
+  }
+  for (const auto& side : sides) side.dictionary.save(side.dictionary_in(options.destdir));
+
+  PreprocessResult result;
+  result.dictionary_size = sides[0].dictionary.size();
+  if (pair) result.target_dictionary_size = sides[1].dictionary.size();
   std::ofstream report(options.destdir / "preprocess.log", std::ios::app);
   const auto tell = [&](const std::string& line) {
     report << line << '\n';
     result.report.push_back(line);
   };
-  std::map<std::string, Dictionary> dictionaries;
-  for (size_t side = 0; side < languages.size(); ++side) {
-    const auto& lang = languages[side];
-    auto& dictionary = dictionaries[lang];
-    dictionary = side > 0 && options.joined_dictionary ? dictionaries.at(languages.front())
-                                                       : make_dictionary(side);
-    dictionary.save(options.destdir / dictionary_name(lang));
-    tell(fmt::format("[{}] Dictionary: {} types", lang.empty() ? "None" : lang, dictionary.size()));
-  }
-  result.dictionary_size = dictionaries.at(languages.front()).size();
-
-  for (auto& split : result.splits) {
-    const auto& dictionary = dictionaries.at(split.lang);
-    split.statistics = binarize({.source = split.source,
-                                 .output_prefix = options.destdir / split.name,
-                                 .dictionary = &dictionary,
-                                 .workers = options.workers,
-                                 .encoding = encoding,
-                                 .progress = progress(split.name)});
-    const auto& statistics = split.statistics;
-    tell(fmt::format(
-        "[{}] {}: {} sents, {} tokens, {:.3}% replaced by {}",
-        split.lang.empty() ? "None" : split.lang, split.source.string(), statistics.sentences, statistics.tokens,
-        100.0 * static_cast<double>(statistics.replaced) / static_cast<double>(statistics.tokens),
-        dictionary.symbol(Dictionary::kUnk)));
+  for (auto& side : sides) {
+    tell(fmt::format("[{}] Dictionary: {} types", side.shown(), side.dictionary.size()));
+    for (auto& split : side.splits) {
+      split.statistics = binarize({.source = split.source,
+                                   .output_prefix = options.destdir / split.name,
+                                   .dictionary = &side.dictionary,
+                                   .workers = options.workers,
+                                   .encoding = encoding,
+                                   .progress = progress(split.name)});
+      const auto& statistics = split.statistics;
+      tell(fmt::format("[{}] {}: {} sents, {} tokens, {}% replaced by {}", side.shown(),
+                       split.source.string(), statistics.sentences, statistics.tokens,
+                       python_percentage(100.0 * static_cast<double>(statistics.replaced) /
+                                         static_cast<double>(statistics.tokens)),
+                       side.dictionary.symbol(Dictionary::kUnk)));
+      result.splits.push_back(split);
+    }
   }
   if (bpe) {
     // The BPE goes with the data, so that what is trained on it can be given raw text. Last, so

@@ -208,5 +208,97 @@ TEST(Preprocess, RefusesImpossibleRequestsBeforeAnyWork) {
   expect_error([&] { preprocess(options); }, {"dict.txt", "already there", "--srcdict"});
 }
 
+class PreprocessPairs : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    write_text(folder_ / "train.de", "ein hund\nzwei hunde\n");
+    write_text(folder_ / "train.en", "a dog\ntwo dogs\n");
+    write_text(folder_ / "test.de", "ein wolf\n");
+    options_.source_lang = "de";
+    options_.target_lang = "en";
+    options_.trainpref = (folder_ / "train").string();
+    options_.destdir = folder_ / "bin";
+    options_.padding_factor = 1;
+  }
+  bool made(const std::string& name) { return std::filesystem::exists(folder_ / "bin" / name); }
+  TemporaryFolder folder_;
+  PreprocessOptions options_;
+};
+
+TEST_F(PreprocessPairs, EachLanguageHasItsDictionaryItsFilesAndItsLines) {
+  options_.trainpref += "," + options_.trainpref;
+  options_.nwordstgt = 6;
+  const auto result = preprocess(options_);
+  EXPECT_EQ(result.dictionary_size, 8);  // the specials, ein, hund, zwei, hunde
+  EXPECT_EQ(result.target_dictionary_size, 6);
+  for (const auto* name : {"train.de-en.de.idx", "train.de-en.en.bin", "train1.de-en.de.bin",
+                           "train1.de-en.en.idx", "dict.de.txt", "dict.en.txt"}) {
+    EXPECT_TRUE(made(name)) << name;
+  }
+  EXPECT_EQ(read_text(folder_ / "bin/preprocess.log"),
+            fmt::format("[de] Dictionary: 8 types\n"
+                        "[de] {0}/train.de: 2 sents, 6 tokens, 0.0% replaced by <unk>\n"
+                        "[de] {0}/train.de: 2 sents, 6 tokens, 0.0% replaced by <unk>\n"
+                        "[en] Dictionary: 6 types\n"
+                        "[en] {0}/train.en: 2 sents, 6 tokens, 33.3% replaced by <unk>\n"
+                        "[en] {0}/train.en: 2 sents, 6 tokens, 33.3% replaced by <unk>\n",
+                        folder_.path().string()));
+}
+
+TEST_F(PreprocessPairs, AJoinedDictionaryHoldsBothLanguages) {
+  options_.joined_dictionary = true;
+  EXPECT_EQ(preprocess(options_).dictionary_size, 12);
+  EXPECT_EQ(read_text(folder_ / "bin/dict.de.txt"), read_text(folder_ / "bin/dict.en.txt"));
+  options_.destdir = folder_ / "second";
+  options_.tgtdict = folder_ / "bin/dict.en.txt";
+  EXPECT_EQ(preprocess(options_).dictionary_size, 12);
+  EXPECT_EQ(read_text(folder_ / "second/dict.de.txt"), read_text(folder_ / "bin/dict.de.txt"));
+}
+
+TEST_F(PreprocessPairs, SourcesAloneAreMadeWithTheDictionaryGiven) {
+  preprocess(options_);
+  options_.srcdict = folder_ / "bin/dict.de.txt";
+  options_.trainpref.clear();
+  options_.testpref = (folder_ / "test").string();
+  options_.only_source = true;
+  preprocess(options_);
+  EXPECT_TRUE(made("test.de-en.de.idx"));
+  EXPECT_FALSE(made("test.de-en.en.idx"));
+  EXPECT_EQ(open_indexed(folder_ / "bin/test.de-en.de")->item_size(0), 3);
+}
+
+TEST_F(PreprocessPairs, BothSidesGoThroughTheBpe) {
+  ByteBpe::train({folder_ / "train.de", folder_ / "train.en"}, 258, 1)
+      .save(folder_ / "encoder.json", folder_ / "vocab.bpe");
+  options_.gpt2_encoder_json = folder_ / "encoder.json";
+  options_.gpt2_vocab_bpe = folder_ / "vocab.bpe";
+  for (const auto& split : preprocess(options_).splits) EXPECT_EQ(split.statistics.replaced, 0);
+  EXPECT_TRUE(made("vocab.bpe"));
+}
+
+TEST_F(PreprocessPairs, UnequalLineCountsAreRefusedBeforeAnyWorkWithBothCounts) {
+  write_text(folder_ / "train.en", "a dog\n\ntwo dogs\n");
+  expect_error([&] { preprocess(options_); }, {"train.de has 2 lines", "train.en has 3"});
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "bin"));
+}
+
+TEST_F(PreprocessPairs, ADictionaryThatIsThereIsNotOverwritten) {
+  preprocess(options_);
+  expect_error([&] { preprocess(options_); }, {"dict.de.txt", "--srcdict"});
+  options_.srcdict = folder_ / "bin/dict.de.txt";
+  expect_error([&] { preprocess(options_); }, {"dict.en.txt", "--tgtdict"});
+  options_.tgtdict = folder_ / "bin/dict.en.txt";
+  EXPECT_NO_THROW(preprocess(options_));
+}
+
+TEST_F(PreprocessPairs, WhatDoesNotGoTogetherIsRefused) {
+  options_.target_lang.clear();
+  expect_error([&] { preprocess(options_); }, {"--target-lang", "--only-source"});
+  options_.target_lang = "de";
+  expect_error([&] { preprocess(options_); }, {"both `de`"});
+  options_.target_lang = "fr";
+  expect_error([&] { preprocess(options_); }, {"train.fr"});
+}
+
 }  // namespace
 }  // namespace evomoe

@@ -54,9 +54,9 @@ TEST(LanguageModelDataset, NamesWhatItDoesNotHave) {
   expect_error([&] { dataset.item(2); }, {"2 blocks"});
 }
 
+/// The target of the first block.
 Ids first_target(const std::shared_ptr<const Dataset>& dataset) {
-  const int64_t items[] = {0};
-  return dataset->collate(items).target;
+  return dataset->collate(Ids{0}).target;
 }
 
 class LanguageModelFolders : public ::testing::Test {
@@ -91,14 +91,14 @@ TEST_F(LanguageModelFolders, EachFileIsOpenedAndCheckedOnce) {
   make("b", {"train"}, 5);
   LanguageModelData data(at("a") + ":" + at("b"), {});
   const auto first = data.train(1, "train"), second = data.train(2, "train");
-  const auto valid = data.open_blocks("valid", false);
+  const auto valid = data.open("valid", false, 0);
   // What is gone cannot be opened again.
   for (const auto* name : {"a/train", "b/train", "a/valid"}) {
     std::filesystem::rename(folder_ / (name + std::string(".bin")), folder_ / "gone");
   }
   EXPECT_EQ(data.train(3, "train"), first);
   EXPECT_EQ(data.train(4, "train"), second);
-  EXPECT_EQ(data.open_blocks("valid", false, 4)->item(0).target, valid->item(0).target);
+  EXPECT_EQ(data.open("valid", false, 4)->collate(Ids{0}).ids, valid->collate(Ids{0}).ids);
 }
 
 TEST_F(LanguageModelFolders, TrainingSplitsOfAnEpochAreNotMixedUp) {
@@ -113,9 +113,9 @@ TEST_F(LanguageModelFolders, TrainingCombinesNumberedSplitsAndValidationOnlyWhen
   make("a", {"train", "train1", "valid", "valid1"}, 4);
   LanguageModelData data(at("a"), {});
   EXPECT_EQ(data.train(1, "train")->tokens(), 6);
-  EXPECT_EQ(data.open_blocks("valid", false)->tokens(), 3);
-  EXPECT_EQ(data.open_blocks("valid", true)->tokens(), 6);
-  EXPECT_EQ(data.open_blocks("valid1", false)->tokens(), 3);
+  EXPECT_EQ(data.open("valid", false, 0)->tokens(), 3);
+  EXPECT_EQ(data.open("valid", true, 0)->tokens(), 6);
+  EXPECT_EQ(data.open("valid1", false, 0)->tokens(), 3);
   EXPECT_EQ(data.unused_valid_splits({"valid"}), std::vector<std::string>{"valid1"});
   EXPECT_TRUE(data.unused_valid_splits({"valid", "valid1"}).empty());
 }
@@ -126,8 +126,9 @@ TEST_F(LanguageModelFolders, ATokenBeyondTheDictionaryIsFoundWhenTheDataIsOpened
   EXPECT_NO_THROW(good.train(1, "train"));
   testing::write_text(folder_ / "a/dict.txt", "a 1\nb 1\nc 1\n");
   LanguageModelData data(at("a"), {});
-  expect_error([&] { data.train(1, "train"); }, {"train", "item 0", "token 7", "7 symbols", "dict.txt"});
-  expect_error([&] { data.open_blocks("valid", false); }, {"valid", "item 0", "token 7"});
+  expect_error([&] { data.train(1, "train"); },
+               {"train", "item 0", "token 7", "7 symbols", "dict.txt"});
+  expect_error([&] { data.open("valid", false, 0); }, {"valid", "item 0", "token 7"});
 }
 
 TEST(TokenStream, ChecksEveryTokenOfEveryPart) {
@@ -158,7 +159,7 @@ TEST(TokenBlocks, TheLargestBlockSizeIsOneBlock) {
 TEST_F(LanguageModelFolders, MissingThingsAreNamedWithWhatIsThere) {
   make("a", {"train", "dev"}, 4);
   LanguageModelData data(at("a"), {});
-  expect_error([&] { data.open_blocks("valid", false); },
+  expect_error([&] { data.open("valid", false, 0); },
                {"`valid`", "dev, train", "--valid-subset", "--disable-validation"});
   expect_error([&] { data.train(1, "training"); }, {"`training`", "dev, train", "--train-subset"});
   expect_error([&] { LanguageModelData(at("none"), {}); }, {"none", "evomoe preprocess"});

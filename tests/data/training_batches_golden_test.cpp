@@ -3,11 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <functional>
 #include <map>
 
 #include "evomoe/data/binarize.h"
 #include "evomoe/data/epoch_iterator.h"
 #include "evomoe/data/language_model_data.h"
+#include "evomoe/data/language_pair_data.h"
+#include "evomoe/data/masked_language_model_data.h"
 #include "tests/testing/paths.h"
 
 namespace evomoe {
@@ -37,11 +40,59 @@ void expect_batch(const Batch& batch, const std::map<std::string, Ids>& golden,
                   const std::string& prefix) {
   EXPECT_EQ(batch.source, golden.at(prefix + ".src_tokens")) << prefix;
   EXPECT_EQ(batch.target, golden.at(prefix + ".target")) << prefix;
+  if (golden.contains(prefix + ".prev_output_tokens")) {
+    EXPECT_EQ(batch.previous_output, golden.at(prefix + ".prev_output_tokens")) << prefix;
+  } else {
+    EXPECT_TRUE(batch.previous_output.empty()) << prefix;
+  }
   EXPECT_EQ(batch.ids, golden.at(prefix + ".id")) << prefix;
   EXPECT_EQ(batch.lengths, golden.at(prefix + ".src_lengths")) << prefix;
 }
 
-class TrainingBatchesGolden : public ::testing::TestWithParam<std::string> {
+/// Compares all batches of a run with those of `data`, delivered by an EpochIterator.
+void expect_run(TaskData& data, EpochIteratorOptions options, const std::filesystem::path& run,
+                const std::string& excepted = "",
+                const std::function<void(const Batch&)>& expect_excepted = {}) {
+  const auto flags = testing::read_json(run / "flags.json");
+  options.seed = flags["seed"];
+  options.num_workers = 2;
+  EpochIterator train([&](int64_t epoch) { return data.train(epoch, "train"); }, options);
+  const auto golden = read_tensors(run / "batches.safetensors");
+  const size_t parts = golden.contains("u0001.m0.prev_output_tokens") ? 5 : 4;
+  size_t compared = 0;
+  int64_t update = 0;
+  for (int64_t epoch = 1; update < flags["optim"]["max_update"]; ++epoch) {
+    train.start_epoch(epoch);
+    while (update < flags["optim"]["max_update"]) {
+      const auto micro_batches = train.next_update();
+      if (!micro_batches) break;
+      ++update;
+      for (size_t m = 0; m < micro_batches->size(); ++m) {
+        const auto name = fmt::format("u{:04}.m{}", update, m);
+        if (name == excepted) {
+          expect_excepted((*micro_batches)[m]);
+        } else {
+          expect_batch((*micro_batches)[m], golden, name);
+        }
+        ++compared;
+      }
+    }
+  }
+  EXPECT_EQ(compared * parts, golden.size());
+
+  options.shuffle = false;
+  options.update_freq = {1};
+  EpochIterator valid(data.open("valid", false, 0), options);
+  const auto golden_valid = read_tensors(run / "valid_batches.safetensors");
+  valid.start_epoch(1);
+  compared = 0;
+  while (const auto batch = valid.next_update()) {
+    expect_batch(batch->front(), golden_valid, fmt::format("b{:02}", compared++));
+  }
+  EXPECT_EQ(compared * parts, golden_valid.size());
+}
+
+class RecordedRuns : public ::testing::Test {
  protected:
   void SetUp() override {
     folder_ = testing::golden_training_dir();
@@ -54,6 +105,9 @@ class TrainingBatchesGolden : public ::testing::TestWithParam<std::string> {
   std::filesystem::path folder_;
 };
 
+class TrainingBatchesGolden : public RecordedRuns,
+                              public ::testing::WithParamInterface<std::string> {};
+
 TEST_P(TrainingBatchesGolden, AllTrainingAndValidationBatchesAreThoseOfTheReference) {
   const auto flags = testing::read_json(folder_ / GetParam() / "flags.json");
   LanguageModelDatasetOptions blocks;
@@ -63,42 +117,58 @@ TEST_P(TrainingBatchesGolden, AllTrainingAndValidationBatchesAreThoseOfTheRefere
 
   EpochIteratorOptions options;
   options.limits.max_sentences = flags["batch_size"];
-  options.seed = flags["seed"];
   options.update_freq = {flags["update_freq"]};
-  options.num_workers = 2;
-  EpochIterator train([&](int64_t epoch) { return data.train(epoch, "train"); }, options);
-  const auto golden = read_tensors(folder_ / GetParam() / "batches.safetensors");
-  size_t compared = 0;
-  int64_t update = 0;
-  for (int64_t epoch = 1; update < flags["optim"]["max_update"]; ++epoch) {
-    train.start_epoch(epoch);
-    while (update < flags["optim"]["max_update"]) {
-      const auto micro_batches = train.next_update();
-      if (!micro_batches) break;
-      ++update;
-      for (size_t m = 0; m < micro_batches->size(); ++m) {
-        expect_batch((*micro_batches)[m], golden, fmt::format("u{:04}.m{}", update, m));
-        ++compared;
-      }
-    }
-  }
-  EXPECT_EQ(compared * 4, golden.size());
-
-  options.shuffle = false;
-  options.update_freq = {1};
-  EpochIterator valid(data.open("valid", false, 0), options);
-  const auto golden_valid = read_tensors(folder_ / GetParam() / "valid_batches.safetensors");
-  valid.start_epoch(1);
-  compared = 0;
-  while (const auto batch = valid.next_update()) {
-    expect_batch(batch->front(), golden_valid, fmt::format("b{:02}", compared++));
-  }
-  EXPECT_EQ(compared * 4, golden_valid.size());
+  expect_run(data, options, folder_ / GetParam());
 }
 
 INSTANTIATE_TEST_SUITE_P(Runs, TrainingBatchesGolden,
                          ::testing::Values("gpt_dense", "gpt_top2", "gpt_dts"),
                          [](const auto& info) { return info.param; });
+
+
+TEST_F(RecordedRuns, AllBatchesOfMaskedModelsAreThoseOfTheReferenceButForItsStaleCache) {
+  MaskedLanguageModelDataOptions blocks;
+  blocks.tokens_per_sample = 32;
+  blocks.seed = 1234;
+  MaskedLanguageModelData data((testing::golden_text_dir() / "wikitext-slice/bin").string(),
+                               blocks);
+  EXPECT_EQ(data.source_dictionary().size(), 505);
+  EXPECT_EQ(data.mask_token(), 504);
+  EXPECT_EQ(data.train(1, "train")->size(), 86);
+  EpochIteratorOptions options;
+  options.limits.max_sentences = 4;
+  // A cache of the reference that ignores the epoch gave three items of the first update of epoch
+  // 2 the masks of epoch 1.
+  const auto run = folder_ / "roberta_switch";
+  const std::string stale = "u0023.m0";
+  expect_run(data, options, run, stale, [&](const Batch& second) {
+    const auto golden = read_tensors(run / "batches.safetensors");
+    ASSERT_EQ(second.ids, golden.at(stale + ".id"));
+    const auto first = data.train(1, "train")->collate(second.ids);
+    for (int64_t row = 0; row < second.rows; ++row) {
+      const auto of_row = [&](const Ids& all) {
+        return Ids(all.begin() + row * 32, all.begin() + (row + 1) * 32);
+      };
+      const int64_t item = second.ids[row];
+      const Batch& expected = item == 63 || item == 55 || item == 58 ? first : second;
+      EXPECT_EQ(of_row(expected.source), of_row(golden.at(stale + ".src_tokens"))) << item;
+      EXPECT_EQ(of_row(expected.target), of_row(golden.at(stale + ".target"))) << item;
+    }
+    EXPECT_NE(first.source, second.source);
+    EXPECT_EQ(second.lengths, golden.at(stale + ".src_lengths"));
+  });
+}
+
+TEST_F(RecordedRuns, AllBatchesOfTranslationAreThoseOfTheReference) {
+  LanguagePairData data((testing::golden_text_dir() / "multi30k-slice/bin").string(), {});
+  EXPECT_EQ(data.source_lang(), "de");
+  EXPECT_EQ(data.target_lang(), "en");
+  EXPECT_EQ(data.train(1, "train")->size(), 400);
+  EpochIteratorOptions options;
+  options.limits.max_tokens = 400;
+  options.max_positions = 1024;
+  expect_run(data, options, folder_ / "mt_dts");
+}
 
 TEST(PreprocessGolden, MakesTheFilesOfTheReferenceByteForByteWithAnyNumberOfWorkers) {
   const auto folder = testing::golden_text_dir() / "wikitext-slice";
@@ -117,6 +187,34 @@ TEST(PreprocessGolden, MakesTheFilesOfTheReferenceByteForByteWithAnyNumberOfWork
       EXPECT_EQ(testing::read_text(made / "bin" / name), testing::read_text(folder / "bin" / name))
           << name;
     }
+  }
+}
+
+TEST(PreprocessGolden, MakesTheFilesOfAPairByteForByteWithAnyNumberOfWorkers) {
+  const auto folder = testing::golden_text_dir() / "multi30k-slice";
+  if (!std::filesystem::exists(folder))
+    GTEST_SKIP() << folder << " is not here (EVOMOE_GOLDEN_TEXT)";
+  for (const int workers : {1, 3}) {
+    const testing::TemporaryFolder made;
+    PreprocessOptions options;
+    options.source_lang = "de";
+    options.target_lang = "en";
+    options.joined_dictionary = true;
+    options.trainpref = (folder / "train").string();
+    options.validpref = (folder / "valid").string();
+    options.destdir = made / "bin";
+    options.nwordssrc = options.nwordstgt = 500;
+    options.workers = workers;
+    preprocess(options);
+    int compared = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(folder / "bin")) {
+      const auto name = entry.path().filename();
+      if (name == "preprocess.log") continue;
+      EXPECT_EQ(testing::read_text(made / "bin" / name.string()), testing::read_text(entry.path()))
+          << name;
+      ++compared;
+    }
+    EXPECT_EQ(compared, 10);
   }
 }
 
