@@ -224,18 +224,19 @@ void CheckpointManager::save(const SaveRequest& request, const Checkpoint& check
   if (request.metric) section["metric"] = *request.metric;
   if (best_) section["best"] = *best_;
 
-  const auto tensors = [&](const TensorMap& map) {
-    return policy_.asynchronous ? snapshot(map) : map;
-  };
+  // With the last one there is no training to give way to, and perhaps little time.
+  const bool asynchronous = policy_.asynchronous && !request.last;
+  const auto tensors = [&](const TensorMap& map) { return asynchronous ? snapshot(map) : map; };
   content.model = tensors(checkpoint.model);
   if (!policy_.no_save_optimizer_state) content.optimizer = tensors(checkpoint.optimizer);
-  if (!policy_.asynchronous) {
+  if (!asynchronous) {
     write(names, content);
     return;
   }
-  in_flight_ = std::async(std::launch::async, [this, names, content = std::move(content)] {
+  in_flight_ = std::async(std::launch::async, [this, names, content = std::move(content)]() mutable {
     give_way();
     write(names, content);
+    content = Checkpoint();  // the future would hold it until the next one
   });
 }
 

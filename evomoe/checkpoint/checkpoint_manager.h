@@ -38,6 +38,7 @@ struct SaveRequest {
   int64_t updates = 0;        ///< completed updates
   bool end_of_epoch = false;  ///< also asks for checkpoint{epoch}
   bool interval = false;  ///< due by --save-interval-updates: asks for checkpoint_{epoch}_{updates}
+  bool last = false;  ///< the run ends with it: written at once, also with `asynchronous`
   std::optional<double> metric;  ///< value of best_metric when there was a validation
 };
 

@@ -1,5 +1,7 @@
 #include "evomoe/ops/tied_embedding.h"
 
+#include "evomoe/base/error.h"
+
 namespace evomoe {
 namespace {
 
@@ -23,6 +25,10 @@ torch::Tensor tied_embedding(const torch::Tensor& table_VD, const torch::Tensor&
   if (!table_VD.requires_grad() || !torch::GradMode::is_enabled()) return rows;
   rows.requires_grad_();
   rows.register_hook([table_VD, token, padding_index](const torch::Tensor& gradient) {
+    if (!gradient.defined()) return;  // nothing behind it reached the loss
+    EVOMOE_CHECK(!torch::GradMode::is_enabled(),
+                 "tied_embedding cannot be differentiated twice; call backward without "
+                 "create_graph");
     const torch::NoGradGuard no_grad;
     add_rows(table_VD, token.flatten(), gradient.reshape({-1, table_VD.size(1)}), padding_index);
   });

@@ -76,7 +76,8 @@ class Counter {
       const auto again = model_.checkpoint_activations ? kept_of_block(i) : 0;
       most = std::max(most, again + backward_of_block(i));
     }
-    // One after the other, but blocks of other sizes: what is free is not given back in between.
+    // One after the other, but not always in the same memory: a block of one need not fit into the
+    // gaps that the other left.
     return of_loss() + most;
   }
 

@@ -8,7 +8,7 @@ namespace evomoe {
 /// for later (kernels/cpu/block_allocator.h) are not more than `bytes` together, as long as those
 /// in use alone are not: when a new block makes it so, the kept ones go back to the system.
 /// Without a limit, updates of varying sizes (the dense-to-sparse stage, batches of varying
-/// lengths) leave kept blocks of each size behind.
+/// lengths) leave gaps behind that no later block may fit into.
 void limit_block_memory(int64_t bytes);
 
 }  // namespace evomoe

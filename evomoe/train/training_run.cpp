@@ -41,7 +41,8 @@ int TrainingRun::run() {
   try {
     stop = train();
     // An end that no interval asked to save: --max-epoch, --stop-min-lr.
-    if (saved_updates_ != trainer_->updates()) save(/*end_of_epoch=*/false, /*interval=*/false, {});
+    if (saved_updates_ != trainer_->updates())
+      save(/*end_of_epoch=*/false, /*interval=*/false, {}, /*last=*/true);
     checkpoints_->finish();
   } catch (const DivergenceError&) {
     throw;  // what is broken is not saved
@@ -187,7 +188,7 @@ TrainingRun::Stop TrainingRun::validate_and_save(bool end_of_epoch) {
   }
   // A signal that came during the validation counts now.
   if (SignalWatch::received() != 0) stop = Stop::kSignal;
-  if (do_save || stop != Stop::kNo) save(save_epoch, interval, metric);
+  if (do_save || stop != Stop::kNo) save(save_epoch, interval, metric, /*last=*/stop != Stop::kNo);
   return stop;
 }
 
@@ -246,7 +247,7 @@ bool TrainingRun::out_of_patience(double metric) {
   return true;
 }
 
-void TrainingRun::save(bool end_of_epoch, bool interval, std::optional<double> metric) {
+void TrainingRun::save(bool end_of_epoch, bool interval, std::optional<double> metric, bool last) {
   if (options_.checkpoint.no_save) return;
   RECORD_USER_SCOPE("checkpoint");
   SaveRequest request;
@@ -255,6 +256,7 @@ void TrainingRun::save(bool end_of_epoch, bool interval, std::optional<double> m
   request.end_of_epoch = end_of_epoch;
   request.interval = interval;
   request.metric = metric;
+  request.last = last;
   checkpoints_->save(request, snapshot());
   saved_updates_ = request.updates;
 }

@@ -79,7 +79,7 @@ class TrainingRun {
   std::optional<double> validate_pass(const std::string& subset, const ValidationPass& pass,
                                       bool decides);
   bool out_of_patience(double metric);
-  void save(bool end_of_epoch, bool interval, std::optional<double> metric);
+  void save(bool end_of_epoch, bool interval, std::optional<double> metric, bool last = false);
   Checkpoint snapshot() const;
   void emit(const std::string& tag, const LogLine& line, const std::string& prefix = "");
   double elapsed() const;

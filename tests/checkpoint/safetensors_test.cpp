@@ -1,5 +1,8 @@
 #include "evomoe/checkpoint/safetensors.h"
 
+#include "evomoe/checkpoint/xxhash64.h"
+#include "evomoe/kernels/cpu/block_allocator.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -46,9 +49,31 @@ TEST(Safetensors, RoundTripsEveryTypeAndShape) {
   const auto header = read_safetensors_header(folder / "x");
   EXPECT_EQ(header.metadata.at("made by"), "a test");
   EXPECT_EQ(header.tensors.at("transposed").shape, (std::vector<int64_t>{5, 3}));
-  EXPECT_EQ(header.data_offset % 8, 0U);
+  EXPECT_EQ(header.data_offset % 4096, 0U);
   for (const auto& [name, entry] : header.tensors)
     EXPECT_EQ(entry.begin % c10::elementSize(entry.dtype), 0U) << name;
+}
+
+TEST(Safetensors, TensorsThatLieOnPagesAreWrittenAsTheyLie) {
+  kernels::use_block_allocator();  // which begins large tensors on pages
+  torch::manual_seed(3);
+  const auto large = torch::randn({int64_t{3} << 20});
+  const TensorMap tensors = {{"whole pages", torch::randn({int64_t{1} << 20})},
+                             {"more than a buffer", large},
+                             {"odd", torch::randn({(int64_t{1} << 20) + 3})},
+                             {"transposed", torch::randn({1024, 1030}).t()},
+                             {"a slice", large.slice(0, 5, (int64_t{1} << 20) + 5)},
+                             {"doubles", torch::randn({int64_t{1} << 19}, torch::kFloat64)},
+                             {"small", torch::randn({7})},
+                             {"empty", torch::randn({0})}};
+  ASSERT_EQ(reinterpret_cast<uintptr_t>(tensors.at("whole pages").data_ptr()) % 4096, 0U);
+  const testing::TemporaryFolder folder;
+  const auto digest = write_safetensors(folder / "x", tensors);
+  EXPECT_EQ(digest.bytes, std::filesystem::file_size(folder / "x"));
+  EXPECT_EQ(digest.checksum, xxhash64(testing::read_text(folder / "x")));
+  const auto read = read_safetensors(folder / "x");
+  ASSERT_EQ(read.size(), tensors.size());
+  for (const auto& [name, tensor] : tensors) EXPECT_TRUE(torch::equal(read.at(name), tensor)) << name;
 }
 
 TEST(Safetensors, HoldsNoTensorAtAll) {

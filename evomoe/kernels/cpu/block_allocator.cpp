@@ -2,6 +2,7 @@
 
 #include <c10/core/CPUAllocator.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,8 +15,12 @@ namespace {
 
 constexpr size_t kLarge = size_t{1} << 20;
 /// Addresses of blocks and their sizes are multiples of it: what files are written from past the
-/// page cache has to lie so.
-constexpr size_t kPage = size_t{1} << 12;
+/// page cache has to lie so, and the system takes memory back in whole pages.
+size_t page_size() {
+  static const auto size =
+      std::max(size_t{1} << 12, static_cast<size_t>(sysconf(_SC_PAGESIZE)));
+  return size;
+}
 constexpr size_t kHugePage = size_t{1} << 21;
 /// The range is made usable in steps of it.
 constexpr size_t kGrowth = size_t{1} << 26;
@@ -30,8 +35,12 @@ class Range {
   Range() {
     const auto memory =
         static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
-    // Addresses cost nothing, but there may be a limit on them.
-    for (size_t size = round_up(4 * memory, kGrowth); size >= kGrowth; size /= 2) {
+    // Addresses cost nothing, but there may be a limit on them, and others need some too.
+    auto most = 4 * memory;
+    rlimit limit{};
+    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+      most = std::min(most, static_cast<size_t>(limit.rlim_cur) / 2);
+    for (size_t size = round_up(most, kGrowth); size >= kGrowth; size /= 2) {
       void* raw = mmap(nullptr, size + kHugePage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
       if (raw == MAP_FAILED) continue;
       begin_ = round_up(reinterpret_cast<uintptr_t>(raw), kHugePage);
@@ -58,9 +67,10 @@ class Range {
     return true;
   }
 
-  /// Gives the memory of [begin, end) back; the addresses stay usable, with zeros.
-  void release(size_t begin, size_t end) const {
-    if (begin < end) madvise(at(begin), end - begin, MADV_DONTNEED);
+  /// Gives the memory of [begin, end) back; the addresses stay usable, with zeros. False: the
+  /// system did not take it.
+  bool release(size_t begin, size_t end) const {
+    return begin >= end || madvise(at(begin), end - begin, MADV_DONTNEED) == 0;
   }
 
  private:
@@ -78,7 +88,9 @@ class BlockAllocator final : public c10::Allocator {
 
   c10::DataPtr allocate(size_t bytes) override {
     if (bytes < kLarge) return small_->allocate(bytes);
-    void* data = take(round_up(bytes, kPage));
+    void* data = take(round_up(bytes, page_size()));
+    // Beyond the range the system may still have memory; else this says that there is none.
+    if (data == nullptr) return small_->allocate(bytes);
     return {data, data, &BlockAllocator::free, c10::Device(c10::DeviceType::CPU)};
   }
 
@@ -93,10 +105,10 @@ class BlockAllocator final : public c10::Allocator {
     recent_end_ = used_end();
     cut_end(recent_end_);
     for (auto& [begin, gap] : gaps_) {
-      range_.release(begin, begin + gap.size);
+      if (!range_.release(begin, begin + gap.size)) continue;
+      kept_bytes_ -= gap.kept;
       gap.kept = 0;
     }
-    kept_bytes_ = 0;
   }
 
   BlockMemory memory() {
@@ -123,25 +135,31 @@ class BlockAllocator final : public c10::Allocator {
     size_t kept;  ///< bytes of it that are memory
   };
 
+  /// A block, or null when the range or the system's memory is used up.
   void* take(size_t size) {
     const std::lock_guard lock(mutex_);
     if (++clock_ % kPatience == 0) release_unused_end();
     auto gap = std::find_if(gaps_.begin(), gaps_.end(),
                             [&](const auto& entry) { return entry.second.size >= size; });
     if (gap == gaps_.end()) gap = widen_end(size);
+    if (gap == gaps_.end()) return nullptr;
     const auto begin = gap->first;
-    const auto kept = std::min(gap->second.kept, size);
-    const Gap rest{gap->second.size - size, gap->second.kept - kept};
+    Gap rest{gap->second.size - size, gap->second.kept};
+    // Which part of a gap is memory is known only when all of it is. (After a release a part may
+    // not be: then what is left over is given back as well.)
+    const bool whole = gap->second.kept == gap->second.size;
+    if (whole || range_.release(begin + size, begin + gap->second.size))
+      rest.kept = whole ? rest.size : 0;
+    kept_bytes_ -= gap->second.kept - rest.kept;
     gaps_.erase(gap);
     if (rest.size > 0) gaps_.emplace(begin + size, rest);
     used_.emplace(begin, size);
-    kept_bytes_ -= kept;
     used_bytes_ += size;
     recent_end_ = std::max(recent_end_, begin + size);
     return range_.at(begin);
   }
 
-  /// The gap at the end, made `size` long. Throws when there is no memory for that.
+  /// The gap at the end, made `size` long; none when there is no memory for that.
   std::map<size_t, Gap>::iterator widen_end(size_t size) {
     auto last = gaps_.empty() ? gaps_.end() : std::prev(gaps_.end());
     if (last == gaps_.end() || last->first + last->second.size != end_)
@@ -149,10 +167,7 @@ class BlockAllocator final : public c10::Allocator {
     const auto end = last->first + size;
     if (!range_.grow(end)) {
       if (last->second.size == 0) gaps_.erase(last);
-      TORCH_CHECK_WITH(OutOfMemoryError, false, "there is no memory for a block of ", size,
-                       " bytes (", used_bytes_,
-                       " are in use by tensors); make batches or the model smaller, or recompute "
-                       "activations (--checkpoint-activations, --recompute-experts)");
+      return gaps_.end();
     }
     last->second.size = size;
     end_ = end;
@@ -162,6 +177,7 @@ class BlockAllocator final : public c10::Allocator {
   void keep(size_t begin) {
     const std::lock_guard lock(mutex_);
     const auto block = used_.find(begin);
+    TORCH_INTERNAL_ASSERT(block != used_.end(), "a block is freed that is not in use");
     Gap gap{block->second, block->second};
     used_.erase(block);
     used_bytes_ -= gap.size;
