@@ -111,7 +111,7 @@ int generate_from_prompts(const GenerateOptions& flags, LoadedModel& loaded) {
 /// Translates (or goes on with) the items of a split.
 int generate_from_data(const GenerateOptions& flags, LoadedModel& loaded) {
   validate_generation(flags);
-  const auto model = generation_model(loaded, "evomoe generate");
+  const auto model = generation_model(loaded, flags.search, "evomoe generate");
   const auto subset = flags.gen_subset.value_or("test");
   const auto data = open_task_data(*flags.data, loaded.options);
   const auto dataset = data->open(subset, /*combine=*/false, /*pad_to_batch_size=*/0);

@@ -9,8 +9,21 @@
 #include "evomoe/train/validation.h"
 
 namespace evomoe {
+namespace {
 
-GenerationModel generation_model(const LoadedModel& loaded, const std::string& command) {
+void check_language(const std::string& option, const std::optional<std::string>& asked,
+                    const std::optional<std::string>& trained, const LoadedModel& loaded) {
+  if (!asked || asked == trained) return;
+  fail_usage("{} {}: {} was trained with {}", option, *asked, loaded.path.string(),
+             trained ? option + " " + *trained : "--task " + loaded.options.task.task);
+}
+
+}  // namespace
+
+GenerationModel generation_model(const LoadedModel& loaded, const SearchFlags& flags,
+                                 const std::string& command) {
+  check_language("--source-lang", flags.source_lang, loaded.options.task.source_lang, loaded);
+  check_language("--target-lang", flags.target_lang, loaded.options.task.target_lang, loaded);
   GenerationModel model;
   model.source = &loaded.source_dictionary;
   model.target = &loaded.dictionary;

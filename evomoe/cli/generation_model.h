@@ -27,8 +27,9 @@ struct GenerationModel {
 };
 
 /// Of an encoder-decoder or a language model, which must outlive it. Error for another task, which
-/// names `command`.
-GenerationModel generation_model(const LoadedModel& loaded, const std::string& command);
+/// names `command`. UsageError: languages that the checkpoint does not translate.
+GenerationModel generation_model(const LoadedModel& loaded, const SearchFlags& flags,
+                                 const std::string& command);
 
 /// The hypotheses of a batch's sentences. `prefix_size`: target tokens that they begin with.
 std::vector<std::vector<Hypothesis>> hypotheses_of(const GenerationModel& model, const Batch& batch,

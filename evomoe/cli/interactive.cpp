@@ -23,7 +23,7 @@ int interactive_command(const std::vector<std::string>& arguments) {
   }
   const auto loaded = load_model(
       flags.path, {.data = flags.data.value_or(""), .bpe = flags.bpe, .common = flags.common});
-  const auto model = generation_model(loaded, "evomoe interactive");
+  const auto model = generation_model(loaded, flags.search, "evomoe interactive");
   log().info("NOTE: hypothesis and token scores are output in base 2");
   if (flags.input == "-" && isatty(STDIN_FILENO) != 0)
     log().info("Type the input sentence and press return; end with Ctrl-D:");

@@ -30,6 +30,14 @@ void describe_search(OptionTable& table, SearchFlags& o) {
   table.add("batch-size", &o.batch_size, "Most sentences of a batch.")
       .alias("max-sentences")
       .at_least(1);
+  table
+      .add("source-lang", &o.source_lang,
+           "Language that is read; not given: the checkpoint's, which it must be.")
+      .alias("s")
+      .metavar("LANG");
+  table.add("target-lang", &o.target_lang, "Language that is written; likewise.")
+      .alias("t")
+      .metavar("LANG");
 }
 
 template <typename Options>
@@ -56,8 +64,7 @@ void describe_legacy_generation(OptionTable& table) {
   const auto refused = [&](const std::string& name, bool takes_value, const std::string& note) {
     table.legacy({name, takes_value, {}, note, /*refused=*/true});
   };
-  for (const auto* name : {"task", "source-lang", "target-lang"})
-    harmless(name, true, "the checkpoint says what it is");
+  harmless("task", true, "the checkpoint says what it is");
   for (const auto* name : {"num-workers", "required-batch-size-multiple"})
     harmless(name, true, "batches are made where they are read, as --batch-size and --max-tokens say");
   harmless("is-moe", false, "the checkpoint says what it is");

@@ -293,6 +293,7 @@ struct SearchFlags {
   std::optional<std::string> post_process;
   std::optional<int64_t> max_tokens;  ///< of a batch
   std::optional<int64_t> batch_size;  ///< sentences
+  std::optional<std::string> source_lang, target_lang;  ///< must be the checkpoint's, where given
 };
 
 /// `evomoe generate DATA --path CHECKPOINT` and `evomoe generate --path CHECKPOINT --prompt TEXT`.

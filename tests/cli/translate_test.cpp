@@ -147,6 +147,8 @@ TEST_F(Translate, WhatCannotWorkIsRefused) {
   refused(generate("--sampling"), "--nbest 5");
   refused(generate("--gen-subset tset"), "tset");
   refused(generate("--prompt w1"), "interactive");
+  refused(generate("-s fr"), "--source-lang de");
+  EXPECT_EQ(generate("-s de --target-lang en --beam 1 --quiet").exit_code, 0);
   refused(generate("--min-len 13"), "--min-len 13");
   refused(generate("--diverse-beam-groups 2"), "--sampling");
 }

@@ -204,6 +204,31 @@ TEST(Describe, ListsOfArgumentsMayContainCommas) {
   EXPECT_EQ(options.run, (std::vector<std::string>{"runs/a,b", "runs/c"}));
 }
 
+TEST(Describe, GenerateTakesFairseqsFlagsOrNamesTheOtherWay) {
+  const auto parse = [](const std::string& arguments) {
+    GenerateOptions options;
+    OptionTable table("generate", "");
+    describe(table, options);
+    table.parse(words(arguments));
+    return options;
+  };
+  const auto options =
+      parse("data-bin --path c --task translation -s de -t en --gen-subset valid --beam 4 --nbest 2 "
+            "--max-len-a 1.2 --max-len-b 10 --lenpen 0.6 --unkpen 1 --min-len 2 --unnormalized "
+            "--no-repeat-ngram-size 3 --prefix-size 1 --max-sentences 128 --sacrebleu --quiet "
+            "--remove-bpe=sentencepiece --fp16 --no-progress-bar --num-workers 2 --is-moe");
+  EXPECT_EQ(options.search.beam, 4);
+  EXPECT_EQ(options.num_samples, 2);
+  EXPECT_EQ(options.search.max_len_a, 1.2);
+  EXPECT_EQ(options.max_len, 10);
+  EXPECT_EQ(options.search.batch_size, 128);
+  EXPECT_EQ(options.scoring, "sacrebleu");
+  EXPECT_EQ(options.search.post_process, "sentencepiece");
+  for (const std::string flag : {"--print-alignment", "--replace-unk a", "--diverse-beam-groups 2",
+                                 "--tokenizer moses", "--constraints", "--match-source-len"})
+    EXPECT_THROW(parse("d --path c " + flag), UsageError) << flag;
+}
+
 TEST(Describe, HelpShowsGroupsDefaultsAndExamples) {
   TrainOptions options;
   OptionTable table("train", command_summary("train"));

@@ -155,6 +155,47 @@ TEST(ValidateOptions, PreprocessTakesAPairOrOneTextAndWhatBelongsToIt) {
   EXPECT_NO_THROW(validate_options(pair)) << "the joined dictionary is that of the target";
 }
 
+TEST(ValidateOptions, ASearchAndPromptsDoNotMix) {
+  GenerateOptions prompts;
+  EXPECT_NO_THROW(validate_prompts(prompts));
+  prompts.num_samples = 3;
+  EXPECT_THROW(validate_prompts(prompts), UsageError);
+  prompts.sampling = true;
+  EXPECT_NO_THROW(validate_prompts(prompts));
+  prompts.search.lenpen = 0.6;
+  EXPECT_THROW(validate_prompts(prompts), UsageError);
+
+  GenerateOptions data;
+  data.num_samples = 5;
+  EXPECT_NO_THROW(validate_generation(data));
+  data.num_samples = 6;
+  EXPECT_THROW(validate_generation(data), UsageError) << "more than the beam";
+  data.sampling = true;
+  data.num_samples = 1;
+  EXPECT_THROW(validate_generation(data), UsageError) << "as fairseq: all samples are written";
+  data.gen_subset = "test";
+  EXPECT_THROW(validate_options(data), UsageError) << "without DATA";
+  data.data = "data-bin";
+  EXPECT_NO_THROW(validate_options(data));
+  data.prompt = "a";
+  EXPECT_THROW(validate_options(data), UsageError);
+}
+
+TEST(ValidateOptions, InteractiveAndScoreRefuseWhatCannotWork) {
+  InteractiveOptions interactive;
+  EXPECT_NO_THROW(validate_options(interactive));
+  interactive.search.batch_size = 8;
+  EXPECT_THROW(validate_options(interactive), UsageError) << "more than --buffer-size";
+  interactive.buffer_size = 8;
+  EXPECT_NO_THROW(validate_options(interactive));
+  interactive.min_len = 201;
+  EXPECT_THROW(validate_options(interactive), UsageError);
+
+  ScoreOptions score;
+  score.ref = "-";
+  EXPECT_THROW(validate_options(score), UsageError) << "two files on stdin";
+}
+
 TEST(ValidateOptions, OtherCommandsRefuseWhatCannotWork) {
   GenerateOptions generate;
   EXPECT_NO_THROW(validate_options(generate));
