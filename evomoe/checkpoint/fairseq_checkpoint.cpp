@@ -30,12 +30,13 @@ fs::path rank_file(const FileSet& files, int64_t rank) {
 }
 
 FileSet find_files(const fs::path& path) {
-  static const std::regex shard(R"((.*)-shard\d+(\.pt)?)"), part(R"((.*)-(rank-\d+|shared)(\.pt)?)");
+  static const std::regex shard(R"((.*)-shard\d+(\.pt)?)");
+  static const std::regex part(R"((.*)-(rank-\d+|shared)(\.pt)?)");
   const auto text = path.string();
   std::smatch match;
   EVOMOE_CHECK(!std::regex_match(text, shard),
-               "{}: is a shard of fully_sharded training, which is not read; consolidate the shards "
-               "with fairseq's fully_sharded_data_parallel.consolidate_fsdp_shards first",
+               "{}: is a shard of fully_sharded training, which is not read; consolidate the "
+               "shards with fairseq's fully_sharded_data_parallel.consolidate_fsdp_shards first",
                text);
   FileSet files;
   if (std::regex_match(text, match, part)) {
@@ -103,8 +104,8 @@ void read_optimizer(const PickleValue& root, const std::vector<std::string>& nam
     sorted[as<int64_t>(states.keys[i], "position of a parameter", part.file)] = &states.values[i];
   }
   EVOMOE_CHECK(whole || sorted.size() == names.size(),
-               "{}: the optimizer has the state of {} parameters and the model {}; which belongs to "
-               "which cannot be told",
+               "{}: the optimizer has the state of {} parameters and the model {}; which belongs "
+               "to which cannot be told",
                part.file, sorted.size(), names.size());
   for (const auto& name : names) part.optimizer[name + ".step"] = torch::zeros({}, torch::kInt64);
   size_t next = 0;
@@ -131,8 +132,8 @@ Part read_part(const PickleValue& root, const std::string& file, bool whole) {
   Part part;
   part.file = file;
   EVOMOE_CHECK(root.find("shard_metadata") == nullptr,
-               "{}: is a shard of fully_sharded training, which is not read; consolidate the shards "
-               "with fairseq's fully_sharded_data_parallel.consolidate_fsdp_shards first",
+               "{}: is a shard of fully_sharded training, which is not read; consolidate the "
+               "shards with fairseq's fully_sharded_data_parallel.consolidate_fsdp_shards first",
                file);
   std::vector<std::string> names;
   std::vector<torch::Tensor> seen;
@@ -204,8 +205,8 @@ void stack(const Stacks& stacks, const std::string& file, TensorMap& into) {
     if (name.ends_with(".step")) {
       for (const auto& step : tensors) {
         EVOMOE_CHECK(step.equal(tensors[0]),
-                     "{}: the experts of '{}' had different numbers of updates, but here they share "
-                     "one",
+                     "{}: the experts of '{}' had different numbers of updates, but here they "
+                     "share one",
                      file, name);
       }
       into[name] = tensors[0];
@@ -229,13 +230,15 @@ FairseqCheckpoint read_fairseq_checkpoint(const fs::path& path) {
   if (cfg != nullptr) checkpoint.cfg = *cfg;
   if (files.split) {
     const auto* model = checkpoint.cfg.find("model");
-    const auto experts = integer_or(model == nullptr ? nullptr : model->find("moe_expert_count"), 0);
+    const auto experts =
+        integer_or(model == nullptr ? nullptr : model->find("moe_expert_count"), 0);
     int64_t found = 0;
     for (int64_t rank = 0; rank == 0 || found < experts || fs::exists(rank_file(files, rank));
          ++rank) {
       const auto name = rank_file(files, rank);
       EVOMOE_CHECK(fs::exists(name),
-                   "{}: is missing; the {} files before it hold {} of {} experts (it belongs to {})",
+                   "{}: is missing; the {} files before it hold {} of {} experts (it belongs to "
+                   "{})",
                    name.string(), rank, found, experts, file);
       parts.push_back(read_part(read_torch_file(name), name.string(), /*whole=*/false));
       const auto here = experts_of(parts.back());
@@ -243,8 +246,8 @@ FairseqCheckpoint read_fairseq_checkpoint(const fs::path& path) {
       found += here;
     }
     EVOMOE_CHECK(experts == 0 || found == experts,
-                 "{}: its rank files hold {} experts, but the model has {}; replicated experts (more "
-                 "ranks than experts) are not read",
+                 "{}: its rank files hold {} experts, but the model has {}; replicated experts "
+                 "(more ranks than experts) are not read",
                  file, found, experts);
   }
   Stacks model, optimizer;

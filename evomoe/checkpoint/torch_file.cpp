@@ -13,7 +13,8 @@ PickleValue read_torch_file(const std::filesystem::path& path) {
   const auto name = path.string();
   char magic[4] = {};
   std::ifstream file(path, std::ios::binary);
-  EVOMOE_CHECK(file && std::filesystem::is_regular_file(path), "{}: cannot be opened as a file", name);
+  EVOMOE_CHECK(file && std::filesystem::is_regular_file(path), "{}: cannot be opened as a file",
+               name);
   file.read(magic, sizeof magic);
   EVOMOE_CHECK(std::string_view(magic, 2) == "PK",
                "{}: is no zip file of torch.save (files of before PyTorch 1.6 are not read); load "

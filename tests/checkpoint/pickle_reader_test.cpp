@@ -55,7 +55,8 @@ TEST(PickleReader, ReadsNamespaceAsADict) {
 
 TEST(PickleReader, ReadsTensorsAndTheirStrides) {
   const auto value = read("\x80\x02"s + tensor(0, 2, 3) + ".");
-  EXPECT_TRUE(value.get_if<torch::Tensor>()->equal(torch::arange(6).to(torch::kFloat).view({2, 3})));
+  const auto expected = torch::arange(6).to(torch::kFloat).view({2, 3});
+  EXPECT_TRUE(value.get_if<torch::Tensor>()->equal(expected));
 }
 
 TEST(PickleReader, RefusesTensorsThatReachBeyondTheirStorage) {
@@ -67,7 +68,8 @@ TEST(PickleReader, RefusesTensorsThatReachBeyondTheirStorage) {
 
 TEST(PickleReader, RefusesCodeByNameAndRunsNothing) {
   for (const std::string name : {"os\nsystem", "posix\nsystem", "builtins\neval",
-                                 "torch.storage\n_load_from_bytes", "fairseq.meters\nAverageMeter"}) {
+                                 "torch.storage\n_load_from_bytes",
+                                 "fairseq.meters\nAverageMeter"}) {
     auto shown = name;
     shown[shown.find('\n')] = '.';
     EXPECT_THAT([&] { read("\x80\x02" "c"s + name + "\n" + text("exit 1") + "\x85R."); },
@@ -89,7 +91,8 @@ TEST(PickleReader, RefusesOtherOpcodes) {
 TEST(PickleReader, RefusesDataThatContainThemselvesOrAreNestedTooDeep) {
   EXPECT_THAT([] { read("\x80\x02]q\0h\0a."s); },
               ThrowsMessage<Error>(HasSubstr("contains itself")));
-  EXPECT_THAT([] { read("\x80\x02"s + std::string(100'000, ']') + std::string(99'999, 'a') + "."); },
+  const auto nested = std::string(100'000, ']') + std::string(99'999, 'a');
+  EXPECT_THAT([&] { read("\x80\x02"s + nested + "."); },
               ThrowsMessage<Error>(HasSubstr("nested deeper")));
   // 2^60 values out of 60 lists of twice the one before.
   std::string doubled = "\x80\x02]";
