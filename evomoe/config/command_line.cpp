@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "evomoe/base/error.h"
-#include "evomoe/config/fairseq_groups.h"
+#include "evomoe/config/hydra_groups.h"
 #include "evomoe/config/option_table.h"
 
 namespace evomoe {
@@ -21,15 +21,14 @@ std::string with_dashes(const std::string& argument) {
 /// fairseq has a few names of one letter: `-a` for `--arch`.
 std::string spelling(const std::string& name) { return (name.size() == 1 ? "-" : "--") + name; }
 
+bool is_python_bool(const std::string& text) {
+  return text == "True" || text == "False" || text == "true" || text == "false";
+}
+
 bool identifier(const std::string& text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
     return std::isalnum(c) != 0 || c == '_' || c == '-';
   });
-}
-
-/// fairseq writes some flags with their value behind them: `--left-pad-source False`.
-bool is_truth(const std::string& text) {
-  return text == "True" || text == "False" || text == "true" || text == "false";
 }
 
 }  // namespace
@@ -55,10 +54,10 @@ OptionTable::NamedArguments OptionTable::read_named(
         CLI::MultiOptionPolicy::TakeLast);
   };
   CLI::Option* help = app.add_flag("-h,--help");
+  CLI::Option* config_dir = value("--config-dir");
+  CLI::Option* config_name = value("--config-name");
   CLI::Option* config =
       app.add_option("--config")->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  CLI::Option* config_dir = app.add_option("--config-dir")->expected(1);
-  CLI::Option* config_name = app.add_option("--config-name")->expected(1);
   std::vector<CLI::Option*> found_options, found_shorthands, found_legacy;
   for (const auto& option : options_) {
     std::string names = "--" + option->name();
@@ -73,19 +72,18 @@ OptionTable::NamedArguments OptionTable::read_named(
     found_legacy.push_back(flag.takes_value ? value(name) : app.add_flag(name));
   }
 
-  std::vector<std::string> joined;
-  for (const auto& argument : arguments) {
-    const bool after_flag = !joined.empty() && joined.back().starts_with("--") &&
-                            joined.back().find('=') == std::string::npos;
-    const auto* flag = after_flag ? find(joined.back().substr(2)) : nullptr;
-    if (flag != nullptr && flag->type() == OptionType::kFlag && is_truth(argument)) {
-      joined.back() += "=" + argument;
-    } else {
-      joined.push_back(with_dashes(argument));
+  std::vector<std::string> reversed;  // CLI11 takes its arguments from the back
+  for (auto it = arguments.rbegin(); it != arguments.rend(); ++it) {
+    std::string argument = with_dashes(*it);
+    const Option* option =
+        argument.compare(0, 2, "--") == 0 ? find(argument.substr(2)) : nullptr;
+    const bool flag = option != nullptr && option->type() == OptionType::kFlag;
+    if (flag && !reversed.empty() && is_python_bool(reversed.back())) {
+      argument += "=" + reversed.back();  // fairseq's `--left-pad-source False`
+      reversed.pop_back();
     }
+    reversed.push_back(std::move(argument));
   }
-  // CLI11 takes its arguments from the back.
-  std::vector<std::string> reversed(joined.rbegin(), joined.rend());
   try {
     app.parse(reversed);
   } catch (const CLI::ArgumentMismatch& error) {
@@ -98,12 +96,18 @@ OptionTable::NamedArguments OptionTable::read_named(
 
   NamedArguments named;
   named.help = help->count() > 0;
-  if (config->count() > 0) named.config_files = config->results();
-  if (config_dir->count() + config_name->count() == 1)
-    fail_usage("--config-dir and --config-name go together: DIR/NAME.yaml is read");
-  if (config_dir->count() > 0) {
-    named.config_files.push_back(config_dir->results().back() + "/" +
-                                 config_name->results().back() + ".yaml");
+  if ((config_dir->count() > 0) != (config_name->count() > 0)) {
+    fail_usage("--config-dir and --config-name go together: the file is DIR/NAME.yaml");
+  }
+  if (config_name->count() > 0) {
+    const std::string name = config_name->results().back();
+    const bool suffixed = name.size() > 5 && name.compare(name.size() - 5, 5, ".yaml") == 0;
+    named.config_files.push_back(config_dir->results().back() + "/" + name +
+                                 (suffixed ? "" : ".yaml"));
+  }
+  if (config->count() > 0) {
+    const auto files = config->results();
+    named.config_files.insert(named.config_files.end(), files.begin(), files.end());
   }
   for (size_t i = 0; i < options_.size(); ++i) {
     if (found_options[i]->count() > 0) {
@@ -154,35 +158,23 @@ void OptionTable::take_legacy(const LegacyFlag& flag, const std::string& value) 
   notices_.push_back(fmt::format("{}: accepted without effect: {}", shown, flag.note));
 }
 
-bool OptionTable::take_legacy_override(const std::string& argument) {
-  const auto equals = argument.find('='), dot = argument.substr(0, equals).find('.');
-  if (equals == std::string::npos || dot == std::string::npos) return false;
-  const auto name = argument.substr(dot + 1, equals - dot - 1);
-  const auto* legacy = is_fairseq_group(argument.substr(0, dot)) && find(name) == nullptr
-                           ? find_legacy(name)
-                           : nullptr;
-  if (legacy == nullptr) return false;
-  const auto text = argument.substr(equals + 1);
-  if (legacy->takes_value || (text != "false" && text != "False")) take_legacy(*legacy, text);
-  return true;
-}
-
 std::optional<OptionTable::Assignment> OptionTable::read_override(
-    const std::string& argument) const {
+    const std::string& argument) {
   const size_t equals = argument.find('=');
   if (equals == std::string::npos) return std::nullopt;
-  const std::string left = argument.substr(0, equals);
+  // Hydra's `+group.key=value` and `++group.key=value` add what a file lacks: the same here.
+  const std::string signed_left = argument.substr(0, equals);
+  const std::string left = signed_left.substr(std::min(signed_left.find_first_not_of('+'), equals));
   const size_t dot = left.find('.');
   if (dot == std::string::npos) {
-    // Hydra's choice of a whole group: model=roberta/base.
-    Option* chosen = chosen_option(left).empty() ? nullptr : find(chosen_option(left));
+    Option* chosen = option_of_group(left);
     if (chosen == nullptr) return std::nullopt;
-    const auto text = chosen_value(left, argument.substr(equals + 1));
-    return Assignment{chosen, chosen->read(text, left), left};
+    return Assignment{chosen, chosen->read(group_choice(left, argument.substr(equals + 1)), left),
+                      left};
   }
   const std::string group = left.substr(0, dot), name = left.substr(dot + 1);
   if (!identifier(group) || !identifier(name)) return std::nullopt;  // a path, not an override
-  if (!has_group(group) && !is_fairseq_group(group)) {
+  if (!has_group(group) && !is_hydra_group(group)) {
     std::vector<std::string> names;
     for (const auto& known : groups_) {
       if (!known.name.empty()) names.push_back(known.name);
@@ -190,22 +182,24 @@ std::optional<OptionTable::Assignment> OptionTable::read_override(
     fail_usage("override '{}': there is no group '{}'; the groups are {}", argument, group,
                fmt::join(names, ", "));
   }
-  const bool choice = name == "_name" && !chosen_option(group).empty();
-  Option* option = find_for_group(group, choice ? chosen_option(group) : name);
+  Option* option = name == "_name" ? option_of_group(group) : find(name);
+  if (option != nullptr && name != "_name" && !admits(group, *option)) option = nullptr;
+  if (option == nullptr && find(name) == nullptr) {
+    const LegacyFlag* legacy = find_legacy(name);
+    if (legacy != nullptr) {
+      const std::string text = argument.substr(equals + 1);
+      if (legacy->takes_value || is_python_bool(text) == false || std::tolower(text[0]) == 't')
+        take_legacy(*legacy, text);
+      return Assignment{nullptr, nullptr, left};
+    }
+  }
   if (option == nullptr) {
     const Option* elsewhere = find(name);
     fail_usage("override '{}': the group '{}' has no option '{}'{}", argument, group, name,
                elsewhere != nullptr ? fmt::format(" (it is in '{}')", elsewhere->group())
                                     : hint(name, ""));
   }
-  const auto text = argument.substr(equals + 1);
-  return Assignment{option, option->read(choice ? chosen_value(group, text) : text, left), left};
-}
-
-Option* OptionTable::find_for_group(const std::string& group, const std::string& key) const {
-  if (Option* option = find_in_group(group, key)) return option;
-  Option* option = find(key);
-  return option != nullptr && fairseq_group_holds(group, option->group()) ? option : nullptr;
+  return Assignment{option, option->read(argument.substr(equals + 1), left), left};
 }
 
 std::vector<OptionTable::Assignment> OptionTable::read_positionals(
@@ -245,23 +239,21 @@ bool OptionTable::parse(const std::vector<std::string>& arguments) {
   const auto append = [&](std::vector<Assignment> more) {
     std::move(more.begin(), more.end(), std::back_inserter(assignments));
   };
-  std::map<std::string, std::string> given;
-  for (const auto& argument : named.rest) {
-    const auto equals = argument.find('='), dot = argument.substr(0, equals).rfind('.');
-    if (equals != std::string::npos && dot != std::string::npos)
-      given[argument.substr(dot + 1, equals - dot - 1)] = argument.substr(equals + 1);
-  }
-  for (const auto& [option, text] : named.options) given[option->key()] = text;
-  for (const auto& path : named.config_files) append(read_yaml_file(path, given));
+  std::vector<Assignment> overrides;
   std::vector<std::string> unnamed;
   for (const auto& argument : named.rest) {
-    if (take_legacy_override(argument)) continue;
     if (auto assignment = read_override(argument)) {
-      assignments.push_back(std::move(*assignment));
+      if (assignment->option != nullptr) overrides.push_back(std::move(*assignment));
     } else {
       unnamed.push_back(argument);
     }
   }
+  std::map<std::string, std::string> given;
+  for (const auto& override : overrides)
+    given[override.option->key()] = value_text(override.value);
+  for (const auto& [option, text] : named.options) given[option->key()] = text;
+  for (const auto& path : named.config_files) append(read_yaml_file(path, given));
+  append(std::move(overrides));
 
   std::vector<Assignment> line = read_positionals(unnamed);
   for (const auto& [option, text] : named.options) {

@@ -2,6 +2,75 @@
 #include "evomoe/config/describe_groups.h"
 
 namespace evomoe {
+namespace {
+
+void describe_masking(OptionTable& table, TaskOptions& o) {
+  table.add("mask-prob", &o.mask_prob, "masked_lm: share of the tokens to predict.").range(0, 1);
+  table
+      .add("leave-unmasked-prob", &o.leave_unmasked_prob,
+           "masked_lm: share of those that stay as they are.")
+      .range(0, 1);
+  table
+      .add("random-token-prob", &o.random_token_prob,
+           "masked_lm: share of those that become another token.")
+      .range(0, 1);
+  table.add("freq-weighted-replacement", &o.freq_weighted_replacement,
+            "masked_lm: those other tokens are drawn by how often they come.");
+  table.add("mask-whole-words", &o.mask_whole_words, "masked_lm: masks all tokens of a word.");
+  table
+      .add("mask-multiple-length", &o.mask_multiple_length,
+           "masked_lm: tokens in a row that are masked together.")
+      .at_least(1);
+  table.add("mask-stdev", &o.mask_stdev, "masked_lm: standard deviation of that length.")
+      .at_least(0);
+}
+
+void describe_pair(OptionTable& table, TaskOptions& o) {
+  table
+      .add("source-lang", &o.source_lang,
+           "translation: source language; not given: from the files' names.")
+      .alias("s")
+      .metavar("LANG");
+  table
+      .add("target-lang", &o.target_lang,
+           "translation: target language; not given: from the files' names.")
+      .alias("t")
+      .metavar("LANG");
+  table.add("left-pad-source", &o.left_pad_source, "translation: pads sources on the left.");
+  table.add("left-pad-target", &o.left_pad_target, "translation: pads targets on the left.");
+  table.add("truncate-source", &o.truncate_source,
+            "translation: cuts sources to max-source-positions.");
+  table
+      .add("upsample-primary", &o.upsample_primary,
+           "translation: times that train is read beside train1, train2, ...")
+      .at_least(1);
+}
+
+void describe_sentence_prediction(OptionTable& table, TaskOptions& o) {
+  table
+      .add("num-classes", &o.num_classes,
+           "sentence_prediction: number of classes, which it must be given.")
+      .at_least(-1);
+  table
+      .add("init-token", &o.init_token,
+           "sentence_prediction: index of the token before a row; not given: none.")
+      .at_least(0);
+  table
+      .add("separator-token", &o.separator_token,
+           "sentence_prediction: index of the token between its sentences; not given: none.")
+      .at_least(0);
+  table
+      .add("classification-head-name", &o.classification_head_name,
+           "sentence_prediction: name of the head.")
+      .metavar("NAME");
+  table.add("no-shuffle", &o.no_shuffle, "sentence_prediction: rows keep their order.");
+  table
+      .add("shorten-method", &o.shorten_method,
+           "What becomes of longer sequences: they stay, are cut, or a random part is taken.")
+      .choices({"none", "truncate", "random_crop"});
+}
+
+}  // namespace
 
 void describe_task(OptionTable& table, TaskOptions& o) {
   table.group("task", "Task");
@@ -20,58 +89,71 @@ void describe_task(OptionTable& table, TaskOptions& o) {
             "Pads each sequence to tokens-per-sample.");
   table.add("pad-to-fixed-bsz", &o.pad_to_fixed_bsz,
             "Pads each micro-batch to batch-size sequences.");
-  table.add("mask-prob", &o.mask_prob, "masked_lm: share of tokens that are to be predicted.")
-      .range(0, 1);
-  table
-      .add("leave-unmasked-prob", &o.leave_unmasked_prob,
-           "masked_lm: share of those that are left as they are.")
-      .range(0, 1);
-  table
-      .add("random-token-prob", &o.random_token_prob,
-           "masked_lm: share of those that are replaced by any token.")
-      .range(0, 1);
-  table.add("freq-weighted-replacement", &o.freq_weighted_replacement,
-            "masked_lm: any token by how often it comes in the dictionary's text.");
-  table.add("mask-whole-words", &o.mask_whole_words,
-            "masked_lm: masks the tokens of a word together; for data of a byte-level BPE.");
-  table
-      .add("mask-multiple-length", &o.mask_multiple_length,
-           "masked_lm: tokens in a row that are masked together.")
-      .at_least(1);
-  table.add("mask-stdev", &o.mask_stdev, "masked_lm: standard deviation of that length.")
-      .at_least(0);
-  table
-      .add("source-lang", &o.source_lang,
-           "translation: language to translate from; not given: by the names of the data's files.")
-      .alias("s")
-      .metavar("LANG");
-  table.add("target-lang", &o.target_lang, "translation: language to translate to.")
-      .alias("t")
-      .metavar("LANG");
-  table.add("left-pad-source", &o.left_pad_source, "translation: pads sources on the left.");
-  table.add("left-pad-target", &o.left_pad_target, "translation: pads targets on the left.");
-  table.add("truncate-source", &o.truncate_source,
-            "translation: cuts sources to max-source-positions.");
-  table
-      .add("upsample-primary", &o.upsample_primary,
-           "translation: times that train is read where there are train1, train2, ... as well.")
-      .at_least(1);
-  table.add("num-classes", &o.num_classes, "sentence_prediction: number of classes.").at_least(-1);
-  table.add("init-token", &o.init_token, "sentence_prediction: token put before a row.")
-      .at_least(0);
-  table
-      .add("separator-token", &o.separator_token,
-           "sentence_prediction: token put between two sentences of a row.")
-      .at_least(0);
-  table.add("classification-head-name", &o.classification_head_name,
-            "sentence_prediction: name of the head.");
-  table.add("no-shuffle", &o.no_shuffle,
-            "sentence_prediction: rows in the order of the file, not of their length.");
-  table
-      .add("shorten-method", &o.shorten_method,
-           "sentence_prediction: what happens to rows that are too long.")
-      .choices({"none", "truncate", "random_crop"});
+  describe_masking(table, o);
+  describe_pair(table, o);
+  describe_sentence_prediction(table, o);
 }
+
+namespace {
+
+void describe_encoder(OptionTable& table, ModelOptions& o) {
+  table.add("encoder-layers", &o.encoder_layers, "Number of encoder layers.").at_least(1);
+  table.add("encoder-embed-dim", &o.encoder_embed_dim, "Width of the encoder.").at_least(1);
+  table
+      .add("encoder-ffn-embed-dim", &o.encoder_ffn_embed_dim,
+           "Hidden width of the encoder's feed-forward blocks and experts.")
+      .at_least(1);
+  table
+      .add("encoder-attention-heads", &o.encoder_attention_heads,
+           "Attention heads of the encoder.")
+      .at_least(1);
+  table.add("encoder-normalize-before", &o.encoder_normalize_before,
+            "Layer norm before each block of the encoder, not after it.");
+  table.add("decoder-normalize-before", &o.decoder_normalize_before,
+            "Layer norm before each block of the decoder, not after it.");
+  table.add("encoder-learned-pos", &o.encoder_learned_pos,
+            "Learned instead of sinusoidal positions of the encoder.");
+  table.add("share-all-embeddings", &o.share_all_embeddings,
+            "One matrix for the embeddings of encoder, decoder and output.");
+  table.add("layernorm-embedding", &o.layernorm_embedding, "Layer norm after the embeddings.");
+  table
+      .add("pooler-activation-fn", &o.pooler_activation_fn,
+           "RoBERTa: activation of the classification head.")
+      .choices({"tanh", "relu", "gelu", "linear"});
+  table.add("pooler-dropout", &o.pooler_dropout, "RoBERTa: dropout of the classification head.")
+      .range(0, 1);
+  table.add("untie-weights-roberta", &o.untie_weights_roberta,
+            "RoBERTa: separate input and output embeddings.");
+}
+
+void describe_adaptive(OptionTable& table, ModelOptions& o) {
+  table.add("adaptive-input", &o.adaptive_input, "Rare tokens have narrower embeddings.");
+  table
+      .add("adaptive-input-cutoff", &o.adaptive_input_cutoff,
+           "Token indices at which adaptive input narrows.")
+      .at_least(1);
+  table
+      .add("adaptive-input-factor", &o.adaptive_input_factor,
+           "Each step of adaptive input is so much narrower.")
+      .above(0);
+  table
+      .add("adaptive-softmax-cutoff", &o.adaptive_softmax_cutoff,
+           "Token indices at which the adaptive softmax begins a new cluster.")
+      .at_least(1);
+  table.add("adaptive-softmax-dropout", &o.adaptive_softmax_dropout,
+            "Dropout in the clusters of the adaptive softmax.")
+      .range(0, 1);
+  table
+      .add("adaptive-softmax-factor", &o.adaptive_softmax_factor,
+           "Each cluster of the adaptive softmax is so much narrower.")
+      .above(0);
+  table.add("tie-adaptive-weights", &o.tie_adaptive_weights,
+            "Adaptive softmax and input share their embeddings.");
+  table.add("tie-adaptive-proj", &o.tie_adaptive_proj,
+            "Adaptive softmax and input share their projections.");
+}
+
+}  // namespace
 
 void describe_model(OptionTable& table, ModelOptions& o) {
   table.group("model", "Model (what is not given follows from the architecture)");
@@ -85,54 +167,7 @@ void describe_model(OptionTable& table, ModelOptions& o) {
            "Hidden width of feed-forward blocks and experts.")
       .at_least(1);
   table.add("decoder-attention-heads", &o.decoder_attention_heads, "Attention heads.").at_least(1);
-  table.add("encoder-layers", &o.encoder_layers, "Number of layers of the encoder.").at_least(1);
-  table.add("encoder-embed-dim", &o.encoder_embed_dim, "Width of the encoder.").at_least(1);
-  table
-      .add("encoder-ffn-embed-dim", &o.encoder_ffn_embed_dim,
-           "Hidden width of feed-forward blocks and experts of the encoder.")
-      .at_least(1);
-  table.add("encoder-attention-heads", &o.encoder_attention_heads, "Attention heads there.")
-      .at_least(1);
-  table.add("encoder-normalize-before", &o.encoder_normalize_before,
-            "Layer norm before each block of the encoder instead of behind it.");
-  table.add("decoder-normalize-before", &o.decoder_normalize_before,
-            "The same in the decoder of a translation; language models always have it.");
-  table.add("encoder-learned-pos", &o.encoder_learned_pos,
-            "Learned instead of sinusoidal positions in the encoder.");
-  table.add("share-all-embeddings", &o.share_all_embeddings,
-            "One matrix for the inputs of encoder and decoder and for the output.");
-  table.add("layernorm-embedding", &o.layernorm_embedding, "A layer norm on the embeddings.");
-  table
-      .add("pooler-activation-fn", &o.pooler_activation_fn,
-           "Activation in RoBERTa's classification head; not given: tanh.")
-      .choices({"tanh", "relu", "gelu", "linear"});
-  table.add("pooler-dropout", &o.pooler_dropout, "Dropout in that head; not given: 0.").range(0, 1);
-  table.add("untie-weights-roberta", &o.untie_weights_roberta,
-            "RoBERTa's output projection has a matrix of its own.");
-  table.add("adaptive-input", &o.adaptive_input,
-            "Rarer tokens have narrower embeddings (adaptive-input-cutoff).");
-  table
-      .add("adaptive-input-cutoff", &o.adaptive_input_cutoff,
-           "Where the bands of adaptive input end, e.g. 20000,60000.")
-      .metavar("N,...");
-  table
-      .add("adaptive-input-factor", &o.adaptive_input_factor,
-           "Each band is narrower than the one before by this; not given: 4.")
-      .at_least(1);
-  table
-      .add("adaptive-softmax-cutoff", &o.adaptive_softmax_cutoff,
-           "Adaptive softmax with bands that end there.")
-      .metavar("N,...");
-  table
-      .add("adaptive-softmax-factor", &o.adaptive_softmax_factor,
-           "As adaptive-input-factor, of the output; not given: 4.")
-      .at_least(1);
-  table.add("adaptive-softmax-dropout", &o.adaptive_softmax_dropout,
-            "Dropout in the narrower bands of the output; only 0 is possible.")
-      .range(0, 0);
-  table.add("tie-adaptive-weights", &o.tie_adaptive_weights,
-            "Adaptive input and softmax share their tables.");
-  table.add("tie-adaptive-proj", &o.tie_adaptive_proj, "And their projections.");
+  describe_encoder(table, o);
   table.add("activation-fn", &o.activation_fn, "Activation of feed-forward blocks and experts.")
       .choices({"relu", "gelu", "gelu_tanh"});
   table.add("dropout", &o.dropout, "Dropout of embeddings and residuals.").range(0, 1);
@@ -153,7 +188,8 @@ void describe_model(OptionTable& table, ModelOptions& o) {
             "No layer norm after the last layer.");
   table
       .add("max-target-positions", &o.max_target_positions,
-           "Positions the model has; not given: tokens-per-sample, in translation 1024.")
+           "Positions the model (translation: its decoder) has; not given: tokens-per-sample, "
+           "translation: 1024.")
       .range(1, 1 << 20);
   table
       .add("max-source-positions", &o.max_source_positions,
@@ -161,6 +197,7 @@ void describe_model(OptionTable& table, ModelOptions& o) {
       .range(1, 1 << 20);
   table.add("max-positions", &o.max_positions, "RoBERTa: positions; not given: 512.")
       .range(1, 1 << 20);
+  describe_adaptive(table, o);
   table.add("checkpoint-activations", &o.checkpoint_activations,
             "Recomputes each layer in the backward pass instead of keeping its activations.");
 }
@@ -182,11 +219,11 @@ void describe_moe(OptionTable& table, MoeOptions& o) {
       .at_least(0);
   table
       .add("encoder-moe-freq", &o.encoder_moe_freq,
-           "The same for the encoder alone, where it is larger.")
+           "As moe-freq, of the encoder; the larger one counts.")
       .at_least(0);
   table
       .add("decoder-moe-freq", &o.decoder_moe_freq,
-           "The same for the decoder alone, where it is larger.")
+           "As moe-freq, of the decoder; the larger one counts.")
       .at_least(0);
   table.add("moe-expert-count", &o.moe_expert_count, "Experts of an MoE layer.").at_least(0);
   table
@@ -231,7 +268,7 @@ void describe_moe(OptionTable& table, MoeOptions& o) {
       .at_least(0);
   table
       .add("alternate-ffn-embed-dim", &o.alternate_ffn_embed_dim,
-           "The same for the layers of an encoder.")
+           "As alternate-decoder-ffn-embed-dim, of the encoder.")
       .at_least(0);
   table.add(
       "recompute-experts", &o.recompute_experts,
@@ -307,23 +344,23 @@ void describe_criterion(OptionTable& table, CriterionOptions& o) {
   table.group("criterion", "Criterion");
   table
       .add("criterion", &o.criterion,
-           "What is trained. moe_... adds the routers' balance loss; ..._gumbel logs the average "
-           "number of active experts.")
-      .choices({"cross_entropy", "moe_cross_entropy", "cross_entropy_gumbel", "adaptive_loss",
-                "masked_lm", "moe_masked_lm", "masked_lm_gumbel", "label_smoothed_cross_entropy",
-                "moe_label_smoothed_cross_entropy", "sentence_prediction"});
+           "What is minimised: moe_... adds the routers' balance loss, ..._gumbel logs the experts "
+           "used.")
+      .choices({"cross_entropy", "moe_cross_entropy", "cross_entropy_gumbel", "masked_lm",
+                "moe_masked_lm", "masked_lm_gumbel", "label_smoothed_cross_entropy",
+                "moe_label_smoothed_cross_entropy", "sentence_prediction", "adaptive_loss"});
   table
       .add("label-smoothing", &o.label_smoothing,
-           "label_smoothed_cross_entropy: share of the probability that other tokens get.")
+           "label_smoothed_cross_entropy: share of probability given to all tokens alike.")
       .range(0, 1);
   table.add("report-accuracy", &o.report_accuracy,
-            "label_smoothed_cross_entropy: logs how often the most probable token is right.");
+            "label_smoothed_cross_entropy: logs the share of tokens that are predicted.");
   table
       .add("ignore-prefix-size", &o.ignore_prefix_size,
-           "label_smoothed_cross_entropy: first target tokens that do not count.")
+           "label_smoothed_cross_entropy: first tokens of a target that are not scored.")
       .at_least(0);
   table.add("sentence-avg", &o.sentence_avg,
-            "Divides losses by the number of sentences instead of that of tokens.");
+            "Losses are divided by the number of sentences, not of tokens.");
   table.add("moe-gate-loss-wt", &o.moe_gate_loss_wt, "Weight of the balance loss.").at_least(0);
   table.add("moe-gate-loss-combine-method", &o.moe_gate_loss_combine_method, "Over the MoE layers.")
       .choices({"average", "sum"});

@@ -4,6 +4,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/nearest_name.h"
+#include "evomoe/config/hydra_groups.h"
 
 namespace evomoe {
 namespace {
@@ -64,6 +65,15 @@ Option* OptionTable::find(const std::string& name) const {
 Option* OptionTable::find_in_group(const std::string& group, const std::string& name) const {
   Option* option = find(name);
   return option != nullptr && option->group() == group ? option : nullptr;
+}
+
+bool OptionTable::admits(const std::string& group, const Option& option) const {
+  return option.group() == group || hydra_group_admits(group, option.group());
+}
+
+Option* OptionTable::option_of_group(const std::string& group) const {
+  const std::string name = option_named_by(group);
+  return name.empty() ? nullptr : find(name);
 }
 
 const LegacyFlag* OptionTable::find_legacy(const std::string& name) const {

@@ -90,6 +90,8 @@ class OptionTable {
 
   const std::string& command() const { return command_; }
   const std::vector<std::unique_ptr<Option>>& options() const { return options_; }
+  const std::vector<Shorthand>& shorthands() const { return shorthands_; }
+  const std::vector<LegacyFlag>& legacy_flags() const { return legacy_; }
 
  private:
   /// A value that was read and checked, and waits until all others are.
@@ -115,18 +117,17 @@ class OptionTable {
   NamedArguments read_named(const std::vector<std::string>& arguments) const;
   Assignment read_shorthand(const Shorthand& shorthand) const;
   void take_legacy(const LegacyFlag& flag, const std::string& value);
-  /// Whether `argument` is an override of a flag without effect (`distributed_training.port=1`).
-  bool take_legacy_override(const std::string& argument);
   /// The override that `argument` is, if it is one.
-  std::optional<Assignment> read_override(const std::string& argument) const;
+  std::optional<Assignment> read_override(const std::string& argument);
+  /// Whether `group`, ours or one of fairseq's Hydra configuration, may hold the option.
+  bool admits(const std::string& group, const Option& option) const;
+  /// `task=masked_lm`: the option that a group's name in Hydra stands for, or null.
+  Option* option_of_group(const std::string& group) const;
   std::vector<Assignment> read_positionals(const std::vector<std::string>& arguments) const;
   const LegacyFlag* find_legacy(const std::string& name) const;  ///< with '_' or '-'; or null
-  /// `given`: texts of options that the command line gives, for references to them.
+  /// `given`: texts by key that are told elsewhere, to which `${group.key}` in the file may refer.
   std::vector<Assignment> read_yaml_file(const std::string& path,
                                          const std::map<std::string, std::string>& given);
-  /// The option that a group of a file or an override may name by `key`; null: no such option
-  /// there.
-  Option* find_for_group(const std::string& group, const std::string& key) const;
   void require(const std::vector<Assignment>& assignments) const;
 
   std::string command_, summary_;

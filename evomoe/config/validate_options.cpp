@@ -8,6 +8,44 @@
 namespace evomoe {
 namespace {
 
+struct TaskFlag {
+  const char* flag;
+  const char* task;
+  bool changed;
+};
+
+/// A flag of another task would be passed over in silence: it is refused, unless it says nothing.
+void validate_task(const TrainOptions& options) {
+  const auto& task = options.task;
+  const TaskOptions none;
+  const TaskFlag flags[] = {
+      {"mask-prob", "masked_lm", task.mask_prob != none.mask_prob},
+      {"leave-unmasked-prob", "masked_lm", task.leave_unmasked_prob != none.leave_unmasked_prob},
+      {"random-token-prob", "masked_lm", task.random_token_prob != none.random_token_prob},
+      {"freq-weighted-replacement", "masked_lm", task.freq_weighted_replacement},
+      {"mask-whole-words", "masked_lm", task.mask_whole_words},
+      {"mask-multiple-length", "masked_lm",
+       task.mask_multiple_length != none.mask_multiple_length},
+      {"mask-stdev", "masked_lm", task.mask_stdev != none.mask_stdev},
+      {"source-lang", "translation", task.source_lang.has_value()},
+      {"target-lang", "translation", task.target_lang.has_value()},
+      {"left-pad-source", "translation", task.left_pad_source != none.left_pad_source},
+      {"left-pad-target", "translation", task.left_pad_target != none.left_pad_target},
+      {"truncate-source", "translation", task.truncate_source},
+      {"upsample-primary", "translation", task.upsample_primary != none.upsample_primary},
+      {"num-classes", "sentence_prediction", task.num_classes != none.num_classes},
+      {"init-token", "sentence_prediction", task.init_token.has_value()},
+      {"separator-token", "sentence_prediction", task.separator_token.has_value()},
+      {"no-shuffle", "sentence_prediction", task.no_shuffle},
+  };
+  for (const auto& flag : flags) {
+    if (flag.changed && task.task != flag.task) {
+      fail_usage("--{} is an option of --task {}, and this is --task {}; leave it out", flag.flag,
+                 flag.task, task.task);
+    }
+  }
+}
+
 void validate_moe(const TrainOptions& options) {
   const auto& moe = options.moe;
   const bool moe_layers = moe.moe_freq > 0 || moe.encoder_moe_freq > 0 || moe.decoder_moe_freq > 0;
@@ -178,6 +216,7 @@ void validate_hypotheses(int64_t nbest, int64_t beam, bool sampling) {
 }  // namespace
 
 void validate_options(const TrainOptions& options) {
+  validate_task(options);
   validate_criterion(options);
   validate_moe(options);
   validate_evolution(options);

@@ -1,14 +1,12 @@
 // Options as YAML: `--config` files and the config.yaml of a run folder.
-#include <fmt/ranges.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
 #include <filesystem>
-#include <map>
 #include <set>
 
 #include "evomoe/base/error.h"
-#include "evomoe/config/fairseq_groups.h"
+#include "evomoe/config/hydra_groups.h"
 #include "evomoe/config/option_table.h"
 
 namespace evomoe {
@@ -47,60 +45,20 @@ std::string scalar_text(const YAML::Node& node, const std::string& shown) {
   return text;
 }
 
-/// The values of a file, in which `${group.key}` stands for another one.
-class References {
- public:
-  References(const YAML::Node& root, std::string path,
-             const std::map<std::string, std::string>& given)
-      : root_(root), path_(std::move(path)), given_(given) {}
-
-  /// `text` with every reference replaced.
-  std::string resolve(const std::string& text) const { return resolve(text, {}); }
-
- private:
-  std::string resolve(const std::string& text, std::vector<std::string> within) const {
-    std::string result;
-    size_t at = 0;
-    while (true) {
-      const auto begin = text.find("${", at);
-      if (begin == std::string::npos) return result + text.substr(at);
-      const auto end = text.find('}', begin);
-      if (end == std::string::npos)
-        fail_usage("--config {}: '{}' has a '${{' without its '}}'", path_, text);
-      const auto name = text.substr(begin + 2, end - begin - 2);
-      if (std::find(within.begin(), within.end(), name) != within.end())
-        fail_usage("--config {}: ${{{}}} refers to itself ({})", path_, name,
-                   fmt::join(within, " -> "));
-      auto deeper = within;
-      deeper.push_back(name);
-      result += text.substr(at, begin - at) + resolve(value_of(name), std::move(deeper));
-      at = end + 1;
-    }
+/// The node that `group.key` names, or an option of this key anywhere in the file.
+YAML::Node find_value(const YAML::Node& root, const std::string& name, const std::string& key) {
+  const size_t dot = name.find('.');
+  if (dot != std::string::npos) {
+    const YAML::Node group = root[name.substr(0, dot)];
+    if (group.IsDefined() && group.IsMap() && group[name.substr(dot + 1)].IsDefined())
+      return group[name.substr(dot + 1)];
   }
-
-  /// What the command line or the file says of `group.key`.
-  std::string value_of(const std::string& name) const {
-    const auto dot = name.rfind('.');
-    auto key = dot == std::string::npos ? name : name.substr(dot + 1);
-    std::replace(key.begin(), key.end(), '-', '_');
-    if (const auto found = given_.find(key); found != given_.end()) return found->second;
-    YAML::Node node = YAML::Clone(root_);
-    for (size_t begin = 0; begin <= name.size();) {
-      const auto end = std::min(name.find('.', begin), name.size());
-      const auto part = name.substr(begin, end - begin);
-      if (!node.IsMap() || !node[part])
-        fail_usage("--config {}: ${{{}}}: neither the file nor the command line has a value for it",
-                   path_, name);
-      node = YAML::Clone(node[part]);
-      begin = end + 1;
-    }
-    return scalar_text(node, fmt::format("--config {}: ${{{}}}", path_, name));
+  for (const auto& entry : root) {
+    if (entry.first.Scalar() == key && !entry.second.IsMap()) return entry.second;
+    if (entry.second.IsMap() && entry.second[key].IsDefined()) return entry.second[key];
   }
-
-  const YAML::Node& root_;
-  std::string path_;
-  const std::map<std::string, std::string>& given_;
-};
+  return YAML::Node(YAML::NodeType::Undefined);
+}
 
 }  // namespace
 
@@ -122,30 +80,59 @@ std::vector<OptionTable::Assignment> OptionTable::read_yaml_file(
   if (!root.IsMap())
     fail_usage("--config {}: the file must hold `option: value` lines, or groups of them", path);
 
-  const References references(root, path, given);
+  // What `${group.key}` means: the command line's value, else this file's, else the default.
+  const std::function<std::string(const std::string&, const std::string&, std::vector<std::string>)>
+      resolve = [&](const std::string& text, const std::string& shown,
+                    std::vector<std::string> chain) -> std::string {
+    const size_t begin = text.find("${");
+    if (begin == std::string::npos) return text;
+    const size_t end = text.find('}', begin);
+    if (end == std::string::npos) fail_usage("{}: '{}' lacks the closing brace", shown, text);
+    const std::string name = text.substr(begin + 2, end - begin - 2);
+    if (std::find(chain.begin(), chain.end(), name) != chain.end()) {
+      fail_usage("{}: the references go round in a circle: {} -> {}", shown,
+                 fmt::join(chain, " -> "), name);
+    }
+    const size_t dot = name.find('.');
+    const std::string key = name.substr(dot == std::string::npos ? 0 : dot + 1);
+    const Option* option = find(key);
+    if (option == nullptr) {
+      fail_usage("{}: ${{{}}} refers to an option that there is not{}", shown, name, hint(key, ""));
+    }
+    chain.push_back(name);
+    std::string value;
+    if (const auto told = given.find(option->key()); told != given.end()) {
+      value = told->second;
+    } else if (const auto node = find_value(root, name, option->key()); node.IsDefined()) {
+      value = resolve(scalar_text(node, shown), shown, chain);
+    } else {
+      value = value_text(option->default_value());
+    }
+    if (value.empty()) fail_usage("{}: ${{{}}} has no value; give it one", shown, name);
+    return resolve(text.substr(0, begin) + value + text.substr(end + 1), shown,
+                   {chain.begin(), chain.end() - 1});
+  };
+
   std::vector<Assignment> assignments;
   std::set<const Option*> seen;
   const auto take = [&](const std::string& group, const YAML::Node& key_node,
                         const YAML::Node& value) {
-    const std::string written = key_node.Scalar();
-    // Of Hydra itself, and OmegaConf's "to be given".
-    if (written == "_group_" || (value.IsScalar() && value.Scalar() == "???")) return;
-    const bool choice = written == "_name" && !chosen_option(group).empty();
-    const std::string key = choice ? chosen_option(group) : written;
-    const std::string shown = fmt::format("{}: {}", where(path, key_node), written);
-    const auto text_of = [&] {
-      const auto text = references.resolve(scalar_text(value, shown));
-      return choice ? chosen_value(group, text) : text;
-    };
-    Option* option = find(key);
+    const std::string key = key_node.Scalar();
+    const std::string shown = fmt::format("{}: {}", where(path, key_node), key);
+    if (key == "_group_" || (value.IsScalar() && value.Scalar() == "???")) return;  // Hydra's own
+    Option* option = key == "_name" || key == "_name_" ? option_of_group(group) : find(key);
+    if (option == nullptr && (key == "_name" || key == "_name_")) {
+      if (is_hydra_group(group)) return;  // e.g. the bpe of a command that reads no text
+      fail_usage("{}: the group '{}' has nothing to name", shown, group);
+    }
     const LegacyFlag* legacy = option == nullptr ? find_legacy(key) : nullptr;
     if (legacy != nullptr) {
-      const auto text = value.IsNull() ? "false" : text_of();
+      const auto text = value.IsNull() ? "false" : scalar_text(value, shown);
       if (legacy->takes_value || text != "false") take_legacy(*legacy, text);
       return;
     }
     if (option == nullptr) fail_usage("{}: unknown option{}", shown, hint(key, ""));
-    if (!group.empty() && find_for_group(group, key) == nullptr) {
+    if (!group.empty() && key[0] != '_' && !admits(group, *option)) {
       fail_usage("{}: this option is not in the group '{}' but in '{}'", shown, group,
                  option->group());
     }
@@ -155,32 +142,46 @@ std::vector<OptionTable::Assignment> OptionTable::read_yaml_file(
       assignments.push_back({option, nullptr, shown});
       return;
     }
-    // fairseq's way of saying "not given".
-    if (option->is_optional() && value.IsScalar() && value.Scalar() == "null") return;
-    assignments.push_back({option, option->read(text_of(), shown), shown});
+    assignments.push_back({option, nullptr, shown});
+    std::string text = resolve(scalar_text(value, shown), shown, {});
+    if (key[0] == '_') text = group_choice(group, text);
+    assignments.back().value = option->read(text, shown);
   };
   for (const auto& entry : root) {
     const std::string key = entry.first.Scalar();
-    if (key == "defaults" || key == "hydra") continue;  // of Hydra itself
-    const bool group = has_group(key) || is_fairseq_group(key);
+    if (key == "hydra") continue;  // where Hydra writes its own files
+    if (key == "defaults" && entry.second.IsSequence()) {
+      for (const auto& choice : entry.second) {
+        if (!choice.IsMap()) continue;  // _self_
+        for (const auto& chosen : choice) {
+          const std::string name = chosen.first.Scalar();
+          const std::string group =
+              name.compare(0, 9, "override ") == 0 ? name.substr(9) : name;
+          Option* option = option_of_group(group);
+          if (option == nullptr || chosen.second.IsNull() ||
+              find_value(root, group + "._name", "").IsDefined()) {
+            continue;  // the group itself says it
+          }
+          if (!seen.insert(option).second) continue;
+          const std::string shown =
+              fmt::format("{}: defaults: {}", where(path, chosen.first), group);
+          assignments.push_back(
+              {option, option->read(group_choice(group, chosen.second.Scalar()), shown), shown});
+        }
+      }
+      continue;
+    }
     if (entry.second.IsMap()) {
-      if (!group && find(key) != nullptr) {
+      if (!has_group(key) && !is_hydra_group(key) && find(key) != nullptr) {
         fail_usage("{}: {}: a single value or a list is needed here, not a group of keys",
                    where(path, entry.first), key);
       }
-      if (!group) {
+      if (!has_group(key) && !is_hydra_group(key)) {
         fail_usage("{}: there is no group '{}'{}", where(path, entry.first), key, hint(key, ""));
       }
       for (const auto& inner : entry.second) take(key, inner.first, inner.second);
-    } else if (group && entry.second.IsNull()) {
+    } else if ((has_group(key) || is_hydra_group(key)) && entry.second.IsNull()) {
       continue;  // a group without options
-    } else if (const auto choice = chosen_option(key); entry.second.IsScalar() &&
-                                                       find(key) == nullptr && !choice.empty()) {
-      Option* option = find(choice);
-      const auto shown = fmt::format("{}: {}", where(path, entry.first), key);
-      if (option == nullptr) fail_usage("{}: unknown option{}", shown, hint(key, ""));
-      const auto text = chosen_value(key, references.resolve(entry.second.Scalar()));
-      assignments.push_back({option, option->read(text, shown), shown});
     } else {
       take("", entry.first, entry.second);
     }

@@ -1,0 +1,443 @@
+#include "evomoe/train/fairseq_run.h"
+
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "evomoe/base/error.h"
+#include "evomoe/base/log.h"
+#include "evomoe/checkpoint/checkpoint_manager.h"
+#include "evomoe/checkpoint/load_into.h"
+#include "evomoe/checkpoint/torch_file_writer.h"
+#include "evomoe/config/describe.h"
+#include "evomoe/config/hydra_groups.h"
+#include "evomoe/report/meters.h"
+#include "evomoe/train/loaded_model.h"
+#include "evomoe/train/resume.h"
+#include "evomoe/train/run_folder.h"
+#include "evomoe/train/settings.h"
+#include "evomoe/train/task.h"
+#include "evomoe/train/trainer.h"
+
+namespace evomoe {
+namespace {
+
+using Dict = PickleValue::Dict;
+using List = PickleValue::List;
+
+PickleValue value(auto plain) {
+  PickleValue made;
+  made.value = std::move(plain);
+  return made;
+}
+
+PickleValue text(const std::string& plain) { return value(plain); }
+
+void put(Dict& dict, const std::string& key, PickleValue entry) {
+  dict.keys.push_back(text(key));
+  dict.values.push_back(std::move(entry));
+}
+
+// --- theirs to ours ---
+
+/// A value as one writes it on a command line; nothing for None.
+std::optional<std::string> written(const PickleValue& given, bool integer) {
+  if (const auto* flag = given.get_if<bool>()) return *flag ? "true" : "false";
+  if (const auto* number = given.get_if<int64_t>()) return std::to_string(*number);
+  if (const auto* number = given.get_if<double>()) {
+    if (integer && *number == std::floor(*number))
+      return std::to_string(static_cast<int64_t>(*number));
+    return fmt::format("{}", *number);
+  }
+  if (const auto* words = given.get_if<std::string>()) return *words;
+  if (const auto* list = given.get_if<List>()) {
+    std::string elements;
+    for (const auto& element : *list) {
+      const auto one = written(element, integer);
+      if (one) elements += (elements.empty() ? "" : ",") + *one;
+    }
+    return elements;
+  }
+  return std::nullopt;
+}
+
+bool is_true(const PickleValue* flag) {
+  const auto* truth = flag == nullptr ? nullptr : flag->get_if<bool>();
+  return truth != nullptr && *truth;
+}
+
+/// Groups whose options are about a call or its machine, not about the run.
+bool of_a_call(const std::string& group) {
+  static const std::set<std::string> groups = {"task",      "model",        "criterion",
+                                               "optimizer", "lr_scheduler", "optimization",
+                                               "dataset",   "common"};
+  return !groups.contains(group);
+}
+
+/// The arguments of `evomoe train` that say the same as one group of theirs.
+void add_group(const OptionTable& table, const std::string& group, const Dict& options,
+               std::vector<std::string>& arguments) {
+  for (size_t i = 0; i < options.keys.size(); ++i) {
+    const auto* key = options.keys[i].get_if<std::string>();
+    if (key == nullptr) continue;
+    const bool choice = *key == "_name";
+    const auto name = choice ? option_named_by(group) : *key;
+    const Option* option = nullptr;
+    for (const auto& known : table.options()) {
+      std::string dashed = name;
+      std::replace(dashed.begin(), dashed.end(), '_', '-');
+      if (known->name() == dashed && (choice || hydra_group_admits(group, known->group())))
+        option = known.get();
+    }
+    // Where things lie is a matter of this call.
+    if (option == nullptr || name == "data") continue;
+    const bool integer =
+        option->type() == OptionType::kInteger || option->type() == OptionType::kIntegerList;
+    const auto given = written(options.values[i], integer);
+    if (!given || given->empty()) continue;
+    if (option->type() == OptionType::kFlag) {
+      if (*given == "true") arguments.push_back("--" + option->name());
+    } else {
+      arguments.push_back("--" + option->name() + "=" + *given);
+    }
+  }
+}
+
+}  // namespace
+
+TrainOptions options_of_fairseq(const PickleValue& cfg, const std::string& data) {
+  const auto* groups = cfg.get_if<Dict>();
+  EVOMOE_CHECK(groups != nullptr,
+               "the checkpoint has no options (`cfg`): it is older than fairseq 1.0; load and save "
+               "it with the authors' code once");
+  TrainOptions options;
+  OptionTable table("train", "");
+  describe(table, options);
+  std::vector<std::string> arguments;
+  for (size_t i = 0; i < groups->keys.size(); ++i) {
+    const auto* group = groups->keys[i].get_if<std::string>();
+    const auto* dict = groups->values[i].get_if<Dict>();
+    if (group != nullptr && dict != nullptr && !of_a_call(*group))
+      add_group(table, *group, *dict, arguments);
+  }
+  if (const auto* model = cfg.find("model")) {
+    // fairseq calls a missing size of a pad mask by another name than the router that it chooses.
+    if (is_true(model->find("moe_top1_expert"))) {
+      arguments.emplace_back("--moe-top1-expert");
+    } else if (is_true(model->find("moe_topk_expert"))) {
+      arguments.emplace_back("--moe-topk-expert");
+    }
+  }
+  const auto* task = cfg.find("task");
+  const auto* own_data = task == nullptr ? nullptr : task->find("data");
+  const auto* folder = own_data == nullptr ? nullptr : own_data->get_if<std::string>();
+  EVOMOE_CHECK(!data.empty() || folder != nullptr,
+               "the checkpoint does not say which data it was trained on; give --data");
+  arguments.push_back(data.empty() ? *folder : data);
+  table.parse(arguments);
+  return options;
+}
+
+TrainOptions import_fairseq_run(const FairseqCheckpoint& theirs, const std::string& data,
+                                const std::filesystem::path& folder) {
+  auto options = options_of_fairseq(theirs.cfg, data);
+  options.checkpoint.save_dir = folder.string();
+  check_settings(options);
+  const auto task = open_task_data(options.data, options);
+  const auto vocabulary = vocabulary_of(*task);
+  auto model = make_model(options, vocabulary, /*shared_expert=*/false);
+  Checkpoint ours;
+  ours.model = theirs.model;
+  for (const auto& item : model->named_buffers()) {
+    // State of our routers that the reference keeps elsewhere or not at all.
+    if (!ours.model.contains(item.key())) ours.model[item.key()] = item.value();
+  }
+  load_into(named_state(*model), ours.model, "the reference's checkpoint");
+  ours.optimizer = theirs.optimizer;
+
+  OptionTable table("train", "");
+  auto stored = options;
+  describe(table, stored);
+  auto& manifest = ours.manifest;
+  manifest["config"] = table.to_json();
+  manifest["counters"] = {{"updates", theirs.updates}};
+  const auto items = task->train(theirs.epoch, options.dataset.train_subset)->size();
+  manifest["data"] = {
+      {"epoch", theirs.epoch}, {"offset", theirs.iterations_in_epoch}, {"items", items}};
+  const auto stage = stage_at(evolution_options(options), theirs.updates);
+  manifest["evolution"] = {{"stage", stage_name(stage.stage)},
+                           {"shared_expert", false},
+                           {"temperature", stage.schedule.temperature},
+                           {"hard", stage.schedule.hard}};
+  manifest["model"] = model_section(task->source_dictionary(), task->target_dictionary());
+  manifest["progress"] = {
+      {"seconds", 0.0}, {"flops", 0.0}, {"tokens", 0.0}, {"meters", Metrics().state()}};
+  manifest["patience"] = {{"used", 0}, {"best", nullptr}};
+
+  SaveRequest request;
+  request.epoch = theirs.epoch;
+  request.updates = theirs.updates;
+  if (const auto* best = theirs.best.get_if<double>()) request.metric = *best;
+  CheckpointPolicy policy;
+  policy.best_metric = options.checkpoint.best_checkpoint_metric;
+  policy.maximize_best = options.checkpoint.maximize_best_checkpoint_metric;
+  CheckpointManager manager(folder, policy);
+  manager.save(request, ours);
+  manager.finish();
+  write_run_folder(options, folder);
+  return options;
+}
+
+// --- ours to theirs ---
+
+namespace {
+
+/// One tensor of theirs, in the order of their optimiser.
+struct TheirTensor {
+  std::string name;
+  bool expert = false;
+  std::string ours;      ///< name of the tensor it is, or is a slice of
+  int64_t index = -1;    ///< of the slice; -1: the whole
+};
+
+std::vector<TheirTensor> their_parameters(const Model& model) {
+  static const std::vector<std::pair<std::string, std::string>> parts = {
+      {"w1", "fc1.weight"}, {"b1", "fc1.bias"}, {"w2", "fc2.weight"}, {"b2", "fc2.bias"}};
+  const std::string experts = ".moe_layer.experts.";
+  std::vector<TheirTensor> all;
+  for (const auto& item : model.named_parameters()) {
+    const auto at = item.key().find(experts);
+    if (at == std::string::npos) {
+      all.push_back({item.key(), false, item.key(), -1});
+      continue;
+    }
+    if (!item.key().ends_with(".w1")) continue;  // all four come at once
+    const auto bank = item.key().substr(0, at + experts.size());
+    for (int64_t e = 0; e < item.value().size(0); ++e) {
+      for (const auto& [ours, theirs] : parts)
+        all.push_back({fmt::format("{}{}.{}", bank, e, theirs), true, bank + ours, e});
+    }
+  }
+  return all;
+}
+
+torch::Tensor piece(const torch::Tensor& tensor, const TheirTensor& part) {
+  const auto of = part.index < 0 ? tensor : tensor[part.index];
+  return of.detach().to(torch::kCPU).contiguous();
+}
+
+/// What their state dict holds beside parameters: copies under other names, versions.
+void add_their_extras(const TrainOptions& options, const TensorMap& model, Dict& state) {
+  const auto has = [&](const std::string& name) { return model.contains(name); };
+  const auto tensor = [&](const std::string& name) { return model.at(name).to(torch::kCPU); };
+  const auto& task = options.task.task;
+  const auto version = [&](const std::string& stack) {
+    put(state, stack + ".version", value(torch::tensor({3.0F})));
+  };
+  const auto table = [&](const std::string& stack) {
+    // Their sinusoidal positions register a dummy.
+    if (!has(stack + ".embed_positions.weight"))
+      put(state, stack + ".embed_positions._float_tensor", value(torch::zeros({1})));
+  };
+  if (task == "language_modeling") {
+    version("decoder");
+    table("decoder");
+    if (!has("decoder.output_projection.weight") && has("decoder.embed_tokens.weight"))
+      put(state, "decoder.output_projection.weight", value(tensor("decoder.embed_tokens.weight")));
+  } else if (task == "translation") {
+    for (const auto* stack : {"encoder", "decoder"}) {
+      version(stack);
+      table(stack);
+    }
+    const std::string shared =
+        has("decoder.embed_tokens.weight") ? "decoder.embed_tokens.weight"
+                                           : "encoder.embed_tokens.weight";
+    if (!has("decoder.embed_tokens.weight"))
+      put(state, "decoder.embed_tokens.weight", value(tensor(shared)));
+    if (!has("decoder.output_projection.weight"))
+      put(state, "decoder.output_projection.weight", value(tensor(shared)));
+  } else {
+    version("encoder.sentence_encoder");
+    if (!has("encoder.lm_head.weight"))
+      put(state, "encoder.lm_head.weight",
+          value(tensor("encoder.sentence_encoder.embed_tokens.weight")));
+  }
+}
+
+PickleValue plain_value(const nlohmann::json& json) {
+  if (json.is_boolean()) return value(json.get<bool>());
+  if (json.is_number_integer()) return value(json.get<int64_t>());
+  if (json.is_number()) return value(json.get<double>());
+  if (json.is_string()) return text(json.get<std::string>());
+  if (json.is_array()) {
+    List list;
+    for (const auto& element : json) list.push_back(plain_value(element));
+    return value(std::move(list));
+  }
+  return {};
+}
+
+/// Our options in their groups.
+PickleValue their_cfg(TrainOptions options) {
+  OptionTable table("train", "");
+  describe(table, options);
+  std::map<std::string, Dict> groups;
+  static const std::map<std::string, std::string> theirs = {{"", "task"},
+                                                            {"moe", "model"},
+                                                            {"evolution", "optimization"},
+                                                            {"resources", "common"}};
+  static const std::set<std::string> of_optimizer = {"adam_betas", "adam_eps", "weight_decay"},
+                                     of_schedule = {"warmup_updates",    "warmup_init_lr",
+                                                    "total_num_update",  "end_learning_rate",
+                                                    "power",             "lr_shrink",
+                                                    "force_anneal",      "min_lr",
+                                                    "lr_period_updates", "t_mult"};
+  for (const auto& option : table.options()) {
+    const auto key = option->key();
+    auto group = theirs.contains(option->group()) ? theirs.at(option->group()) : option->group();
+    if (of_optimizer.contains(key)) group = "optimizer";
+    if (of_schedule.contains(key)) group = "lr_scheduler";
+    if (key == "task" || key == "arch" || key == "criterion" || key == "optimizer" ||
+        key == "lr_scheduler") {
+      const auto of = key == "arch" ? "model" : key;
+      put(groups[of], "_name", plain_value(option->value()));
+    } else if (key == "adam_betas") {
+      const auto& betas = options.optimization.adam_betas;
+      put(groups[group], key, text(fmt::format("({}, {})", betas.at(0), betas.at(1))));
+    } else if (key == "moe_router") {
+      const auto& router = options.moe.moe_router;
+      put(groups["model"], "moe_top1_expert", value(router == "switch"));
+      put(groups["model"], "moe_topk_expert", value(router == "dts"));
+    } else if (key == "valid_subset") {
+      put(groups[group], key, text(fmt::format("{}", fmt::join(options.dataset.valid_subset, ","))));
+    } else {
+      put(groups[group], key, plain_value(option->value()));
+    }
+  }
+  put(groups["optimizer"], "lr", plain_value(nlohmann::json(options.optimization.lr)));
+  put(groups["lr_scheduler"], "lr", plain_value(nlohmann::json(options.optimization.lr)));
+  Dict cfg;
+  for (auto& [name, group] : groups) put(cfg, name, value(std::move(group)));
+  return value(std::move(cfg));
+}
+
+std::string criterion_class(const std::string& name) {
+  static const std::map<std::string, std::string> classes = {
+      {"cross_entropy", "CrossEntropyCriterion"},
+      {"moe_cross_entropy", "MoECrossEntropyCriterion"},
+      {"masked_lm", "MaskedLmLoss"},
+      {"moe_masked_lm", "MoEMaskedLmLoss"},
+      {"label_smoothed_cross_entropy", "LabelSmoothedCrossEntropyCriterion"},
+      {"moe_label_smoothed_cross_entropy", "MoELabelSmoothedCrossEntropyCriterion"},
+      {"sentence_prediction", "SentencePredictionCriterion"},
+      {"adaptive_loss", "AdaptiveLoss"}};
+  const auto found = classes.find(name);
+  return found == classes.end() ? name : found->second;
+}
+
+}  // namespace
+
+std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::path& checkpoint,
+                                                      const std::filesystem::path& path) {
+  const auto ours = load_checkpoint(checkpoint, /*with_optimizer=*/true);
+  const auto options = stored_options(ours.manifest);
+  const auto& router = options.moe.moe_router;
+  const bool experts = has_experts(options);
+  if (experts && router != "switch" && router != "dts" && router != "gshard") {
+    fail_usage("{}: the authors' code has no routing method like --moe-router {}; it has switch, "
+               "gshard and dts",
+               checkpoint.string(), router);
+  }
+  EVOMOE_CHECK(!ours.manifest.at("evolution").at("shared_expert").get<bool>(),
+               "{}: it is in the shared-expert stage, which the authors' code does not have; convert "
+               "a later checkpoint",
+               checkpoint.string());
+  const auto& of_model = ours.manifest.at("model");
+  const auto symbols = of_model.at("vocabulary").get<int64_t>();
+  const Vocabulary vocabulary{of_model.value("source_vocabulary", symbols), symbols,
+                              of_model.at("padding").get<int64_t>()};
+  const auto model = make_model(options, vocabulary, /*shared_expert=*/false);
+  const auto parameters = their_parameters(*model);
+  const auto updates = ours.manifest.at("counters").at("updates").get<int64_t>();
+
+  const auto file_of = [&](bool expert_part, bool whole) {
+    Dict state, moments;
+    List numbers;
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      const auto& part = parameters[i];
+      numbers.push_back(value(static_cast<int64_t>(i)));
+      if (!whole && part.expert != expert_part) continue;
+      put(state, part.name, value(piece(ours.model.at(part.ours), part)));
+      const auto average = ours.optimizer.find(part.ours + ".exp_avg");
+      if (average == ours.optimizer.end()) continue;
+      Dict of_parameter;
+      put(of_parameter, "step", value(updates));
+      put(of_parameter, "exp_avg", value(piece(average->second, part)));
+      put(of_parameter, "exp_avg_sq",
+          value(piece(ours.optimizer.at(part.ours + ".exp_avg_sq"), part)));
+      moments.keys.push_back(value(static_cast<int64_t>(i)));
+      moments.values.push_back(value(std::move(of_parameter)));
+    }
+    if (whole || !expert_part) add_their_extras(options, ours.model, state);
+    const auto& optimization = options.optimization;
+    Dict group;
+    put(group, "lr",
+        value(lr_at(lr_schedule_options(options), updates,
+                    ours.manifest.at("data").at("epoch").get<int64_t>())));
+    put(group, "betas", plain_value(nlohmann::json(optimization.adam_betas)));
+    put(group, "eps", value(optimization.adam_eps));
+    put(group, "weight_decay", value(optimization.weight_decay));
+    put(group, "amsgrad", value(false));
+    put(group, "params", value(std::move(numbers)));
+    Dict optimizer;
+    put(optimizer, "state", value(std::move(moments)));
+    put(optimizer, "param_groups", value(List{value(std::move(group))}));
+
+    Dict history, schedule;
+    put(history, "criterion_name", text(criterion_class(options.criterion.criterion)));
+    put(history, "optimizer_name", text("FairseqAdam"));
+    const auto section = ours.manifest.value("checkpoint", nlohmann::json::object());
+    const auto best = section.value("best", nlohmann::json());
+    put(schedule, "best", plain_value(best));
+    put(history, "lr_scheduler_state", value(std::move(schedule)));
+    put(history, "num_updates", value(updates));
+
+    Dict iterator, extra;
+    put(iterator, "version", value(int64_t{2}));
+    put(iterator, "epoch", plain_value(ours.manifest.at("data").at("epoch")));
+    put(iterator, "iterations_in_epoch", plain_value(ours.manifest.at("data").at("offset")));
+    put(iterator, "shuffle", value(true));
+    put(extra, "metrics", value(Dict{}));
+    put(extra, "previous_training_time",
+        plain_value(ours.manifest.at("progress").at("seconds")));
+    put(extra, "train_iterator", value(std::move(iterator)));
+    if (!best.is_null()) {
+      put(extra, "val_loss", plain_value(best));
+      put(extra, "best", plain_value(best));
+    }
+
+    Dict file;
+    put(file, "args", {});
+    put(file, "cfg", their_cfg(options));
+    put(file, "model", value(std::move(state)));
+    put(file, "criterion", {});
+    put(file, "optimizer_history", value(List{value(std::move(history))}));
+    put(file, "task_state", value(Dict{}));
+    put(file, "extra_state", value(std::move(extra)));
+    if (!ours.optimizer.empty()) put(file, "last_optimizer_state", value(std::move(optimizer)));
+    return value(std::move(file));
+  };
+
+  if (!experts) {
+    write_torch_file(path, file_of(false, /*whole=*/true));
+    return {path};
+  }
+  const auto stem = path.parent_path() / path.stem();
+  const std::vector<std::filesystem::path> files = {stem.string() + "-rank-0.pt",
+                                                    stem.string() + "-shared.pt"};
+  write_torch_file(files[0], file_of(/*expert_part=*/true, /*whole=*/false));
+  write_torch_file(files[1], file_of(/*expert_part=*/false, /*whole=*/false));
+  return files;
+}
+
+}  // namespace evomoe
