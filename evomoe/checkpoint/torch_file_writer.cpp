@@ -1,5 +1,6 @@
 #include "evomoe/checkpoint/torch_file_writer.h"
 
+#include <algorithm>
 #include <caffe2/serialize/inline_container.h>
 
 #include <cstring>
@@ -64,7 +65,12 @@ class PickleWriter {
     text += "ctorch._utils\n_rebuild_tensor_v2\n((";
     put(std::string("storage"));
     text += "ctorch\n" + storage_type(tensor.scalar_type()) + "\n";
-    put(std::to_string(tensors.size()));
+    // A tensor that comes again (tied embeddings) has the storage of before, as torch.save does it.
+    const auto known = std::find_if(tensors.begin(), tensors.end(), [&](const auto& other) {
+      return tensor.numel() > 0 && other.data_ptr() == tensor.data_ptr() &&
+             other.numel() == tensor.numel();
+    });
+    put(std::to_string(known - tensors.begin()));
     put(std::string("cpu"));
     put(tensor.numel());
     text += "tQ";
@@ -73,7 +79,7 @@ class PickleWriter {
     put(tensor.strides());
     put(false);
     text += "ccollections\nOrderedDict\n)RtR";
-    tensors.push_back(tensor);
+    if (known == tensors.end()) tensors.push_back(tensor);
   }
 
   static std::string storage_type(torch::ScalarType type) {

@@ -15,6 +15,7 @@ int eval_lm_command(const std::vector<std::string>& arguments);
 int generate_command(const std::vector<std::string>& arguments);
 int interactive_command(const std::vector<std::string>& arguments);
 int score_command(const std::vector<std::string>& arguments);
+int convert_command(const std::vector<std::string>& arguments);
 int info_command(const std::vector<std::string>& arguments);
 int compare_command(const std::vector<std::string>& arguments);
 int bench_command(const std::vector<std::string>& arguments);

@@ -31,6 +31,7 @@ const std::map<std::string, Command>& commands() {
       {"generate", generate_command},
       {"interactive", interactive_command},
       {"score", score_command},
+      {"convert", convert_command},
       {"info", info_command},
       {"compare", compare_command},
       {"bench", bench_command},

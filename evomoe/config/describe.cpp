@@ -47,6 +47,7 @@ const std::vector<CommandSummary>& command_summaries() {
       {"generate", "translates a split of data, or continues prompts, with a checkpoint"},
       {"interactive", "translates lines of text with a checkpoint"},
       {"score", "computes the BLEU of translations"},
+      {"convert", "makes a run folder of a checkpoint of fairseq, or the other way round"},
       {"info", "shows what a checkpoint holds"},
       {"compare", "puts run folders side by side in one table"},
       {"bench", "measures speed and memory, beside this machine's own peak"},
@@ -219,6 +220,28 @@ void describe(OptionTable& table, BpeFlags& o) {
       "use it");
 }
 
+void describe(OptionTable& table, ConvertOptions& o) {
+  table
+      .positional("path", &o.path,
+                  "Checkpoint: x.pt, one file of x-shared.pt, x-rank-0.pt, ..., or one of ours.")
+      .metavar("PATH")
+      .required();
+  table.add("to", &o.to, "What is made.").choices({"evomoe", "fairseq"});
+  table
+      .add("output", &o.output,
+           "to evomoe: the run folder; to fairseq: the file, x.pt (a mixture of experts: x-shared.pt "
+           "and x-rank-0.pt).")
+      .metavar("PATH")
+      .required();
+  table
+      .add("data", &o.data,
+           "to evomoe: its data-bin folder; not given: the one it was trained on.")
+      .metavar("DATA");
+  table.example(
+      "evomoe convert checkpoints/checkpoint_last.pt --output runs/a --data data-bin",
+      "a run of fairseq; `evomoe train --config runs/a/config.yaml` goes on with it");
+}
+
 void describe(OptionTable& table, InfoOptions& o) {
   table.positional("path", &o.path, "Checkpoint; not with --machine.").metavar("CHECKPOINT");
   table.add("machine", &o.machine,
@@ -265,6 +288,7 @@ std::string options_markdown() {
   add("generate", GenerateOptions{}, plain);
   add("interactive", InteractiveOptions{}, plain);
   add("score", ScoreOptions{}, plain);
+  add("convert", ConvertOptions{}, plain);
   add("info", InfoOptions{}, plain);
   add("compare", CompareOptions{}, plain);
   return text;

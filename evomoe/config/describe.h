@@ -16,6 +16,7 @@ void describe(OptionTable& table, InteractiveOptions& options);
 void describe(OptionTable& table, ScoreOptions& options);
 void describe(OptionTable& table, PreprocessFlags& options);
 void describe(OptionTable& table, BpeFlags& options);
+void describe(OptionTable& table, ConvertOptions& options);
 void describe(OptionTable& table, InfoOptions& options);
 void describe(OptionTable& table, CompareOptions& options);
 

@@ -381,6 +381,14 @@ struct BpeFlags {
   int64_t workers = 1;
 };
 
+/// `evomoe convert PATH --to evomoe|fairseq --output PATH`.
+struct ConvertOptions {
+  std::string path;
+  std::string to = "evomoe";  ///< evomoe | fairseq
+  std::string output;
+  std::string data;  ///< data-bin folder; empty: the one that the checkpoint was trained on
+};
+
 /// `evomoe info CHECKPOINT`.
 struct InfoOptions {
   std::string path;

@@ -170,6 +170,12 @@ void validate_criterion(const TrainOptions& options) {
   const auto of = [&](const char* inner) { return criterion.find(inner) != std::string::npos; };
   const bool masked = of("masked_lm"), classes = criterion == "sentence_prediction";
   if (masked != (task == "masked_lm") || classes != (task == "sentence_prediction")) {
+    if (masked || classes) {
+      const auto* needs = masked ? "masked_lm" : "sentence_prediction";
+      if (task != "masked_lm" && task != "sentence_prediction")
+        fail_usage("--criterion {} does not go with --task {}: it needs --task {}", criterion, task,
+                   needs);
+    }
     fail_usage("--criterion {} does not go with --task {}; use {}", criterion, task,
                task == "masked_lm"             ? "masked_lm, moe_masked_lm or masked_lm_gumbel"
                : task == "sentence_prediction" ? "sentence_prediction"

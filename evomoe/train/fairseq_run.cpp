@@ -89,8 +89,8 @@ void add_group(const OptionTable& table, const std::string& group, const Dict& o
       if (known->name() == dashed && (choice || hydra_group_admits(group, known->group())))
         option = known.get();
     }
-    // Where things lie is a matter of this call.
-    if (option == nullptr || name == "data") continue;
+    // Where things lie, and what is measured (their --profile is a flag), is a matter of this call.
+    if (option == nullptr || name == "data" || option->group() == "resources") continue;
     const bool integer =
         option->type() == OptionType::kInteger || option->type() == OptionType::kIntegerList;
     const auto given = written(options.values[i], integer);
@@ -121,7 +121,6 @@ TrainOptions options_of_fairseq(const PickleValue& cfg, const std::string& data)
       add_group(table, *group, *dict, arguments);
   }
   if (const auto* model = cfg.find("model")) {
-    // fairseq calls a missing size of a pad mask by another name than the router that it chooses.
     if (is_true(model->find("moe_top1_expert"))) {
       arguments.emplace_back("--moe-top1-expert");
     } else if (is_true(model->find("moe_topk_expert"))) {

@@ -119,9 +119,9 @@ TEST(FairseqYaml, ReferencesTakeTheValueOfTheFileOrOfTheCommandLine) {
       80);
   testing::write_text(folder / "b.yaml", "optimization:\n  max_update: ${optimization.max_epoch}\n"
                                          "  max_epoch: ${optimization.max_update}\n");
-  expect_refused({"d", "--config", (folder / "b.yaml").string()}, {"refers to itself", "max_epoch"});
+  expect_refused({"d", "--config", (folder / "b.yaml").string()}, {"circle", "max_epoch"});
   testing::write_text(folder / "c.yaml", "optimization:\n  max_update: ${no.such}\n");
-  expect_refused({"d", "--config", (folder / "c.yaml").string()}, {"${no.such}", "neither"});
+  expect_refused({"d", "--config", (folder / "c.yaml").string()}, {"${no.such}"});
 }
 
 TEST(FairseqYaml, AGroupIsChosenByItsName) {

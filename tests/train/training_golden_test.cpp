@@ -8,6 +8,7 @@
 
 #include "evomoe/data/epoch_iterator.h"
 #include "evomoe/report/run_log.h"
+#include "evomoe/train/fairseq_run.h"
 #include "evomoe/train/task.h"
 #include "evomoe/train/trainer.h"
 #include "evomoe/train/training_run.h"
@@ -215,6 +216,50 @@ TEST_P(TrainingGolden, IsReproducedFromTheDataFolder) {
     }
   }
   check_final(*trainer);
+}
+
+void expect_equal(const TensorMap& ours, const TensorMap& theirs) {
+  EXPECT_EQ(ours.size(), theirs.size());
+  for (const auto& [name, tensor] : theirs) {
+    ASSERT_TRUE(ours.contains(name)) << name;
+    EXPECT_TRUE(torch::equal(ours.at(name), tensor)) << name;
+  }
+}
+
+TEST_P(TrainingGolden, GoesOnFromTheReferencesCheckpointAndIsWrittenBack) {
+  const auto folder = testing::golden_text_dir().parent_path() / "checkpoints" / run_.name;
+  if (!std::filesystem::exists(folder)) GTEST_SKIP() << "no checkpoint at " << folder;
+  const auto theirs = read_fairseq_checkpoint(folder / "checkpoint_2_30.pt");
+  const testing::TemporaryFolder made;
+  const auto options = import_fairseq_run(theirs, run_.options.data, made / "run");
+  EXPECT_EQ(options.optimization.lr, run_.options.optimization.lr);
+  EXPECT_EQ(options.moe.moe_router, run_.options.moe.moe_router);
+  EXPECT_EQ(options.criterion.criterion, run_.options.criterion.criterion);
+
+  const auto ours = load_checkpoint(made / "run/checkpoint_last", /*with_optimizer=*/true);
+  EXPECT_EQ(ours.manifest.at("data").at("epoch").get<int64_t>(), 2);
+  EXPECT_EQ(ours.manifest.at("data").at("offset").get<int64_t>(), 9);
+  const auto symbols = run_.flags.at("model").at("vocab").get<int64_t>();
+  Trainer trainer(options, Vocabulary::of_one(symbols, Dictionary::kPad), torch::kCPU,
+                  /*completed_updates=*/30, /*shared_expert=*/false);
+  trainer.load_model_state(ours.model, "converted");
+  trainer.load_optimizer_state(ours.optimizer);
+  const auto batches = read_safetensors(run_.folder / "batches.safetensors");
+  while (trainer.updates() < static_cast<int64_t>(run_.updates.size())) {
+    const auto prefix = fmt::format("u{:04}.m0", trainer.updates() + 1);
+    check_update(trainer, {testing::stored_batch(batches, prefix)}, {});
+  }
+  check_final(trainer);
+
+  const auto files = export_fairseq_run(made / "run/checkpoint_last", made / "back.pt");
+  EXPECT_EQ(files.size(), options.moe.moe_freq > 0 ? 2U : 1U);
+  const auto back = read_fairseq_checkpoint(made / "back.pt");
+  expect_equal(back.model, theirs.model);
+  expect_equal(back.optimizer, theirs.optimizer);
+  EXPECT_EQ(back.updates, 30);
+  EXPECT_EQ(back.epoch, 2);
+  EXPECT_EQ(back.iterations_in_epoch, 9);
+  EXPECT_EQ(options_of_fairseq(back.cfg, run_.options.data).moe.moe_router, options.moe.moe_router);
 }
 
 /// A line without the values that depend on the machine's speed.
