@@ -119,7 +119,7 @@ TEST_F(BadInput, AnInterruptWritesACheckpointAndEndsWith130) {
 
 TEST_F(BadInput, AMisspeltCommandIsSuggested) {
   expect_refused("trian", {"'trian' is no command (did you mean 'train'?)"});
-  expect_refused("evaluate", {"'evaluate' is no command; there are: bench, bpe, compare, eval-lm"});
+  expect_refused("evaluate", {"'evaluate' is no command; there are: bench, bpe, compare, convert, eval-lm"});
   EXPECT_THAT(evomoe("--help").out, HasSubstr("  options "));
 }
 
