@@ -26,9 +26,9 @@ class TokenText {
     if (token == Dictionary::kBos) return "";
     const auto& symbol = loaded_.dictionary.symbol(token);
     if (loaded_.bpe == nullptr) return at_line_start ? symbol : " " + symbol;
-    // Symbols that stand for no BPE token (<unk>, padding words) are not text.
-    if (symbol.find_first_not_of("0123456789") != std::string::npos) return "";
-    return loaded_.bpe->bytes(std::stoi(symbol));
+    // What stands for no BPE token is not text.
+    const auto id = bpe_token_of(symbol);
+    return id ? loaded_.bpe->bytes(*id) : "";
   }
 
  private:

@@ -44,10 +44,8 @@ std::string decode(const LoadedModel& loaded, const std::vector<int64_t>& tokens
       text += "\n";
       continue;
     }
-    const auto& symbol = loaded.dictionary.symbol(token);
-    // Symbols that stand for no BPE token (<unk>, padding words) are not text.
-    if (symbol.find_first_not_of("0123456789") == std::string::npos)
-      run.push_back(std::stoi(symbol));
+    // What stands for no BPE token is not text.
+    if (const auto id = bpe_token_of(loaded.dictionary.symbol(token))) run.push_back(*id);
   }
   flush();
   return text;

@@ -110,8 +110,7 @@ std::string decoded_text(const ByteBpe* bpe, const std::string& symbols) {
   if (bpe == nullptr) return symbols;
   std::vector<int32_t> ids;
   for_each_word(symbols, [&](std::string_view word) {
-    if (word.find_first_not_of("0123456789") == std::string_view::npos)
-      ids.push_back(std::stoi(std::string(word)));
+    if (const auto id = bpe_token_of(word)) ids.push_back(*id);
   });
   return bpe->decode(ids);
 }

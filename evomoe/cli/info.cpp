@@ -14,6 +14,7 @@
 #include "evomoe/report/run_log.h"
 #include "evomoe/report/table.h"
 #include "evomoe/train/loaded_model.h"
+#include "evomoe/train/resume.h"
 #include "evomoe/train/run_folder.h"
 #include "evomoe/train/settings.h"
 
@@ -57,10 +58,7 @@ nlohmann::ordered_json last_routers(const std::filesystem::path& run_folder, int
 void print_info(const InfoOptions& flags, const nlohmann::json& manifest) {
   const auto options = stored_options(manifest);
   const auto updates = manifest.at("counters").at("updates").get<int64_t>();
-  const auto& of_model = manifest.at("model");
-  const auto symbols = of_model.at("vocabulary").get<int64_t>();
-  const Vocabulary vocabulary{of_model.value("source_vocabulary", symbols), symbols,
-                              Dictionary::kPad};
+  const auto vocabulary = stored_vocabulary(manifest);
   const auto stacks = stack_options(options, vocabulary,
                                     manifest.at("evolution").at("shared_expert").get<bool>());
   const auto count = count_parameters(flags.path);

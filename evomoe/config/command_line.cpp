@@ -182,8 +182,7 @@ std::optional<OptionTable::Assignment> OptionTable::read_override(
     fail_usage("override '{}': there is no group '{}'; the groups are {}", argument, group,
                fmt::join(names, ", "));
   }
-  Option* option = name == "_name" ? option_of_group(group) : find(name);
-  if (option != nullptr && name != "_name" && !admits(group, *option)) option = nullptr;
+  Option* option = find_for_group(group, name);
   if (option == nullptr && find(name) == nullptr) {
     const LegacyFlag* legacy = find_legacy(name);
     if (legacy != nullptr) {

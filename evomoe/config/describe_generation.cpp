@@ -93,6 +93,16 @@ void describe_legacy_generation(OptionTable& table) {
                 /*refused=*/false});
 }
 
+/// How hypotheses are found and written, and what the process is told.
+template <typename Options>
+void describe_how(OptionTable& table, Options& o) {
+  describe_search(table, o.search);
+  describe_bpe_files(table, o.bpe);
+  describe_process(table, o.common);
+  table.add("seed", &o.common.seed, "Of sampling.").at_least(0);
+  describe_legacy_generation(table);
+}
+
 }  // namespace
 
 void describe(OptionTable& table, GenerateOptions& o) {
@@ -138,11 +148,7 @@ void describe(OptionTable& table, GenerateOptions& o) {
   table.add("skip-invalid-size-inputs-valid-test", &o.skip_invalid_size_inputs_valid_test,
             "Leaves out items that are longer than the model's positions, with a warning; not "
             "given: they are an error.");
-  describe_search(table, o.search);
-  describe_bpe_files(table, o.bpe);
-  describe_process(table, o.common);
-  table.add("seed", &o.common.seed, "Of sampling.").at_least(0);
-  describe_legacy_generation(table);
+  describe_how(table, o);
   table.example(
       "evomoe generate data-bin --path runs/a/checkpoint_best --beam 5 --batch-size 128 "
       "--remove-bpe",
@@ -166,11 +172,7 @@ void describe(OptionTable& table, InteractiveOptions& o) {
   table.add("min-len", &o.min_len, "Fewest new tokens.").at_least(0);
   describe_sampling(table, o);
   table.add("nbest", &o.nbest, "Hypotheses that are written of each line.").at_least(1);
-  describe_search(table, o.search);
-  describe_bpe_files(table, o.bpe);
-  describe_process(table, o.common);
-  table.add("seed", &o.common.seed, "Of sampling.").at_least(0);
-  describe_legacy_generation(table);
+  describe_how(table, o);
   table.example(
       "evomoe interactive data-bin --path runs/a/checkpoint_best --input news.de --buffer-size 64 "
       "--batch-size 64 --remove-bpe",

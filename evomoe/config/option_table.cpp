@@ -76,6 +76,12 @@ Option* OptionTable::option_of_group(const std::string& group) const {
   return name.empty() ? nullptr : find(name);
 }
 
+Option* OptionTable::find_for_group(const std::string& group, const std::string& key) const {
+  if (key == "_name") return option_of_group(group);
+  Option* option = find(key);
+  return option != nullptr && admits(group, *option) ? option : nullptr;
+}
+
 const LegacyFlag* OptionTable::find_legacy(const std::string& name) const {
   const auto found = std::find_if(legacy_.begin(), legacy_.end(), [&](const LegacyFlag& flag) {
     return flag.name == dashed(name);

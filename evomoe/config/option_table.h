@@ -70,6 +70,11 @@ class OptionTable {
   bool is_set(const std::string& name) const { return at(name).is_set(); }
   /// The option of this name or alias; Error when there is none.
   const Option& at(const std::string& name) const;
+  /// The option that fairseq's group `group` holds under `key` (`_name`: the one that the group
+  /// chooses); null: none.
+  const Option* option_in(const std::string& group, const std::string& key) const {
+    return find_for_group(group, key);
+  }
   /// The option with its value as one writes it on a command line: `--moe-k 3`, or the shorthand
   /// that stands for it.
   std::string written(const Option& option) const;
@@ -123,6 +128,7 @@ class OptionTable {
   bool admits(const std::string& group, const Option& option) const;
   /// `task=masked_lm`: the option that a group's name in Hydra stands for, or null.
   Option* option_of_group(const std::string& group) const;
+  Option* find_for_group(const std::string& group, const std::string& key) const;
   std::vector<Assignment> read_positionals(const std::vector<std::string>& arguments) const;
   const LegacyFlag* find_legacy(const std::string& name) const;  ///< with '_' or '-'; or null
   /// `given`: texts by key that are told elsewhere, to which `${group.key}` in the file may refer.

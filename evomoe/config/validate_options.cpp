@@ -46,9 +46,14 @@ void validate_task(const TrainOptions& options) {
   }
 }
 
+/// --moe-freq of the half of the model that has most experts; 0: none has any.
+int64_t largest_moe_freq(const MoeOptions& moe) {
+  return std::max({moe.moe_freq, moe.encoder_moe_freq, moe.decoder_moe_freq});
+}
+
 void validate_moe(const TrainOptions& options) {
   const auto& moe = options.moe;
-  const bool moe_layers = moe.moe_freq > 0 || moe.encoder_moe_freq > 0 || moe.decoder_moe_freq > 0;
+  const bool moe_layers = largest_moe_freq(moe) > 0;
   const bool gate_loss = options.criterion.criterion.starts_with("moe_");
   if (!moe_layers) {
     if (moe.moe_expert_count > 0) {
@@ -72,7 +77,7 @@ void validate_moe(const TrainOptions& options) {
         "--moe-freq {} without --moe-expert-count: give the number of experts of an MoE layer, "
         "e.g. "
         "--moe-expert-count 8",
-        std::max({moe.moe_freq, moe.encoder_moe_freq, moe.decoder_moe_freq}));
+        largest_moe_freq(moe));
   }
   if (moe.topk != -1 && moe.topk != experts) {
     fail_usage(
@@ -93,7 +98,7 @@ void validate_moe(const TrainOptions& options) {
 void validate_evolution(const TrainOptions& options) {
   const auto updates = options.evolution.shared_expert_updates;
   const auto& moe = options.moe;
-  const bool moe_layers = moe.moe_freq > 0 || moe.encoder_moe_freq > 0 || moe.decoder_moe_freq > 0;
+  const bool moe_layers = largest_moe_freq(moe) > 0;
   if (updates != 0 && (!moe_layers || moe.alternate_decoder_ffn_embed_dim > 0)) {
     fail_usage(
         "--shared-expert-updates {} needs MoE layers; give --moe-freq and --moe-expert-count",
@@ -170,19 +175,12 @@ void validate_criterion(const TrainOptions& options) {
   const auto of = [&](const char* inner) { return criterion.find(inner) != std::string::npos; };
   const bool masked = of("masked_lm"), classes = criterion == "sentence_prediction";
   if (masked != (task == "masked_lm") || classes != (task == "sentence_prediction")) {
-    if (masked || classes) {
-      const auto* needs = masked ? "masked_lm" : "sentence_prediction";
-      if (task != "masked_lm" && task != "sentence_prediction")
-        fail_usage("--criterion {} does not go with --task {}: it needs --task {}", criterion, task,
-                   needs);
+    if (task == "masked_lm" || task == "sentence_prediction") {
+      fail_usage("--criterion {} does not go with --task {}; use {}", criterion, task,
+                 task == "masked_lm" ? "masked_lm, moe_masked_lm or masked_lm_gumbel" : task);
     }
-    fail_usage("--criterion {} does not go with --task {}; use {}", criterion, task,
-               task == "masked_lm"             ? "masked_lm, moe_masked_lm or masked_lm_gumbel"
-               : task == "sentence_prediction" ? "sentence_prediction"
-               : task == "translation"
-                   ? "label_smoothed_cross_entropy, moe_label_smoothed_cross_entropy or another one "
-                     "of tokens"
-                   : "cross_entropy, moe_cross_entropy or another one of tokens");
+    fail_usage("--criterion {} does not go with --task {}: it needs --task {}", criterion, task,
+               masked ? "masked_lm" : "sentence_prediction");
   }
   if (classes && options.task.num_classes < 1) {
     fail_usage("--task sentence_prediction needs --num-classes: the number of classes, e.g. 2");

@@ -1,5 +1,6 @@
 #include "evomoe/data/byte_bpe.h"
 
+#include <charconv>
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <ostream>
@@ -248,6 +249,14 @@ void BpeEncoder::merge_long_word() {
     for (const auto& candidate : fresh) heap.push(candidate);
   }
   std::erase(word_, -1);
+}
+
+std::optional<int32_t> bpe_token_of(std::string_view symbol) {
+  int32_t id = 0;
+  const auto* end = symbol.data() + symbol.size();
+  const auto [read, error] = std::from_chars(symbol.data(), end, id);
+  if (error != std::errc() || read != end || id < 0) return std::nullopt;
+  return id;
 }
 
 }  // namespace evomoe

@@ -5,6 +5,7 @@
 #include <functional>
 #include <iosfwd>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -109,5 +110,9 @@ BpeFileStatistics bpe_encode(const ByteBpe& bpe, std::istream& text, std::ostrea
 /// Error that names `name` and the line.
 BpeFileStatistics bpe_decode(const ByteBpe& bpe, std::istream& ids, std::ostream& text,
                              const std::string& name);
+
+/// The BPE token that a symbol of a dictionary stands for, such as "262"; nothing for symbols that
+/// stand for none (<unk>, padding words).
+std::optional<int32_t> bpe_token_of(std::string_view symbol);
 
 }  // namespace evomoe

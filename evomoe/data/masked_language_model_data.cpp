@@ -13,7 +13,7 @@ bool holds_bpe_ids(const Dictionary& dictionary) {
   int64_t numbers = 0;
   const int64_t symbols = dictionary.size() - Dictionary::kSpecials;
   for (int64_t i = Dictionary::kSpecials; i < dictionary.size(); ++i) {
-    if (dictionary.symbol(i).find_first_not_of("0123456789") == std::string::npos) ++numbers;
+    if (bpe_token_of(dictionary.symbol(i))) ++numbers;
   }
   return 2 * numbers > symbols;
 }

@@ -1,7 +1,6 @@
 #include "evomoe/data/token_masking.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 
 #include "evomoe/base/error.h"
@@ -45,12 +44,8 @@ std::vector<double> replacement_weights(const Dictionary& dictionary, bool by_fr
 std::vector<char> word_beginnings(const Dictionary& dictionary, const ByteBpe* bpe) {
   std::vector<char> begins(dictionary.size(), 1);
   for (int64_t i = Dictionary::kSpecials; bpe != nullptr && i < dictionary.size(); ++i) {
-    const auto& symbol = dictionary.symbol(i);
-    int32_t id = -1;
-    const auto [end, error] = std::from_chars(symbol.data(), symbol.data() + symbol.size(), id);
-    if (error != std::errc() || end != symbol.data() + symbol.size()) continue;
-    if (id < 0 || id >= bpe->size()) continue;
-    begins[i] = bpe->bytes(id).starts_with(' ') ? 1 : 0;
+    const auto id = bpe_token_of(dictionary.symbol(i));
+    if (id && *id < bpe->size()) begins[i] = bpe->bytes(*id).starts_with(' ') ? 1 : 0;
   }
   return begins;
 }

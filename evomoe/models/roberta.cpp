@@ -4,6 +4,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/models/initialisation.h"
+#include "evomoe/models/layer_norm.h"
 #include "evomoe/ops/activation.h"
 #include "evomoe/ops/philox_dropout.h"
 
@@ -57,8 +58,7 @@ RobertaImpl::RobertaImpl(const RobertaOptions& options) : options_(options) {
     encoder_->set_tied();
   }
   lm_dense_ = head->register_module("dense", torch::nn::Linear(D, D));
-  lm_layer_norm_ = head->register_module(
-      "layer_norm", torch::nn::LayerNorm(torch::nn::LayerNormOptions({D}).eps(1e-5)));
+  lm_layer_norm_ = head->register_module("layer_norm", layer_norm(D));
   if (options.heads_of_sentences.empty()) return;
   auto heads = register_module("classification_heads", std::make_shared<torch::nn::Module>());
   for (const auto& of_head : options.heads_of_sentences) {

@@ -1,14 +1,11 @@
 #include "evomoe/models/transformer_block.h"
 
 #include "evomoe/models/initialisation.h"
+#include "evomoe/models/layer_norm.h"
 #include "evomoe/ops/philox_dropout.h"
 
 namespace evomoe {
 namespace {
-
-torch::nn::LayerNorm layer_norm(int64_t dim) {
-  return torch::nn::LayerNorm(torch::nn::LayerNormOptions({dim}).eps(1e-5));
-}
 
 /// What the MoE layer of a block is told.
 RoutingContext routing_context(const ForwardContext& context, int64_t layer) {

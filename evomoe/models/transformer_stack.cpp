@@ -7,6 +7,7 @@
 #include "evomoe/base/error.h"
 #include "evomoe/models/activation_checkpoint.h"
 #include "evomoe/models/initialisation.h"
+#include "evomoe/models/layer_norm.h"
 #include "evomoe/models/positions.h"
 #include "evomoe/ops/philox_dropout.h"
 #include "evomoe/ops/tied_embedding.h"
@@ -57,10 +58,6 @@ TransformerBlockOptions block_options(const TransformerStackOptions& options, in
     block.moe->initial_seed.reset();  // initialise() or a checkpoint sets all values at once
   }
   return block;
-}
-
-torch::nn::LayerNorm layer_norm(int64_t dim) {
-  return torch::nn::LayerNorm(torch::nn::LayerNormOptions({dim}).eps(1e-5));
 }
 
 }  // namespace

@@ -66,12 +66,12 @@ bool is_true(const PickleValue* flag) {
   return truth != nullptr && *truth;
 }
 
-/// Groups whose options are about a call or its machine, not about the run.
-bool of_a_call(const std::string& group) {
+/// Groups whose options are about the run, not about a call or its machine.
+bool is_of_the_run(const std::string& group) {
   static const std::set<std::string> groups = {"task",      "model",        "criterion",
                                                "optimizer", "lr_scheduler", "optimization",
                                                "dataset",   "common"};
-  return !groups.contains(group);
+  return groups.contains(group);
 }
 
 /// The arguments of `evomoe train` that say the same as one group of theirs.
@@ -80,17 +80,11 @@ void add_group(const OptionTable& table, const std::string& group, const Dict& o
   for (size_t i = 0; i < options.keys.size(); ++i) {
     const auto* key = options.keys[i].get_if<std::string>();
     if (key == nullptr) continue;
-    const bool choice = *key == "_name";
-    const auto name = choice ? option_named_by(group) : *key;
-    const Option* option = nullptr;
-    for (const auto& known : table.options()) {
-      std::string dashed = name;
-      std::replace(dashed.begin(), dashed.end(), '_', '-');
-      if (known->name() == dashed && (choice || hydra_group_admits(group, known->group())))
-        option = known.get();
-    }
+    const auto* option = table.option_in(group, *key);
+    // An older name of an option (relu_dropout) stands beside the newer one.
+    if (option == nullptr || (*key != "_name" && option->key() != *key)) continue;
     // Where things lie, and what is measured (their --profile is a flag), is a matter of this call.
-    if (option == nullptr || name == "data" || option->group() == "resources") continue;
+    if (option->name() == "data" || option->group() == "resources") continue;
     const bool integer =
         option->type() == OptionType::kInteger || option->type() == OptionType::kIntegerList;
     const auto given = written(options.values[i], integer);
@@ -117,7 +111,7 @@ TrainOptions options_of_fairseq(const PickleValue& cfg, const std::string& data)
   for (size_t i = 0; i < groups->keys.size(); ++i) {
     const auto* group = groups->keys[i].get_if<std::string>();
     const auto* dict = groups->values[i].get_if<Dict>();
-    if (group != nullptr && dict != nullptr && !of_a_call(*group))
+    if (group != nullptr && dict != nullptr && is_of_the_run(*group))
       add_group(table, *group, *dict, arguments);
   }
   if (const auto* model = cfg.find("model")) {
@@ -351,11 +345,7 @@ std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::pat
                "{}: it is in the shared-expert stage, which the authors' code does not have; convert "
                "a later checkpoint",
                checkpoint.string());
-  const auto& of_model = ours.manifest.at("model");
-  const auto symbols = of_model.at("vocabulary").get<int64_t>();
-  const Vocabulary vocabulary{of_model.value("source_vocabulary", symbols), symbols,
-                              of_model.at("padding").get<int64_t>()};
-  const auto model = make_model(options, vocabulary, /*shared_expert=*/false);
+  const auto model = make_model(options, stored_vocabulary(ours.manifest), /*shared_expert=*/false);
   const auto parameters = their_parameters(*model);
   const auto updates = ours.manifest.at("counters").at("updates").get<int64_t>();
 

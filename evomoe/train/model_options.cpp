@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "evomoe/base/error.h"
 #include "evomoe/data/dictionary.h"
@@ -30,32 +31,45 @@ void fill(TransformerStackOptions& stack, const TrainOptions& options,
   stack.embedding_norm = model.layernorm_embedding.value_or(architecture.embedding_norm);
 }
 
+/// What an encoder or a decoder alone was given.
+struct HalfFlags {
+  std::optional<int64_t> layers, embed_dim, ffn_embed_dim, attention_heads;
+  std::optional<bool> learned_pos;
+  int64_t moe_freq, alternate_ffn_embed_dim;
+};
+
+void fill_half(TransformerStackOptions& stack, const HalfFlags& half, const TrainOptions& options,
+               const Architecture& architecture) {
+  stack.layers = half.layers.value_or(architecture.layers);
+  stack.embed_dim = half.embed_dim.value_or(architecture.embed_dim);
+  stack.ffn_dim = half.ffn_embed_dim.value_or(architecture.ffn_dim);
+  stack.heads = half.attention_heads.value_or(architecture.heads);
+  stack.learned_positions = half.learned_pos.value_or(architecture.learned_positions);
+  stack.moe_freq = std::max(options.moe.moe_freq, half.moe_freq);
+  stack.dense_ffn_dim_of_moe_layers = half.alternate_ffn_embed_dim;
+  stack.moe.router = router_options(options, stack.embed_dim);
+}
+
 void fill_decoder(TransformerStackOptions& stack, const TrainOptions& options,
                   const Architecture& architecture) {
   const auto& model = options.model;
-  stack.layers = model.decoder_layers.value_or(architecture.layers);
-  stack.embed_dim = model.decoder_embed_dim.value_or(architecture.embed_dim);
-  stack.ffn_dim = model.decoder_ffn_embed_dim.value_or(architecture.ffn_dim);
-  stack.heads = model.decoder_attention_heads.value_or(architecture.heads);
-  stack.learned_positions = model.decoder_learned_pos.value_or(architecture.learned_positions);
-  stack.moe_freq = std::max(options.moe.moe_freq, options.moe.decoder_moe_freq);
-  stack.dense_ffn_dim_of_moe_layers = options.moe.alternate_decoder_ffn_embed_dim;
-  stack.moe.router = router_options(options, stack.embed_dim);
+  fill_half(stack,
+            {model.decoder_layers, model.decoder_embed_dim, model.decoder_ffn_embed_dim,
+             model.decoder_attention_heads, model.decoder_learned_pos, options.moe.decoder_moe_freq,
+             options.moe.alternate_decoder_ffn_embed_dim},
+            options, architecture);
 }
 
 void fill_encoder(TransformerStackOptions& stack, const TrainOptions& options,
                   const Architecture& architecture) {
   const auto& model = options.model;
-  stack.layers = model.encoder_layers.value_or(architecture.layers);
-  stack.embed_dim = model.encoder_embed_dim.value_or(architecture.embed_dim);
-  stack.ffn_dim = model.encoder_ffn_embed_dim.value_or(architecture.ffn_dim);
-  stack.heads = model.encoder_attention_heads.value_or(architecture.heads);
+  fill_half(stack,
+            {model.encoder_layers, model.encoder_embed_dim, model.encoder_ffn_embed_dim,
+             model.encoder_attention_heads, model.encoder_learned_pos, options.moe.encoder_moe_freq,
+             options.moe.alternate_ffn_embed_dim},
+            options, architecture);
   stack.norm_first = model.encoder_normalize_before.value_or(architecture.norm_first);
   stack.final_norm = stack.norm_first;
-  stack.learned_positions = model.encoder_learned_pos.value_or(architecture.learned_positions);
-  stack.moe_freq = std::max(options.moe.moe_freq, options.moe.encoder_moe_freq);
-  stack.dense_ffn_dim_of_moe_layers = options.moe.alternate_ffn_embed_dim;
-  stack.moe.router = router_options(options, stack.embed_dim);
 }
 
 ModelFamily family_of_task(const std::string& task) {

@@ -157,6 +157,13 @@ nlohmann::json model_section(const Dictionary& source, const Dictionary& target)
           {"padding", Dictionary::kPad}};
 }
 
+Vocabulary stored_vocabulary(const nlohmann::json& manifest) {
+  const auto& model = manifest.at("model");
+  const auto target = model.at("vocabulary").get<int64_t>();
+  // Checkpoints of before translation have one dictionary.
+  return {model.value("source_vocabulary", target), target, model.at("padding").get<int64_t>()};
+}
+
 void check_dictionaries(const nlohmann::json& manifest, const Dictionary& source,
                         const Dictionary& target, const std::filesystem::path& checkpoint) {
   const auto& model = manifest.at("model");

@@ -6,12 +6,16 @@
 
 #include "evomoe/config/options.h"
 #include "evomoe/data/dictionary.h"
+#include "evomoe/train/model_options.h"
 
 /// What must agree between a checkpoint and the run that goes on from it.
 namespace evomoe {
 
 /// The manifest's section "model": what the weights were made for and tensor shapes do not tell.
 nlohmann::json model_section(const Dictionary& source, const Dictionary& target);
+
+/// The sizes of the dictionaries that it tells of.
+Vocabulary stored_vocabulary(const nlohmann::json& manifest);
 
 /// Throws Error when a dictionary is not the one the model was trained with: another size, or
 /// other symbols. `target`: of what it predicts, the same as `source` but in translation.

@@ -3,22 +3,25 @@
 #include <ostream>
 #include <vector>
 
-#include "evomoe/base/error.h"
 #include "evomoe/base/write_file.h"
 #include "evomoe/config/describe.h"
-#include "evomoe/data/language_model_data.h"
+#include "evomoe/data/data_folders.h"
+#include "evomoe/data/masked_language_model_data.h"
 
 namespace evomoe {
 namespace {
 
-/// Of source and target, below a data folder. In a run folder they lie at its top.
+/// Of source and target; in a data folder (of sentence_prediction: in its input0), and in a run
+/// folder at its top.
 std::vector<std::string> dictionary_names(const TaskOptions& task) {
-  if (task.task == "translation") {
-    return {"dict." + task.source_lang.value_or("source") + ".txt",
-            "dict." + task.target_lang.value_or("target") + ".txt"};
-  }
-  if (task.task == "sentence_prediction") return {"input0/dict.txt"};
-  return {"dict.txt"};
+  if (task.task != "translation") return {"dict.txt"};
+  return {"dict." + task.source_lang.value_or("source") + ".txt",
+          "dict." + task.target_lang.value_or("target") + ".txt"};
+}
+
+std::filesystem::path dictionary_folder(const std::string& data, const TaskOptions& task) {
+  const auto folder = split_data_paths(data).front();
+  return task.task == "sentence_prediction" ? folder / "input0" : folder;
 }
 
 }  // namespace
@@ -28,13 +31,13 @@ void write_run_folder(const TrainOptions& options, const std::filesystem::path& 
   OptionTable table("train", "");
   describe(table, copy);
   write_file(folder / "config.yaml", [&](std::ostream& stream) { stream << table.to_yaml(); });
+  const auto copy_from = [&](const std::filesystem::path& from, const std::string& name) {
+    if (std::filesystem::exists(from / name)) copy_file_to(from / name, folder / name);
+  };
   const auto data = split_data_paths(options.data).front();
-  std::vector<std::string> names = {"encoder.json", "vocab.bpe"};
-  for (const auto& name : dictionary_names(options.task)) names.push_back(name);
-  for (const auto& name : names) {
-    const auto to = folder / std::filesystem::path(name).filename();
-    if (std::filesystem::exists(data / name)) copy_file_to(data / name, to);
-  }
+  for (const auto* name : {"encoder.json", "vocab.bpe"}) copy_from(data, name);
+  for (const auto& name : dictionary_names(options.task))
+    copy_from(dictionary_folder(options.data, options.task), name);
 }
 
 std::filesystem::path run_folder_of(const std::filesystem::path& checkpoint) {
@@ -45,23 +48,13 @@ std::filesystem::path run_folder_of(const std::filesystem::path& checkpoint) {
 
 Dictionaries dictionaries_of(const std::filesystem::path& checkpoint, const std::string& data,
                              const TaskOptions& task) {
-  const auto names = dictionary_names(task);
-  const auto load = [&](const std::string& name) {
-    if (data.empty())
-      return Dictionary::load(run_folder_of(checkpoint) /
-                              std::filesystem::path(name).filename());
-    const auto folder = split_data_paths(data).front();
-    EVOMOE_CHECK(std::filesystem::exists(folder / name),
-                 "{} is not there; give the folder of the data it was trained on, or none to use "
-                 "the dictionary beside {}",
-                 (folder / name).string(), checkpoint.string());
-    return Dictionary::load(folder / name);
-  };
-  Dictionaries dictionaries{load(names.front()), load(names.back())};
+  const auto folder = data.empty() ? run_folder_of(checkpoint) : dictionary_folder(data, task);
   if (task.task == "masked_lm" || task.task == "sentence_prediction") {
-    for (auto* dictionary : {&dictionaries.source, &dictionaries.target}) dictionary->add("<mask>");
+    const auto dictionary = load_masked_dictionary(folder);
+    return {dictionary, dictionary};
   }
-  return dictionaries;
+  const auto names = dictionary_names(task);
+  return {load_dictionary_of(folder, names.front()), load_dictionary_of(folder, names.back())};
 }
 
 std::unique_ptr<ByteBpe> bpe_of(const std::filesystem::path& checkpoint, const BpeFiles& files) {

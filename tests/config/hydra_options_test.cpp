@@ -68,6 +68,8 @@ task:
 checkpoint:
   restore_file: ???
   reset_optimizer: true
+  reset_dataloader: true
+  reset_meters: true
   best_checkpoint_metric: accuracy
   maximize_best_checkpoint_metric: true
   no_epoch_checkpoints: true
@@ -104,6 +106,15 @@ TEST_F(HydraOptions, AFinetuningConfigurationIsReadWhole) {
   const auto options = parse(kFinetune);
   EXPECT_EQ(options.data, "bin");
   EXPECT_EQ(options.task.task, "sentence_prediction");
+  EXPECT_EQ(options.task.init_token, 0);
+  EXPECT_EQ(options.task.num_classes, 2);
+  EXPECT_EQ(options.criterion.criterion, "sentence_prediction");
+  EXPECT_EQ(options.optimization.adam_betas, (std::vector<double>{0.9, 0.98}));
+  EXPECT_EQ(options.optimization.warmup_updates, 122);
+  EXPECT_EQ(options.common.log_interval, 200);
+  EXPECT_EQ(parse(kFinetune, {"task.data=RTE-bin"}).data, "RTE-bin");
+  EXPECT_EQ(parse(kFinetune, {"bin", "checkpoint.restore_file=model.pt"}).checkpoint.restore_file,
+            "model.pt");
   EXPECT_EQ(options.task.separator_token, 2);
   EXPECT_EQ(options.model.arch, "roberta");
   EXPECT_EQ(options.model.max_positions, 512);
@@ -114,9 +125,26 @@ TEST_F(HydraOptions, AFinetuningConfigurationIsReadWhole) {
   EXPECT_THAT(notices_, ::testing::Contains(HasSubstr("--fp16")));
 }
 
+TEST_F(HydraOptions, AFileIsNamedByConfigOrByFolderAndName) {
+  parse(kFinetune);
+  TrainOptions options;
+  OptionTable table("train", "");
+  describe(table, options);
+  table.parse({"bin", "--config", (folder_ / "x.yaml").string()});
+  EXPECT_EQ(options.model.arch, "roberta");
+  try {
+    table.parse({"bin", "--config-name", "x"});
+    FAIL() << "no error";
+  } catch (const UsageError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("--config-dir"));
+  }
+}
+
 TEST_F(HydraOptions, AReferenceFollowsWhatTheCommandLineSays) {
   const auto by_override = parse(kFinetune, {"bin", "optimization.max_update=7"});
   EXPECT_EQ(by_override.optimization.total_num_update, 7);
+  const auto by_file = parse(kFinetune);
+  EXPECT_EQ(by_file.optimization.total_num_update, 2036);
   const auto by_flag = parse(kFinetune, {"bin", "--max-update", "8"});
   EXPECT_EQ(by_flag.optimization.total_num_update, 8);
 }
@@ -138,8 +166,28 @@ TEST_F(HydraOptions, AGroupIsChosenByNameOnTheCommandLineAndInDefaults) {
   EXPECT_EQ(options.model.arch, "roberta_base");
 }
 
+TEST_F(HydraOptions, OverridesReachOptionsOfOurOwnGroups) {
+  const auto options =
+      parse("", {"bin", "--batch-size", "1", "task=masked_lm", "model=roberta/large_moe",
+                 "criterion=moe_masked_lm", "lr_scheduler=polynomial_decay", "model.moe_freq=2",
+                 "optimization.use_gumbel_softmax=true", "optimizer.adam_eps=1e-6",
+                 "model.moe_expert_count=4"});
+  EXPECT_EQ(options.task.task, "masked_lm");
+  EXPECT_EQ(options.model.arch, "roberta_large_moe");
+  EXPECT_EQ(options.criterion.criterion, "moe_masked_lm");
+  EXPECT_EQ(options.optimization.lr_scheduler, "polynomial_decay");
+  EXPECT_EQ(options.optimization.adam_eps, 1e-6);
+  EXPECT_EQ(options.moe.moe_freq, 2);
+  EXPECT_TRUE(options.evolution.use_gumbel_softmax);
+  const auto other =
+      parse("", {"bin", "--batch-size", "1", "model=transformer_lm/transformer_lm_gpt"});
+  EXPECT_EQ(other.model.arch, "transformer_lm_gpt");
+}
+
 TEST_F(HydraOptions, AnUnknownKeyGetsTheNearestName) {
   EXPECT_THAT(error_of("optimization:\n  max_updat: 3\n"), HasSubstr("max-update"));
+  EXPECT_THAT(error_of("optimizer:\n  adam_beta: (0.9,0.98)\n"),
+              AllOf(HasSubstr("x.yaml:2"), HasSubstr("adam_beta"), HasSubstr("adam-betas")));
 }
 
 TEST_F(HydraOptions, AFlagOfAnotherTaskIsRefusedByName) {
@@ -155,6 +203,13 @@ TEST_F(HydraOptions, PythonsBooleansFollowAFlag) {
                                   "-t", "de", "--left-pad-source", "False"});
   EXPECT_FALSE(options.task.left_pad_source);
   EXPECT_EQ(options.task.target_lang, "de");
+  const auto right = parse("", {"bin", "--batch-size", "1", "--task", "translation", "-s", "en",
+                                "-t", "de", "--left-pad-target", "True"});
+  EXPECT_TRUE(right.task.left_pad_target);
+  const auto bare = parse("", {"bin", "--batch-size", "1", "--task", "translation", "-s", "en",
+                               "-t", "de", "--left-pad-target", "--max-update", "3"});
+  EXPECT_EQ(bare.optimization.max_update, 3);
+  EXPECT_TRUE(bare.task.left_pad_target);
 }
 
 TEST(Migration, TheCommittedPageIsWhatTheProgramMakes) {
