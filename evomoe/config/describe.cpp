@@ -41,7 +41,7 @@ const std::vector<CommandSummary>& command_summaries() {
   static const std::vector<CommandSummary> summaries = {
       {"bpe", "trains a byte-level BPE on text, or encodes and decodes with one"},
       {"preprocess", "makes a dictionary and a data-bin folder from text"},
-      {"train", "trains a language model, dense or with a mixture of experts"},
+      {"train", "trains a Transformer (language model, masked language model, translation), dense or with experts"},
       {"validate", "computes the validation loss of a checkpoint"},
       {"eval-lm", "computes the perplexity of text under a checkpoint"},
       {"generate", "translates a split of data, or continues prompts, with a checkpoint"},
