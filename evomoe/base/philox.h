@@ -32,6 +32,8 @@ enum class NoiseSite : uint32_t {
   kCrossAttentionOutputDropout = 16,
   kPoolerDropout = 17,
   kPoolerHiddenDropout = 18,
+  kAdaptiveSoftmaxDropout = 19,
+  kAdaptiveSoftmaxTailDropout = 20,
 };
 
 /// Identifies one grid of random numbers of a micro-batch. The number at (token t, column c)

@@ -111,8 +111,8 @@ fs::path resolve(const fs::path& path) {
     EVOMOE_CHECK(!error, "cannot open {}: {}", path.string(), error.message());
   }
   EVOMOE_CHECK(fs::is_directory(folder),
-               "{} is not a checkpoint: a checkpoint is a folder with {}; files of other programs "
-               "cannot be read yet",
+               "{} is not a checkpoint: a checkpoint is a folder with {}; `evomoe convert` makes "
+               "one of a .pt file of fairseq",
                path.string(), kManifestFile);
   return folder;
 }

@@ -274,4 +274,10 @@ FairseqCheckpoint read_fairseq_checkpoint(const fs::path& path) {
   return checkpoint;
 }
 
+bool is_fairseq_checkpoint(const fs::path& path) {
+  if (path.extension() != ".pt") return false;
+  return fs::is_regular_file(path) ||
+         fs::is_regular_file(fs::path(path).replace_extension().string() + "-shared.pt");
+}
+
 }  // namespace evomoe

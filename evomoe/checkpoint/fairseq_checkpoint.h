@@ -23,4 +23,7 @@ struct FairseqCheckpoint {
 /// file. Shards of fully_sharded training are refused with the remedy.
 FairseqCheckpoint read_fairseq_checkpoint(const std::filesystem::path& path);
 
+/// Whether `path` names a checkpoint of fairseq: x.pt, being a file, or the name of a set.
+bool is_fairseq_checkpoint(const std::filesystem::path& path);
+
 }  // namespace evomoe

@@ -130,11 +130,13 @@ void describe_checkpoint(OptionTable& table, CheckpointOptions& o) {
       .metavar("FOLDER");
   table
       .add("restore-file", &o.restore_file,
-           "Checkpoint to continue from, by name in save-dir or by path.")
+           "Checkpoint to continue from, by name in save-dir or by path; x.pt: ours of that name, else "
+           "fairseq's. With the three --reset flags only its weights are taken.")
       .metavar("NAME");
   table
       .add("finetune-from-model", &o.finetune_from_model,
-           "Checkpoint whose weights a new run starts with; counters and optimiser start anew.")
+           "Checkpoint, ours or fairseq's (x.pt), whose weights a new run starts with; counters and "
+           "optimiser start anew.")
       .metavar("PATH");
   table.add("init-from", &o.init_from, "safetensors file with the weights a new run starts with.")
       .metavar("FILE");

@@ -197,7 +197,7 @@ struct DatasetOptions {
 
 struct CheckpointOptions {
   std::string save_dir = "checkpoints";
-  std::string restore_file = "checkpoint_last";
+  std::string restore_file = "checkpoint_last.pt";
   std::optional<std::string> finetune_from_model;
   std::optional<std::string> init_from;  ///< safetensors file with the initial weights
   bool reset_dataloader = false;

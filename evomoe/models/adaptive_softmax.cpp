@@ -7,12 +7,16 @@
 #include "evomoe/base/error.h"
 #include "evomoe/models/initialisation.h"
 #include "evomoe/ops/linear_cross_entropy.h"
+#include "evomoe/ops/philox_dropout.h"
 
 namespace evomoe {
 
 AdaptiveSoftmaxImpl::AdaptiveSoftmaxImpl(const AdaptiveSoftmaxOptions& options, int64_t vocab_size,
                                          int64_t dim, const AdaptiveInput& input)
-    : bounds_(options.bands.bounds(vocab_size, "--adaptive-softmax-cutoff")) {
+    : bounds_(options.bands.bounds(vocab_size, "--adaptive-softmax-cutoff")),
+      dropout_(options.dropout) {
+  if (!(dropout_ >= 0 && dropout_ < 1))
+    fail_usage("--adaptive-softmax-dropout {}: allowed is at least 0 and below 1", dropout_);
   const bool tied = options.tie_weights;
   if ((tied || options.tie_projections) && input.is_empty()) {
     fail_usage("--tie-adaptive-weights and --tie-adaptive-proj need --adaptive-input");
@@ -100,27 +104,36 @@ torch::Tensor AdaptiveSoftmaxImpl::split(const torch::Tensor& target_N, int64_t 
     const auto row_K = inside.nonzero().squeeze(1);
     if (row_K.size(0) == 0) continue;
     head_N.index_fill_(0, row_K, bounds_[1] + static_cast<int64_t>(i));
-    visit(tails_[i], row_K, target_N.index_select(0, row_K) - bounds_[i + 1]);
+    visit(i, row_K, target_N.index_select(0, row_K) - bounds_[i + 1]);
   }
   return head_N;
 }
 
 TokenLoss AdaptiveSoftmaxImpl::loss(const torch::Tensor& x_ND, const torch::Tensor& target_N,
-                                    int64_t ignore_index) {
+                                    const TokenLossOptions& how) {
   TokenLoss total;
   torch::Tensor sum;
   const auto add = [&](const LinearCrossEntropy& part) {
     sum = sum.defined() ? sum + part.loss : part.loss;
     total.nll += part.nll;
   };
+  const auto dropped = [&](const torch::Tensor& x, uint32_t band, NoiseSite site,
+                           const torch::Tensor& row_K = {}) {
+    return how.dropout_noise ? philox_dropout(x, dropout_, how.dropout_noise->at(band, site), row_K)
+                             : x;
+  };
+  const auto input_ND = dropped(x_ND, 0, NoiseSite::kAdaptiveSoftmaxDropout);
   const auto head_N = split(
-      target_N, ignore_index,
-      [&](const Tail& tail, const torch::Tensor& row_K, const torch::Tensor& target_K) {
-        add(linear_cross_entropy(tail_features(tail, x_ND.index_select(0, row_K)), tail.weight,
-                                 target_K, LinearCrossEntropyOptions{}));
+      target_N, how.ignore_index,
+      [&](size_t band, const torch::Tensor& row_K, const torch::Tensor& target_K) {
+        const auto& tail = tails_[band];
+        const auto features = tail_features(tail, input_ND.index_select(0, row_K));
+        add(linear_cross_entropy(dropped(features, static_cast<uint32_t>(band),
+                                         NoiseSite::kAdaptiveSoftmaxTailDropout, row_K),
+                                 tail.weight, target_K, LinearCrossEntropyOptions{}));
       });
-  add(linear_cross_entropy(x_ND, head_weight(), head_N,
-                           LinearCrossEntropyOptions{.ignore_index = ignore_index}));
+  add(linear_cross_entropy(input_ND, head_weight(), head_N,
+                           LinearCrossEntropyOptions{.ignore_index = how.ignore_index}));
   total.loss = sum;
   return total;
 }
@@ -142,7 +155,8 @@ torch::Tensor AdaptiveSoftmaxImpl::log_probability_of(const torch::Tensor& x_ND,
   auto within_N = torch::zeros({target_N.size(0)}, x_ND.options().dtype(torch::kFloat32));
   const auto head_N = split(
       target_N, /*ignore_index=*/-1,
-      [&](const Tail& tail, const torch::Tensor& row_K, const torch::Tensor& target_K) {
+      [&](size_t band, const torch::Tensor& row_K, const torch::Tensor& target_K) {
+        const auto& tail = tails_[band];
         within_N.index_copy_(0, row_K,
                              linear_log_probability(
                                  tail_features(tail, x_ND.index_select(0, row_K)), tail.weight,

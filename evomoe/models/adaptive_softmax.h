@@ -15,6 +15,7 @@ struct AdaptiveSoftmaxOptions {
   AdaptiveBands bands;
   bool tie_weights = false;      ///< the tables of the adaptive input are the output's
   bool tie_projections = false;  ///< and its projections too
+  double dropout = 0.0;  ///< in training: of the features, and again where they are projected for a band
 };
 
 /// The adaptive softmax (Grave et al., arXiv 1609.04309): a head over the first band's tokens and
@@ -26,7 +27,9 @@ class AdaptiveSoftmaxImpl : public torch::nn::Module {
   AdaptiveSoftmaxImpl(const AdaptiveSoftmaxOptions& options, int64_t vocab_size, int64_t dim,
                       const AdaptiveInput& input);
 
-  TokenLoss loss(const torch::Tensor& x_ND, const torch::Tensor& target_N, int64_t ignore_index);
+  /// Of `how`, the targets that do not count and the noise of the dropout.
+  TokenLoss loss(const torch::Tensor& x_ND, const torch::Tensor& target_N,
+                 const TokenLossOptions& how);
   torch::Tensor log_probability(const torch::Tensor& x_ND);                      ///< [N,V]
   torch::Tensor log_probability_of(const torch::Tensor& x_ND,
                                    const torch::Tensor& target_N);               ///< [N]
@@ -42,11 +45,12 @@ class AdaptiveSoftmaxImpl : public torch::nn::Module {
   /// [tokens of the first band + other bands, D].
   torch::Tensor head_weight() const;
   torch::Tensor tail_features(const Tail& tail, const torch::Tensor& x_ND) const;
-  /// Calls `visit(tail, rows of it, targets within it)`; returns the head's targets.
+  /// Calls `visit(index of a tail, rows of it, targets within it)`; returns the head's targets.
   template <typename Visit>
   torch::Tensor split(const torch::Tensor& target_N, int64_t ignore_index, Visit visit) const;
 
   std::vector<int64_t> bounds_;
+  double dropout_;
   torch::Tensor head_, class_projection_;  // one of them is the module's own
   torch::Tensor word_weight_;              // [tokens of the first band, D], when tied
   std::vector<Tail> tails_;

@@ -15,7 +15,8 @@ constexpr bool kPlain = false, kNormed = true, kNoFinalNorm = false;
 
 const std::vector<Architecture>& table() {
   // name, family, layers, d, ffn, heads, activation, positions, dropout, attention dropout,
-  // activation dropout, tied, norms of: layers, embeddings, the end; cutoffs
+  // activation dropout, tied, norms of: layers, embeddings, the end; cutoffs,
+  // dropout of the adaptive softmax
   static const std::vector<Architecture> architectures = {
       {"transformer_lm", kLm, 6, 512, 2048, 8, "relu", kSinusoidal, .1, .0, .0, kUntied},
       {"transformer_lm_big", kLm, 12, 1024, 4096, 16, "relu", kSinusoidal, .1, .0, .0, kUntied},
@@ -38,9 +39,9 @@ const std::vector<Architecture>& table() {
       {"transformer_lm_gpt3_13", kLm, 40, 5120, 20480, 40, "gelu", kLearned, .0, .0, .0, kTied},
       {"transformer_lm_gpt3_175", kLm, 96, 12288, 49152, 96, "gelu", kLearned, .0, .0, .0, kTied},
       {"transformer_lm_wiki103", kLm, 16, 1024, 4096, 8, "relu", kSinusoidal, .3, .1, .1, kUntied,
-       kPreNorm, kPlain, kNoFinalNorm, {20000, 60000}},
+       kPreNorm, kPlain, kNoFinalNorm, {20000, 60000}, .2},
       {"transformer_lm_baevski_wiki103", kLm, 16, 1024, 4096, 8, "relu", kSinusoidal, .3, .1, .1,
-       kUntied, kPreNorm, kPlain, kNoFinalNorm, {20000, 60000}},
+       kUntied, kPreNorm, kPlain, kNoFinalNorm, {20000, 60000}, .2},
       {"transformer_lm_gbw", kLm, 12, 512, 4096, 16, "relu", kSinusoidal, .1, .1, .0, kUntied,
        kPreNorm, kPlain, kNoFinalNorm},
       {"transformer_lm_baevski_gbw", kLm, 12, 512, 4096, 16, "relu", kSinusoidal, .1, .1, .0,

@@ -21,6 +21,7 @@ struct Architecture {
   bool embedding_norm = false;    ///< a layer norm on the embeddings
   bool final_norm = true;         ///< with pre-LN: a layer norm after the last layer
   std::vector<int64_t> cutoffs = {};  ///< of adaptive input and softmax; empty: neither
+  double adaptive_softmax_dropout = 0.0;
 };
 
 /// Looks up an architecture. Unknown names are a UsageError that lists the known ones.

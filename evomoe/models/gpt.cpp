@@ -47,7 +47,7 @@ TokenLoss GptImpl::token_loss(const torch::Tensor& x_ND, const torch::Tensor& ta
     fail_usage("--label-smoothing and --report-accuracy do not go with adaptive softmax; use "
                "--criterion adaptive_loss");
   }
-  return adaptive_softmax_->loss(x_ND, target_N, options.ignore_index);
+  return adaptive_softmax_->loss(x_ND, target_N, options);
 }
 
 torch::Tensor GptImpl::log_probability(const torch::Tensor& x_ND) {

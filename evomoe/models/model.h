@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -35,6 +36,7 @@ struct TokenLossOptions {
   int64_t ignore_index = -1;      ///< targets that do not count
   double label_smoothing = 0.0;
   bool count_correct = false;
+  std::optional<NoiseKey> dropout_noise;  ///< in training: of the dropout that an output has
 };
 
 /// A Transformer that predicts tokens: what trainer, criterions, generation and checkpoints know of

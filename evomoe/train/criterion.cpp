@@ -98,8 +98,14 @@ Criterion::Criterion(const CriterionOptions& options, int64_t padding_index,
       classification_head_(std::move(classification_head)) {}
 
 torch::Tensor Criterion::predict_tokens(Model& model, const torch::Tensor& x_BSD,
-                                        const DeviceBatch& batch, LossSums& sums) const {
+                                        const DeviceBatch& batch, const ForwardContext& context,
+                                        LossSums& sums) const {
   TokenLossOptions how{.ignore_index = padding_index_};
+  if (context.training) {
+    how.dropout_noise = context.noise;
+    how.dropout_noise->update = static_cast<uint32_t>(context.update);
+    how.dropout_noise->sequence_length = static_cast<uint32_t>(x_BSD.size(1));
+  }
   auto x = x_BSD;
   auto target = batch.target;
   EVOMOE_CHECK(target.size(0) == x.size(0) && target.size(1) == x.size(1),
@@ -191,7 +197,7 @@ CriterionResult Criterion::operator()(Model& model, const ModelOutput& output,
   sums.batches = 1;
   result.loss = kind_.inner == CriterionKind::Inner::kSentencePrediction
                     ? predict_classes(model, output.x_BSD, batch, context, sums)
-                    : predict_tokens(model, output.x_BSD, batch, sums);
+                    : predict_tokens(model, output.x_BSD, batch, context, sums);
   sums.inner = result.loss.item<double>();
   add_gate_losses(output, result);
   sums.loss = result.loss.item<double>();

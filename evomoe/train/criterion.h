@@ -80,7 +80,7 @@ class Criterion {
 
  private:
   torch::Tensor predict_tokens(Model& model, const torch::Tensor& x_BSD, const DeviceBatch& batch,
-                               LossSums& sums) const;
+                               const ForwardContext& context, LossSums& sums) const;
   torch::Tensor predict_classes(Model& model, const torch::Tensor& x_BSD, const DeviceBatch& batch,
                                 const ForwardContext& context, LossSums& sums) const;
   void add_gate_losses(const ModelOutput& output, CriterionResult& result) const;

@@ -4,6 +4,7 @@
 #include "evomoe/checkpoint/checkpoint.h"
 #include "evomoe/checkpoint/load_into.h"
 #include "evomoe/config/describe.h"
+#include "evomoe/train/fairseq_import.h"
 #include "evomoe/train/resume.h"
 #include "evomoe/train/run_folder.h"
 #include "evomoe/train/settings.h"
@@ -21,8 +22,8 @@ TrainOptions stored_options(const nlohmann::json& manifest) {
 
 namespace {
 
-LoadedModel build(const std::filesystem::path& path, const LoadOptions& load,
-                  Checkpoint checkpoint) {
+LoadedModel build(const std::filesystem::path& path, const LoadOptions& load, Checkpoint checkpoint,
+                  Dictionaries dictionaries) {
   LoadedModel loaded;
   loaded.path = path;
   loaded.device = use_device(load.common);
@@ -31,10 +32,9 @@ LoadedModel build(const std::filesystem::path& path, const LoadOptions& load,
   if (load.eval_capacity_fraction)
     loaded.options.moe.moe_eval_capacity_token_fraction = *load.eval_capacity_fraction;
   loaded.updates = loaded.manifest.at("counters").at("updates").get<int64_t>();
-  auto dictionaries = dictionaries_of(path, load.data, loaded.options.task);
   loaded.source_dictionary = std::move(dictionaries.source);
   loaded.dictionary = std::move(dictionaries.target);
-  loaded.bpe = bpe_of(path, load.bpe);
+  loaded.bpe = bpe_of(path, load.data, load.bpe);
   check_dictionaries(loaded.manifest, loaded.source_dictionary, loaded.dictionary, path);
   const bool shared = loaded.manifest.at("evolution").at("shared_expert").get<bool>();
   loaded.model = make_model(
@@ -68,9 +68,23 @@ EncoderDecoder LoadedModel::encoder_decoder(const std::string& command) const {
   return EncoderDecoder(std::move(pair));
 }
 
-LoadedModel load_model(const std::filesystem::path& path, const LoadOptions& load) {
+LoadedModel load_model(const std::filesystem::path& given, const LoadOptions& load) {
+  const auto path = named_checkpoint(given);
+  if (is_fairseq_checkpoint(path)) {
+    auto theirs = read_fairseq_checkpoint(path);
+    theirs.optimizer.clear();
+    const auto options = options_of_fairseq(theirs.cfg, load.data);
+    auto dictionaries = dictionaries_of(path, options.data, options.task);
+    auto ours = checkpoint_of_fairseq(theirs, options, dictionaries.source, dictionaries.target,
+                                      /*training_items=*/0);
+    return build(path, load, std::move(ours), std::move(dictionaries));
+  }
   auto checkpoint = load_checkpoint(path, /*with_optimizer=*/false);
-  return read_sections(path, [&] { return build(path, load, std::move(checkpoint)); });
+  return read_sections(path, [&] {
+    auto dictionaries =
+        dictionaries_of(path, load.data, stored_options(checkpoint.manifest).task);
+    return build(path, load, std::move(checkpoint), std::move(dictionaries));
+  });
 }
 
 }  // namespace evomoe

@@ -46,8 +46,9 @@ struct LoadOptions {
 /// The training options stored in a manifest.
 TrainOptions stored_options(const nlohmann::json& manifest);
 
-/// Loads model and dictionary. Throws Error when the checkpoint cannot be read, is damaged, or its
-/// dictionary has another size.
+/// Loads model and dictionary, of a checkpoint of ours or of fairseq (x.pt; its dictionary and BPE
+/// are those of `load.data`, else of the data folder that it names). Throws Error when the
+/// checkpoint cannot be read, is damaged, or its dictionary has another size.
 LoadedModel load_model(const std::filesystem::path& checkpoint, const LoadOptions& load);
 
 }  // namespace evomoe

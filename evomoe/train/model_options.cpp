@@ -115,7 +115,9 @@ GptOptions gpt_options(const TrainOptions& options, int64_t vocab_size, int64_t 
     gpt.adaptive_softmax = {{model.adaptive_softmax_cutoff.value_or(architecture.cutoffs),
                              model.adaptive_softmax_factor.value_or(4)},
                             model.tie_adaptive_weights || adaptive,
-                            model.tie_adaptive_proj || adaptive};
+                            model.tie_adaptive_proj || adaptive,
+                            model.adaptive_softmax_dropout.value_or(
+                                architecture.adaptive_softmax_dropout)};
   }
   gpt.final_norm = architecture.final_norm && !model.no_decoder_final_norm.value_or(false);
   return gpt;

@@ -4,6 +4,8 @@
 #include <vector>
 
 #include "evomoe/base/write_file.h"
+#include "evomoe/checkpoint/checkpoint.h"
+#include "evomoe/checkpoint/fairseq_checkpoint.h"
 #include "evomoe/config/describe.h"
 #include "evomoe/data/data_folders.h"
 #include "evomoe/data/masked_language_model_data.h"
@@ -40,6 +42,12 @@ void write_run_folder(const TrainOptions& options, const std::filesystem::path& 
     copy_from(dictionary_folder(options.data, options.task), name);
 }
 
+std::filesystem::path named_checkpoint(const std::filesystem::path& given) {
+  if (given.extension() != ".pt") return given;
+  const auto ours = std::filesystem::path(given).replace_extension();
+  return checkpoint_exists(ours) || !is_fairseq_checkpoint(given) ? ours : given;
+}
+
 std::filesystem::path run_folder_of(const std::filesystem::path& checkpoint) {
   auto path = std::filesystem::absolute(checkpoint).lexically_normal();
   if (!path.has_filename()) path = path.parent_path();  // of a slash at the end
@@ -57,8 +65,11 @@ Dictionaries dictionaries_of(const std::filesystem::path& checkpoint, const std:
   return {load_dictionary_of(folder, names.front()), load_dictionary_of(folder, names.back())};
 }
 
-std::unique_ptr<ByteBpe> bpe_of(const std::filesystem::path& checkpoint, const BpeFiles& files) {
-  const auto folder = run_folder_of(checkpoint);
+std::unique_ptr<ByteBpe> bpe_of(const std::filesystem::path& checkpoint, const std::string& data,
+                                const BpeFiles& files) {
+  auto folder = run_folder_of(checkpoint);
+  if (!data.empty() && !std::filesystem::exists(folder / "encoder.json"))
+    folder = split_data_paths(data).front();
   std::filesystem::path encoder = folder / "encoder.json", merges = folder / "vocab.bpe";
   if (files.gpt2_encoder_json) encoder = *files.gpt2_encoder_json;
   if (files.gpt2_vocab_bpe) merges = *files.gpt2_vocab_bpe;

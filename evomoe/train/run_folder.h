@@ -18,6 +18,9 @@ namespace evomoe {
 /// Writes config.yaml and copies dictionary and BPE.
 void write_run_folder(const TrainOptions& options, const std::filesystem::path& folder);
 
+/// The checkpoint that somebody names: fairseq's x.pt means ours of the name x where there is one.
+std::filesystem::path named_checkpoint(const std::filesystem::path& given);
+
 /// The run folder of a checkpoint.
 std::filesystem::path run_folder_of(const std::filesystem::path& checkpoint);
 
@@ -29,8 +32,9 @@ struct Dictionaries {
 Dictionaries dictionaries_of(const std::filesystem::path& checkpoint, const std::string& data,
                              const TaskOptions& task);
 
-/// The BPE for a checkpoint: from the files given, else the one in its run folder, else none.
-std::unique_ptr<ByteBpe> bpe_of(const std::filesystem::path& checkpoint, const BpeFiles& files);
-
+/// The BPE for a checkpoint: from the files given, else the one in its run folder, else the one of
+/// `data` (may be empty), else none.
+std::unique_ptr<ByteBpe> bpe_of(const std::filesystem::path& checkpoint, const std::string& data,
+                                const BpeFiles& files);
 
 }  // namespace evomoe

@@ -97,7 +97,7 @@ std::string TrainingRun::how_to_go_on() const {
   const auto leave_out = [&](bool given, const std::string& flag) {
     if (given) without += (without.empty() ? " without " : " and ") + flag;
   };
-  leave_out(flags.restore_file != "checkpoint_last", "--restore-file");
+  leave_out(flags.restore_file != CheckpointOptions().restore_file, "--restore-file");
   leave_out(flags.reset_optimizer, "--reset-optimizer");
   leave_out(flags.reset_dataloader, "--reset-dataloader");
   leave_out(flags.reset_meters, "--reset-meters");

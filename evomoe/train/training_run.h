@@ -52,6 +52,7 @@ class TrainingRun {
   void report_memory();
   void restore();
   void restore_from(const std::filesystem::path& path, bool finetune);
+  Checkpoint fairseq_checkpoint(const std::filesystem::path& path) const;
   void take_over(const std::filesystem::path& path, bool finetune);
   void announce() const;
   void open_profile();

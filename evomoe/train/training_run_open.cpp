@@ -7,6 +7,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
+#include "evomoe/train/fairseq_import.h"
 #include "evomoe/train/resume.h"
 #include "evomoe/train/run_folder.h"
 #include "evomoe/train/settings.h"
@@ -118,23 +119,24 @@ void TrainingRun::restore() {
   const auto& flags = options_.checkpoint;
   const std::filesystem::path folder = flags.save_dir;
   const auto last = folder / "checkpoint_last";
-  std::filesystem::path named = flags.restore_file;
-  if (named.extension() == ".pt") named.replace_extension();  // fairseq's names
-  const auto path = named.has_parent_path() ? named : folder / named;
+  const std::filesystem::path given = flags.restore_file;
+  const auto path = named_checkpoint(given.has_parent_path() ? given : folder / given);
   const bool here = std::filesystem::weakly_canonical(path.parent_path()) ==
                     std::filesystem::weakly_canonical(folder);
-  if (checkpoint_entry_exists(path)) {
+  // What fairseq resets for --finetune-from-model.
+  const bool only_weights = flags.reset_optimizer && flags.reset_dataloader && flags.reset_meters;
+  if (checkpoint_entry_exists(path) || is_fairseq_checkpoint(path)) {
     if (!here && checkpoint_entry_exists(last)) {
       fail(
           "--restore-file {}: --save-dir {} holds another run, which would be overwritten; leave "
           "--restore-file out to go on with that run, or name another --save-dir",
           flags.restore_file, flags.save_dir);
     }
-    restore_from(path, /*finetune=*/false);
+    restore_from(path, /*finetune=*/only_weights);
   } else if (!here || path.filename() != last.filename()) {
     fail("--restore-file {}: there is no checkpoint at {}", flags.restore_file, path.string());
   } else if (flags.finetune_from_model) {
-    restore_from(*flags.finetune_from_model, /*finetune=*/true);
+    restore_from(named_checkpoint(*flags.finetune_from_model), /*finetune=*/true);
   } else {
     if (const auto others = checkpoint_names(folder); !others.empty()) {
       log().warn(
@@ -161,10 +163,18 @@ void TrainingRun::restore_from(const std::filesystem::path& path, bool finetune)
   read_sections(path, [&] { take_over(path, finetune); });
 }
 
+Checkpoint TrainingRun::fairseq_checkpoint(const std::filesystem::path& path) const {
+  const auto theirs = read_fairseq_checkpoint(path);
+  const auto items = data_->train(theirs.epoch, options_.dataset.train_subset)->size();
+  return checkpoint_of_fairseq(theirs, options_of_fairseq(theirs.cfg, options_.data),
+                               data_->source_dictionary(), data_->target_dictionary(), items);
+}
+
 void TrainingRun::take_over(const std::filesystem::path& path, bool finetune) {
   const auto& flags = options_.checkpoint;
   const bool with_optimizer = !finetune && !flags.reset_optimizer;
-  const auto checkpoint = load_checkpoint(path, with_optimizer);
+  const auto checkpoint = is_fairseq_checkpoint(path) ? fairseq_checkpoint(path)
+                                                      : load_checkpoint(path, with_optimizer);
   const auto& manifest = checkpoint.manifest;
   const auto saved_updates = manifest.at("counters").at("updates").get<int64_t>();
   // As in fairseq, updates are counted anew where the optimiser starts anew.

@@ -3,6 +3,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/models/gpt.h"
+#include "evomoe/ops/philox_dropout.h"
 #include "tests/models/small_gpt.h"
 
 namespace evomoe {
@@ -105,6 +106,46 @@ TEST(Adaptive, AnEmbeddingIsTheBandsVectorProjected) {
   EXPECT_EQ(x[1][1].abs().max().item<float>(), 0);
 }
 
+TEST(Adaptive, InTrainingFeaturesAndTheirProjectionsAreDropped) {
+  auto options = adaptive(false, false);
+  options.adaptive_softmax.dropout = 0.4;
+  auto model = testing::make_gpt(options);
+  torch::manual_seed(2);
+  const auto x_ND = torch::randn({6, 16});
+  const auto target_N = torch::tensor(std::vector<int64_t>{3, 12, 39, kPad, 24, 25});
+  const NoiseKey noise{.seed = 5, .update = 7, .first_sequence = 4, .sequence_length = 3};
+  const auto loss = [&](std::optional<NoiseKey> key) {
+    return model->token_loss(x_ND, target_N, {.ignore_index = kPad, .dropout_noise = key})
+        .loss.item<double>();
+  };
+
+  const auto parameters = model->named_parameters();
+  const auto weight = [&](const std::string& name) {
+    return parameters["decoder.adaptive_softmax." + name + ".weight"];
+  };
+  const auto input = philox_dropout(x_ND, 0.4, noise.at(0, NoiseSite::kAdaptiveSoftmaxDropout));
+  const auto head = torch::log_softmax(torch::matmul(input, weight("head").t()), 1);
+  std::vector<torch::Tensor> tails;
+  for (uint32_t i = 0; i < 2; ++i) {
+    const auto features = torch::matmul(input, weight(fmt::format("tail.{}.0", i)).t());
+    tails.push_back(torch::log_softmax(
+        torch::matmul(
+            philox_dropout(features, 0.4, noise.at(i, NoiseSite::kAdaptiveSoftmaxTailDropout)),
+            weight(fmt::format("tail.{}.2", i)).t()),
+        1));
+  }
+  const auto log_p = head[0][3] + head[1][10] + tails[0][1][12 - 10] + head[2][11] +
+                     tails[1][2][39 - 25] + head[4][10] + tails[0][4][24 - 10] + head[5][11] +
+                     tails[1][5][25 - 25];
+  EXPECT_NEAR(loss(noise), -log_p.item<double>(), 1e-4);
+
+  options.adaptive_softmax.dropout = 0;
+  const auto without = loss(std::nullopt);
+  EXPECT_GT(std::abs(without - loss(noise)), 1e-2);
+  model = testing::make_gpt(options);
+  EXPECT_EQ(loss(noise), without);
+}
+
 TEST(Adaptive, CutoffsThatCannotBeAreNamed) {
   auto options = adaptive(false, false);
   options.adaptive_input.cutoffs = {10, 10};
@@ -114,6 +155,11 @@ TEST(Adaptive, CutoffsThatCannotBeAreNamed) {
   options.adaptive_softmax.bands.cutoffs = {10};
   EXPECT_THAT([&] { Gpt{options}; },
               ::testing::ThrowsMessage<Error>(::testing::HasSubstr("--adaptive-softmax-cutoff")));
+  options = adaptive(false, false);
+  options.adaptive_softmax.dropout = 1;
+  EXPECT_THAT([&] { Gpt{options}; },
+              ::testing::ThrowsMessage<UsageError>(
+                  ::testing::HasSubstr("--adaptive-softmax-dropout 1")));
 }
 
 }  // namespace

@@ -88,6 +88,7 @@ TEST(Architectures, NormalizeAsTheirFamilyDoes) {
   EXPECT_EQ(find_architecture("transformer_lm_wiki103").cutoffs,
             (std::vector<int64_t>{20000, 60000}));
   EXPECT_EQ(find_architecture("transformer_lm_wiki103").activation_dropout, .1);
+  EXPECT_EQ(find_architecture("transformer_lm_wiki103").adaptive_softmax_dropout, .2);
   EXPECT_FALSE(find_architecture("roberta_base").norm_first);
   EXPECT_TRUE(find_architecture("roberta_base").embedding_norm);
   EXPECT_TRUE(find_architecture("roberta_prenorm").norm_first);

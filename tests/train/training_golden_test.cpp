@@ -8,7 +8,8 @@
 
 #include "evomoe/data/epoch_iterator.h"
 #include "evomoe/report/run_log.h"
-#include "evomoe/train/fairseq_run.h"
+#include "evomoe/train/fairseq_export.h"
+#include "evomoe/train/fairseq_import.h"
 #include "evomoe/train/task.h"
 #include "evomoe/train/trainer.h"
 #include "evomoe/train/training_run.h"

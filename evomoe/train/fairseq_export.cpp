@@ -1,22 +1,21 @@
-#include "evomoe/train/fairseq_run.h"
+#include "evomoe/train/fairseq_export.h"
 
-#include <cmath>
+#include <fmt/ranges.h>
+
 #include <map>
 #include <set>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "evomoe/base/error.h"
-#include "evomoe/base/log.h"
-#include "evomoe/checkpoint/checkpoint_manager.h"
-#include "evomoe/checkpoint/load_into.h"
+#include "evomoe/checkpoint/checkpoint.h"
+#include "evomoe/checkpoint/pickle_value.h"
 #include "evomoe/checkpoint/torch_file_writer.h"
 #include "evomoe/config/describe.h"
-#include "evomoe/config/hydra_groups.h"
-#include "evomoe/report/meters.h"
 #include "evomoe/train/loaded_model.h"
 #include "evomoe/train/resume.h"
-#include "evomoe/train/run_folder.h"
 #include "evomoe/train/settings.h"
-#include "evomoe/train/task.h"
 #include "evomoe/train/trainer.h"
 
 namespace evomoe {
@@ -37,153 +36,6 @@ void put(Dict& dict, const std::string& key, PickleValue entry) {
   dict.keys.push_back(text(key));
   dict.values.push_back(std::move(entry));
 }
-
-// --- theirs to ours ---
-
-/// A value as one writes it on a command line; nothing for None.
-std::optional<std::string> written(const PickleValue& given, bool integer) {
-  if (const auto* flag = given.get_if<bool>()) return *flag ? "true" : "false";
-  if (const auto* number = given.get_if<int64_t>()) return std::to_string(*number);
-  if (const auto* number = given.get_if<double>()) {
-    if (integer && *number == std::floor(*number))
-      return std::to_string(static_cast<int64_t>(*number));
-    return fmt::format("{}", *number);
-  }
-  if (const auto* words = given.get_if<std::string>()) return *words;
-  if (const auto* list = given.get_if<List>()) {
-    std::string elements;
-    for (const auto& element : *list) {
-      const auto one = written(element, integer);
-      if (one) elements += (elements.empty() ? "" : ",") + *one;
-    }
-    return elements;
-  }
-  return std::nullopt;
-}
-
-bool is_true(const PickleValue* flag) {
-  const auto* truth = flag == nullptr ? nullptr : flag->get_if<bool>();
-  return truth != nullptr && *truth;
-}
-
-/// Groups whose options are about the run, not about a call or its machine.
-bool is_of_the_run(const std::string& group) {
-  static const std::set<std::string> groups = {"task",      "model",        "criterion",
-                                               "optimizer", "lr_scheduler", "optimization",
-                                               "dataset",   "common"};
-  return groups.contains(group);
-}
-
-/// The arguments of `evomoe train` that say the same as one group of theirs.
-void add_group(const OptionTable& table, const std::string& group, const Dict& options,
-               std::vector<std::string>& arguments) {
-  for (size_t i = 0; i < options.keys.size(); ++i) {
-    const auto* key = options.keys[i].get_if<std::string>();
-    if (key == nullptr) continue;
-    const auto* option = table.option_in(group, *key);
-    // An older name of an option (relu_dropout) stands beside the newer one.
-    if (option == nullptr || (*key != "_name" && option->key() != *key)) continue;
-    // Where things lie, and what is measured (their --profile is a flag), is a matter of this call.
-    if (option->name() == "data" || option->group() == "resources") continue;
-    const bool integer =
-        option->type() == OptionType::kInteger || option->type() == OptionType::kIntegerList;
-    const auto given = written(options.values[i], integer);
-    if (!given || given->empty()) continue;
-    if (option->type() == OptionType::kFlag) {
-      if (*given == "true") arguments.push_back("--" + option->name());
-    } else {
-      arguments.push_back("--" + option->name() + "=" + *given);
-    }
-  }
-}
-
-}  // namespace
-
-TrainOptions options_of_fairseq(const PickleValue& cfg, const std::string& data) {
-  const auto* groups = cfg.get_if<Dict>();
-  EVOMOE_CHECK(groups != nullptr,
-               "the checkpoint has no options (`cfg`): it is older than fairseq 1.0; load and save "
-               "it with the authors' code once");
-  TrainOptions options;
-  OptionTable table("train", "");
-  describe(table, options);
-  std::vector<std::string> arguments;
-  for (size_t i = 0; i < groups->keys.size(); ++i) {
-    const auto* group = groups->keys[i].get_if<std::string>();
-    const auto* dict = groups->values[i].get_if<Dict>();
-    if (group != nullptr && dict != nullptr && is_of_the_run(*group))
-      add_group(table, *group, *dict, arguments);
-  }
-  if (const auto* model = cfg.find("model")) {
-    if (is_true(model->find("moe_top1_expert"))) {
-      arguments.emplace_back("--moe-top1-expert");
-    } else if (is_true(model->find("moe_topk_expert"))) {
-      arguments.emplace_back("--moe-topk-expert");
-    }
-  }
-  const auto* task = cfg.find("task");
-  const auto* own_data = task == nullptr ? nullptr : task->find("data");
-  const auto* folder = own_data == nullptr ? nullptr : own_data->get_if<std::string>();
-  EVOMOE_CHECK(!data.empty() || folder != nullptr,
-               "the checkpoint does not say which data it was trained on; give --data");
-  arguments.push_back(data.empty() ? *folder : data);
-  table.parse(arguments);
-  return options;
-}
-
-TrainOptions import_fairseq_run(const FairseqCheckpoint& theirs, const std::string& data,
-                                const std::filesystem::path& folder) {
-  auto options = options_of_fairseq(theirs.cfg, data);
-  options.checkpoint.save_dir = folder.string();
-  check_settings(options);
-  const auto task = open_task_data(options.data, options);
-  const auto vocabulary = vocabulary_of(*task);
-  auto model = make_model(options, vocabulary, /*shared_expert=*/false);
-  Checkpoint ours;
-  ours.model = theirs.model;
-  for (const auto& item : model->named_buffers()) {
-    // State of our routers that the reference keeps elsewhere or not at all.
-    if (!ours.model.contains(item.key())) ours.model[item.key()] = item.value();
-  }
-  load_into(named_state(*model), ours.model, "the reference's checkpoint");
-  ours.optimizer = theirs.optimizer;
-
-  OptionTable table("train", "");
-  auto stored = options;
-  describe(table, stored);
-  auto& manifest = ours.manifest;
-  manifest["config"] = table.to_json();
-  manifest["counters"] = {{"updates", theirs.updates}};
-  const auto items = task->train(theirs.epoch, options.dataset.train_subset)->size();
-  manifest["data"] = {
-      {"epoch", theirs.epoch}, {"offset", theirs.iterations_in_epoch}, {"items", items}};
-  const auto stage = stage_at(evolution_options(options), theirs.updates);
-  manifest["evolution"] = {{"stage", stage_name(stage.stage)},
-                           {"shared_expert", false},
-                           {"temperature", stage.schedule.temperature},
-                           {"hard", stage.schedule.hard}};
-  manifest["model"] = model_section(task->source_dictionary(), task->target_dictionary());
-  manifest["progress"] = {
-      {"seconds", 0.0}, {"flops", 0.0}, {"tokens", 0.0}, {"meters", Metrics().state()}};
-  manifest["patience"] = {{"used", 0}, {"best", nullptr}};
-
-  SaveRequest request;
-  request.epoch = theirs.epoch;
-  request.updates = theirs.updates;
-  if (const auto* best = theirs.best.get_if<double>()) request.metric = *best;
-  CheckpointPolicy policy;
-  policy.best_metric = options.checkpoint.best_checkpoint_metric;
-  policy.maximize_best = options.checkpoint.maximize_best_checkpoint_metric;
-  CheckpointManager manager(folder, policy);
-  manager.save(request, ours);
-  manager.finish();
-  write_run_folder(options, folder);
-  return options;
-}
-
-// --- ours to theirs ---
-
-namespace {
 
 /// One tensor of theirs, in the order of their optimiser.
 struct TheirTensor {

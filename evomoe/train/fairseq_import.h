@@ -7,8 +7,9 @@
 #include "evomoe/checkpoint/checkpoint.h"
 #include "evomoe/checkpoint/fairseq_checkpoint.h"
 #include "evomoe/config/options.h"
+#include "evomoe/data/dictionary.h"
 
-/// Runs of the authors' code as ours, and back.
+/// Runs of the authors' code as ours.
 namespace evomoe {
 
 /// The options of a run of theirs. What has no meaning here is left out; a value that ours cannot
@@ -16,16 +17,16 @@ namespace evomoe {
 /// data folder; empty: that one.
 TrainOptions options_of_fairseq(const PickleValue& cfg, const std::string& data);
 
+/// A checkpoint of theirs as one of ours, of a run with `options`. `training_items`: sequences in its
+/// epoch; 0 where no run goes on from it. Error when the model of the options is not that of the
+/// tensors, or a dictionary of another size.
+Checkpoint checkpoint_of_fairseq(const FairseqCheckpoint& theirs, TrainOptions options,
+                                 const Dictionary& source, const Dictionary& target,
+                                 int64_t training_items);
+
 /// Makes the run folder `folder` with one checkpoint, from which `evomoe train` goes on as theirs
-/// would. Error when the model of the options is not that of the tensors, or the dictionary of
-/// another size. Returns the options, with save_dir `folder`.
+/// would. Returns the options, with save_dir `folder`. Errors as above.
 TrainOptions import_fairseq_run(const FairseqCheckpoint& theirs, const std::string& data,
                                 const std::filesystem::path& folder);
-
-/// Writes a checkpoint of ours as theirs: `path` (x.pt) for a dense model, x-shared.pt and
-/// x-rank-0.pt for a mixture of experts. UsageError for a routing method that they do not have, Error
-/// in the shared-expert stage. Returns the files.
-std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::path& checkpoint,
-                                                      const std::filesystem::path& path);
 
 }  // namespace evomoe

@@ -1,0 +1,97 @@
+// Checkpoints of fairseq where one of ours can stand: fairseq's commands go on with fairseq's files.
+#include "tests/cli/commands_fixture.h"
+
+namespace evomoe {
+namespace {
+
+using ::testing::HasSubstr;
+
+class TheirCheckpoints : public Commands {
+ protected:
+  static std::string experts() {
+    return "--moe-freq 2 --moe-expert-count 4 --moe-top1-expert --dropout 0.1 "
+           "--moe-eval-capacity-token-fraction -1 ";
+  }
+
+  /// Trains `run` for 9 updates and writes its last checkpoint as theirs: FOLDER/run.pt.
+  std::string make(const std::string& run, const std::string& options) {
+    EXPECT_EQ(evomoe(train_arguments(run) + options + "--max-update 9").exit_code, 0);
+    const auto path = folder_ / (run + ".pt");
+    const auto result = evomoe(fmt::format("convert {} --to fairseq --output {}",
+                                           (folder_ / (run + "/checkpoint_last")).string(),
+                                           path.string()));
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return path.string();
+  }
+};
+
+TEST_F(TheirCheckpoints, ARunGoesOnFromThemAsFromOurs) {
+  for (const auto& options : {std::string("--dropout 0.1 "), experts()}) {
+    SCOPED_TRACE(options);
+    ASSERT_EQ(evomoe(train_arguments("whole") + options).exit_code, 0);
+    const auto path = make("part", options);
+    const auto result =
+        evomoe(train_arguments("other") + options + "--restore-file " + path);
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_THAT(result.err, HasSubstr("9 updates"));
+    EXPECT_EQ(model_file("other"), model_file("whole"));
+    EXPECT_EQ(optimizer_file("other"), optimizer_file("whole"));
+    for (const auto* run : {"whole", "part", "other"}) std::filesystem::remove_all(folder_ / run);
+  }
+}
+
+TEST_F(TheirCheckpoints, AFolderOfTheirRunsIsGoneOnWithAndOursComesFirstThen) {
+  ASSERT_EQ(evomoe(train_arguments("whole") + experts()).exit_code, 0);
+  make("part", experts());
+  std::filesystem::create_directory(folder_ / "theirs");
+  for (const auto* part : {"-shared.pt", "-rank-0.pt"}) {
+    std::filesystem::rename(folder_ / (std::string("part") + part),
+                            folder_ / (std::string("theirs/checkpoint_last") + part));
+  }
+  ASSERT_EQ(evomoe(train_arguments("theirs") + experts() + "--max-update 15").exit_code, 0);
+  const auto result = evomoe(train_arguments("theirs") + experts());
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("15 updates"));
+  EXPECT_EQ(model_file("theirs"), model_file("whole"));
+}
+
+TEST_F(TheirCheckpoints, EvaluationReadsThem) {
+  const auto path = make("part", experts());
+  const auto data = " " + (folder_ / "bin").string() + " ";
+  for (const std::string command : {"eval-lm --gen-subset valid", "validate --valid-subset valid"}) {
+    const auto line = [&](const std::string& checkpoint) {
+      const auto result = evomoe(command + data + "--threads 1 --path " +
+                                 checkpoint);
+      EXPECT_EQ(result.exit_code, 0) << result.err;
+      return result.out.substr(0, result.out.find("wps"));
+    };
+    const auto ours = line((folder_ / "part/checkpoint_last").string());
+    EXPECT_THAT(ours, HasSubstr("loss"));
+    EXPECT_EQ(line(path), ours) << command;
+  }
+}
+
+TEST_F(TheirCheckpoints, WithAllResetsOnlyTheWeightsAreTaken) {
+  const auto path = make("part", "");
+  ASSERT_EQ(evomoe(train_arguments("a") + experts() + "--finetune-from-model " + path).exit_code, 0);
+  ASSERT_EQ(evomoe(train_arguments("b") + experts() + "--restore-file " + path +
+                   " --reset-optimizer --reset-dataloader --reset-meters")
+                .exit_code,
+            0);
+  EXPECT_EQ(model_file("a"), model_file("b"));
+}
+
+TEST_F(TheirCheckpoints, WhatDoesNotFitIsRefused) {
+  const auto path = make("part", experts());
+  expect_refused(train_arguments("other") + "--restore-file " + path,
+                 {"part.pt", "--moe-freq 2 -> 0"}, 1);
+  expect_refused(train_arguments("other") + experts() + "--batch-size 2 --restore-file " + path,
+                 {"--batch-size 4 -> 2", "--reset-dataloader"}, 1);
+  expect_refused(train_arguments("other") + "--restore-file nowhere.pt", {"nowhere"}, 1);
+  std::filesystem::remove(folder_ / "part-rank-0.pt");
+  expect_refused("eval-lm " + (folder_ / "bin").string() + " --path " + path, {"part-rank-0.pt"},
+                 1);
+}
+
+}  // namespace
+}  // namespace evomoe
