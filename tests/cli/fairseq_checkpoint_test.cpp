@@ -36,7 +36,8 @@ TEST_F(TheirCheckpoints, ARunGoesOnFromThemAsFromOurs) {
     EXPECT_THAT(result.err, HasSubstr("9 updates"));
     EXPECT_EQ(model_file("other"), model_file("whole"));
     EXPECT_EQ(optimizer_file("other"), optimizer_file("whole"));
-    for (const auto* run : {"whole", "part", "other"}) std::filesystem::remove_all(folder_ / run);
+    for (const auto* made : {"whole", "part", "part.pt", "other"})
+      std::filesystem::remove_all(folder_ / made);
   }
 }
 
@@ -63,10 +64,12 @@ TEST_F(TheirCheckpoints, EvaluationReadsThem) {
       const auto result = evomoe(command + data + "--threads 1 --path " +
                                  checkpoint);
       EXPECT_EQ(result.exit_code, 0) << result.err;
-      return result.out.substr(0, result.out.find("wps"));
+      // Neither the time nor the speed.
+      const auto begin = std::min(result.out.find("valid"), result.out.size());
+      return result.out.substr(begin, result.out.find("wps") - begin);
     };
     const auto ours = line((folder_ / "part/checkpoint_last").string());
-    EXPECT_THAT(ours, HasSubstr("loss"));
+    EXPECT_FALSE(ours.empty());
     EXPECT_EQ(line(path), ours) << command;
   }
 }
