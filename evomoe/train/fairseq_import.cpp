@@ -158,9 +158,11 @@ TrainOptions import_fairseq_run(const FairseqCheckpoint& theirs, const std::stri
   options.checkpoint.save_dir = folder.string();
   check_settings(options);
   const auto task = open_task_data(options.data, options);
-  const auto ours = checkpoint_of_fairseq(
+  auto ours = checkpoint_of_fairseq(
       theirs, options, task->source_dictionary(), task->target_dictionary(),
       task->train(theirs.epoch, options.dataset.train_subset)->size());
+
+  ours.manifest.erase("checkpoint");  // the manager's to write
 
   SaveRequest request;
   request.epoch = theirs.epoch;
