@@ -1,94 +1,11 @@
-#include "evomoe/checkpoint/fairseq_shards.h"
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include <random>
 
-#include "evomoe/base/error.h"
-#include "evomoe/checkpoint/fairseq_checkpoint.h"
-#include "evomoe/checkpoint/torch_file.h"
-#include "evomoe/checkpoint/torch_file_writer.h"
-#include "tests/testing/paths.h"
+#include "tests/checkpoint/fairseq_set_fixture.h"
 
-namespace evomoe {
+namespace evomoe::fairseq_sets {
 namespace {
 
-namespace fs = std::filesystem;
-using ::testing::AllOf;
-using ::testing::HasSubstr;
-using ::testing::ThrowsMessage;
-using Dict = PickleValue::Dict;
-using List = PickleValue::List;
-
-PickleValue of(auto value) {
-  PickleValue made;
-  made.value = std::move(value);
-  return made;
-}
-
-/// The entry at the end of a path of keys, to be changed.
-PickleValue& at(PickleValue& value, const std::vector<std::string>& path) {
-  auto* here = &value;
-  for (const auto& key : path) {
-    const auto* found = here->find(key);
-    if (found == nullptr) throw std::runtime_error("no entry " + key);
-    here = const_cast<PickleValue*>(found);
-  }
-  return *here;
-}
-
-List& list(PickleValue& value) { return std::get<List>(value.value); }
-Dict& dict(PickleValue& value) { return std::get<Dict>(value.value); }
-
-void expect_equal(const TensorMap& read, const TensorMap& expected) {
-  EXPECT_EQ(read.size(), expected.size());
-  for (const auto& [name, tensor] : expected) {
-    ASSERT_TRUE(read.contains(name)) << name;
-    EXPECT_TRUE(read.at(name).equal(tensor)) << name;
-  }
-}
-
-void expect_equal(const FairseqCheckpoint& read, const FairseqCheckpoint& expected) {
-  expect_equal(read.model, expected.model);
-  expect_equal(read.optimizer, expected.optimizer);
-  EXPECT_EQ(read.updates, expected.updates);
-  EXPECT_EQ(read.epoch, expected.epoch);
-  EXPECT_EQ(read.iterations_in_epoch, expected.iterations_in_epoch);
-}
-
-/// A copy of a set of tests/golden/fsdp, whose files a test may change.
-class FairseqShards : public ::testing::Test {
- protected:
-  static fs::path golden(const std::string& set) { return testing::golden_dir() / "fsdp" / set; }
-
-  void SetUp() override {
-    if (!fs::exists(golden(""))) GTEST_SKIP() << "no checkpoints in " << golden("");
-  }
-
-  void copy(const std::string& set) {
-    for (const auto& entry : fs::directory_iterator(golden(set)))
-      fs::copy_file(entry.path(), file(entry.path().filename().string()),
-                    fs::copy_options::overwrite_existing);
-  }
-
-  fs::path file(const std::string& name) const { return folder_ / name; }
-
-  void change(const std::string& name, const std::function<void(PickleValue&)>& edit) {
-    auto root = read_torch_file(file(name));
-    edit(root);
-    write_torch_file(file(name), root);
-  }
-
-  void expect_error(const std::vector<std::string>& words, const std::string& name = "x") {
-    for (const auto& word : words) {
-      EXPECT_THAT([&] { read_fairseq_checkpoint(file(name)); },
-                  ThrowsMessage<Error>(HasSubstr(word)));
-    }
-  }
-
-  testing::TemporaryFolder folder_;
-};
+using FairseqShards = FairseqSet;
 
 TEST_F(FairseqShards, GiveTheTensorsAndAdamStateOfTheSameRunInOneProcess) {
   for (const std::string name : {"dense_w2", "moe_w2_e4", "moe_w4_e2"}) {
@@ -282,55 +199,6 @@ TEST_F(FairseqShards, AnyChangedNumberOrNameOfTheMetadataGivesDataOrAnError) {
   EXPECT_GT(errors, 100);
 }
 
-TEST_F(FairseqShards, EachExpertOfMoreProcessesThanExpertsIsReadOnce) {
-  expect_equal(read_fairseq_checkpoint(golden("moe_w4_e2/replicas") / "x"),
-               read_fairseq_checkpoint(golden("moe_w4_e2/whole") / "x"));
-}
-
-TEST_F(FairseqShards, ReplicasOfAnExpertThatDifferAreAnError) {
-  const auto alter = [](PickleValue& root) {
-    auto& weight = at(root, {"model", "decoder.layers.1.moe_layer.experts.0.fc2.bias"});
-    weight = of(*weight.get_if<torch::Tensor>() + 1);
-  };
-  copy("moe_w4_e2/replicas");
-  change("x-rank-3.pt", alter);
-  expect_error({"x-rank-3.pt: 'decoder.layers.1.moe_layer.experts.0.fc2.bias' differs",
-                "x-rank-1.pt", "delete the files of those"});
-  // As the message says.
-  fs::remove(file("x-rank-2.pt"));
-  fs::remove(file("x-rank-3.pt"));
-  EXPECT_EQ(read_fairseq_checkpoint(file("x")).updates, 2);
-
-  testing::TemporaryFolder shards;
-  copy("moe_w4_e2/default");
-  change("x-rank-2-shard2.pt", alter);
-  expect_error({"x-rank-2-shard2.pt: 'decoder.layers.1.moe_layer.experts.0.fc2.bias' differs"},
-               "x-shared-shard0.pt");
-}
-
-TEST_F(FairseqShards, AWholeMixtureWithoutExpertsIsToldToBeTheReferencesDefect) {
-  fs::copy_file(golden("moe_w2_e4/whole") / "x-shared.pt", file("x.pt"));
-  expect_error({"x.pt: has gates and no experts", "defect of the reference"});
-  fs::copy_file(golden("moe_w2_e4/sharded") / "x-shared-shard0.pt", file("y-shard0.pt"));
-  change("y-shard0.pt", [](PickleValue& root) {
-    at(root, {"cfg", "distributed_training", "distributed_world_size"}) = of(int64_t{1});
-    dict(at(root, {"shard_metadata"})).values[0] =
-        of(List{list(at(root, {"shard_metadata", "param_metadata"})).back()});
-    at(root, {"last_optimizer_state"}) = {};
-  });
-  expect_error({"y-shard0.pt: has gates and no experts"}, "y");
-}
-
-TEST_F(FairseqShards, ATiedTensorThatAGpuSavedTwiceIsOneParameter) {
-  copy("dense_w2/whole");
-  change("x.pt", [](PickleValue& root) {
-    auto& twice = at(root, {"model", "decoder.output_projection.weight"});
-    twice = of(twice.get_if<torch::Tensor>()->clone());
-  });
-  expect_equal(read_fairseq_checkpoint(file("x")),
-               read_fairseq_checkpoint(golden("dense_w2/whole") / "x"));
-}
-
 TEST_F(FairseqShards, HalfPrecisionBecomesFloat32) {
   copy("moe_w2_e4/sharded");
   const auto halve = [](PickleValue& root) {
@@ -348,22 +216,5 @@ TEST_F(FairseqShards, HalfPrecisionBecomesFloat32) {
   }
 }
 
-TEST_F(FairseqShards, AGatheredOptimizerStateOfUnknownOrderIsRefused) {
-  copy("dense_w2/whole");
-  const auto number = [](int64_t instance) {
-    return [=](PickleValue& root) {
-      auto& optimizer = dict(at(root, {"last_optimizer_state"}));
-      optimizer.keys.push_back(of(std::string("param_id_map")));
-      optimizer.values.push_back(
-          of(Dict{{of(int64_t{0}), of(int64_t{1})}, {of(int64_t{0}), of(instance)}}));
-    };
-  };
-  change("x.pt", number(0));
-  EXPECT_EQ(read_fairseq_checkpoint(file("x")).updates, 2);
-  copy("dense_w2/whole");
-  change("x.pt", number(1));
-  expect_error({"x.pt: its optimizer state was gathered", "--use-sharded-state"});
-}
-
 }  // namespace
-}  // namespace evomoe
+}  // namespace evomoe::fairseq_sets

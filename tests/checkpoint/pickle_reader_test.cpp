@@ -73,7 +73,8 @@ TEST(PickleReader, ReadsTensorsAndTheirStrides) {
 
 TEST(PickleReader, ReadsTensorsWithAttributesAndRefusesOtherClassesOfTensors) {
   const auto value = read("\x80\x02"s + tensor_with_attribute("torch\nTensor") + ".");
-  EXPECT_TRUE(value.get_if<torch::Tensor>()->equal(torch::arange(6).to(torch::kFloat).view({2, 3})));
+  const auto expected = torch::arange(6).to(torch::kFloat).view({2, 3});
+  EXPECT_TRUE(value.get_if<torch::Tensor>()->equal(expected));
   EXPECT_THAT([&] { read("\x80\x02"s + tensor_with_attribute("torch\nTensor", 3) + "."); },
               ThrowsMessage<Error>(HasSubstr("reaches beyond its storage")));
   EXPECT_THAT([&] { read("\x80\x02"s + tensor_with_attribute("some\nTensor") + "."); },
@@ -137,8 +138,9 @@ TEST(PickleReader, RefusesLengthsBeyondTheEnd) {
 }
 
 TEST(PickleReader, AnyChangedOrCutByteGivesDataOrAnError) {
-  const auto whole = "\x80\x02}q\1("s + text("t") + tensor(0, 2, 3) + text("a") + tensor_with_attribute("torch\nTensor") +
-                     text("n") + "cargparse\nNamespace\n)\x81}" + text("lr") + "K\x05sb" + text("l") +
+  const auto whole = "\x80\x02}q\1("s + text("t") + tensor(0, 2, 3) + text("a") +
+                     tensor_with_attribute("torch\nTensor") + text("n") +
+                     "cargparse\nNamespace\n)\x81}" + text("lr") + "K\x05sb" + text("l") +
                      "](K\1NG\0\0\0\0\0\0\0\0\x8a\1\xff" "eu."s;
   EXPECT_NO_THROW(read(whole));
   std::mt19937 random(1);
