@@ -1,9 +1,13 @@
 #include "evomoe/checkpoint/fairseq_checkpoint.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <regex>
+#include <set>
 
 #include "evomoe/base/error.h"
+#include "evomoe/checkpoint/fairseq_shards.h"
 #include "evomoe/checkpoint/torch_file.h"
 
 namespace evomoe {
@@ -11,161 +15,66 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The tensors of one file, and the optimiser's state of those that are parameters.
-struct Part {
-  std::string file;
-  TensorMap model;
-  TensorMap optimizer;
-};
-
-/// Names of the files of a set; `shared` is empty for a whole checkpoint.
+/// The files of one checkpoint.
 struct FileSet {
-  fs::path first;  ///< the whole or the shared file
-  fs::path stem;   ///< what stands before "-rank-N.pt"
-  bool split = false;
+  std::string stem;
+  bool parts = false;   ///< experts have files of their own
+  bool shards = false;  ///< every process has files of its own
+  std::string whole;    ///< the one file, where there is only one
+
+  std::string shared(int64_t process) const {
+    return stem + (parts ? "-shared" : "") + shard(process) + ".pt";
+  }
+  std::string experts(int64_t process) const {
+    return stem + "-rank-" + std::to_string(process) + shard(process) + ".pt";
+  }
+  std::string first() const { return whole.empty() ? shared(0) : whole; }
+
+ private:
+  std::string shard(int64_t process) const {
+    return shards ? "-shard" + std::to_string(process) : "";
+  }
 };
 
-fs::path rank_file(const FileSet& files, int64_t rank) {
-  return files.stem.string() + "-rank-" + std::to_string(rank) + ".pt";
+/// The sets that have `path` as the name of a file or in common, those without shards first.
+std::vector<FileSet> sets_named(const fs::path& path) {
+  static const std::regex pattern(R"((.*?)(-shared|-rank-\d+)?(-shard\d+)?(\.pt)?)");
+  const auto text = path.string();
+  std::smatch match;
+  if (!std::regex_match(text, match, pattern)) return {};
+  const bool part = match[2].matched, shard = match[3].matched;
+  std::vector<FileSet> sets;
+  if (!part && !shard) sets.push_back({.stem = {}, .whole = text});
+  for (const bool shards : {false, true}) {
+    for (const bool parts : {false, true}) {
+      // The name of a shard tells all, that of a part only that there are parts.
+      if ((shard && (!shards || parts != part)) || (part && !parts)) continue;
+      sets.push_back({.stem = match[1].str(), .parts = parts, .shards = shards, .whole = {}});
+    }
+  }
+  return sets;
 }
 
 FileSet find_files(const fs::path& path) {
-  static const std::regex shard(R"((.*)-shard\d+(\.pt)?)");
-  static const std::regex part(R"((.*)-(rank-\d+|shared)(\.pt)?)");
-  const auto text = path.string();
-  std::smatch match;
-  EVOMOE_CHECK(!std::regex_match(text, shard),
-               "{}: is a shard of fully_sharded training, which is not read; consolidate the "
-               "shards with fairseq's fully_sharded_data_parallel.consolidate_fsdp_shards first",
-               text);
-  FileSet files;
-  if (std::regex_match(text, match, part)) {
-    files.stem = match[1].str();
-  } else if (fs::is_regular_file(path)) {
-    files.first = path;
-    return files;
-  } else {
-    files.stem = path.extension() == ".pt" ? fs::path(path).replace_extension() : path;
-    if (const auto whole = fs::path(files.stem.string() + ".pt"); fs::is_regular_file(whole)) {
-      files.first = whole;
-      return files;
-    }
+  std::set<std::string> missing;
+  for (const auto& files : sets_named(path)) {
+    if (fs::is_regular_file(files.first())) return files;
+    if (files.first() != path) missing.insert(files.first());
   }
-  files.split = true;
-  files.first = files.stem.string() + "-shared.pt";
-  EVOMOE_CHECK(fs::exists(files.first), "{}: there is neither this file nor {}", text,
-               files.first.string());
-  return files;
+  EVOMOE_CHECK(!fs::is_regular_file(path), "{}: is missing; {} is a part of it",
+               fmt::join(missing, " or "), path.string());
+  fail("{}: there is neither this file nor {}", path.string(), fmt::join(missing, " nor "));
 }
 
-const PickleValue& entry(const PickleValue& value, const std::string& key,
-                         const std::string& file) {
-  const auto* found = value.find(key);
-  EVOMOE_CHECK(found != nullptr, "{}: has no '{}'; it is no checkpoint of fairseq", file, key);
-  return *found;
+void expect_file(const std::string& file, const std::string& why) {
+  EVOMOE_CHECK(fs::is_regular_file(file), "{}: is missing; {}", file, why);
 }
 
-template <typename T>
-const T& as(const PickleValue& value, const std::string& what, const std::string& file) {
-  const auto* found = value.get_if<T>();
-  EVOMOE_CHECK(found != nullptr, "{}: '{}' is of another type than fairseq writes", file, what);
-  return *found;
-}
-
-int64_t integer_or(const PickleValue* value, int64_t otherwise) {
-  const auto* found = value == nullptr ? nullptr : value->get_if<int64_t>();
-  return found == nullptr ? otherwise : *found;
-}
-
-bool is_derived(const std::string& name) {
-  return name.ends_with("_float_tensor") || name.ends_with(".version");
-}
-
-/// Steps are ints in fairseq's Adam and tensors in torch's.
-int64_t step_of(const PickleValue& value, const std::string& file) {
-  if (const auto* tensor = value.get_if<torch::Tensor>(); tensor != nullptr) {
-    EVOMOE_CHECK(tensor->numel() == 1, "{}: a 'step' is no number", file);
-    return tensor->to(torch::kInt64).item<int64_t>();
-  }
-  return as<int64_t>(value, "step", file);
-}
-
-/// The state's keys are positions among the parameters of all parts of a rank. A part with as many
-/// states as parameters has them in its own order; in a whole file, where some may have no state,
-/// the positions themselves tell.
-void read_optimizer(const PickleValue& root, const std::vector<std::string>& names, bool whole,
-                    Part& part) {
-  const auto* optimizer = root.find("last_optimizer_state");
-  if (optimizer == nullptr || optimizer->get_if<std::monostate>() != nullptr) return;
-  const auto& states = as<PickleValue::Dict>(entry(*optimizer, "state", part.file), "state",
-                                             part.file);
-  std::map<int64_t, const PickleValue*> sorted;
-  for (size_t i = 0; i < states.keys.size(); ++i) {
-    sorted[as<int64_t>(states.keys[i], "position of a parameter", part.file)] = &states.values[i];
-  }
-  EVOMOE_CHECK(whole || sorted.size() == names.size(),
-               "{}: the optimizer has the state of {} parameters and the model {}; which belongs "
-               "to which cannot be told",
-               part.file, sorted.size(), names.size());
-  for (const auto& name : names) part.optimizer[name + ".step"] = torch::zeros({}, torch::kInt64);
-  size_t next = 0;
-  for (const auto& [position, state] : sorted) {
-    const auto index = whole ? static_cast<size_t>(position) : next++;
-    EVOMOE_CHECK(position >= 0 && index < names.size(),
-                 "{}: the optimizer has a parameter {}, the model {} parameters", part.file,
-                 position, names.size());
-    const auto& name = names[index];
-    const auto step = step_of(entry(*state, "step", part.file), part.file);
-    part.optimizer[name + ".step"] = torch::tensor(step, torch::kInt64);
-    if (step == 0) continue;
-    for (const std::string moment : {"exp_avg", "exp_avg_sq"}) {
-      const auto& tensor = as<torch::Tensor>(entry(*state, moment, part.file), moment, part.file);
-      EVOMOE_CHECK(tensor.sizes() == part.model.at(name).sizes(),
-                   "{}: '{}' of '{}' has another shape than the parameter", part.file, moment,
-                   name);
-      part.optimizer[name + "." + moment] = tensor;
-    }
-  }
-}
-
-Part read_part(const PickleValue& root, const std::string& file, bool whole) {
-  Part part;
-  part.file = file;
-  EVOMOE_CHECK(root.find("shard_metadata") == nullptr,
-               "{}: is a shard of fully_sharded training, which is not read; consolidate the "
-               "shards with fairseq's fully_sharded_data_parallel.consolidate_fsdp_shards first",
-               file);
-  std::vector<std::string> names;
-  std::vector<torch::Tensor> seen;
-  const auto& model = as<PickleValue::Dict>(entry(root, "model", file), "model", file);
-  for (size_t i = 0; i < model.keys.size(); ++i) {
-    const auto& name = as<std::string>(model.keys[i], "model", file);
-    const auto& tensor = as<torch::Tensor>(model.values[i], name, file);
-    if (is_derived(name)) continue;
-    // A tied tensor is stored once, and comes again under its second name.
-    const bool tied = std::any_of(seen.begin(), seen.end(), [&](const torch::Tensor& other) {
-      return tensor.numel() > 0 && other.data_ptr() == tensor.data_ptr() &&
-             other.sizes() == tensor.sizes();
-    });
-    if (tied) continue;
-    seen.push_back(tensor);
-    names.push_back(name);
-    part.model[name] = tensor;
-  }
-  read_optimizer(root, names, whole, part);
-  return part;
-}
+/// Of each stacked tensor the experts' by their number.
+using Stacks = std::map<std::string, std::map<int64_t, torch::Tensor>>;
 
 /// Moves the tensors of `from` to our names: others as they are, experts into `stacks` at
 /// `first_expert` plus their number.
-using Stacks = std::map<std::string, std::map<int64_t, torch::Tensor>>;
-
-const std::regex& expert_pattern() {
-  static const std::regex pattern(
-      R"((.*\.moe_layer\.experts)\.(\d{1,6})\.(fc1|fc2)\.(weight|bias)(\..*)?)");
-  return pattern;
-}
-
 void sort_names(const TensorMap& from, int64_t first_expert, TensorMap& plain, Stacks& stacks) {
   for (const auto& [name, tensor] : from) {
     std::smatch match;
@@ -180,7 +89,7 @@ void sort_names(const TensorMap& from, int64_t first_expert, TensorMap& plain, S
 }
 
 /// The number of experts of a part, of each layer alike.
-int64_t experts_of(const Part& part) {
+int64_t experts_of(const FairseqPart& part) {
   Stacks stacks;
   TensorMap plain;
   sort_names(part.model, 0, plain, stacks);
@@ -216,40 +125,85 @@ void stack(const Stacks& stacks, const std::string& file, TensorMap& into) {
   }
 }
 
+/// Error unless two processes hold the same expert.
+void check_same(const FairseqPart& replica, const FairseqPart& first) {
+  for (const auto& [mine, theirs] : {std::pair{&replica.model, &first.model},
+                                     std::pair{&replica.optimizer, &first.optimizer}}) {
+    for (const auto& [name, tensor] : *theirs) {
+      const auto found = mine->find(name);
+      EVOMOE_CHECK(found != mine->end() && is_same(found->second, tensor),
+                   "{}: '{}' differs from that in {}, though both processes hold the same expert; "
+                   "delete the files of those that shall not count",
+                   replica.file, name, first.file);
+    }
+  }
+}
+
+/// Of a set without shards: the whole file, or the shared one and then the experts, each once.
+std::vector<FairseqPart> read_parts(const FileSet& files, const PickleValue& root,
+                                    int64_t experts) {
+  std::vector<FairseqPart> parts = {read_fairseq_part(root, files.first(), !files.parts)};
+  if (!files.parts) return parts;
+  int64_t found = 0;
+  for (int64_t rank = 0; rank == 0 || found < experts || fs::exists(files.experts(rank)); ++rank) {
+    const auto name = files.experts(rank);
+    expect_file(name, fmt::format("the {} files before it hold {} of {} experts (it belongs to {})",
+                                  rank, found, experts, files.first()));
+    auto part = read_fairseq_part(read_torch_file(name), name, /*whole=*/false);
+    const auto here = experts_of(part);
+    EVOMOE_CHECK(here > 0, "{}: holds no expert", name);
+    if (experts > 0 && found == experts) {
+      // More processes than experts: rank r holds the same as rank r % experts.
+      check_same(part, parts[1 + static_cast<size_t>(rank) % (parts.size() - 1)]);
+      continue;
+    }
+    found += here;
+    parts.push_back(std::move(part));
+  }
+  return parts;
+}
+
+std::vector<FairseqPart> read_shards(const FileSet& files, PickleValue root, int64_t processes,
+                                     int64_t experts) {
+  std::vector<FairseqShard> shards;
+  const auto next = [&] { return static_cast<int64_t>(shards.size()); };
+  // An earlier run may have left files of more processes; all count where their number is unknown.
+  while (next() < processes || (processes == 0 && fs::exists(files.shared(next())))) {
+    const auto why =
+        fmt::format("it belongs to {}, a run of {} processes", files.first(), processes);
+    const auto read = [&](const std::string& name) {
+      expect_file(name, why);
+      return FairseqFile{name, read_torch_file(name)};
+    };
+    FairseqShard shard;
+    shard.shared = shards.empty() ? FairseqFile{files.first(), std::move(root)}
+                                  : read(files.shared(next()));
+    if (files.parts) shard.experts = read(files.experts(next()));
+    shards.push_back(std::move(shard));
+  }
+  return join_fairseq_shards(shards, experts);
+}
+
 }  // namespace
 
 FairseqCheckpoint read_fairseq_checkpoint(const fs::path& path) {
   const auto files = find_files(path);
-  const auto file = files.first.string();
-  auto root = read_torch_file(files.first);
+  const auto file = files.first();
+  const auto root = read_torch_file(file);
 
   FairseqCheckpoint checkpoint;
-  std::vector<Part> parts = {read_part(root, file, !files.split)};
   const auto* cfg = root.find("cfg");
   if (cfg == nullptr || cfg->get_if<PickleValue::Dict>() == nullptr) cfg = root.find("args");
   if (cfg != nullptr) checkpoint.cfg = *cfg;
-  if (files.split) {
-    const auto* model = checkpoint.cfg.find("model");
-    const auto experts =
-        integer_or(model == nullptr ? nullptr : model->find("moe_expert_count"), 0);
-    int64_t found = 0;
-    for (int64_t rank = 0; rank == 0 || found < experts || fs::exists(rank_file(files, rank));
-         ++rank) {
-      const auto name = rank_file(files, rank);
-      EVOMOE_CHECK(fs::exists(name),
-                   "{}: is missing; the {} files before it hold {} of {} experts (it belongs to "
-                   "{})",
-                   name.string(), rank, found, experts, file);
-      parts.push_back(read_part(read_torch_file(name), name.string(), /*whole=*/false));
-      const auto here = experts_of(parts.back());
-      EVOMOE_CHECK(here > 0, "{}: holds no expert", name.string());
-      found += here;
-    }
-    EVOMOE_CHECK(experts == 0 || found == experts,
-                 "{}: its rank files hold {} experts, but the model has {}; replicated experts "
-                 "(more ranks than experts) are not read",
-                 file, found, experts);
-  }
+  const auto option = [&](const std::string& group, const std::string& name) {
+    const auto* options = checkpoint.cfg.find(group);
+    return std::max<int64_t>(integer_or(options == nullptr ? nullptr : options->find(name), 0), 0);
+  };
+  const auto experts = files.parts ? option("model", "moe_expert_count") : 0;
+  const auto parts =
+      files.shards ? read_shards(files, root,
+                                 option("distributed_training", "distributed_world_size"), experts)
+                   : read_parts(files, root, experts);
   Stacks model, optimizer;
   int64_t first_expert = 0;
   for (const auto& part : parts) {
@@ -257,8 +211,16 @@ FairseqCheckpoint read_fairseq_checkpoint(const fs::path& path) {
     sort_names(part.optimizer, first_expert, checkpoint.optimizer, optimizer);
     first_expert += experts_of(part);
   }
+  EVOMOE_CHECK(experts == 0 || first_expert == experts,
+               "{}: the files hold {} experts, but the model has {}", file, first_expert, experts);
   stack(model, file, checkpoint.model);
   stack(optimizer, file, checkpoint.optimizer);
+  for (auto* tensors : {&checkpoint.model, &checkpoint.optimizer}) {
+    for (auto& [name, tensor] : *tensors) {
+      // --memory-efficient-fp16 saves halves; ours are trained in float32.
+      if (tensor.is_floating_point()) tensor = tensor.to(torch::kFloat32);
+    }
+  }
 
   const auto* history = root.find("optimizer_history");
   const auto* list = history == nullptr ? nullptr : history->get_if<PickleValue::List>();
@@ -276,8 +238,10 @@ FairseqCheckpoint read_fairseq_checkpoint(const fs::path& path) {
 
 bool is_fairseq_checkpoint(const fs::path& path) {
   if (path.extension() != ".pt") return false;
-  return fs::is_regular_file(path) ||
-         fs::is_regular_file(fs::path(path).replace_extension().string() + "-shared.pt");
+  const auto sets = sets_named(path);
+  return fs::is_regular_file(path) || std::any_of(sets.begin(), sets.end(), [](const auto& files) {
+           return fs::is_regular_file(files.first());
+         });
 }
 
 }  // namespace evomoe

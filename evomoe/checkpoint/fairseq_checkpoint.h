@@ -9,7 +9,7 @@ namespace evomoe {
 
 /// A checkpoint of the authors' code (fairseq) under our names.
 struct FairseqCheckpoint {
-  TensorMap model;      ///< experts stacked (w1 [E,H,D], b1 [E,H], w2 [E,D,H], b2 [E,D])
+  TensorMap model;      ///< float32; experts stacked (w1 [E,H,D], b1 [E,H], w2 [E,D,H], b2 [E,D])
   TensorMap optimizer;  ///< as Adam::state_dict(); empty: the file has none
   PickleValue cfg;      ///< the options, by group
   int64_t updates = 0;
@@ -18,9 +18,12 @@ struct FairseqCheckpoint {
   PickleValue best;                 ///< the best value of the validations; None before the first
 };
 
-/// Reads `x.pt`, or the set `x-shared.pt` and `x-rank-0.pt`, `x-rank-1.pt` ...: `path` is one file
-/// of it or the name that they have in common. A rank that is missing is an Error that names its
-/// file. Shards of fully_sharded training are refused with the remedy.
+/// Reads `x.pt`, or a set of files, of which `path` is one or the name that they have in common:
+/// - of a mixture of experts, `x-shared.pt` and `x-rank-0.pt`, `x-rank-1.pt` ...;
+/// - of fully_sharded training, `x-shard0.pt`, `x-shard1.pt` ...;
+/// - of both, `x-shared-shard0.pt`, `x-rank-0-shard0.pt`, `x-shared-shard1.pt` ...
+/// Where more processes than experts were trained each expert is read once. A file that is missing
+/// is an Error that names it.
 FairseqCheckpoint read_fairseq_checkpoint(const std::filesystem::path& path);
 
 /// Whether `path` names a checkpoint of fairseq: x.pt, being a file, or the name of a set.

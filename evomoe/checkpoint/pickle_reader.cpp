@@ -41,9 +41,16 @@ bool is_dict_class(const std::string& name) {
          name == "argparse.Namespace" || name == "builtins.dict" || name == "__builtin__.dict";
 }
 
+/// Rebuilds a tensor that was given attributes, which are no content.
+bool is_rebuild_from_type(const std::string& name) {
+  return name == "torch._tensor._rebuild_from_type_v2" ||
+         name == "torch._tensor._rebuild_from_type";
+}
+
 bool is_list_class(const std::string& name) {
   return name == "builtins.set" || name == "__builtin__.set" || name == "builtins.frozenset" ||
-         name == "__builtin__.frozenset" || name == "builtins.list" || name == "__builtin__.list";
+         name == "__builtin__.frozenset" || name == "builtins.list" || name == "__builtin__.list" ||
+         name == "torch.Size";
 }
 
 class Reader {
@@ -158,7 +165,8 @@ class Reader {
 
   void push_global(const std::string& name) {
     if (!is_dict_class(name) && !is_list_class(name) && !storage_types().contains(name) &&
-        name != "torch._utils._rebuild_tensor_v2" && name != "torch._utils._rebuild_parameter") {
+        name != "torch._utils._rebuild_tensor_v2" && name != "torch._utils._rebuild_parameter" &&
+        !is_rebuild_from_type(name) && name != "torch.Tensor") {
       refuse(name);
     }
     push(Kind::kGlobal)->text = name;
@@ -248,6 +256,12 @@ class Reader {
     const auto& name = function->text;
     if (name == "torch._utils._rebuild_tensor_v2") {
       rebuild_tensor(*call);
+    } else if (is_rebuild_from_type(name)) {
+      if (argument(*call, 0, Kind::kGlobal, "a tensor's function").text !=
+              "torch._utils._rebuild_tensor_v2" ||
+          argument(*call, 1, Kind::kGlobal, "a tensor's class").text != "torch.Tensor")
+        bad("a tensor of an unknown kind");
+      rebuild_tensor(argument(*call, 2, Kind::kTuple, "a tensor's data"));
     } else if (name == "torch._utils._rebuild_parameter") {
       push(Kind::kTensor)->tensor = argument(*call, 0, Kind::kTensor, "a parameter's data").tensor;
     } else if (is_list_class(name)) {

@@ -223,7 +223,9 @@ void describe(OptionTable& table, BpeFlags& o) {
 void describe(OptionTable& table, ConvertOptions& o) {
   table
       .positional("path", &o.path,
-                  "Checkpoint: x.pt, one file of x-shared.pt, x-rank-0.pt, ..., or one of ours.")
+                  "Checkpoint: x.pt, one file of a set (x-shared.pt, x-rank-0.pt, ...; the shards of "
+                  "fully_sharded training: x-shard0.pt, ... or x-shared-shard0.pt, "
+                  "x-rank-0-shard0.pt, ...), or one of ours.")
       .metavar("PATH")
       .required();
   table.add("to", &o.to, "What is made.").choices({"evomoe", "fairseq"});

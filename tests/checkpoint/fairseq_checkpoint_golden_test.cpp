@@ -83,7 +83,7 @@ TEST_F(FairseqCheckpointGolden, EachNameFindsTheSetAndAMissingRankIsNamed) {
   EXPECT_THAT([&] { read_fairseq_checkpoint(copy / "x"); },
               ThrowsMessage<Error>(HasSubstr("x-rank-0.pt: is missing")));
   EXPECT_THAT([&] { read_fairseq_checkpoint(copy / "x-rank-0-shard0.pt"); },
-              ThrowsMessage<Error>(HasSubstr("consolidate")));
+              ThrowsMessage<Error>(HasSubstr("x-shared-shard0.pt")));
   EXPECT_THAT([&] { read_fairseq_checkpoint(copy / "y.pt"); },
               ThrowsMessage<Error>(HasSubstr("there is neither this file")));
 }

@@ -27,12 +27,24 @@ std::string text(const std::string& value) {
   return "X"s + static_cast<char>(value.size()) + "\0\0\0"s + value;
 }
 
-/// A tensor of 2 x 3 floats with `offset`, `rows`, `stride` of its rows.
-std::string tensor(int offset, int rows, int stride) {
+/// What a tensor of 2 x 3 floats is made of, with `offset`, `rows`, `stride` of its rows.
+std::string tensor_data(int offset, int rows, int stride) {
   const auto byte = [](int value) { return "K"s + static_cast<char>(value); };
-  return "ctorch._utils\n_rebuild_tensor_v2\n(("s + text("storage") + "ctorch\nFloatStorage\n" +
-         text("0") + text("cpu") + byte(6) + "tQ" + byte(offset) + byte(rows) + byte(3) + "\x86" +
-         byte(stride) + byte(1) + "\x86" + "\x89" + "ccollections\nOrderedDict\n)RtR";
+  return "(("s + text("storage") + "ctorch\nFloatStorage\n" + text("0") + text("cpu") + byte(6) +
+         "tQ" + byte(offset) + byte(rows) + byte(3) + "\x86" + byte(stride) + byte(1) + "\x86" +
+         "\x89" + "ccollections\nOrderedDict\n)Rt";
+}
+
+constexpr auto* kRebuild = "ctorch._utils\n_rebuild_tensor_v2\n";
+
+std::string tensor(int offset, int rows, int stride) {
+  return kRebuild + tensor_data(offset, rows, stride) + "R";
+}
+
+/// The same with an attribute, as an object of class `type`.
+std::string tensor_with_attribute(const std::string& type, int rows = 2) {
+  return "ctorch._tensor\n_rebuild_from_type_v2\n("s + kRebuild + "c" + type + "\n" +
+         tensor_data(0, rows, 3) + "}" + text("cloned") + "\x88stR";
 }
 
 TEST(PickleReader, ReadsPlainData) {
@@ -57,6 +69,24 @@ TEST(PickleReader, ReadsTensorsAndTheirStrides) {
   const auto value = read("\x80\x02"s + tensor(0, 2, 3) + ".");
   const auto expected = torch::arange(6).to(torch::kFloat).view({2, 3});
   EXPECT_TRUE(value.get_if<torch::Tensor>()->equal(expected));
+}
+
+TEST(PickleReader, ReadsTensorsWithAttributesAndRefusesOtherClassesOfTensors) {
+  const auto value = read("\x80\x02"s + tensor_with_attribute("torch\nTensor") + ".");
+  const auto expected = torch::arange(6).to(torch::kFloat).view({2, 3});
+  EXPECT_TRUE(value.get_if<torch::Tensor>()->equal(expected));
+  EXPECT_THAT([&] { read("\x80\x02"s + tensor_with_attribute("torch\nTensor", 3) + "."); },
+              ThrowsMessage<Error>(HasSubstr("reaches beyond its storage")));
+  EXPECT_THAT([&] { read("\x80\x02"s + tensor_with_attribute("some\nTensor") + "."); },
+              ThrowsMessage<Error>(HasSubstr("some.Tensor is not plain data")));
+  EXPECT_THAT([&] { read("\x80\x02"s + tensor_with_attribute("torch\nSize") + "."); },
+              ThrowsMessage<Error>(HasSubstr("a tensor of an unknown kind")));
+}
+
+TEST(PickleReader, ReadsShapesAsLists) {
+  const auto value = read("\x80\x02" "ctorch\nSize\nK\x02K\x03\x86\x85R.");
+  ASSERT_NE(value.get_if<PickleValue::List>(), nullptr);
+  EXPECT_EQ(*value.get_if<PickleValue::List>()->at(1).get_if<int64_t>(), 3);
 }
 
 TEST(PickleReader, RefusesTensorsThatReachBeyondTheirStorage) {
@@ -108,7 +138,8 @@ TEST(PickleReader, RefusesLengthsBeyondTheEnd) {
 }
 
 TEST(PickleReader, AnyChangedOrCutByteGivesDataOrAnError) {
-  const auto whole = "\x80\x02}q\1("s + text("t") + tensor(0, 2, 3) + text("n") +
+  const auto whole = "\x80\x02}q\1("s + text("t") + tensor(0, 2, 3) + text("a") +
+                     tensor_with_attribute("torch\nTensor") + text("n") +
                      "cargparse\nNamespace\n)\x81}" + text("lr") + "K\x05sb" + text("l") +
                      "](K\1NG\0\0\0\0\0\0\0\0\x8a\1\xff" "eu."s;
   EXPECT_NO_THROW(read(whole));

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <map>
+#include <regex>
+#include <string>
+#include <vector>
+
+#include "evomoe/base/error.h"
+#include "evomoe/checkpoint/pickle_value.h"
+#include "evomoe/checkpoint/safetensors.h"
+
+namespace evomoe {
+
+/// A part of a model of fairseq, with fairseq's names, and Adam's state of its parameters, with the
+/// names that Adam::state_dict() gives it.
+struct FairseqPart {
+  std::string file;  ///< what errors call it
+  TensorMap model;
+  TensorMap optimizer;
+};
+
+/// Reads a file of whole tensors: of a whole model (`whole`) or of a part of it.
+FairseqPart read_fairseq_part(const PickleValue& root, const std::string& file, bool whole);
+
+/// The state of each parameter by its position in the optimiser; empty where the file has none.
+std::map<int64_t, const PickleValue*> optimizer_states(const PickleValue& root,
+                                                       const std::string& file);
+
+/// The number of updates of a parameter's state: an int in fairseq's Adam, a tensor in torch's.
+int64_t step_of(const PickleValue& state, const std::string& file);
+
+/// A buffer that is made anew with the model.
+bool is_derived(const std::string& name);
+
+/// A tensor comes again under a second name: it is one of `earlier`, or a copy of an embedding (a
+/// GPU's tensors are copied one by one when they are saved).
+bool is_tied(const torch::Tensor& tensor, const TensorMap& earlier);
+
+/// "(decoder.layers.1.moe_layer.experts).(0).(fc1).(weight)(.exp_avg)"
+const std::regex& expert_pattern();
+
+/// The same type, shape and values.
+bool is_same(const torch::Tensor& a, const torch::Tensor& b);
+
+/// Error for a mixture of experts whose file holds none.
+[[noreturn]] void fail_experts_lost(const std::string& file);
+
+// --- entries, with errors that name the file ---
+
+const PickleValue& entry(const PickleValue& value, const std::string& key, const std::string& file);
+
+template <typename T>
+const T& as(const PickleValue& value, const std::string& what, const std::string& file) {
+  const auto* found = value.get_if<T>();
+  EVOMOE_CHECK(found != nullptr, "{}: '{}' is of another type than fairseq writes", file, what);
+  return *found;
+}
+
+/// An entry of a dict.
+template <typename T>
+const T& entry_as(const PickleValue& value, const std::string& key, const std::string& file) {
+  return as<T>(entry(value, key, file), key, file);
+}
+
+int64_t integer_or(const PickleValue* value, int64_t otherwise);
+
+}  // namespace evomoe
