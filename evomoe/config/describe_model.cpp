@@ -1,5 +1,7 @@
 // What is trained: task, Transformer, experts, evolution, criterion.
+#include "evomoe/config/architecture_task.h"
 #include "evomoe/config/describe_groups.h"
+#include "evomoe/config/legacy_flags.h"
 
 namespace evomoe {
 namespace {
@@ -72,9 +74,10 @@ void describe_sentence_prediction(OptionTable& table, TaskOptions& o) {
 
 }  // namespace
 
-void describe_task(OptionTable& table, TaskOptions& o) {
+void describe_task(OptionTable& table, TaskOptions& o, const std::string& arch) {
   table.group("task", "Task");
-  table.add("task", &o.task, "What is learned.")
+  table.add("task", &o.task, "What is learned; not given: what the architecture is for.")
+      .default_from([&arch] { return task_of_architecture(arch); })
       .choices({"language_modeling", "masked_lm", "translation", "sentence_prediction"});
   table.add("tokens-per-sample", &o.tokens_per_sample, "Longest sequence, in tokens.")
       .range(1, 1 << 20);
@@ -241,8 +244,8 @@ void describe_moe(OptionTable& table, MoeOptions& o) {
   table.add(
       "topk", &o.topk,
       "Of the reference's dense-to-sparse gate: -1 or the number of experts, the same thing.");
-  table.legacy({"moe-gating-use-fp32", /*takes_value=*/false, /*harmless=*/{},
-                "router logits and softmax are always float32", /*refused=*/false});
+  LegacyFlags(table).passed_over({"moe-gating-use-fp32"},
+                                 "router logits and softmax are always float32");
   table
       .add("moe-second-expert-policy", &o.moe_second_expert_policy,
            "When gshard uses a token's second expert.")
