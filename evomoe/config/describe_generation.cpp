@@ -174,7 +174,8 @@ void describe(OptionTable& table, InteractiveOptions& o) {
   table.add("input", &o.input, "File to translate, line by line; -: stdin.").metavar("FILE");
   table
       .add("buffer-size", &o.buffer_size,
-           "Lines that are read before they are translated, shortest first.")
+           "Lines that are read before they are translated, shortest first; 0: one.")
+      .synonyms({{"0", "1"}})
       .at_least(1);
   table.add("max-len-b", &o.max_len, "Most new tokens.").at_least(1);
   table.add("min-len", &o.min_len, "Fewest new tokens.").at_least(0);

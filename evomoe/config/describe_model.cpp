@@ -44,7 +44,8 @@ void describe_pair(OptionTable& table, TaskOptions& o) {
             "translation: cuts sources to max-source-positions.");
   table
       .add("upsample-primary", &o.upsample_primary,
-           "translation: times that train is read beside train1, train2, ...")
+           "translation: times that train is read beside train1, train2, ...; -1: once.")
+      .synonyms({{"-1", "1"}})
       .at_least(1);
 }
 
@@ -171,8 +172,13 @@ void describe_model(OptionTable& table, ModelOptions& o) {
       .at_least(1);
   table.add("decoder-attention-heads", &o.decoder_attention_heads, "Attention heads.").at_least(1);
   describe_encoder(table, o);
-  table.add("activation-fn", &o.activation_fn, "Activation of feed-forward blocks and experts.")
-      .choices({"relu", "gelu", "gelu_tanh"});
+  table
+      .add("activation-fn", &o.activation_fn,
+           "Activation of feed-forward blocks and experts; gelu_accurate and gelu_fast are "
+           "gelu_tanh.")
+      .choices({"relu", "gelu", "gelu_tanh"})
+      .synonyms({{"gelu_accurate", "gelu_tanh"}, {"gelu_fast", "gelu_tanh"}})
+      .unsupported({"tanh", "linear"}, "use relu or gelu");
   table.add("dropout", &o.dropout, "Dropout of embeddings and residuals.").range(0, 1);
   table.add("attention-dropout", &o.attention_dropout, "Dropout of attention probabilities.")
       .range(0, 1);
@@ -313,7 +319,8 @@ void describe_evolution(OptionTable& table, EvolutionFlags& o) {
   table
       .add("gumbel-decay-scheduler", &o.gumbel_decay_scheduler,
            "How the temperature falls; none: it stays.")
-      .choices({"Linear", "Exp", "none"});
+      .choices({"Linear", "Exp", "none"})
+      .synonyms({{"None", "none"}});
   table
       .add("gumbel-decay-factor", &o.gumbel_decay_factor,
            "Updates from the highest to the lowest temperature.")

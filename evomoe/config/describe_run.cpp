@@ -15,11 +15,11 @@ void describe_device(OptionTable& table, CommonOptions& o) {
 
 void describe_optimization(OptionTable& table, OptimizationOptions& o) {
   table.group("optimization", "Optimisation");
-  table
-      .add("optimizer", &o.optimizer,
-           "Optimiser; cpu_adam: the same, which the reference computes elsewhere.")
-      .choices({"adam", "cpu_adam"})
-      .unsupported({"adadelta", "adafactor", "adagrad", "adamax", "composite", "lamb", "nag", "sgd"},
+  table.add("optimizer", &o.optimizer, "Optimiser; cpu_adam is the same.")
+      .choices({"adam"})
+      .synonyms({{"cpu_adam", "adam"}})
+      .unsupported({"adadelta", "adafactor", "adagrad", "adamax", "composite", "lamb", "nag",
+                    "sgd"},
                    "Adam is the only optimiser; use --optimizer adam and an --lr that suits it");
   table.add("adam-betas", &o.adam_betas, "Decay of the two moments, e.g. '(0.9, 0.98)'.")
       .range(0, 1)

@@ -107,6 +107,11 @@ Option& Option::choices(std::vector<std::string> values) {
   return *this;
 }
 
+Option& Option::synonyms(std::map<std::string, std::string> ours_by_theirs) {
+  synonyms_ = std::move(ours_by_theirs);
+  return *this;
+}
+
 Option& Option::unsupported(std::vector<std::string> values, std::string reason) {
   unsupported_ = std::move(values);
   unsupported_reason_ = std::move(reason);
@@ -231,6 +236,8 @@ void Option::refuse(const std::string& text, const std::string& shown) const {
 }
 
 json Option::read(const std::string& text, const std::string& shown) const {
+  if (const auto found = synonyms_.find(text); found != synonyms_.end())
+    return read(found->second, shown);
   json value;
   if (is_list()) {
     value = json::array();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -18,6 +19,8 @@ class Option {
 
   // Refinements, each returning the option itself.
   Option& choices(std::vector<std::string> values);  ///< the only texts allowed
+  /// The reference's words for some values, and ours: {{"None", "none"}}.
+  Option& synonyms(std::map<std::string, std::string> ours_by_theirs);
   /// Values of the reference that are refused, and why or what else does it.
   Option& unsupported(std::vector<std::string> values, std::string reason);
   Option& range(double least, double most);  ///< both ends allowed; for lists, of each element
@@ -75,6 +78,7 @@ class Option {
   std::function<nlohmann::json()> default_rule_;
   nlohmann::json default_;
   std::vector<std::string> choices_, aliases_, unsupported_;
+  std::map<std::string, std::string> synonyms_;
   std::string unsupported_reason_;
   std::optional<double> least_, most_, above_;
   std::optional<size_t> count_;

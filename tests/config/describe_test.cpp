@@ -140,6 +140,16 @@ TEST(Describe, TheTaskFollowsFromTheArchitecture) {
             "sentence_prediction");
 }
 
+TEST(Describe, ValuesAreUnderstoodInTheReferencesWords) {
+  const auto options = parse_train(
+      words("d --batch-size 1 --optimizer cpu_adam --activation-fn gelu_accurate "
+            "--gumbel-decay-scheduler None --upsample-primary -1"));
+  EXPECT_EQ(options.optimization.optimizer, "adam");
+  EXPECT_EQ(options.model.activation_fn, "gelu_tanh");
+  EXPECT_EQ(options.evolution.gumbel_decay_scheduler, "none");
+  EXPECT_EQ(options.task.upsample_primary, 1);
+}
+
 TEST(Describe, CommandsThatReadACheckpointPassOverWhatItSaysWithANotice) {
   GenerateOptions options;
   OptionTable table("generate", "");

@@ -154,6 +154,16 @@ TEST_F(OptionTableTest, WhatIsNotGivenMayFollowFromAnotherOption) {
   EXPECT_EQ(size, "small");
 }
 
+TEST_F(OptionTableTest, TheReferencesWordsForAValueMeanOurs) {
+  std::string decay = "Linear";
+  int64_t times = 3;
+  table.add("decay", &decay, "Decay.").choices({"Linear", "none"}).synonyms({{"None", "none"}});
+  table.add("times", &times, "Times.").at_least(1).synonyms({{"-1", "1"}});
+  ASSERT_TRUE(table.parse({"bin", "--decay", "None", "--times", "-1"}));
+  EXPECT_EQ(decay, "none");
+  EXPECT_EQ(times, 1);
+}
+
 TEST_F(OptionTableTest, AValueOfTheReferenceThatIsNotSupportedIsRefusedWithItsReason) {
   std::string optimizer = "adam";
   table.add("optimizer", &optimizer, "Optimiser.").choices({"adam"}).unsupported({"nag"}, "use adam");
