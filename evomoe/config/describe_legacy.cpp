@@ -1,5 +1,7 @@
 // Flags of the reference's programs that old command lines carry and that have no counterpart here:
 // what all programs that compute have. Of training alone: describe_legacy_training.cpp.
+#include <set>
+
 #include "evomoe/config/describe.h"
 #include "evomoe/config/describe_groups.h"
 #include "evomoe/config/legacy_flags.h"
@@ -143,6 +145,23 @@ void describe_run(LegacyFlags flags) {
   describe_registries(flags);
 }
 
+/// Is an option of training one that the reference's other programs have as well, or that its
+/// scripts give them?
+bool evaluation_of_reference_has(const Option& option) {
+  static const std::set<std::string> whole_groups = {"task", "dataset", "checkpoint"};
+  static const std::set<std::string> others = {"max-source-positions",
+                                               "max-target-positions",
+                                               "force-anneal",
+                                               "lr-shrink",
+                                               "warmup-updates",
+                                               "moe-freq",
+                                               "moe-expert-count",
+                                               "moe-train-capacity-token-fraction",
+                                               "moe-eval-capacity-token-fraction"};
+  const bool ours = option.name() == "init-from";
+  return others.count(option.name()) > 0 || (whole_groups.count(option.group()) > 0 && !ours);
+}
+
 }  // namespace
 
 void describe_legacy_preprocess(OptionTable& table) {
@@ -169,6 +188,7 @@ void describe_legacy_evaluation(OptionTable& table) {
     if (!takes_value) flags.passed_over({name}, note);
   };
   for (const auto& option : train.options()) {
+    if (!evaluation_of_reference_has(*option)) continue;
     const auto& group = option->group();
     const bool of_model = group == "task" || group == "model" || group == "moe";
     const std::string note = of_model ? "the checkpoint says it" : "it is for training";
@@ -176,8 +196,7 @@ void describe_legacy_evaluation(OptionTable& table) {
     pass_over(option->name(), takes_value, note);
     for (const auto& alias : option->aliases()) pass_over(alias, takes_value, note);
   }
-  for (const auto& shorthand : train.shorthands())
-    pass_over(shorthand.name, /*takes_value=*/false, "the checkpoint says it");
+  flags.passed_over({"moe-top1-expert", "moe-topk-expert"}, "the checkpoint says it");
   for (const auto& flag : train.legacy_flags())
     pass_over(flag.name, flag.takes_value, "it is for training");
 }

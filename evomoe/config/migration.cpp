@@ -27,6 +27,7 @@ constexpr const char* kIntroduction =
     "  asynchronous checkpoint without `--symlink` has its copies.\n"
     "- Our checkpoints have no `.pt` in their names; `--restore-file x.pt`, `--finetune-from-model x.pt` and `--path x.pt` mean\n"
     "  ours of the name `x`, and where there is none fairseq's file (or its set `x-shared.pt`, `x-rank-0.pt`, ...).\n"
+    "  `x-rank-0.pt`, as the authors' scripts name a mixture of experts, means our `x` where there is no such file.\n"
     "- `eval-lm` and `interactive` read mixtures of experts; `moe_label_smoothed_cross_entropy` "
     "runs on a CPU and logs its `inner_loss`.\n"
     "- A `moe_...` criterion is refused where no layer is MoE; the reference divides by zero.\n"

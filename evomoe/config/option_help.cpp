@@ -120,11 +120,9 @@ std::string OptionTable::help_text() const {
     }
   }
   if (!legacy_.empty()) {
-    std::string names;
-    for (const auto& flag : legacy_) {
-      if (!flag.refused) names += (names.empty() ? "" : ", ") + spelled(flag.name);
-    }
-    text += "\nAccepted without effect, for old command lines\n  " + wrap(names, 2) + "\n";
+    text += "\n" + wrap("Flags of the reference that are not listed are accepted with a notice, or "
+                        "refused with a reason; `evomoe options --migration` lists them.",
+                        0) + "\n";
   }
   return text;
 }
