@@ -195,7 +195,7 @@ std::vector<std::string> CheckpointManager::names_for(const SaveRequest& request
   }
   if (request.metric && belongs_to_best(*request.metric))
     names.push_back(best_name(*request.metric));
-  if (is_best) names.emplace_back(kBest);
+  if (is_best && !policy_.no_best_checkpoints) names.emplace_back(kBest);
   if (!policy_.no_last_checkpoints) names.emplace_back(kLast);
   return names;
 }
@@ -228,7 +228,10 @@ void CheckpointManager::save(const SaveRequest& request, const Checkpoint& check
   const bool asynchronous = policy_.asynchronous && !request.last;
   const auto tensors = [&](const TensorMap& map) { return asynchronous ? snapshot(map) : map; };
   content.model = tensors(checkpoint.model);
-  if (!policy_.no_save_optimizer_state) content.optimizer = tensors(checkpoint.optimizer);
+  const bool without_optimizer =
+      policy_.no_save_optimizer_state ||
+      (request.training_finished && policy_.no_save_optimizer_state_on_training_finished);
+  if (!without_optimizer) content.optimizer = tensors(checkpoint.optimizer);
   if (!asynchronous) {
     write(names, content);
     return;

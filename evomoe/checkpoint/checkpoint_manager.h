@@ -26,7 +26,9 @@ struct CheckpointPolicy {
   bool no_save = false;
   bool no_epoch_checkpoints = false;
   bool no_last_checkpoints = false;
+  bool no_best_checkpoints = false;
   bool no_save_optimizer_state = false;
+  bool no_save_optimizer_state_on_training_finished = false;
 
   /// Throws UsageError when best_metric cannot be part of a file name.
   void validate() const;
@@ -39,6 +41,7 @@ struct SaveRequest {
   bool end_of_epoch = false;  ///< also asks for checkpoint{epoch}
   bool interval = false;  ///< due by --save-interval-updates: asks for checkpoint_{epoch}_{updates}
   bool last = false;  ///< the run ends with it: written at once, also with `asynchronous`
+  bool training_finished = false;  ///< and no update is left to be made
   std::optional<double> metric;  ///< value of best_metric when there was a validation
 };
 

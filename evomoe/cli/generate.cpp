@@ -134,7 +134,11 @@ int generate_command(const std::vector<std::string>& arguments) {
   if (!parse_command("generate", with_post_process_values(arguments), flags, bind)) return 0;
   validate_options(flags);
   auto loaded = load_model(
-      flags.path, {.data = flags.data.value_or(""), .bpe = flags.bpe, .common = flags.common});
+      flags.path,
+      {.data = flags.data.value_or(""),
+       .bpe = flags.bpe,
+       .eval_capacity_fraction = flags.search.moe_eval_capacity_token_fraction,
+       .common = flags.common});
   const bool translation = loaded.options.task.task == "translation";
   if (!translation && !flags.gen_subset) return generate_from_prompts(flags, loaded);
   if (flags.prompt || flags.input != "-") {

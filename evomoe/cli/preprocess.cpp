@@ -28,6 +28,7 @@ int preprocess_command(const std::vector<std::string>& arguments) {
   options.nwordssrc = flags.nwordssrc;
   options.nwordstgt = flags.nwordstgt;
   options.padding_factor = flags.padding_factor;
+  options.dict_only = flags.dict_only;
   options.workers = static_cast<int>(flags.workers);
   options.gpt2_encoder_json = flags.bpe.gpt2_encoder_json.value_or("");
   options.gpt2_vocab_bpe = flags.bpe.gpt2_vocab_bpe.value_or("");

@@ -18,12 +18,11 @@ std::string with_dashes(const std::string& argument) {
   return result;
 }
 
-/// fairseq has a few names of one letter: `-a` for `--arch`.
-std::string spelling(const std::string& name) { return (name.size() == 1 ? "-" : "--") + name; }
-
 bool is_python_bool(const std::string& text) {
   return text == "True" || text == "False" || text == "true" || text == "false";
 }
+
+bool is_false(const std::string& text) { return text == "False" || text == "false"; }
 
 bool identifier(const std::string& text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
@@ -61,27 +60,33 @@ OptionTable::NamedArguments OptionTable::read_named(
   std::vector<CLI::Option*> found_options, found_shorthands, found_legacy;
   for (const auto& option : options_) {
     std::string names = "--" + option->name();
-    for (const auto& alias : option->aliases()) names += "," + spelling(alias);
+    for (const auto& alias : option->aliases()) names += "," + spelled(alias);
     found_options.push_back(option->type() == OptionType::kFlag ? app.add_flag(names)
                                                                 : value(names));
   }
   for (const auto& shorthand : shorthands_)
     found_shorthands.push_back(app.add_flag("--" + shorthand.name));
   for (const auto& flag : legacy_) {
-    const std::string name = "--" + flag.name;
+    const std::string name = spelled(flag.name);
     found_legacy.push_back(flag.takes_value ? value(name) : app.add_flag(name));
   }
 
   std::vector<std::string> reversed;  // CLI11 takes its arguments from the back
   for (auto it = arguments.rbegin(); it != arguments.rend(); ++it) {
     std::string argument = with_dashes(*it);
-    const Option* option =
-        argument.compare(0, 2, "--") == 0 ? find(argument.substr(2)) : nullptr;
-    const bool flag = option != nullptr && option->type() == OptionType::kFlag;
+    const bool named = argument.compare(0, 2, "--") == 0;
+    const Option* option = named ? find(argument.substr(2)) : nullptr;
+    const LegacyFlag* legacy = named ? find_legacy(argument.substr(2)) : nullptr;
+    const bool flag = option != nullptr ? option->type() == OptionType::kFlag
+                                        : legacy != nullptr && !legacy->takes_value;
     if (flag && !reversed.empty() && is_python_bool(reversed.back())) {
-      argument += "=" + reversed.back();  // fairseq's `--left-pad-source False`
+      const std::string value = reversed.back();  // fairseq's `--left-pad-source False`
       reversed.pop_back();
+      if (option != nullptr) argument += "=" + value;
+      if (option == nullptr && is_false(value)) continue;
     }
+    const bool alone = reversed.empty() || reversed.back().compare(0, 1, "-") == 0;
+    if (option != nullptr && option->bare() && alone) argument += "=" + *option->bare();
     reversed.push_back(std::move(argument));
   }
   try {
@@ -153,7 +158,7 @@ void OptionTable::take_legacy(const LegacyFlag& flag, const std::string& value) 
       flag.harmless.empty() ||
       std::find(flag.harmless.begin(), flag.harmless.end(), value) != flag.harmless.end();
   const std::string shown =
-      flag.takes_value ? fmt::format("--{} {}", flag.name, value) : "--" + flag.name;
+      flag.takes_value ? fmt::format("--{} {}", flag.name, value) : spelled(flag.name);
   if (flag.refused || !harmless) fail_usage("{}: {}", shown, flag.note);
   notices_.push_back(fmt::format("{}: accepted without effect: {}", shown, flag.note));
 }
@@ -187,8 +192,7 @@ std::optional<OptionTable::Assignment> OptionTable::read_override(
     const LegacyFlag* legacy = find_legacy(name);
     if (legacy != nullptr) {
       const std::string text = argument.substr(equals + 1);
-      if (legacy->takes_value || is_python_bool(text) == false || std::tolower(text[0]) == 't')
-        take_legacy(*legacy, text);
+      if (legacy->takes_value || !is_false(text)) take_legacy(*legacy, text);
       return Assignment{nullptr, nullptr, left};
     }
   }
@@ -251,8 +255,10 @@ bool OptionTable::parse(const std::vector<std::string>& arguments) {
   for (const auto& override : overrides)
     given[override.option->key()] = value_text(override.value);
   for (const auto& [option, text] : named.options) given[option->key()] = text;
-  for (const auto& path : named.config_files) append(read_yaml_file(path, given));
+  std::vector<Mandatory> mandatory;
+  for (const auto& path : named.config_files) append(read_yaml_file(path, given, mandatory));
   append(std::move(overrides));
+  for (const auto& [flag, value] : named.legacy) take_legacy(*flag, value);
 
   std::vector<Assignment> line = read_positionals(unnamed);
   for (const auto& [option, text] : named.options) {
@@ -270,11 +276,17 @@ bool OptionTable::parse(const std::vector<std::string>& arguments) {
     }
   }
   append(std::move(line));
-  for (const auto& [flag, value] : named.legacy) take_legacy(*flag, value);
+  for (const auto& [option, shown, remedy] : mandatory) {
+    const bool given_elsewhere =
+        std::any_of(assignments.begin(), assignments.end(),
+                    [&, wanted = option](const Assignment& each) { return each.option == wanted; });
+    if (!given_elsewhere) fail_usage("{}: ??? means that it must be given: {}", shown, remedy);
+  }
   require(assignments);
   for (const auto& assignment : assignments) {
     assignment.option->store(assignment.value, /*by_user=*/true);
   }
+  for (const auto& option : options_) option->store_default();
   return true;
 }
 

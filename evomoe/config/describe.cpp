@@ -2,6 +2,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/config/describe_groups.h"
+#include "evomoe/config/legacy_flags.h"
 
 namespace evomoe {
 namespace {
@@ -31,8 +32,12 @@ void describe_evaluation(OptionTable& table, EvalOptions& o) {
             "Capacity as a fraction of the tokens; not given: as in training.");
   table.legacy(
       {"seed", true, {}, "what is drawn at random follows from the run's own seed", false});
-  table.legacy({"is-moe", false, {}, "the checkpoint says what it is", false});
-  table.legacy({"task", true, {}, "the checkpoint says what it is", false});
+  LegacyFlags flags(table);
+  flags.passed_over({"is-moe"}, "the checkpoint says what it is");
+  flags.passed_over({"quiet"}, "the result is all that is printed");
+  flags.passed_over_with_value({"results-path"}, "the result is printed");
+  flags.passed_over_with_value(
+      {"model-overrides"}, "give the options themselves; the checkpoint has the rest", {"{}"});
 }
 
 }  // namespace
@@ -74,7 +79,7 @@ void describe(OptionTable& table, TrainOptions& o) {
   table.positional("data", &o.data, "data-bin folder, or several as a:b:c, one per epoch.")
       .metavar("DATA")
       .required();
-  describe_task(table, o.task);
+  describe_task(table, o.task, o.model.arch);
   describe_model(table, o.model);
   describe_moe(table, o.moe);
   describe_evolution(table, o.evolution);
@@ -84,7 +89,7 @@ void describe(OptionTable& table, TrainOptions& o) {
   describe_checkpoint(table, o.checkpoint);
   describe_resources(table, o.resources);
   describe_common(table, o.common);
-  describe_legacy_flags(table);
+  describe_legacy_train(table);
   table.example(
       "evomoe train data-bin --arch transformer_lm_gpt2_tiny --batch-size 8 --lr 0.001 "
       "--max-update 1000",
@@ -108,6 +113,8 @@ void describe_validate(OptionTable& table, EvalOptions& o) {
   table.add("num-workers", &o.num_workers, "Threads that prepare batches ahead; 0: none.")
       .range(0, 256);
   describe_process(table, o.common);
+  LegacyFlags(table).passed_over({"post-process", "remove-bpe"}, "no text is written");
+  describe_legacy_evaluation(table);
   table.example("evomoe validate data-bin --path runs/a/checkpoint_best",
                 "the best checkpoint of a run");
 }
@@ -127,10 +134,16 @@ void describe_eval_lm(OptionTable& table, EvalOptions& o) {
   table
       .add("stats-path", &o.stats_path,
            "JSON file for the results; `.json` is appended to the name.")
+      .alias("sp")
       .metavar("FILE");
   describe_bpe_files(table, o.bpe);
   describe_process(table, o.common);
-  table.legacy({"num-workers", true, {}, "blocks are read where they are scored", false});
+  LegacyFlags flags(table);
+  flags.passed_over_with_value({"num-workers"}, "blocks are read where they are scored");
+  flags.passed_over_with_value({"softmax-batch"}, "the loss is computed in parts anyway");
+  flags.refused({"post-process", "remove-bpe"},
+                "words are joined by the BPE that --bpe gpt2 names; other pieces stay as they are");
+  describe_legacy_evaluation(table);
   table.example("evomoe eval-lm data-bin --path runs/a/checkpoint_best --context-window 256",
                 "perplexity with context across sequences");
 }
@@ -162,15 +175,17 @@ void describe(OptionTable& table, PreprocessFlags& o) {
   table.add("nwordstgt", &o.nwordstgt, "The same of the target.").at_least(-1);
   table.add("padding-factor", &o.padding_factor, "The dictionary's size is a multiple of this.")
       .range(1, 1 << 16);
+  table.add("dict-only", &o.dict_only, "Makes the dictionaries alone.");
   table.add("workers", &o.workers, "Threads; the result does not depend on it.").range(1, 1024);
   describe_bpe_files(table, o.bpe);
   table.add("keep-whitespace", &o.keep_whitespace,
             "With --bpe: encodes the white space at both ends of lines too (the indentation of "
             "source code); not given: lines are stripped, as fairseq's encoder does.");
-  table.legacy({"dataset-impl", true, {"mmap"}, "data is written in the mmap format", false});
-  for (const char* flag : {"alignfile", "align-suffix"}) {
-    table.legacy({flag, true, {}, "word alignments are not read; leave it out", /*refused=*/true});
-  }
+  LegacyFlags flags(table);
+  flags.passed_over_with_value({"dataset-impl"}, "data is written in the mmap format", {"mmap"});
+  flags.refused_with_value({"alignfile", "align-suffix"},
+                           "word alignments are not read; leave it out");
+  describe_legacy_preprocess(table);
   table.example(
       "evomoe preprocess --only-source --trainpref train.txt --validpref valid.txt --destdir "
       "data-bin",

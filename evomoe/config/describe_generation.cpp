@@ -1,6 +1,7 @@
 // Options of generate, interactive and score.
 #include "evomoe/config/describe.h"
 #include "evomoe/config/describe_groups.h"
+#include "evomoe/config/legacy_flags.h"
 
 namespace evomoe {
 namespace {
@@ -38,6 +39,8 @@ void describe_search(OptionTable& table, SearchFlags& o) {
   table.add("target-lang", &o.target_lang, "Language that is written; likewise.")
       .alias("t")
       .metavar("LANG");
+  table.add("moe-eval-capacity-token-fraction", &o.moe_eval_capacity_token_fraction,
+            "Capacity as a fraction of the tokens; not given: as in training.");
 }
 
 template <typename Options>
@@ -58,39 +61,44 @@ void describe_sampling(OptionTable& table, Options& o) {
 
 /// The reference's flags for both that mean nothing here, or are not supported.
 void describe_legacy_generation(OptionTable& table) {
-  const auto harmless = [&](const std::string& name, bool takes_value, const std::string& note) {
-    table.legacy({name, takes_value, {}, note, /*refused=*/false});
-  };
-  const auto refused = [&](const std::string& name, bool takes_value, const std::string& note) {
-    table.legacy({name, takes_value, {}, note, /*refused=*/true});
-  };
-  harmless("task", true, "the checkpoint says what it is");
-  for (const auto* name : {"num-workers", "required-batch-size-multiple"})
-    harmless(name, true, "batches are made where they are read, as --batch-size and --max-tokens say");
-  harmless("is-moe", false, "the checkpoint says what it is");
-  harmless("no-progress-bar", false, "there is no progress bar");
-  harmless("fp16", false, "models are evaluated in float32");
-  harmless("no-early-stop", false, "it has no effect in the reference either");
-  refused("print-alignment", false,
-          "attention is not kept; align the S- and D- lines with a word aligner (fast_align)");
-  refused("print-step", false, "there are no iterative models here");
-  refused("replace-unk", true,
-          "it needs alignments; use subwords (evomoe bpe), which leave no word unknown");
-  refused("match-source-len", false, "bound lengths with --min-len, --max-len-a and --max-len-b");
-  refused("diverse-beam-groups", true, "for different hypotheses use --sampling --nbest");
-  refused("diverse-beam-strength", true, "for different hypotheses use --sampling --nbest");
-  refused("diversity-rate", true, "for different hypotheses use --sampling --nbest");
-  refused("constraints", false, "constrained decoding is not supported; see --prefix-size");
-  refused("score-reference", false, "`evomoe validate` gives the loss of the references");
-  refused("lm-path", true, "a language model is not added to the scores");
-  refused("retain-dropout", false, "models are evaluated without dropout");
-  refused("model-overrides", true, "give the options themselves; the checkpoint has the rest");
-  table.legacy({"tokenizer",
-                true,
-                {"space"},
-                "text is split at white space; for moses and nltk tokenize the files before "
-                "`evomoe preprocess`, and detokenize the D- lines",
-                /*refused=*/false});
+  LegacyFlags flags(table);
+  flags.passed_over_with_value(
+      {"num-workers", "required-batch-size-multiple"},
+      "batches are made where they are read, as --batch-size and --max-tokens say");
+  flags.passed_over({"is-moe"}, "the checkpoint says what it is");
+  flags.passed_over({"fp16"}, "models are evaluated in float32");
+  flags.passed_over({"no-early-stop"}, "it has no effect in the reference either");
+  flags.passed_over({"no-beamable-mm", "quiet"}, "it does not change what is written");
+  flags.passed_over_with_value({"results-path"}, "what is written goes to stdout");
+  flags.passed_over({"sacrebleu"}, "nothing is scored");
+  flags.passed_over_with_value({"prefix-size"}, "there are no targets to begin with");
+  flags.refused({"print-alignment"},
+                "attention is not kept; align the S- and D- lines with a word aligner "
+                "(fast_align)");
+  flags.refused({"replace-unk"},
+                "it needs alignments; use subwords (evomoe bpe), which leave no word unknown");
+  flags.refused({"match-source-len"}, "bound lengths with --min-len, --max-len-a and --max-len-b");
+  constexpr const char* kDifferent = "for different hypotheses use --sampling --nbest";
+  flags.passed_over_with_value({"diverse-beam-groups"}, kDifferent, {"-1"});
+  flags.passed_over_with_value({"diverse-beam-strength"}, kDifferent, {"0.5"});
+  flags.passed_over_with_value({"diversity-rate"}, kDifferent, {"-1", "-1.0"});
+  flags.refused({"constraints"}, "constrained decoding is not supported; see --prefix-size");
+  flags.refused({"score-reference"}, "`evomoe validate` gives the loss of the references");
+  flags.refused_with_value({"lm-path"}, "a language model is not added to the scores");
+  flags.passed_over_with_value({"lm-weight"}, "a language model is not added to the scores",
+                               {"0", "0.0"});
+  flags.refused({"retain-dropout"}, "models are evaluated without dropout");
+  flags.refused_with_value({"retain-dropout-modules"}, "models are evaluated without dropout");
+  constexpr const char* kIterative = "there are no iterative models here";
+  flags.refused({"print-step", "iter-decode-force-max-iter", "iter-decode-with-external-reranker",
+                 "retain-iter-history"},
+                kIterative);
+  flags.passed_over_with_value({"iter-decode-eos-penalty", "iter-decode-max-iter",
+                                "iter-decode-with-beam", "decoding-format"},
+                               kIterative);
+  flags.passed_over_with_value(
+      {"model-overrides"}, "give the options themselves; the checkpoint has the rest", {"{}"});
+  describe_legacy_evaluation(table);
 }
 
 /// How hypotheses are found and written, and what the process is told.
@@ -166,7 +174,8 @@ void describe(OptionTable& table, InteractiveOptions& o) {
   table.add("input", &o.input, "File to translate, line by line; -: stdin.").metavar("FILE");
   table
       .add("buffer-size", &o.buffer_size,
-           "Lines that are read before they are translated, shortest first.")
+           "Lines that are read before they are translated, shortest first; 0: one.")
+      .synonyms({{"0", "1"}})
       .at_least(1);
   table.add("max-len-b", &o.max_len, "Most new tokens.").at_least(1);
   table.add("min-len", &o.min_len, "Fewest new tokens.").at_least(0);

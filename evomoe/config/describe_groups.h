@@ -6,7 +6,8 @@
 /// The parts from which the tables of the commands are put together (describe.h).
 namespace evomoe {
 
-void describe_task(OptionTable& table, TaskOptions& options);
+/// `arch`, which must outlive the table, decides about the task that is not given.
+void describe_task(OptionTable& table, TaskOptions& options, const std::string& arch);
 void describe_model(OptionTable& table, ModelOptions& options);
 void describe_moe(OptionTable& table, MoeOptions& options);
 void describe_evolution(OptionTable& table, EvolutionFlags& options);
@@ -21,7 +22,14 @@ void describe_process(OptionTable& table, CommonOptions& options);
 void describe_bpe_files(OptionTable& table, BpeFiles& options);
 void describe_validate_routing(OptionTable& table, std::string& validate_routing);
 
-/// The reference's flags that mean nothing here, or are not supported.
-void describe_legacy_flags(OptionTable& table);
+// The reference's flags that mean nothing here, or are not supported. To be called when the table
+// has all others.
+void describe_legacy_preprocess(OptionTable& table);
+void describe_legacy_train(OptionTable& table);
+/// Of the commands that read a checkpoint: also what the checkpoint says, and what only training
+/// heeds, with which the reference's own scripts call them.
+void describe_legacy_evaluation(OptionTable& table);
+/// Models, tasks, optimisers and schedules: a part of describe_legacy_train.
+void describe_legacy_training(OptionTable& table);
 
 }  // namespace evomoe

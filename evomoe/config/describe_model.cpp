@@ -1,5 +1,7 @@
 // What is trained: task, Transformer, experts, evolution, criterion.
+#include "evomoe/config/architecture_task.h"
 #include "evomoe/config/describe_groups.h"
+#include "evomoe/config/legacy_flags.h"
 
 namespace evomoe {
 namespace {
@@ -42,7 +44,8 @@ void describe_pair(OptionTable& table, TaskOptions& o) {
             "translation: cuts sources to max-source-positions.");
   table
       .add("upsample-primary", &o.upsample_primary,
-           "translation: times that train is read beside train1, train2, ...")
+           "translation: times that train is read beside train1, train2, ...; -1: once.")
+      .synonyms({{"-1", "1"}})
       .at_least(1);
 }
 
@@ -72,9 +75,10 @@ void describe_sentence_prediction(OptionTable& table, TaskOptions& o) {
 
 }  // namespace
 
-void describe_task(OptionTable& table, TaskOptions& o) {
+void describe_task(OptionTable& table, TaskOptions& o, const std::string& arch) {
   table.group("task", "Task");
-  table.add("task", &o.task, "What is learned.")
+  table.add("task", &o.task, "What is learned; not given: what the architecture is for.")
+      .default_from([&arch] { return task_of_architecture(arch); })
       .choices({"language_modeling", "masked_lm", "translation", "sentence_prediction"});
   table.add("tokens-per-sample", &o.tokens_per_sample, "Longest sequence, in tokens.")
       .range(1, 1 << 20);
@@ -168,8 +172,13 @@ void describe_model(OptionTable& table, ModelOptions& o) {
       .at_least(1);
   table.add("decoder-attention-heads", &o.decoder_attention_heads, "Attention heads.").at_least(1);
   describe_encoder(table, o);
-  table.add("activation-fn", &o.activation_fn, "Activation of feed-forward blocks and experts.")
-      .choices({"relu", "gelu", "gelu_tanh"});
+  table
+      .add("activation-fn", &o.activation_fn,
+           "Activation of feed-forward blocks and experts; gelu_accurate and gelu_fast are "
+           "gelu_tanh.")
+      .choices({"relu", "gelu", "gelu_tanh"})
+      .synonyms({{"gelu_accurate", "gelu_tanh"}, {"gelu_fast", "gelu_tanh"}})
+      .unsupported({"tanh", "linear"}, "use relu or gelu");
   table.add("dropout", &o.dropout, "Dropout of embeddings and residuals.").range(0, 1);
   table.add("attention-dropout", &o.attention_dropout, "Dropout of attention probabilities.")
       .range(0, 1);
@@ -241,8 +250,8 @@ void describe_moe(OptionTable& table, MoeOptions& o) {
   table.add(
       "topk", &o.topk,
       "Of the reference's dense-to-sparse gate: -1 or the number of experts, the same thing.");
-  table.legacy({"moe-gating-use-fp32", /*takes_value=*/false, /*harmless=*/{},
-                "router logits and softmax are always float32", /*refused=*/false});
+  LegacyFlags(table).passed_over({"moe-gating-use-fp32"},
+                                 "router logits and softmax are always float32");
   table
       .add("moe-second-expert-policy", &o.moe_second_expert_policy,
            "When gshard uses a token's second expert.")
@@ -310,7 +319,8 @@ void describe_evolution(OptionTable& table, EvolutionFlags& o) {
   table
       .add("gumbel-decay-scheduler", &o.gumbel_decay_scheduler,
            "How the temperature falls; none: it stays.")
-      .choices({"Linear", "Exp", "none"});
+      .choices({"Linear", "Exp", "none"})
+      .synonyms({{"None", "none"}});
   table
       .add("gumbel-decay-factor", &o.gumbel_decay_factor,
            "Updates from the highest to the lowest temperature.")

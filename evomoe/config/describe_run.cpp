@@ -15,7 +15,12 @@ void describe_device(OptionTable& table, CommonOptions& o) {
 
 void describe_optimization(OptionTable& table, OptimizationOptions& o) {
   table.group("optimization", "Optimisation");
-  table.add("optimizer", &o.optimizer, "Optimiser.").choices({"adam"});
+  table.add("optimizer", &o.optimizer, "Optimiser; cpu_adam is the same.")
+      .choices({"adam"})
+      .synonyms({{"cpu_adam", "adam"}})
+      .unsupported({"adadelta", "adafactor", "adagrad", "adamax", "composite", "lamb", "nag",
+                    "sgd"},
+                   "Adam is the only optimiser; use --optimizer adam and an --lr that suits it");
   table.add("adam-betas", &o.adam_betas, "Decay of the two moments, e.g. '(0.9, 0.98)'.")
       .range(0, 1)
       .count(2);
@@ -23,7 +28,11 @@ void describe_optimization(OptionTable& table, OptimizationOptions& o) {
   table.add("weight-decay", &o.weight_decay, "Decoupled weight decay.").alias("wd").at_least(0);
   table.add("lr", &o.lr, "Learning rate, one per epoch; the last one stays.").at_least(0);
   table.add("lr-scheduler", &o.lr_scheduler, "Learning-rate schedule.")
-      .choices({"polynomial_decay", "inverse_sqrt", "cosine", "fixed"});
+      .choices({"polynomial_decay", "inverse_sqrt", "cosine", "fixed"})
+      .unsupported({"manual", "pass_through", "reduce_lr_on_plateau", "step", "tri_stage",
+                    "triangular"},
+                   "use polynomial_decay, inverse_sqrt or cosine, or fixed with an --lr for each "
+                   "epoch");
   table
       .add("warmup-updates", &o.warmup_updates,
            "Updates of linear warm-up; not given: 4000 for inverse_sqrt, else 0.")
@@ -166,8 +175,12 @@ void describe_checkpoint(OptionTable& table, CheckpointOptions& o) {
             "Writes no checkpoint1, checkpoint2, ... at the ends of epochs; those of "
             "save-interval-updates, the best and the last are written.");
   table.add("no-last-checkpoints", &o.no_last_checkpoints, "Does not write checkpoint_last.");
+  table.add("no-best-checkpoints", &o.no_best_checkpoints, "Does not write checkpoint_best.");
   table.add("no-save-optimizer-state", &o.no_save_optimizer_state,
             "Leaves out what only continuing needs.");
+  table.add("no-save-optimizer-state-on-training-finished",
+            &o.no_save_optimizer_state_on_training_finished,
+            "Leaves it out of the checkpoint with which the run ends, unless a signal ended it.");
   table
       .add("best-checkpoint-metric", &o.best_checkpoint_metric,
            "Validation metric that decides about the best.")
@@ -192,8 +205,10 @@ void describe_resources(OptionTable& table, ResourceOptions& o) {
   table.group("resources", "Time and memory");
   table
       .add("profile", &o.profile,
-           "Measures so many updates, after 3 of warm-up: says where their time went and writes "
-           "profile.json into the run folder, a trace for Perfetto (docs/profiling.md).")
+           "Measures so many updates (without a number: 100), after 3 of warm-up: says where their "
+           "time went and writes profile.json into the run folder, a trace for Perfetto "
+           "(docs/profiling.md).")
+      .bare("100")
       .at_least(1);
   table
       .add("memory-budget", &o.memory_budget,
@@ -217,7 +232,6 @@ void describe_process(OptionTable& table, CommonOptions& o) {
   table.add("log-format", &o.log_format, "Form of the result on stdout.")
       .choices({"json", "simple"});
   describe_device(table, o);
-  table.legacy({"log-interval", true, {}, "the result is printed when it is complete", false});
 }
 
 }  // namespace evomoe

@@ -17,12 +17,16 @@ const std::map<std::string, std::set<std::string>>& groups() {
       {"optimizer", {"optimization"}},
       {"lr_scheduler", {"optimization"}},
       {"bpe", {""}},
+      {"tokenizer", {""}},
+      {"scoring", {""}},
+      {"bmuf", {}},
       {"dataset", {"dataset", ""}},
       {"optimization", {"optimization", "evolution", "criterion"}},
       {"distributed_training", {"common"}},
       {"checkpoint", {"checkpoint"}},
       {"generation", {""}},
       {"eval_lm", {""}},
+      {"interactive", {""}},
   };
   return ours;
 }

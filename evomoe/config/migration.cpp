@@ -27,6 +27,7 @@ constexpr const char* kIntroduction =
     "  asynchronous checkpoint without `--symlink` has its copies.\n"
     "- Our checkpoints have no `.pt` in their names; `--restore-file x.pt`, `--finetune-from-model x.pt` and `--path x.pt` mean\n"
     "  ours of the name `x`, and where there is none fairseq's file (or its set `x-shared.pt`, `x-rank-0.pt`, ..., or its shards).\n"
+    "  `x-rank-0.pt`, as the authors' scripts name a mixture of experts, means our `x` where there is no such file.\n"
     "- `eval-lm` and `interactive` read mixtures of experts; `moe_label_smoothed_cross_entropy` "
     "runs on a CPU and logs its `inner_loss`.\n"
     "- A `moe_...` criterion is refused where no layer is MoE; the reference divides by zero.\n"
@@ -36,6 +37,9 @@ constexpr const char* kIntroduction =
     "those of the epoch before.\n"
     "- Adaptive softmax trains every token; the reference leaves out the second one of each narrow "
     "band, which it takes for padding.\n"
+    "- `--left-pad-source` and `--left-pad-target` are switched by a value, `True` or `False`; in the "
+    "reference the first one turns its\n"
+    "  padding off.\n"
     "- n-gram blocking forbids neither the end of a sentence nor a prefix, where fairseq's search "
     "aborts.\n"
     "- Random numbers (initial weights, dropout, Gumbel noise) are others; data, order and masks "
@@ -49,9 +53,11 @@ std::string cell(std::string text) {
   return text;
 }
 
-void add_row(std::string& text, const std::string& flag, const std::string& what,
+void add_row(std::string& text, const std::vector<std::string>& names, const std::string& what,
              const std::string& note) {
-  text += fmt::format("| `--{}` | {} | {} |\n", flag, what, cell(note));
+  std::string flags;
+  for (const auto& name : names) flags += (flags.empty() ? "`" : ", `") + spelled(name) + "`";
+  text += fmt::format("| {} | {} | {} |\n", flags, what, cell(note));
 }
 
 /// The sections of a command: its options by group, then what has no effect, then what is refused.
@@ -70,18 +76,23 @@ std::string section(const std::string& command, Describe describe_into) {
       text += fmt::format("{}### {}: {}\n\n{}", first ? "" : "\n", command,
                           group.empty() ? "general" : group, head);
     }
-    add_row(text, option->name(), "works", option->help());
+    std::vector<std::string> names = {option->name()};
+    names.insert(names.end(), option->aliases().begin(), option->aliases().end());
+    add_row(text, names, "works", option->help());
   }
   for (const auto& shorthand : table.shorthands())
-    add_row(text, shorthand.name, "works", shorthand.help);
+    add_row(text, {shorthand.name}, "works", shorthand.help);
   if (table.legacy_flags().empty()) return text + "\n";
   text += fmt::format("\n### {}: without effect, or refused\n\n{}", command, head);
-  for (const auto& flag : table.legacy_flags()) {
+  for (const auto& group : table.legacy_groups()) {
+    const auto& flag = group.front();
+    std::vector<std::string> names;
+    for (const auto& each : group) names.push_back(each.name);
     const std::string some =
         flag.harmless.empty()
             ? "accepted without effect"
-            : fmt::format("accepted when {}, else refused", fmt::join(flag.harmless, " or "));
-    add_row(text, flag.name, flag.refused ? "refused" : some, flag.note);
+            : fmt::format("accepted when {}, else refused", harmless_text(flag));
+    add_row(text, names, flag.refused ? "refused" : some, flag.note);
   }
   return text + "\n";
 }

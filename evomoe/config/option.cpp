@@ -77,6 +77,8 @@ std::string plain_number(double value) {
 
 }  // namespace
 
+std::string spelled(const std::string& name) { return (name.size() == 1 ? "-" : "--") + name; }
+
 std::string value_text(const json& value) {
   if (value.is_null()) return "";
   if (value.is_string()) return value.get<std::string>();
@@ -102,6 +104,17 @@ Option::Option(std::string name, std::string group, std::string help, OptionType
 
 Option& Option::choices(std::vector<std::string> values) {
   choices_ = std::move(values);
+  return *this;
+}
+
+Option& Option::synonyms(std::map<std::string, std::string> ours_by_theirs) {
+  synonyms_ = std::move(ours_by_theirs);
+  return *this;
+}
+
+Option& Option::unsupported(std::vector<std::string> values, std::string reason) {
+  unsupported_ = std::move(values);
+  unsupported_reason_ = std::move(reason);
   return *this;
 }
 
@@ -138,6 +151,16 @@ Option& Option::metavar(std::string word) {
 
 Option& Option::required() {
   required_ = true;
+  return *this;
+}
+
+Option& Option::bare(std::string text) {
+  bare_ = std::move(text);
+  return *this;
+}
+
+Option& Option::default_from(std::function<json()> rule) {
+  default_rule_ = std::move(rule);
   return *this;
 }
 
@@ -202,6 +225,8 @@ std::string Option::allowed() const {
 }
 
 void Option::refuse(const std::string& text, const std::string& shown) const {
+  if (std::find(unsupported_.begin(), unsupported_.end(), text) != unsupported_.end())
+    fail_usage("{}: '{}' is not supported: {}", shown, text, unsupported_reason_);
   std::string hint;
   if (!choices_.empty()) {
     const auto nearest = nearest_name(text, choices_);
@@ -211,6 +236,8 @@ void Option::refuse(const std::string& text, const std::string& shown) const {
 }
 
 json Option::read(const std::string& text, const std::string& shown) const {
+  if (const auto found = synonyms_.find(text); found != synonyms_.end())
+    return read(found->second, shown);
   json value;
   if (is_list()) {
     value = json::array();
@@ -274,6 +301,10 @@ void Option::check(const json& value, const std::string& shown) const {
 void Option::store(const json& value, bool by_user) {
   store_(value);
   if (by_user) set_ = true;
+}
+
+void Option::store_default() {
+  if (default_rule_ && !set_) store_(default_rule_());
 }
 
 }  // namespace evomoe

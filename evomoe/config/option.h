@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -18,6 +19,10 @@ class Option {
 
   // Refinements, each returning the option itself.
   Option& choices(std::vector<std::string> values);  ///< the only texts allowed
+  /// The reference's words for some values, and ours: {{"None", "none"}}.
+  Option& synonyms(std::map<std::string, std::string> ours_by_theirs);
+  /// Values of the reference that are refused, and why or what else does it.
+  Option& unsupported(std::vector<std::string> values, std::string reason);
   Option& range(double least, double most);  ///< both ends allowed; for lists, of each element
   Option& at_least(double least);
   Option& above(double bound);     ///< strictly
@@ -25,6 +30,10 @@ class Option {
   Option& alias(std::string other_name);
   Option& metavar(std::string word);  ///< placeholder of the value in the help
   Option& required();
+  /// The value that the option has when it is given without one; argparse calls it `const`.
+  Option& bare(std::string text);
+  /// What is not given follows from other options, by this rule.
+  Option& default_from(std::function<nlohmann::json()> rule);
 
   const std::string& name() const { return name_; }  ///< with '-', without the leading "--"
   std::string key() const;                           ///< with '_': the field's name
@@ -37,6 +46,7 @@ class Option {
   bool is_required() const { return required_; }
   bool is_set() const { return set_; }
   const nlohmann::json& default_value() const { return default_; }
+  const std::optional<std::string>& bare() const { return bare_; }
   std::string metavar() const;
   const std::vector<std::string>& choices() const { return choices_; }
   std::string allowed() const;  ///< in words: "one of: a, b", "an integer of at least 1"
@@ -50,6 +60,8 @@ class Option {
   void check(const nlohmann::json& value, const std::string& shown) const;
   /// Stores a checked value; null empties an optional. `by_user` makes is_set() true.
   void store(const nlohmann::json& value, bool by_user);
+  /// To be called when all that is given is stored.
+  void store_default();
 
  private:
   [[noreturn]] void refuse(const std::string& text, const std::string& shown) const;
@@ -63,12 +75,19 @@ class Option {
   bool set_ = false;
   std::function<nlohmann::json()> load_;
   std::function<void(const nlohmann::json&)> store_;
+  std::function<nlohmann::json()> default_rule_;
   nlohmann::json default_;
-  std::vector<std::string> choices_, aliases_;
+  std::vector<std::string> choices_, aliases_, unsupported_;
+  std::map<std::string, std::string> synonyms_;
+  std::string unsupported_reason_;
   std::optional<double> least_, most_, above_;
   std::optional<size_t> count_;
+  std::optional<std::string> bare_;
   std::string metavar_;
 };
+
+/// A name as it is given on a command line: `--arch`, and `-a` of its few names of one letter.
+std::string spelled(const std::string& name);
 
 /// A value as a person writes it: 0.25, relu, 0.9,0.98; nothing for null.
 std::string value_text(const nlohmann::json& value);

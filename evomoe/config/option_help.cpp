@@ -1,4 +1,5 @@
 // The two texts made from an OptionTable for people: `--help` and the reference page.
+#include <algorithm>
 #include <sstream>
 
 #include "evomoe/base/error.h"
@@ -50,15 +51,37 @@ std::string cell(const std::string& text) {
   return escaped;
 }
 
-std::string spelled(const Option& option, const std::string& before, const std::string& after) {
-  std::string names = before + "--" + option.name() + after;
-  for (const auto& alias : option.aliases()) {
-    names += ", " + before + (alias.size() == 1 ? "-" : "--") + alias + after;
-  }
+std::string all_names(const Option& option, const std::string& before, const std::string& after) {
+  std::string names = before + spelled(option.name()) + after;
+  for (const auto& alias : option.aliases()) names += ", " + before + spelled(alias) + after;
   return names;
 }
 
 }  // namespace
+
+std::string harmless_text(const LegacyFlag& flag) {
+  std::string text;
+  for (const auto& value : flag.harmless)
+    text += (text.empty() ? "" : " or ") + (value.empty() ? "empty" : value);
+  return text;
+}
+
+std::vector<std::vector<LegacyFlag>> OptionTable::legacy_groups() const {
+  std::vector<std::vector<LegacyFlag>> groups;
+  for (const auto& flag : legacy_) {
+    const auto same = std::find_if(groups.begin(), groups.end(), [&](const auto& group) {
+      const LegacyFlag& first = group.front();
+      return first.note == flag.note && first.refused == flag.refused &&
+             first.harmless == flag.harmless;
+    });
+    if (same == groups.end()) {
+      groups.push_back({flag});
+    } else {
+      same->push_back(flag);
+    }
+  }
+  return groups;
+}
 
 std::string OptionTable::help_text() const {
   std::string text = "usage: evomoe " + command_;
@@ -88,7 +111,7 @@ std::string OptionTable::help_text() const {
       if (!value.empty()) help += fmt::format(" (default {})", value);
       if (option->is_required()) help += " (needed)";
       const std::string metavar = option->metavar();
-      text += entry(spelled(*option, "", "") + (metavar.empty() ? "" : " " + metavar), help);
+      text += entry(all_names(*option, "", "") + (metavar.empty() ? "" : " " + metavar), help);
     }
     for (const auto& shorthand : shorthands_) {
       if (at(shorthand.target).group() != group.name) continue;
@@ -97,11 +120,9 @@ std::string OptionTable::help_text() const {
     }
   }
   if (!legacy_.empty()) {
-    std::string names;
-    for (const auto& flag : legacy_) {
-      if (!flag.refused) names += (names.empty() ? "--" : ", --") + flag.name;
-    }
-    text += "\nAccepted without effect, for old command lines\n  " + wrap(names, 2) + "\n";
+    text += "\n" + wrap("Flags of the reference that are not listed are accepted with a notice, or "
+                        "refused with a reason; `evomoe options --migration` lists them.",
+                        0) + "\n";
   }
   return text;
 }
@@ -120,7 +141,7 @@ std::string OptionTable::markdown() const {
       const auto value = default_text(*option);
       const std::string shown_default =
           option->is_required() ? "needed" : (value.empty() ? "" : "`" + cell(value) + "`");
-      rows += fmt::format("| {} | {} | {} | {} |\n", spelled(*option, "`", "`"),
+      rows += fmt::format("| {} | {} | {} | {} |\n", all_names(*option, "`", "`"),
                           cell(option->allowed()), shown_default, cell(option->help()));
     }
     for (const auto& shorthand : shorthands_) {
@@ -136,13 +157,17 @@ std::string OptionTable::markdown() const {
     text +=
         "\n### Flags of the reference without a counterpart\n\n| flag | what happens | why |\n| "
         "--- | --- | --- |\n";
-    for (const auto& flag : legacy_) {
+    for (const auto& group : legacy_groups()) {
+      std::string names;
+      for (const auto& flag : group)
+        names += (names.empty() ? "`" : ", `") + spelled(flag.name) + "`";
+      const auto& flag = group.front();
       const std::string what =
           flag.refused ? "refused"
           : flag.harmless.empty()
               ? "no effect"
-              : fmt::format("no effect when {}, else refused", fmt::join(flag.harmless, " or "));
-      text += fmt::format("| `--{}` | {} | {} |\n", flag.name, what, cell(flag.note));
+              : fmt::format("no effect when {}, else refused", harmless_text(flag));
+      text += fmt::format("| {} | {} | {} |\n", names, what, cell(flag.note));
     }
   }
   return text;

@@ -89,6 +89,13 @@ const LegacyFlag* OptionTable::find_legacy(const std::string& name) const {
   return found == legacy_.end() ? nullptr : &*found;
 }
 
+bool OptionTable::knows(const std::string& name) const {
+  const bool shorthand =
+      std::any_of(shorthands_.begin(), shorthands_.end(),
+                  [&](const Shorthand& each) { return each.name == name; });
+  return shorthand || find(name) != nullptr || find_legacy(name) != nullptr;
+}
+
 const Option& OptionTable::at(const std::string& name) const {
   const Option* option = find(name);
   EVOMOE_CHECK(option != nullptr, "the command '{}' has no option --{}", command_, name);

@@ -22,12 +22,15 @@ struct Shorthand {
 /// A flag of the reference that this program accepts without effect, so that old command lines go
 /// on working, or refuses with a reason.
 struct LegacyFlag {
-  std::string name;
+  std::string name;  ///< of one letter: `-m`
   bool takes_value = false;
   std::vector<std::string> harmless;  ///< values accepted; empty: any. Others are a UsageError
   std::string note;                   ///< why there is nothing to do, or what to do instead
   bool refused = false;
 };
+
+/// Its harmless values as a sentence lists them.
+std::string harmless_text(const LegacyFlag& flag);
 
 /// The one table of a command's options: from it come the command line, YAML files,
 /// `group.key=value` overrides, what a checkpoint stores, `--help` and the reference page. Every
@@ -57,6 +60,9 @@ class OptionTable {
   void shorthand(std::string name, std::string target, std::string value, std::string help);
   void legacy(LegacyFlag flag) { legacy_.push_back(std::move(flag)); }
   void example(std::string command_line, std::string what);
+
+  /// Is there an option, alias, shorthand or legacy flag of this name?
+  bool knows(const std::string& name) const;
 
   // --- reading ---
   /// Reads the arguments after the command's name. Precedence: command line, then
@@ -97,6 +103,8 @@ class OptionTable {
   const std::vector<std::unique_ptr<Option>>& options() const { return options_; }
   const std::vector<Shorthand>& shorthands() const { return shorthands_; }
   const std::vector<LegacyFlag>& legacy_flags() const { return legacy_; }
+  /// The legacy flags, those together of which the same is to be said.
+  std::vector<std::vector<LegacyFlag>> legacy_groups() const;
 
  private:
   /// A value that was read and checked, and waits until all others are.
@@ -107,6 +115,11 @@ class OptionTable {
   };
   struct Group {
     std::string name, title;
+  };
+  /// An option that something else must give; how a message names it.
+  struct Mandatory {
+    Option* option;
+    std::string shown, remedy;
   };
   struct NamedArguments;
 
@@ -132,8 +145,10 @@ class OptionTable {
   std::vector<Assignment> read_positionals(const std::vector<std::string>& arguments) const;
   const LegacyFlag* find_legacy(const std::string& name) const;  ///< with '_' or '-'; or null
   /// `given`: texts by key that are told elsewhere, to which `${group.key}` in the file may refer.
+  /// `mandatory` gets what the file leaves to others, as `key: ???`.
   std::vector<Assignment> read_yaml_file(const std::string& path,
-                                         const std::map<std::string, std::string>& given);
+                                         const std::map<std::string, std::string>& given,
+                                         std::vector<Mandatory>& mandatory);
   void require(const std::vector<Assignment>& assignments) const;
 
   std::string command_, summary_;

@@ -211,7 +211,9 @@ struct CheckpointOptions {
   bool no_save = false;
   bool no_epoch_checkpoints = false;
   bool no_last_checkpoints = false;
+  bool no_best_checkpoints = false;
   bool no_save_optimizer_state = false;
+  bool no_save_optimizer_state_on_training_finished = false;
   std::string best_checkpoint_metric = "loss";
   bool maximize_best_checkpoint_metric = false;
   int64_t patience = -1;  ///< validations without improvement before the run stops; -1: never
@@ -294,6 +296,7 @@ struct SearchFlags {
   std::optional<int64_t> max_tokens;  ///< of a batch
   std::optional<int64_t> batch_size;  ///< sentences
   std::optional<std::string> source_lang, target_lang;  ///< must be the checkpoint's, where given
+  std::optional<double> moe_eval_capacity_token_fraction;  ///< not given: the checkpoint's
 };
 
 /// `evomoe generate DATA --path CHECKPOINT` and `evomoe generate --path CHECKPOINT --prompt TEXT`.
@@ -364,6 +367,7 @@ struct PreprocessFlags {
   int64_t thresholdsrc = 0, thresholdtgt = 0;
   int64_t nwordssrc = -1, nwordstgt = -1;
   int64_t padding_factor = 8;
+  bool dict_only = false;
   int64_t workers = 1;
   BpeFiles bpe;
   bool keep_whitespace = false;  ///< with a BPE: the ends of lines are not stripped

@@ -63,7 +63,8 @@ YAML::Node find_value(const YAML::Node& root, const std::string& name, const std
 }  // namespace
 
 std::vector<OptionTable::Assignment> OptionTable::read_yaml_file(
-    const std::string& path, const std::map<std::string, std::string>& given) {
+    const std::string& path, const std::map<std::string, std::string>& given,
+    std::vector<Mandatory>& mandatory) {
   if (std::filesystem::is_directory(path)) {
     fail_usage("--config {}: it is a folder; name the YAML file, such as {}", path,
                (std::filesystem::path(path) / "config.yaml").string());
@@ -119,7 +120,7 @@ std::vector<OptionTable::Assignment> OptionTable::read_yaml_file(
                         const YAML::Node& value) {
     const std::string key = key_node.Scalar();
     const std::string shown = fmt::format("{}: {}", where(path, key_node), key);
-    if (key == "_group_" || (value.IsScalar() && value.Scalar() == "???")) return;  // Hydra's own
+    if (key == "_group_") return;  // Hydra's own
     Option* option = key == "_name" || key == "_name_" ? option_of_group(group) : find(key);
     if (option == nullptr && (key == "_name" || key == "_name_")) {
       if (is_hydra_group(group)) return;  // e.g. the bpe of a command that reads no text
@@ -127,8 +128,9 @@ std::vector<OptionTable::Assignment> OptionTable::read_yaml_file(
     }
     const LegacyFlag* legacy = option == nullptr ? find_legacy(key) : nullptr;
     if (legacy != nullptr) {
-      const auto text = value.IsNull() ? "false" : scalar_text(value, shown);
-      if (legacy->takes_value || text != "false") take_legacy(*legacy, text);
+      if (value.IsNull()) return;
+      const auto text = scalar_text(value, shown);
+      if (legacy->takes_value || (text != "false" && text != "False")) take_legacy(*legacy, text);
       return;
     }
     if (option == nullptr) fail_usage("{}: unknown option{}", shown, hint(key, ""));
@@ -137,6 +139,12 @@ std::vector<OptionTable::Assignment> OptionTable::read_yaml_file(
                  option->group());
     }
     if (!seen.insert(option).second) fail_usage("{}: given twice in this file", shown);
+    if (value.IsScalar() && value.Scalar() == "???") {
+      const std::string name = group.empty() ? spelled(option->name()) : group + "." + key + "=VALUE";
+      mandatory.push_back({option, shown, "add " + name + " to the command"});
+      return;
+    }
+    if (option->bare() && value.IsScalar() && value.Scalar() == "false") return;
     if (value.IsNull()) {
       option->check(nullptr, shown);
       assignments.push_back({option, nullptr, shown});
@@ -144,6 +152,7 @@ std::vector<OptionTable::Assignment> OptionTable::read_yaml_file(
     }
     assignments.push_back({option, nullptr, shown});
     std::string text = resolve(scalar_text(value, shown), shown, {});
+    if (option->bare() && text == "true") text = *option->bare();
     if (key[0] == '_') text = group_choice(group, text);
     assignments.back().value = option->read(text, shown);
   };

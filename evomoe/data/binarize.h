@@ -66,6 +66,7 @@ struct PreprocessOptions {
   int64_t nwordssrc = -1;  ///< most symbols, the four specials included; -1: all
   int64_t nwordstgt = -1;
   int64_t padding_factor = 8;
+  bool dict_only = false;  ///< makes the dictionaries alone
   int workers = 1;
   std::filesystem::path
       gpt2_encoder_json;  ///< with gpt2_vocab_bpe: encode with this BPE on the fly

@@ -200,6 +200,7 @@ PreprocessResult preprocess(const PreprocessOptions& options) {
   };
   for (auto& side : sides) {
     tell(fmt::format("[{}] Dictionary: {} types", side.shown(), side.dictionary.size()));
+    if (options.dict_only) continue;
     for (auto& split : side.splits) {
       split.statistics = binarize({.source = split.source,
                                    .output_prefix = options.destdir / split.name,

@@ -45,7 +45,13 @@ void write_run_folder(const TrainOptions& options, const std::filesystem::path& 
 std::filesystem::path named_checkpoint(const std::filesystem::path& given) {
   if (given.extension() != ".pt") return given;
   const auto ours = std::filesystem::path(given).replace_extension();
-  return checkpoint_exists(ours) || !is_fairseq_checkpoint(given) ? ours : given;
+  if (checkpoint_exists(ours)) return ours;
+  if (is_fairseq_checkpoint(given)) return given;
+  // The reference names a mixture of experts by one of its files, which are one checkpoint here.
+  const std::string part = "-rank-0", name = ours.string();
+  const std::filesystem::path whole =
+      name.ends_with(part) ? name.substr(0, name.size() - part.size()) : name;
+  return checkpoint_exists(whole) ? whole : ours;
 }
 
 std::filesystem::path run_folder_of(const std::filesystem::path& checkpoint) {

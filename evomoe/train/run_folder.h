@@ -18,7 +18,8 @@ namespace evomoe {
 /// Writes config.yaml and copies dictionary and BPE.
 void write_run_folder(const TrainOptions& options, const std::filesystem::path& folder);
 
-/// The checkpoint that somebody names: fairseq's x.pt means ours of the name x where there is one.
+/// The checkpoint that somebody names: fairseq's x.pt means ours of the name x where there is one,
+/// and so does x-rank-0.pt where fairseq's file is not there.
 std::filesystem::path named_checkpoint(const std::filesystem::path& given);
 
 /// The run folder of a checkpoint.

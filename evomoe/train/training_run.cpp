@@ -257,6 +257,7 @@ void TrainingRun::save(bool end_of_epoch, bool interval, std::optional<double> m
   request.interval = interval;
   request.metric = metric;
   request.last = last;
+  request.training_finished = last && SignalWatch::received() == 0;
   checkpoints_->save(request, snapshot());
   saved_updates_ = request.updates;
 }

@@ -32,7 +32,10 @@ CheckpointPolicy checkpoint_policy(const CheckpointOptions& options) {
   policy.no_save = options.no_save;
   policy.no_epoch_checkpoints = options.no_epoch_checkpoints;
   policy.no_last_checkpoints = options.no_last_checkpoints;
+  policy.no_best_checkpoints = options.no_best_checkpoints;
   policy.no_save_optimizer_state = options.no_save_optimizer_state;
+  policy.no_save_optimizer_state_on_training_finished =
+      options.no_save_optimizer_state_on_training_finished;
   policy.validate();
   return policy;
 }

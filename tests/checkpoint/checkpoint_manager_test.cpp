@@ -86,10 +86,25 @@ TEST(CheckpointManager, FlagsLeaveNamesOut) {
   CheckpointManager no_last(folder / "b", {.no_last_checkpoints = true});
   no_last.save({.epoch = 1, .updates = 3}, marked(3));
   EXPECT_TRUE(names(folder / "b").empty());
+  CheckpointManager no_best(folder / "d", {.no_best_checkpoints = true});
+  no_best.save({.epoch = 1, .updates = 3, .metric = 1.0}, marked(3));
+  EXPECT_THAT(names(folder / "d"), UnorderedElementsAre("checkpoint_last"));
+  EXPECT_EQ(no_best.best(), 1.0);
   CheckpointManager none(folder / "c", {.no_save = true});
   none.save(epoch_end(1, 5, 1.0), marked(5));
   EXPECT_EQ(none.best(), 1.0);
   EXPECT_FALSE(fs::exists(folder / "c"));
+}
+
+TEST(CheckpointManager, TheOptimizerMayBeLeftOutOfTheLastCheckpointAlone) {
+  testing::TemporaryFolder folder;
+  CheckpointManager manager(folder.path(), {.no_save_optimizer_state_on_training_finished = true});
+  manager.save({.epoch = 1, .updates = 3}, marked(3));
+  EXPECT_FALSE(load_checkpoint(manager.last_path()).optimizer.empty());
+  manager.save({.epoch = 1, .updates = 4, .last = true}, marked(4));
+  EXPECT_FALSE(load_checkpoint(manager.last_path()).optimizer.empty()) << "a signal ended it";
+  manager.save({.epoch = 1, .updates = 5, .last = true, .training_finished = true}, marked(5));
+  EXPECT_TRUE(load_checkpoint(manager.last_path()).optimizer.empty());
 }
 
 TEST(CheckpointManager, LinksAreRelativeSoThatTheRunFolderCanBeMoved) {

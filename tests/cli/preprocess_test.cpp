@@ -31,6 +31,14 @@ TEST_F(PreprocessCommand, MakesAPairAndPrintsALineForEachFile) {
   }
 }
 
+TEST_F(PreprocessCommand, MakesTheDictionariesAlone) {
+  const auto result = evomoe(arguments() + "--dict-only");
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "pair" / "dict.de.txt"));
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "pair" / "dict.en.txt"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "pair" / "train.de-en.de.idx"));
+}
+
 TEST_F(PreprocessCommand, RefusesWhatItCannotDoBeforeAnyWork) {
   expect_refused(arguments() + "--align-suffix align", {"--align-suffix", "alignments"});
   expect_refused(arguments() + "--alignfile a", {"--alignfile", "alignments"});

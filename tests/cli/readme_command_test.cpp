@@ -12,20 +12,25 @@ using ::testing::HasSubstr;
 
 class ReadmeCommand : public Commands {
  protected:
-  testing::CommandResult readme(const std::string& environment) const {
+  /// The README's variables as a user of one process sets them, and a small model; `variables`
+  /// are set besides.
+  testing::CommandResult readme(const std::string& variables) const {
     const auto script = testing::source_dir() / "tests" / "cli" / "readme_command.sh";
+    const auto folder = folder_.path().string();
     return testing::run_command(fmt::format(
-        "env -u OMPI_COMM_WORLD_SIZE -u DLWS_NUM_GPU_PER_WORKER {} {} {} {}/bin {}/run "
+        "env -u OMPI_COMM_WORLD_SIZE DLWS_NUM_GPU_PER_WORKER=1 MASTER_IP=127.0.0.1 "
+        "MASTER_PORT=54321 DATA_PATH={0}/bin TOKENS_PER_SAMPLE=16 BATCH_SIZE=4 UPDATE_FREQ=1 "
+        "LR=0.001 WARMUP_STEPS=2 CHECKPOINT_PATH={0}/run CHECKPOINT_FREQUENCY=4 "
+        "DLWS_NUM_WORKER=1 MAX_UPDATES=8 LOG_PATH={0}/log {1} bash {2} {3} "
         "--decoder-layers 2 --decoder-embed-dim 16 --decoder-ffn-embed-dim 32 "
-        "--decoder-attention-heads 2 --threads 1 --device cpu",
-        environment, script.string(), testing::program().string(), folder_.path().string(),
-        folder_.path().string()));
+        "--decoder-attention-heads 2 --log-interval 2 --threads 1 --device cpu",
+        folder, variables, script.string(), testing::program().string()));
   }
 };
 
 TEST_F(ReadmeCommand, TrainsAndItsLogHasTheReferencesKeysInTheirOrder) {
   const auto result = readme("");
-  ASSERT_EQ(result.exit_code, 0) << result.err;
+  ASSERT_EQ(result.exit_code, 0) << result.out;
   const std::vector<std::string> expected = {"epoch", "update", "loss", "ppl", "wps", "ups", "wpb",
                                              "bsz", "num_updates", "lr", "gnorm", "clip",
                                              "train_wall", "wall"};
@@ -47,11 +52,11 @@ TEST_F(ReadmeCommand, TrainsAndItsLogHasTheReferencesKeysInTheirOrder) {
 
 TEST_F(ReadmeCommand, SeveralProcessesAreRefusedWithTheReason) {
   for (const auto* environment :
-       {"DLWS_NUM_GPU_PER_WORKER=4", "OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_RANK=0"}) {
+       {"DLWS_NUM_GPU_PER_WORKER=4", "OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_RANK=1"}) {
     SCOPED_TRACE(environment);
     const auto result = readme(environment);
     EXPECT_NE(result.exit_code, 0);
-    EXPECT_THAT(result.err, AllOf(HasSubstr("--distributed-world-size"), HasSubstr("only 1")));
+    EXPECT_THAT(result.out, AllOf(HasSubstr("--distributed-world-size"), HasSubstr("only 1")));
   }
 }
 

@@ -186,6 +186,15 @@ TEST_F(Resume, TheDefaultRestoreFileMayBeSpelledOut) {
   }
 }
 
+TEST_F(Resume, ACheckpointMayBeNamedAsTheReferencesFilesOfExperts) {
+  ASSERT_EQ(evomoe(train_arguments() + "--max-update 2").exit_code, 0);
+  for (const auto* name : {"checkpoint_last", "checkpoint_last.pt", "checkpoint_last-rank-0.pt"}) {
+    const auto result = evomoe(fmt::format("validate {} --path {}", (folder_ / "bin").string(),
+                                           (folder_ / "run" / name).string()));
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+  }
+}
+
 TEST_F(Resume, WhatTheArchitectureSaysAnywayMayBeSpelledOut) {
   ASSERT_EQ(evomoe(train_arguments() + "--max-update 2").exit_code, 0);
   EXPECT_EQ(evomoe(train_arguments() + "--max-update 3 --activation-fn gelu").exit_code, 0);

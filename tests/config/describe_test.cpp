@@ -37,6 +37,7 @@ void expect_sound(const std::string& command, Describe describe_into) {
   OptionTable table(command, command_summary(command));
   describe_into(table, options);
   std::set<std::string> names;
+  static const auto page = options_markdown();
   for (const auto& option : table.options()) {
     SCOPED_TRACE(command + " --" + option->name());
     EXPECT_TRUE(names.insert(option->name()).second);
@@ -48,7 +49,7 @@ void expect_sound(const std::string& command, Describe describe_into) {
           << "the default is allowed, and reads back to itself";
     }
     EXPECT_THAT(table.help_text(), HasSubstr("--" + option->name()));
-    EXPECT_THAT(options_markdown(), HasSubstr("`--" + option->name() + "`"));
+    EXPECT_THAT(page, HasSubstr("`--" + option->name() + "`"));
   }
   const auto stored = table.to_json();
   table.from_json(stored);
@@ -124,6 +125,40 @@ TEST(Describe, NeitherExpertFlagMeansGShardAsInTheReference) {
       parse_train(words("d --batch-size 1 --moe-freq 1 --moe-expert-count 2 --moe-top1-expert"))
           .moe.moe_router,
       "switch");
+}
+
+TEST(Describe, TheTaskFollowsFromTheArchitecture) {
+  const auto task_of = [](const std::string& line) {
+    return parse_train(words("d --batch-size 1 " + line)).task.task;
+  };
+  EXPECT_EQ(task_of(""), "language_modeling");
+  EXPECT_EQ(task_of("--arch transformer_lm_gpt"), "language_modeling");
+  EXPECT_EQ(task_of("--arch transformer_vaswani_wmt_en_de_big"), "translation");
+  EXPECT_EQ(task_of("--arch roberta_large_moe --criterion masked_lm"), "masked_lm");
+  EXPECT_EQ(task_of("--arch roberta --task sentence_prediction --num-classes 2 "
+                    "--criterion sentence_prediction"),
+            "sentence_prediction");
+}
+
+TEST(Describe, ValuesAreUnderstoodInTheReferencesWords) {
+  const auto options = parse_train(
+      words("d --batch-size 1 --optimizer cpu_adam --activation-fn gelu_accurate "
+            "--gumbel-decay-scheduler None --upsample-primary -1"));
+  EXPECT_EQ(options.optimization.optimizer, "adam");
+  EXPECT_EQ(options.model.activation_fn, "gelu_tanh");
+  EXPECT_EQ(options.evolution.gumbel_decay_scheduler, "none");
+  EXPECT_EQ(options.task.upsample_primary, 1);
+}
+
+TEST(Describe, CommandsThatReadACheckpointPassOverWhatItSaysWithANotice) {
+  GenerateOptions options;
+  OptionTable table("generate", "");
+  describe(table, options);
+  table.parse(words("data-bin --path x --moe-expert-count 4 --moe-freq 2 --moe-gating-use-fp32 "
+                    "--moe-top1-expert --moe-eval-capacity-token-fraction -1.0"));
+  EXPECT_EQ(options.search.moe_eval_capacity_token_fraction, -1.0);
+  EXPECT_THAT(table.notices(), Contains(HasSubstr("--moe-expert-count 4")));
+  EXPECT_THAT(table.notices(), Contains(HasSubstr("--moe-top1-expert")));
 }
 
 TEST(Describe, AliasesOfFairseqWork) {

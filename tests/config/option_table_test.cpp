@@ -112,6 +112,65 @@ TEST_F(OptionTableTest, AFlagTakesAnExplicitValue) {
               AllOf(HasSubstr("--no-save"), HasSubstr("banana")));
 }
 
+TEST_F(OptionTableTest, PythonsBooleansMayFollowAFlagWithoutEffect) {
+  ASSERT_TRUE(table.parse({"bin", "--no-flatten", "True", "--layers", "2"}));
+  EXPECT_THAT(table.notices(), ElementsAre(HasSubstr("--no-flatten")));
+  ASSERT_TRUE(table.parse({"--no-flatten", "False", "--fp16", "False", "bin"}));
+  EXPECT_TRUE(table.notices().empty());
+  EXPECT_EQ(sample.data, "bin");
+}
+
+TEST_F(OptionTableTest, AnOptionMayHaveAMeaningWithoutAValue) {
+  std::optional<int64_t> updates;
+  table.add("profile", &updates, "Profile.").at_least(1).bare("100");
+  for (const auto& [arguments, expected] :
+       std::vector<std::pair<std::vector<std::string>, std::optional<int64_t>>>{
+           {{"bin"}, std::nullopt},
+           {{"bin", "--profile"}, 100},
+           {{"--profile", "--layers", "2", "bin"}, 100},
+           {{"--profile", "7", "bin"}, 7}}) {
+    updates.reset();
+    ASSERT_TRUE(table.parse(arguments));
+    EXPECT_EQ(updates, expected);
+  }
+  for (const auto& [text, expected] :
+       std::vector<std::pair<std::string, std::optional<int64_t>>>{
+           {"true", 100}, {"5", 5}, {"false", std::nullopt}}) {
+    updates.reset();
+    ASSERT_TRUE(table.parse({"bin", "--config", yaml_file("profile: " + text + "\n")}));
+    EXPECT_EQ(updates, expected);
+  }
+}
+
+TEST_F(OptionTableTest, WhatIsNotGivenMayFollowFromAnotherOption) {
+  std::string size = "small";
+  table.add("size", &size, "Size.").choices({"small", "large"}).default_from([this] {
+    return sample.layers > 6 ? "large" : "small";
+  });
+  ASSERT_TRUE(table.parse({"bin", "--layers", "12"}));
+  EXPECT_EQ(size, "large");
+  EXPECT_FALSE(table.is_set("size"));
+  ASSERT_TRUE(table.parse({"bin", "--layers", "12", "--size", "small"}));
+  EXPECT_EQ(size, "small");
+}
+
+TEST_F(OptionTableTest, TheReferencesWordsForAValueMeanOurs) {
+  std::string decay = "Linear";
+  int64_t times = 3;
+  table.add("decay", &decay, "Decay.").choices({"Linear", "none"}).synonyms({{"None", "none"}});
+  table.add("times", &times, "Times.").at_least(1).synonyms({{"-1", "1"}});
+  ASSERT_TRUE(table.parse({"bin", "--decay", "None", "--times", "-1"}));
+  EXPECT_EQ(decay, "none");
+  EXPECT_EQ(times, 1);
+}
+
+TEST_F(OptionTableTest, AValueOfTheReferenceThatIsNotSupportedIsRefusedWithItsReason) {
+  std::string optimizer = "adam";
+  table.add("optimizer", &optimizer, "Optimiser.").choices({"adam"}).unsupported({"nag"}, "use adam");
+  EXPECT_THAT(error_of({"bin", "--optimizer", "nag"}),
+              AllOf(HasSubstr("--optimizer"), HasSubstr("nag"), HasSubstr("use adam")));
+}
+
 TEST_F(OptionTableTest, TheLastOfTwoEqualOptionsWins) {
   ASSERT_TRUE(table.parse({"bin", "--layers", "2", "--layers", "3"}));
   EXPECT_EQ(sample.layers, 3);

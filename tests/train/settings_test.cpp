@@ -8,8 +8,10 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
+#include "evomoe/config/architecture_task.h"
 #include "evomoe/config/describe.h"
 #include "evomoe/config/validate_options.h"
+#include "evomoe/models/architectures.h"
 #include "evomoe/routing/registry.h"
 #include "evomoe/train/criterion.h"
 #include "evomoe/train/training_run.h"
@@ -62,6 +64,16 @@ std::string notices(const std::string& flags) {
   EXPECT_NO_THROW(check_settings(options));
   log().sinks() = usual;
   return text.str();
+}
+
+TEST(Settings, TheTaskThatAnArchitectureMeansIsOneThatItIsFor) {
+  for (const auto& arch : architecture_names()) {
+    TrainOptions options;
+    options.model.arch = arch;
+    options.task.task = task_of_architecture(arch);
+    options.task.tokens_per_sample = 512;
+    EXPECT_NO_THROW(check_model(options)) << arch;
+  }
 }
 
 TEST(CheckRouter, UnknownMethodsAreRefusedWithTheNearestName) {
