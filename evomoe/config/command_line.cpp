@@ -25,6 +25,10 @@ bool is_python_bool(const std::string& text) {
   return text == "True" || text == "False" || text == "true" || text == "false";
 }
 
+bool contains(const std::vector<std::string>& texts, const std::string& text) {
+  return std::find(texts.begin(), texts.end(), text) != texts.end();
+}
+
 bool identifier(const std::string& text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
     return std::isalnum(c) != 0 || c == '_' || c == '-';
@@ -81,6 +85,11 @@ OptionTable::NamedArguments OptionTable::read_named(
     if (flag && !reversed.empty() && is_python_bool(reversed.back())) {
       argument += "=" + reversed.back();  // fairseq's `--left-pad-source False`
       reversed.pop_back();
+    }
+    // fairseq's `--remove-bpe`, with or without a value.
+    if (option != nullptr && !option->implied().empty() &&
+        (reversed.empty() || !contains(option->choices(), reversed.back()))) {
+      argument += "=" + option->implied();
     }
     reversed.push_back(std::move(argument));
   }
@@ -149,9 +158,7 @@ OptionTable::Assignment OptionTable::read_shorthand(const Shorthand& shorthand) 
 }
 
 void OptionTable::take_legacy(const LegacyFlag& flag, const std::string& value) {
-  const bool harmless =
-      flag.harmless.empty() ||
-      std::find(flag.harmless.begin(), flag.harmless.end(), value) != flag.harmless.end();
+  const bool harmless = flag.harmless.empty() || contains(flag.harmless, value);
   const std::string shown =
       flag.takes_value ? fmt::format("--{} {}", flag.name, value) : "--" + flag.name;
   if (flag.refused || !harmless) fail_usage("{}: {}", shown, flag.note);

@@ -25,7 +25,8 @@ void describe_search(OptionTable& table, SearchFlags& o) {
            "How symbols are joined to words in what is written; without a value: subword_nmt.")
       .alias("remove-bpe")
       .choices({"subword_nmt", "@@ ", "@@", "sentencepiece", "wordpiece", "letter", "_EOW",
-                "silence", "none"});
+                "silence", "none"})
+      .implied("subword_nmt");
   table.add("max-tokens", &o.max_tokens, "Most tokens of a batch.").at_least(1);
   table.add("batch-size", &o.batch_size, "Most sentences of a batch.")
       .alias("max-sentences")

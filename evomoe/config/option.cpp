@@ -131,6 +131,11 @@ Option& Option::alias(std::string other_name) {
   return *this;
 }
 
+Option& Option::implied(std::string choice) {
+  implied_ = std::move(choice);
+  return *this;
+}
+
 Option& Option::metavar(std::string word) {
   metavar_ = std::move(word);
   return *this;
@@ -154,6 +159,7 @@ bool Option::is_list() const {
 
 std::string Option::metavar() const {
   if (!metavar_.empty()) return metavar_;
+  if (!implied_.empty()) return "[NAME]";
   switch (type_) {
     case OptionType::kFlag:
       return "";

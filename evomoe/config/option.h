@@ -23,6 +23,8 @@ class Option {
   Option& above(double bound);     ///< strictly
   Option& count(size_t elements);  ///< a list has exactly so many elements
   Option& alias(std::string other_name);
+  /// The name alone means this choice; a word behind it that is no choice is not its value.
+  Option& implied(std::string choice);
   Option& metavar(std::string word);  ///< placeholder of the value in the help
   Option& required();
 
@@ -39,6 +41,7 @@ class Option {
   const nlohmann::json& default_value() const { return default_; }
   std::string metavar() const;
   const std::vector<std::string>& choices() const { return choices_; }
+  const std::string& implied() const { return implied_; }  ///< empty: a value must be given
   std::string allowed() const;  ///< in words: "one of: a, b", "an integer of at least 1"
 
   nlohmann::json value() const { return load_(); }
@@ -67,7 +70,7 @@ class Option {
   std::vector<std::string> choices_, aliases_;
   std::optional<double> least_, most_, above_;
   std::optional<size_t> count_;
-  std::string metavar_;
+  std::string metavar_, implied_;
 };
 
 /// A value as a person writes it: 0.25, relu, 0.9,0.98; nothing for null.
