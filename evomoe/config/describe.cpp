@@ -107,6 +107,7 @@ void describe_validate(OptionTable& table, EvalOptions& o) {
   describe_validate_routing(table, o.validate_routing);
   table.add("num-workers", &o.num_workers, "Threads that prepare batches ahead; 0: none.")
       .range(0, 256);
+  describe_eval_bleu(table, o.bleu);
   describe_process(table, o.common);
   table.example("evomoe validate data-bin --path runs/a/checkpoint_best",
                 "the best checkpoint of a run");

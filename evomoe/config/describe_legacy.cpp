@@ -94,9 +94,7 @@ void describe_legacy_flags(OptionTable& table) {
           "embeddings are not read from text files; use --init-from with a safetensors file", true);
   refused({"encoder-layers-to-keep", "decoder-layers-to-keep"},
           "layers are not pruned; leave the flag out", true);
-  refused({"load-alignments", "eval-bleu", "eval-bleu-print-samples", "eval-tokenized-bleu"},
-          "not supported in training; use `evomoe generate` and `evomoe score` on checkpoints",
-          false);
+  refused({"load-alignments"}, "word alignments are not read; leave it out", false);
   refused({"regression-target"}, "regression is not supported; --num-classes classes are", false);
   refused({"future-target", "past-target", "self-target"},
           "a language model here predicts the next token only; leave the flag out", false);
@@ -107,11 +105,8 @@ void describe_legacy_flags(OptionTable& table) {
             "a run is one process, which has nobody to talk to", true);
   no_effect({"required-seq-len-multiple"}, "lengths are not rounded; only 1 is possible", true,
             {"1"});
-  no_effect({"eval-bleu-detok", "eval-bleu-detok-args",
-             "eval-bleu-args", "character-filters", "character-embedding-dim",
-             "char-embedder-highway-layers"},
+  no_effect({"character-filters", "character-embedding-dim", "char-embedder-highway-layers"},
             "it refines a feature that is not supported and is refused by its own flag", true);
-  no_effect({"eval-bleu-remove-bpe"}, "it refines --eval-bleu, which is refused", true);
   refused({"shorten-data-split-list"}, "--shorten-method shortens every split; leave it out", true);
   refused({"quantization-config-path"}, "quantised training is not supported; leave it out", true);
   refused({"optimizer-overrides"},

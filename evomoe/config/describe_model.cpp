@@ -44,6 +44,7 @@ void describe_pair(OptionTable& table, TaskOptions& o) {
       .add("upsample-primary", &o.upsample_primary,
            "translation: times that train is read beside train1, train2, ...")
       .at_least(1);
+  describe_eval_bleu(table, o.bleu);
 }
 
 void describe_sentence_prediction(OptionTable& table, TaskOptions& o) {

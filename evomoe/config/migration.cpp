@@ -36,6 +36,8 @@ constexpr const char* kIntroduction =
     "those of the epoch before.\n"
     "- Adaptive softmax trains every token; the reference leaves out the second one of each narrow "
     "band, which it takes for padding.\n"
+    "- `--eval-bleu-args` and `--eval-bleu-detok-args` refuse a name that they do not know, which "
+    "fairseq passes over.\n"
     "- n-gram blocking forbids neither the end of a sentence nor a prefix, where fairseq's search "
     "aborts.\n"
     "- Random numbers (initial weights, dropout, Gumbel noise) are others; data, order and masks "
