@@ -131,7 +131,7 @@ int generate_from_data(const GenerateOptions& flags, LoadedModel& loaded) {
 int generate_command(const std::vector<std::string>& arguments) {
   GenerateOptions flags;
   const auto bind = [](OptionTable& table, GenerateOptions& o) { describe(table, o); };
-  if (!parse_command("generate", with_post_process_values(arguments), flags, bind)) return 0;
+  if (!parse_command("generate", arguments, flags, bind)) return 0;
   validate_options(flags);
   auto loaded = load_model(
       flags.path,

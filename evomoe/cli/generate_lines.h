@@ -3,10 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
-
-#include "evomoe/data/dictionary.h"
 
 /// The lines that `generate` and `interactive` write, as fairseq's scripts parse them.
 namespace evomoe {
@@ -37,19 +34,5 @@ std::string translated_line(int64_t sentences, int64_t tokens, double seconds);
 
 /// The shortest text that reads back to `value`, as Python's repr(): -0.5, 1.0, 1e-05, inf.
 std::string python_number(double value);
-
-/// The symbols of `tokens` joined by spaces, without starts and ends of sentences and padding, and
-/// then by post_process(). `escape_unknown`: `<<unk>>` for the unknown symbol, so that it equals no
-/// hypothesis's.
-std::string symbol_text(const Dictionary& dictionary, const std::vector<int64_t>& tokens,
-                        const std::optional<std::string>& post_process, bool escape_unknown = false);
-
-/// Joins subwords: `subword_nmt` (or `@@ `), `sentencepiece`, `wordpiece`, `letter`, `_EOW`,
-/// `silence`, `none`. UsageError: another name.
-std::string join_subwords(std::string_view text, const std::string& how);
-
-/// `arguments` with the value subword_nmt behind each --post-process and --remove-bpe that has
-/// none, which fairseq's parser allows.
-std::vector<std::string> with_post_process_values(std::vector<std::string> arguments);
 
 }  // namespace evomoe

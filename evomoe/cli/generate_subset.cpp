@@ -5,10 +5,11 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
-#include "evomoe/cli/search_arguments.h"
 #include "evomoe/data/batching.h"
 #include "evomoe/data/bleu.h"
 #include "evomoe/data/text_lines.h"
+#include "evomoe/data/token_text.h"
+#include "evomoe/train/search_arguments.h"
 
 namespace evomoe {
 namespace {
@@ -98,7 +99,7 @@ void generate_subset(const GenerationModel& model, const Dataset& dataset,
       if (has_target) {
         const auto target = row_without_padding(batch.target, batch.target_columns, row);
         sentence.target = decoded_text(
-            model.bpe, symbol_text(*model.target, target, post_process, /*escape_unknown=*/true));
+            model.bpe, symbol_text(*model.target, target, post_process, "<<unk>>"));
         score.add(target, *sentence.target, found[i].front().token,
                   sentence.hypotheses.front().text);
       }

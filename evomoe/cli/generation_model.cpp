@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "evomoe/base/error.h"
-#include "evomoe/data/text_lines.h"
+#include "evomoe/data/token_text.h"
 #include "evomoe/models/language_model_steps.h"
 #include "evomoe/models/translation_steps.h"
 #include "evomoe/train/validation.h"
@@ -104,15 +104,6 @@ std::vector<HypothesisText> hypothesis_texts(const GenerationModel& model,
                      hypothesis.positional_score});
   }
   return texts;
-}
-
-std::string decoded_text(const ByteBpe* bpe, const std::string& symbols) {
-  if (bpe == nullptr) return symbols;
-  std::vector<int32_t> ids;
-  for_each_word(symbols, [&](std::string_view word) {
-    if (const auto id = bpe_token_of(word)) ids.push_back(*id);
-  });
-  return bpe->decode(ids);
 }
 
 }  // namespace evomoe

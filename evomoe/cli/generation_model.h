@@ -45,7 +45,4 @@ std::vector<HypothesisText> hypothesis_texts(const GenerationModel& model,
                                              int64_t nbest,
                                              const std::optional<std::string>& post_process);
 
-/// Symbols as text: by the BPE, if there is one (what is none of its tokens is left out).
-std::string decoded_text(const ByteBpe* bpe, const std::string& symbols);
-
 }  // namespace evomoe

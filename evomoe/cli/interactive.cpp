@@ -14,7 +14,7 @@ namespace evomoe {
 int interactive_command(const std::vector<std::string>& arguments) {
   InteractiveOptions flags;
   const auto bind = [](OptionTable& table, InteractiveOptions& o) { describe(table, o); };
-  if (!parse_command("interactive", with_post_process_values(arguments), flags, bind)) return 0;
+  if (!parse_command("interactive", arguments, flags, bind)) return 0;
   validate_options(flags);
   std::ifstream file;
   if (flags.input != "-") {

@@ -8,9 +8,10 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
-#include "evomoe/cli/search_arguments.h"
 #include "evomoe/data/batching.h"
 #include "evomoe/data/text_lines.h"
+#include "evomoe/data/token_text.h"
+#include "evomoe/train/search_arguments.h"
 
 namespace evomoe {
 namespace {

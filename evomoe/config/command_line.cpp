@@ -24,6 +24,10 @@ bool is_python_bool(const std::string& text) {
 
 bool is_false(const std::string& text) { return text == "False" || text == "false"; }
 
+bool contains(const std::vector<std::string>& texts, const std::string& text) {
+  return std::find(texts.begin(), texts.end(), text) != texts.end();
+}
+
 bool identifier(const std::string& text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
     return std::isalnum(c) != 0 || c == '_' || c == '-';
@@ -85,8 +89,14 @@ OptionTable::NamedArguments OptionTable::read_named(
       if (option != nullptr) argument += "=" + value;
       if (option == nullptr && is_false(value)) continue;
     }
-    const bool alone = reversed.empty() || reversed.back().compare(0, 1, "-") == 0;
-    if (option != nullptr && option->bare() && alone) argument += "=" + *option->bare();
+    if (option != nullptr && option->bare()) {
+      // Alone: what follows is none of its values; --remove-bpe may stand before a positional.
+      const bool alone =
+          reversed.empty() || (option->choices().empty()
+                                   ? reversed.back().compare(0, 1, "-") == 0
+                                   : !contains(option->choices(), reversed.back()));
+      if (alone) argument += "=" + *option->bare();
+    }
     reversed.push_back(std::move(argument));
   }
   try {
@@ -154,9 +164,7 @@ OptionTable::Assignment OptionTable::read_shorthand(const Shorthand& shorthand) 
 }
 
 void OptionTable::take_legacy(const LegacyFlag& flag, const std::string& value) {
-  const bool harmless =
-      flag.harmless.empty() ||
-      std::find(flag.harmless.begin(), flag.harmless.end(), value) != flag.harmless.end();
+  const bool harmless = flag.harmless.empty() || contains(flag.harmless, value);
   const std::string shown =
       flag.takes_value ? fmt::format("--{} {}", flag.name, value) : spelled(flag.name);
   if (flag.refused || !harmless) fail_usage("{}: {}", shown, flag.note);

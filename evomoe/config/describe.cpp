@@ -112,6 +112,7 @@ void describe_validate(OptionTable& table, EvalOptions& o) {
   describe_validate_routing(table, o.validate_routing);
   table.add("num-workers", &o.num_workers, "Threads that prepare batches ahead; 0: none.")
       .range(0, 256);
+  describe_eval_bleu(table, o.bleu);
   describe_process(table, o.common);
   LegacyFlags(table).passed_over({"post-process", "remove-bpe"}, "no text is written");
   describe_legacy_evaluation(table);

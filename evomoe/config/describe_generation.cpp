@@ -6,8 +6,7 @@
 namespace evomoe {
 namespace {
 
-void describe_search(OptionTable& table, SearchFlags& o) {
-  table.group("search", "Search of hypotheses");
+void describe_beam(OptionTable& table, SearchFlags& o) {
   table.add("beam", &o.beam, "Hypotheses that are followed at a time.").range(1, 1 << 16);
   table
       .add("max-len-a", &o.max_len_a,
@@ -21,12 +20,23 @@ void describe_search(OptionTable& table, SearchFlags& o) {
       .add("no-repeat-ngram-size", &o.no_repeat_ngram_size,
            "No so many tokens in a row come twice in a hypothesis; 0: they may.")
       .at_least(0);
-  table
-      .add("post-process", &o.post_process,
-           "How symbols are joined to words in what is written; without a value: subword_nmt.")
-      .alias("remove-bpe")
+}
+
+/// How subwords are joined to words.
+Option& post_process(OptionTable& table, const std::string& name,
+                     std::optional<std::string>& target, const std::string& help) {
+  return table.add(name, &target, help + "; without a value: subword_nmt.")
       .choices({"subword_nmt", "@@ ", "@@", "sentencepiece", "wordpiece", "letter", "_EOW",
-                "silence", "none"});
+                "silence", "none"})
+      .bare("subword_nmt");
+}
+
+void describe_search(OptionTable& table, SearchFlags& o) {
+  table.group("search", "Search of hypotheses");
+  describe_beam(table, o);
+  post_process(table, "post-process", o.post_process,
+               "How symbols are joined to words in what is written")
+      .alias("remove-bpe");
   table.add("max-tokens", &o.max_tokens, "Most tokens of a batch.").at_least(1);
   table.add("batch-size", &o.batch_size, "Most sentences of a batch.")
       .alias("max-sentences")
@@ -112,6 +122,41 @@ void describe_how(OptionTable& table, Options& o) {
 }
 
 }  // namespace
+
+void describe_eval_bleu(OptionTable& table, EvalBleuOptions& o) {
+  table.add("eval-bleu", &o.eval_bleu,
+            "translation: each validation translates, and logs the BLEU as sacreBLEU counts it; "
+            "--best-checkpoint-metric bleu --maximize-best-checkpoint-metric keeps the best. "
+            "validate without it does what the training did.");
+  table
+      .add("eval-bleu-args", &o.eval_bleu_args,
+           "How --eval-bleu searches, as JSON with the names of generate's options: beam, "
+           "max_len_a, max_len_b, lenpen, ...")
+      .metavar("JSON");
+  table
+      .add("eval-bleu-detok", &o.eval_bleu_detok,
+           "How --eval-bleu joins words to text: space and nltk leave them, moses undoes Moses' "
+           "tokenizer.")
+      .choices({"space", "moses", "nltk"});
+  table
+      .add("eval-bleu-detok-args", &o.eval_bleu_detok_args,
+           R"(For moses, as JSON: {"target_lang": "fr"} for the rules of French; not given: those )"
+           "of English, as in fairseq, whatever the target.")
+      .metavar("JSON");
+  table.add("eval-tokenized-bleu", &o.eval_tokenized_bleu,
+            "--eval-bleu counts words between white space, not those of sacreBLEU's 13a.");
+  post_process(table, "eval-bleu-remove-bpe", o.eval_bleu_remove_bpe,
+               "How --eval-bleu joins subwords to words");
+  table.add("eval-bleu-print-samples", &o.eval_bleu_print_samples,
+            "--eval-bleu logs a hypothesis and its reference of each batch.");
+}
+
+void describe_bleu_search(OptionTable& table, GenerateOptions& o) {
+  describe_beam(table, o.search);
+  table.add("max-len-b", &o.max_len, "").at_least(1);
+  table.add("min-len", &o.min_len, "").at_least(0);
+  describe_sampling(table, o);
+}
 
 void describe(OptionTable& table, GenerateOptions& o) {
   table

@@ -21,6 +21,9 @@ void describe_common(OptionTable& table, CommonOptions& options);
 void describe_process(OptionTable& table, CommonOptions& options);
 void describe_bpe_files(OptionTable& table, BpeFiles& options);
 void describe_validate_routing(OptionTable& table, std::string& validate_routing);
+void describe_eval_bleu(OptionTable& table, EvalBleuOptions& options);
+/// What --eval-bleu-args may hold.
+void describe_bleu_search(OptionTable& table, GenerateOptions& options);
 
 // The reference's flags that mean nothing here, or are not supported. To be called when the table
 // has all others.

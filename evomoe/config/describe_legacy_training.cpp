@@ -52,14 +52,7 @@ void describe_models(LegacyFlags flags) {
 void describe_tasks(LegacyFlags flags) {
   flags.passed_over_with_value({"num-batch-buckets"},
                                "shapes need no buckets; only 0 is possible", {"0"});
-  flags.refused({"load-alignments", "eval-bleu", "eval-bleu-print-samples", "eval-tokenized-bleu"},
-                "not supported in training; use `evomoe generate` and `evomoe score` on "
-                "checkpoints");
-  flags.passed_over_with_value(
-      {"eval-bleu-detok", "eval-bleu-detok-args", "eval-bleu-args"},
-      "it refines a feature that is not supported and is refused by its own flag");
-  flags.passed_over_with_value({"eval-bleu-remove-bpe"},
-                               "it refines --eval-bleu, which is refused");
+  flags.refused({"load-alignments"}, "word alignments are not read; leave it out");
   flags.refused({"regression-target"}, "regression is not supported; --num-classes classes are");
   flags.refused({"add-prev-output-tokens"},
                 "sentences are classified by encoders alone; leave the flag out");

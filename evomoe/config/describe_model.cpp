@@ -47,6 +47,7 @@ void describe_pair(OptionTable& table, TaskOptions& o) {
            "translation: times that train is read beside train1, train2, ...; -1: once.")
       .synonyms({{"-1", "1"}})
       .at_least(1);
+  describe_eval_bleu(table, o.bleu);
 }
 
 void describe_sentence_prediction(OptionTable& table, TaskOptions& o) {

@@ -40,6 +40,8 @@ constexpr const char* kIntroduction =
     "- `--left-pad-source` and `--left-pad-target` are switched by a value, `True` or `False`; in the "
     "reference the first one turns its\n"
     "  padding off.\n"
+    "- `--eval-bleu-args` and `--eval-bleu-detok-args` refuse a name that they do not know, which "
+    "fairseq passes over.\n"
     "- n-gram blocking forbids neither the end of a sentence nor a prefix, where fairseq's search "
     "aborts.\n"
     "- Random numbers (initial weights, dropout, Gumbel noise) are others; data, order and masks "

@@ -177,6 +177,7 @@ bool Option::is_list() const {
 
 std::string Option::metavar() const {
   if (!metavar_.empty()) return metavar_;
+  if (bare_ && !choices_.empty()) return "[NAME]";
   switch (type_) {
     case OptionType::kFlag:
       return "";

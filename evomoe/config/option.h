@@ -30,7 +30,8 @@ class Option {
   Option& alias(std::string other_name);
   Option& metavar(std::string word);  ///< placeholder of the value in the help
   Option& required();
-  /// The value that the option has when it is given without one; argparse calls it `const`.
+  /// The value that the option has when it is given without one; argparse calls it `const`. A word
+  /// behind it that is none of its choices is not its value.
   Option& bare(std::string text);
   /// What is not given follows from other options, by this rule.
   Option& default_from(std::function<nlohmann::json()> rule);

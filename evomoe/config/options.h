@@ -10,6 +10,19 @@
 /// allowed values and the meaning of each.
 namespace evomoe {
 
+/// BLEU of translations in a validation.
+struct EvalBleuOptions {
+  bool eval_bleu = false;
+  std::string eval_bleu_args = "{}";        ///< JSON, what the search is told
+  std::string eval_bleu_detok = "space";    ///< space (none) | moses | nltk (none, as in fairseq)
+  std::string eval_bleu_detok_args = "{}";  ///< JSON
+  bool eval_tokenized_bleu = false;         ///< of words between white space, not of 13a's
+  std::optional<std::string> eval_bleu_remove_bpe;  ///< as SearchFlags::post_process
+  bool eval_bleu_print_samples = false;
+
+  bool operator==(const EvalBleuOptions&) const = default;
+};
+
 /// What is trained and how text is cut into sequences.
 struct TaskOptions {
   /// language_modeling | masked_lm | translation | sentence_prediction
@@ -33,6 +46,7 @@ struct TaskOptions {
   bool left_pad_target = false;
   bool truncate_source = false;        ///< to max_source_positions
   int64_t upsample_primary = 1;        ///< times that `train` is read beside train1, train2, ...
+  EvalBleuOptions bleu;
   // sentence_prediction
   int64_t num_classes = -1;
   std::optional<int64_t> init_token;       ///< put before a row; not given: none
@@ -273,6 +287,7 @@ struct EvalOptions {
   std::optional<double> moe_eval_capacity_token_fraction;
   std::string validate_routing = "reference";
   int64_t num_workers = 1;
+  EvalBleuOptions bleu;  ///< validate; without eval_bleu: as in training
   // eval-lm
   int64_t context_window = 0;
   bool output_word_probs = false;

@@ -4,6 +4,7 @@
 
 #include "evomoe/base/byte_size.h"
 #include "evomoe/base/error.h"
+#include "evomoe/config/eval_bleu.h"
 
 namespace evomoe {
 namespace {
@@ -33,6 +34,7 @@ void validate_task(const TrainOptions& options) {
       {"left-pad-target", "translation", task.left_pad_target != none.left_pad_target},
       {"truncate-source", "translation", task.truncate_source},
       {"upsample-primary", "translation", task.upsample_primary != none.upsample_primary},
+      {"eval-bleu", "translation", task.bleu.eval_bleu},
       {"num-classes", "sentence_prediction", task.num_classes != none.num_classes},
       {"init-token", "sentence_prediction", task.init_token.has_value()},
       {"separator-token", "sentence_prediction", task.separator_token.has_value()},
@@ -151,6 +153,17 @@ void validate_checkpoints(const CheckpointOptions& options) {
   }
 }
 
+void validate_bleu(const EvalBleuOptions& bleu, const std::string& validate_routing) {
+  if (!bleu.eval_bleu) return;
+  bleu_search(bleu);
+  bleu_detokenizer_language(bleu);
+  if (validate_routing == "stage") {
+    fail_usage(
+        "--eval-bleu translates with the routing of evaluation, which --validate-routing stage "
+        "leaves out; use --validate-routing reference or both");
+  }
+}
+
 void validate_resources(const TrainOptions& options) {
   const auto& budget = options.resources.memory_budget;
   if (budget) parse_byte_size(*budget, "--memory-budget");
@@ -226,11 +239,18 @@ void validate_options(const TrainOptions& options) {
   validate_evolution(options);
   validate_lengths(options);
   validate_checkpoints(options.checkpoint);
+  validate_bleu(options.task.bleu, options.moe.validate_routing);
   validate_resources(options);
 }
 
 void validate_options(const EvalOptions& options) {
   validate_bpe_files(options.bpe);
+  if (!options.bleu.eval_bleu && options.bleu != EvalBleuOptions()) {
+    fail_usage(
+        "--eval-bleu-... and --eval-tokenized-bleu need --eval-bleu, without which validate does "
+        "what the training did; add it");
+  }
+  validate_bleu(options.bleu, options.validate_routing);
   if (options.tokens_per_sample && options.context_window >= *options.tokens_per_sample) {
     fail_usage(
         "--context-window {} leaves no token to score of --tokens-per-sample {}; make it smaller",

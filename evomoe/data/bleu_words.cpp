@@ -1,16 +1,13 @@
-#define PCRE2_CODE_UNIT_WIDTH 8
-
 #include "evomoe/data/bleu_words.h"
 
 #include <locale.h>
-#include <pcre2.h>
 #include <wctype.h>
 
 #include <algorithm>
-#include <memory>
 
 #include "evomoe/base/error.h"
 #include "evomoe/data/text_lines.h"
+#include "evomoe/data/unicode_pattern.h"
 
 namespace evomoe {
 namespace {
@@ -22,12 +19,6 @@ bool is_stop(char c) { return c == '.' || c == ','; }
 bool is_symbol(char c) {
   return (c >= ' ' && c <= '&') || (c >= '(' && c <= '+') || c == '/' || (c >= ':' && c <= '@') ||
          (c >= '[' && c <= '`') || (c >= '{' && c <= '~');
-}
-
-std::string replaced(std::string text, std::string_view from, std::string_view to) {
-  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
-    text.replace(at, from.size(), to);
-  return text;
 }
 
 /// mteval-v13a's four rules, each over what the one before made. They look at ASCII only, so bytes
@@ -80,42 +71,12 @@ std::string tokenize_13a(std::string_view line) {
   return out;
 }
 
-/// A rule of mteval-v14 over Unicode's classes.
-class UnicodeRule {
- public:
-  UnicodeRule(const char* pattern, const char* replacement) : replacement_(replacement) {
-    int error = 0;
-    PCRE2_SIZE offset = 0;
-    code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern), PCRE2_ZERO_TERMINATED,
-                              PCRE2_UTF | PCRE2_UCP, &error, &offset, nullptr));
-    EVOMOE_CHECK(code_, "pattern '{}': error {} of PCRE2 at {}", pattern, error, offset);
-  }
-
-  std::string apply(const std::string& text) const {
-    std::string out(text.size() * 3 + 16, '\0');  // a rule adds two spaces to a character at most
-    PCRE2_SIZE length = out.size();
-    const int count = pcre2_substitute(
-        code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), 0,
-        PCRE2_SUBSTITUTE_GLOBAL, nullptr, nullptr, reinterpret_cast<PCRE2_SPTR>(replacement_),
-        PCRE2_ZERO_TERMINATED, reinterpret_cast<PCRE2_UCHAR*>(out.data()), &length);
-    EVOMOE_CHECK(count >= 0, "BLEU's tokenizer intl needs UTF-8, which '{}' is not", text);
-    out.resize(length);
-    return out;
-  }
-
- private:
-  struct Free {
-    void operator()(pcre2_code* code) const { pcre2_code_free(code); }
-  };
-  std::unique_ptr<pcre2_code, Free> code_;
-  const char* replacement_;
-};
-
+/// mteval-v14's three rules over Unicode's classes.
 std::string tokenize_intl(std::string_view line) {
-  static const UnicodeRule before(R"((\P{N})(\p{P}))", "$1 $2 ");
-  static const UnicodeRule behind(R"((\p{P})(\P{N}))", " $1 $2");
-  static const UnicodeRule symbol(R"((\p{S}))", " $1 ");
-  return symbol.apply(behind.apply(before.apply(std::string(line))));
+  EVOMOE_CHECK(is_utf8(line), "BLEU's tokenizer intl needs UTF-8, which '{}' is not", line);
+  static const UnicodePattern before(R"((\P{N})(\p{P}))"), behind(R"((\p{P})(\P{N}))"),
+      symbol(R"((\p{S}))");
+  return symbol.replace(behind.replace(before.replace(line, "$1 $2 "), " $1 $2"), " $1 ");
 }
 
 std::string tokenize_characters(std::string_view line) {

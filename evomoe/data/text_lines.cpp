@@ -81,6 +81,12 @@ std::string_view strip(std::string_view text) {
   return strip_end(text);
 }
 
+std::string replaced(std::string text, std::string_view from, std::string_view to) {
+  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
+    text.replace(at, from.size(), to);
+  return text;
+}
+
 void for_each_word(std::string_view line, const std::function<void(std::string_view)>& word) {
   size_t begin = 0;
   for (size_t at = 0; at < line.size();) {

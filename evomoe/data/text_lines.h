@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -25,6 +26,9 @@ std::string_view strip_end(std::string_view text);
 
 /// `text` without white space at both ends.
 std::string_view strip(std::string_view text);
+
+/// `text` with `to` in place of each `from`.
+std::string replaced(std::string text, std::string_view from, std::string_view to);
 
 /// Calls `word` for each piece between white space.
 void for_each_word(std::string_view line, const std::function<void(std::string_view)>& word);

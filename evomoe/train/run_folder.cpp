@@ -71,16 +71,19 @@ Dictionaries dictionaries_of(const std::filesystem::path& checkpoint, const std:
   return {load_dictionary_of(folder, names.front()), load_dictionary_of(folder, names.back())};
 }
 
+std::unique_ptr<ByteBpe> bpe_in(const std::filesystem::path& folder) {
+  if (!std::filesystem::exists(folder / "encoder.json")) return nullptr;
+  return std::make_unique<ByteBpe>(ByteBpe::load(folder / "encoder.json", folder / "vocab.bpe"));
+}
+
 std::unique_ptr<ByteBpe> bpe_of(const std::filesystem::path& checkpoint, const std::string& data,
                                 const BpeFiles& files) {
-  auto folder = run_folder_of(checkpoint);
-  if (!data.empty() && !std::filesystem::exists(folder / "encoder.json"))
-    folder = split_data_paths(data).front();
-  std::filesystem::path encoder = folder / "encoder.json", merges = folder / "vocab.bpe";
-  if (files.gpt2_encoder_json) encoder = *files.gpt2_encoder_json;
-  if (files.gpt2_vocab_bpe) merges = *files.gpt2_vocab_bpe;
-  if (!files.gpt2_encoder_json && !std::filesystem::exists(encoder)) return nullptr;
-  return std::make_unique<ByteBpe>(ByteBpe::load(encoder, merges));
+  if (files.gpt2_encoder_json) {  // and then both, as validate_options() saw to
+    return std::make_unique<ByteBpe>(
+        ByteBpe::load(*files.gpt2_encoder_json, files.gpt2_vocab_bpe.value()));
+  }
+  auto bpe = bpe_in(run_folder_of(checkpoint));
+  return bpe || data.empty() ? std::move(bpe) : bpe_in(split_data_paths(data).front());
 }
 
 }  // namespace evomoe

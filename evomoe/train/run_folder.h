@@ -33,6 +33,9 @@ struct Dictionaries {
 Dictionaries dictionaries_of(const std::filesystem::path& checkpoint, const std::string& data,
                              const TaskOptions& task);
 
+/// The BPE in a folder of data or of a run; null where there is none.
+std::unique_ptr<ByteBpe> bpe_in(const std::filesystem::path& folder);
+
 /// The BPE for a checkpoint: from the files given, else the one in its run folder, else the one of
 /// `data` (may be empty), else none.
 std::unique_ptr<ByteBpe> bpe_of(const std::filesystem::path& checkpoint, const std::string& data,

@@ -84,6 +84,8 @@ void log_losses(MeterGroup& meters, const LossSums& sums, const CriterionOptions
   }
 }
 
+void log_bleu(MeterGroup& meters, double bleu) { meters.scalar("bleu", bleu, 1, kPerplexity, 2); }
+
 std::optional<double> matthews_correlation(const LossSums& sums) {
   const auto at = [&](size_t truth, size_t found) {
     return static_cast<double>(sums.confusion[truth][found]);

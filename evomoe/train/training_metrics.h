@@ -17,6 +17,9 @@ namespace evomoe {
 /// sums.
 void log_losses(MeterGroup& meters, const LossSums& sums, const CriterionOptions& criterion);
 
+/// The BLEU of a validation, behind the perplexity; to be called after log_losses().
+void log_bleu(MeterGroup& meters, double bleu);
+
 /// Matthews' correlation of a classification into two; nothing where one of the classes never
 /// comes, in truth or as an answer.
 std::optional<double> matthews_correlation(const LossSums& sums);

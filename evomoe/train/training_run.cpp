@@ -9,6 +9,7 @@
 #include "evomoe/train/resume.h"
 #include "evomoe/train/settings.h"
 #include "evomoe/train/signals.h"
+#include "evomoe/train/training_metrics.h"
 #include "evomoe/train/validation.h"
 
 namespace evomoe {
@@ -22,7 +23,7 @@ TrainingRun::TrainingRun(const TrainOptions& options)
     : options_(options), device_(torch::kCPU), progress_(options.common.log_format != "none") {
   validate_options(options_);
   check_settings(options_);
-  check_best_metric();
+  check_best_metric(options_);
   device_ = use_device(options_.common);
   open_data();
   plan_memory();
@@ -198,38 +199,44 @@ std::optional<double> TrainingRun::validate() {
   std::optional<double> metric;
   for (const auto& subset : options_.dataset.valid_subset) {
     for (const auto& pass : validation_passes(subset, options_.moe.validate_routing)) {
-      const auto value = validate_pass(subset, pass, /*decides=*/!metric);
-      if (!value) return std::nullopt;  // a signal
-      if (!metric) metric = value;
+      if (!validate_pass(subset, pass, metric)) return std::nullopt;
     }
   }
   return metric;
 }
 
-std::optional<double> TrainingRun::validate_pass(const std::string& subset,
-                                                 const ValidationPass& pass, bool decides) {
+bool TrainingRun::validate_pass(const std::string& subset, const ValidationPass& pass,
+                                std::optional<double>& metric) {
   MeterGroup group;
+  const bool translate = bleu_ && !pass.as_trained;
+  if (translate) bleu_->reset();
   const auto total = evaluate_dataset(
       valid_sets_.at(subset), iterator_options(options_, /*training=*/false),
       options_.dataset.max_valid_steps.value_or(-1), trainer_->criterion().options(),
-      [&](const Batch& batch) { return trainer_->evaluate(batch, pass.as_trained); }, group,
-      [] { return SignalWatch::received() != 0; });
-  if (!total) return std::nullopt;
+      [&](const Batch& batch) {
+        if (translate) bleu_->add(trainer_->model(), batch, trainer_->updates());
+        return trainer_->evaluate(batch, pass.as_trained);
+      },
+      group, [] { return SignalWatch::received() != 0; });
+  if (!total) return false;
+  if (translate) log_bleu(group, bleu_->score());
   auto line = validation_line(group, *total, trainer_->criterion().options(),
                               trainer_->updates(), epoch_);
-  const auto& key = options_.checkpoint.best_checkpoint_metric;
-  const double metric = group.rounded(key);
-  if (const auto best = checkpoints_->best(); decides && best) {
-    const auto value = options_.checkpoint.maximize_best_checkpoint_metric
-                           ? std::max(*best, metric)
-                           : std::min(*best, metric);
-    line.add("best_" + key, value, 1000, std::nullopt);
+  if (!metric) {
+    const auto& key = options_.checkpoint.best_checkpoint_metric;
+    metric = group.rounded(key);
+    if (const auto best = checkpoints_->best()) {
+      const auto value = options_.checkpoint.maximize_best_checkpoint_metric
+                             ? std::max(*best, *metric)
+                             : std::min(*best, *metric);
+      line.add("best_" + key, value, 1000, std::nullopt);
+    }
   }
   line.add_data("elapsed", elapsed());
   line.add_data("flops", flops_);
   line.add_data("train_tokens", tokens_);
   emit(pass.tag, line, pass.tag + "_");
-  return metric;
+  return true;
 }
 
 bool TrainingRun::out_of_patience(double metric) {

@@ -10,6 +10,7 @@
 
 #include "evomoe/checkpoint/checkpoint_manager.h"
 #include "evomoe/config/options.h"
+#include "evomoe/data/byte_bpe.h"
 #include "evomoe/data/epoch_iterator.h"
 #include "evomoe/data/task_data.h"
 #include "evomoe/report/meters.h"
@@ -18,6 +19,7 @@
 #include "evomoe/train/memory_plan.h"
 #include "evomoe/train/profile.h"
 #include "evomoe/train/trainer.h"
+#include "evomoe/train/translation_bleu.h"
 #include "evomoe/train/validation.h"
 
 namespace evomoe {
@@ -41,7 +43,6 @@ class TrainingRun {
  private:
   enum class Stop { kNo, kLimit, kPatience, kSignal };
 
-  void check_best_metric() const;
   void open_data();
   void open_folder();
   /// Decides what is recomputed (--memory-budget).
@@ -77,8 +78,9 @@ class TrainingRun {
   bool reached_limit() const;
   /// The metric that decides about the best checkpoint; nothing when a signal came.
   std::optional<double> validate();
-  std::optional<double> validate_pass(const std::string& subset, const ValidationPass& pass,
-                                      bool decides);
+  /// Sets the metric if it has no value yet: the first pass decides. False when a signal came.
+  bool validate_pass(const std::string& subset, const ValidationPass& pass,
+                     std::optional<double>& metric);
   bool out_of_patience(double metric);
   void save(bool end_of_epoch, bool interval, std::optional<double> metric, bool last = false);
   Checkpoint snapshot() const;
@@ -92,6 +94,8 @@ class TrainingRun {
   std::unique_ptr<TaskData> data_;
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<EpochIterator> iterator_;
+  std::unique_ptr<ByteBpe> bpe_;
+  std::optional<TranslationBleu> bleu_;  ///< with --eval-bleu
   std::map<std::string, std::shared_ptr<const Dataset>> valid_sets_;
   std::unique_ptr<CheckpointManager> checkpoints_;
   std::optional<RunLog> log_;

@@ -7,13 +7,13 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
+#include "evomoe/data/data_folders.h"
 #include "evomoe/train/fairseq_import.h"
 #include "evomoe/train/resume.h"
 #include "evomoe/train/run_folder.h"
 #include "evomoe/train/settings.h"
 #include "evomoe/train/starting_weights.h"
 #include "evomoe/train/task.h"
-#include "evomoe/train/training_metrics.h"
 #include "evomoe/train/training_run.h"
 #include "evomoe/train/validation.h"
 
@@ -40,23 +40,6 @@ CheckpointPolicy checkpoint_policy(const CheckpointOptions& options) {
   return policy;
 }
 
-/// The keys of a validation's log line.
-std::vector<std::string> validation_metrics(const CriterionOptions& criterion) {
-  LossSums sums;
-  sums.sample_size = sums.batches = sums.tokens = sums.sequences = sums.predicted = 1;
-  for (const auto& name : reference_metric_names()) sums.metrics.emplace_back(name, 0.0);
-  MeterGroup group;
-  log_losses(group, sums, criterion);
-  LogLine line(1);
-  group.write(line);
-  const auto json = line.to_json();
-  std::vector<std::string> names;
-  for (const auto& [key, value] : json.items()) {
-    if (key != "epoch") names.push_back(key);
-  }
-  return names;
-}
-
 /// A new run's log does not destroy the one of an earlier run in the same folder.
 void move_aside(const std::filesystem::path& log) {
   std::error_code absent;
@@ -68,18 +51,6 @@ void move_aside(const std::filesystem::path& log) {
 }
 
 }  // namespace
-
-void TrainingRun::check_best_metric() const {
-  if (options_.dataset.disable_validation) return;
-  const auto& metric = options_.checkpoint.best_checkpoint_metric;
-  const auto names = validation_metrics(options_.criterion);
-  if (std::find(names.begin(), names.end(), metric) == names.end()) {
-    fail_usage(
-        "--best-checkpoint-metric {}: a validation with --criterion {} has no such value; "
-        "allowed are {}",
-        metric, options_.criterion.criterion, fmt::join(names, ", "));
-  }
-}
 
 void TrainingRun::open_data() {
   const auto& dataset = options_.dataset;
@@ -105,6 +76,10 @@ void TrainingRun::open_data() {
       EpochIterator(valid_sets_[subset], iterator_options(options_, /*training=*/false))
           .batches_per_epoch();
     }
+  }
+  if (options_.task.bleu.eval_bleu) {
+    bpe_ = bpe_in(split_data_paths(options_.data).front());
+    bleu_.emplace(options_, data_->target_dictionary(), bpe_.get());
   }
   iterator_ = std::make_unique<EpochIterator>(
       [this](int64_t epoch) { return data_->train(epoch, options_.dataset.train_subset); },

@@ -1,5 +1,8 @@
 #include "evomoe/train/validation.h"
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -16,6 +19,24 @@ uint64_t validation_seed(uint64_t seed) {
   key.site = NoiseSite::kValidation;
   const auto words = philox_key(key);
   return (uint64_t{words[1]} << 32) | words[0];
+}
+
+/// The keys of a validation's log line.
+std::vector<std::string> validation_metrics(const TrainOptions& options) {
+  LossSums sums;
+  sums.sample_size = sums.batches = sums.tokens = sums.sequences = sums.predicted = 1;
+  for (const auto& name : reference_metric_names()) sums.metrics.emplace_back(name, 0.0);
+  MeterGroup group;
+  log_losses(group, sums, options.criterion);
+  if (options.task.bleu.eval_bleu) log_bleu(group, 0);
+  LogLine line(1);
+  group.write(line);
+  const auto json = line.to_json();
+  std::vector<std::string> names;
+  for (const auto& [key, value] : json.items()) {
+    if (key != "epoch") names.push_back(key);
+  }
+  return names;
 }
 
 }  // namespace
@@ -132,6 +153,23 @@ LogLine validation_line(MeterGroup& meters, const LossSums& total,
     line.add_data("perplexity", std::exp(total.nll / static_cast<double>(total.predicted)));
   }
   return line;
+}
+
+void check_best_metric(const TrainOptions& options) {
+  if (options.dataset.disable_validation) return;
+  const auto& metric = options.checkpoint.best_checkpoint_metric;
+  if (metric == "bleu" && !options.task.bleu.eval_bleu) {
+    fail_usage(
+        "--best-checkpoint-metric bleu: validations have no BLEU without --eval-bleu, which "
+        "--task translation has; add it, or use another metric");
+  }
+  const auto names = validation_metrics(options);
+  if (std::find(names.begin(), names.end(), metric) == names.end()) {
+    fail_usage(
+        "--best-checkpoint-metric {}: a validation with --criterion {} has no such value; "
+        "allowed are {}",
+        metric, options.criterion.criterion, fmt::join(names, ", "));
+  }
 }
 
 }  // namespace evomoe

@@ -67,4 +67,7 @@ LogLine validation_line(MeterGroup& meters, const LossSums& total,
                         const CriterionOptions& criterion, int64_t updates,
                         std::optional<int64_t> epoch = std::nullopt);
 
+/// UsageError when validations of these options have no --best-checkpoint-metric.
+void check_best_metric(const TrainOptions& options);
+
 }  // namespace evomoe

@@ -1,16 +1,11 @@
 #include "evomoe/cli/generate_lines.h"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 
-#include "evomoe/base/error.h"
-
 namespace evomoe {
 namespace {
-
-using ::testing::ElementsAre;
 
 const auto kLn2 = static_cast<float>(std::log(2.0));
 
@@ -66,39 +61,6 @@ TEST(PythonNumber, IsWhatPythonWrites) {
   EXPECT_EQ(python_number(-INFINITY), "-inf");
   // A tensor's float32 is written with the digits of its double.
   EXPECT_EQ(python_number(-0.1F), "-0.10000000149011612");
-}
-
-TEST(SymbolText, LeavesOutWhatIsNoText) {
-  Dictionary dictionary;
-  const auto hund = dictionary.add("Hun@@"), d = dictionary.add("d");
-  const std::vector<int64_t> tokens = {1, 1, 0, hund, d, 3, 2};
-  EXPECT_EQ(symbol_text(dictionary, tokens, std::nullopt), "Hun@@ d <unk>");
-  EXPECT_EQ(symbol_text(dictionary, tokens, "subword_nmt"), "Hund <unk>");
-  EXPECT_EQ(symbol_text(dictionary, tokens, "@@ ", /*escape_unknown=*/true), "Hund <<unk>>");
-}
-
-TEST(JoinSubwords, KnowsTheReferencesMarks) {
-  EXPECT_EQ(join_subwords("a Hun@@ d be@@", "subword_nmt"), "a Hund be");
-  EXPECT_EQ(join_subwords("a Hun@@ d", "@@"), "a Hun d");
-  EXPECT_EQ(join_subwords("▁ein ▁Hu nd", "sentencepiece"), "ein Hund");
-  EXPECT_EQ(join_subwords("_ein _Hu nd", "wordpiece"), "ein Hund");
-  EXPECT_EQ(join_subwords("e i n | H u n d |", "letter"), "ein Hund");
-  EXPECT_EQ(join_subwords("ein_EOW Hu nd_EOW", "_EOW"), "ein Hund");
-  EXPECT_EQ(join_subwords("ein <SIL> Hund <SIL>", "silence"), "ein Hund");
-  EXPECT_EQ(join_subwords("ein Hun@@ d", "none"), "ein Hun@@ d");
-  EXPECT_THROW(join_subwords("a", "bert"), UsageError);
-}
-
-TEST(PostProcessValues, MayBeLeftAway) {
-  EXPECT_THAT(with_post_process_values({"d", "--remove-bpe"}),
-              ElementsAre("d", "--remove-bpe=subword_nmt"));
-  EXPECT_THAT(with_post_process_values({"--remove-bpe", "--beam", "3"}),
-              ElementsAre("--remove-bpe=subword_nmt", "--beam", "3"));
-  EXPECT_THAT(with_post_process_values({"--post_process", "data-bin"}),
-              ElementsAre("--post_process=subword_nmt", "data-bin"));
-  EXPECT_THAT(with_post_process_values({"--remove-bpe", "sentencepiece", "d"}),
-              ElementsAre("--remove-bpe", "sentencepiece", "d"));
-  EXPECT_THAT(with_post_process_values({"--remove-bpe=@@ "}), ElementsAre("--remove-bpe=@@ "));
 }
 
 }  // namespace

@@ -171,6 +171,27 @@ TEST_F(OptionTableTest, AValueOfTheReferenceThatIsNotSupportedIsRefusedWithItsRe
               AllOf(HasSubstr("--optimizer"), HasSubstr("nag"), HasSubstr("use adam")));
 }
 
+TEST(OptionTable, AnImpliedValueMayBeLeftAway) {
+  const auto joined = [](const std::vector<std::string>& arguments) {
+    std::string data;
+    std::optional<std::string> join;
+    OptionTable table("generate", "");
+    table.positional("data", &data, "Data.");
+    table.add("join-words", &join, "Join.").choices({"bpe", "@@ ", "none"}).bare("bpe");
+    table.add("beam", &data, "Beam.");
+    table.parse(arguments);
+    return join.value_or("nothing") + "," + data;
+  };
+  EXPECT_EQ(joined({"d"}), "nothing,d");
+  EXPECT_EQ(joined({"d", "--join-words"}), "bpe,d");
+  EXPECT_EQ(joined({"--join_words", "d"}), "bpe,d");
+  EXPECT_EQ(joined({"--join-words", "--beam", "3"}), "bpe,3");
+  EXPECT_EQ(joined({"--join-words", "none", "d"}), "none,d");
+  EXPECT_EQ(joined({"--join-words", "@@ ", "d"}), "@@ ,d");
+  EXPECT_EQ(joined({"--join-words=@@ "}), "@@ ,");
+  EXPECT_THROW(joined({"--join-words=all"}), UsageError);
+}
+
 TEST_F(OptionTableTest, TheLastOfTwoEqualOptionsWins) {
   ASSERT_TRUE(table.parse({"bin", "--layers", "2", "--layers", "3"}));
   EXPECT_EQ(sample.layers, 3);

@@ -1,4 +1,4 @@
-#include "evomoe/cli/search_arguments.h"
+#include "evomoe/train/search_arguments.h"
 
 #include <algorithm>
 

@@ -5,7 +5,7 @@
 
 namespace evomoe {
 
-/// What `generate` of a split and `interactive` search with.
+/// What `generate` of a split (or --eval-bleu) and `interactive` search with.
 BeamSearchOptions search_options(const GenerateOptions& flags);
 BeamSearchOptions search_options(const InteractiveOptions& flags);
 
