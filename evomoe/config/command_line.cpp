@@ -1,6 +1,7 @@
 // Reading of the arguments of a command (OptionTable::parse).
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cctype>
 
 #include "evomoe/base/error.h"
 #include "evomoe/config/hydra_groups.h"
@@ -20,6 +21,11 @@ std::string with_dashes(const std::string& argument) {
 
 bool is_python_bool(const std::string& text) {
   return text == "True" || text == "False" || text == "true" || text == "false";
+}
+
+/// --name or -n, but not -3.
+bool is_name(const std::string& text) {
+  return text.size() > 1 && text[0] == '-' && std::isdigit(static_cast<unsigned char>(text[1])) == 0;
 }
 
 bool is_false(const std::string& text) { return text == "False" || text == "false"; }
@@ -93,7 +99,7 @@ OptionTable::NamedArguments OptionTable::read_named(
       // Alone: what follows is none of its values; --remove-bpe may stand before a positional.
       const bool alone =
           reversed.empty() || (option->choices().empty()
-                                   ? reversed.back().compare(0, 1, "-") == 0
+                                   ? is_name(reversed.back())
                                    : !contains(option->choices(), reversed.back()));
       if (alone) argument += "=" + *option->bare();
     }

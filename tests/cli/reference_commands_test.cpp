@@ -79,7 +79,7 @@ void take(std::vector<std::string> arguments) {
   if (program == "train") {
     check_settings(parsed<TrainOptions>(program, arguments, plain));
   } else if (program == "generate") {
-    parsed<GenerateOptions>(program, with_post_process_values(arguments), plain);
+    parsed<GenerateOptions>(program, arguments, plain);
   } else if (program == "eval-lm") {
     parsed<EvalOptions>(program, arguments, describe_eval_lm);
   } else if (program == "preprocess") {
