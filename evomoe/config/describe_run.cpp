@@ -216,6 +216,12 @@ void describe_resources(OptionTable& table, ResourceOptions& o) {
            "checkpoint-activations on where it takes that to stay below, and refuses what does not "
            "fit (docs/profiling.md).")
       .metavar("SIZE");
+  table
+      .add("offload-moments", &o.offload_moments,
+           "Folder on whose disk Adam's moments live instead of in memory, half of a dense run; "
+           "each update reads and writes them all. Checkpoints are then not written in the "
+           "background.")
+      .metavar("FOLDER");
 }
 
 void describe_common(OptionTable& table, CommonOptions& o) {

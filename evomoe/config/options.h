@@ -239,6 +239,7 @@ struct CheckpointOptions {
 struct ResourceOptions {
   std::optional<int64_t> profile;            ///< updates
   std::optional<std::string> memory_budget;  ///< bytes, as parse_byte_size() reads them
+  std::optional<std::string> offload_moments;  ///< folder
 };
 
 /// What every command that computes has.

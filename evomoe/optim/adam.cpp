@@ -10,7 +10,9 @@
 #include <immintrin.h>
 #endif
 
+#include "evomoe/base/byte_size.h"
 #include "evomoe/base/error.h"
+#include "evomoe/optim/disk_tensor.h"
 
 namespace evomoe {
 namespace {
@@ -81,9 +83,11 @@ void update_any(const torch::Tensor& parameter, const torch::Tensor& gradient,
   if (!p.is_same(parameter)) parameter.copy_(p);
 }
 
-torch::Tensor new_moment(const torch::Tensor& parameter) {
-  const auto type = parameter.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
-  return torch::zeros(parameter.sizes(), parameter.options().dtype(type).requires_grad(false));
+/// Smaller moments are not worth a file.
+constexpr size_t kSmallestOnDisk = size_t{1} << 20;
+
+torch::ScalarType moment_type(const torch::Tensor& parameter) {
+  return parameter.scalar_type() == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
 }
 
 void check_beta(const char* name, double beta) {
@@ -116,8 +120,41 @@ void AdamOptions::validate() const {
   }
 }
 
-Adam::Adam(std::vector<NamedParameter> parameters, AdamOptions options)
-    : parameters_(std::move(parameters)), states_(parameters_.size()), options_(options) {
+bool Adam::offloads(const torch::Tensor& parameter) const {
+  return !offload_.empty() && parameter.is_cpu() && parameter.nbytes() >= kSmallestOnDisk;
+}
+
+torch::Tensor Adam::new_moment(const torch::Tensor& parameter) const {
+  const auto type = moment_type(parameter);
+  if (offloads(parameter)) return zeros_on_disk(offload_, parameter.sizes(), type);
+  return torch::zeros(parameter.sizes(), parameter.options().dtype(type).requires_grad(false));
+}
+
+void Adam::check_room() const {
+  std::error_code error;
+  const auto space = std::filesystem::space(offload_, error);
+  if (error || !std::filesystem::is_directory(offload_)) {
+    fail_usage("--offload-moments {}: it is no folder; name one on a disk with room",
+               offload_.string());
+  }
+  uint64_t bytes = 0;
+  for (const auto& [name, tensor] : parameters_) {
+    if (offloads(tensor)) bytes += 2 * tensor.numel() * c10::elementSize(moment_type(tensor));
+  }
+  if (bytes > space.available) {
+    fail_usage("--offload-moments {}: the moments take {}, and its disk has room for {}; name a "
+               "folder on another one",
+               offload_.string(), byte_size_text(static_cast<int64_t>(bytes)),
+               byte_size_text(static_cast<int64_t>(space.available)));
+  }
+}
+
+Adam::Adam(std::vector<NamedParameter> parameters, AdamOptions options,
+           std::filesystem::path offload)
+    : parameters_(std::move(parameters)),
+      states_(parameters_.size()),
+      options_(options),
+      offload_(std::move(offload)) {
   options_.validate();
   for (size_t i = 0; i < parameters_.size(); ++i) {
     const auto& [name, tensor] = parameters_[i];
@@ -128,6 +165,7 @@ Adam::Adam(std::vector<NamedParameter> parameters, AdamOptions options)
     EVOMOE_CHECK(index_.emplace(name, i).second,
                  "Adam: two parameters are called '{}'; names must be unique", name);
   }
+  if (!offload_.empty()) check_room();
 }
 
 void Adam::step(double lr, double gradient_scale) {
@@ -161,6 +199,10 @@ void Adam::step(double lr, double gradient_scale) {
     } else {
       update_any(parameter, gradient, state.exp_avg, state.exp_avg_sq, options_, gradient_scale,
                  decay, step_size);
+    }
+    if (offloads(parameter)) {
+      leave_memory(state.exp_avg);
+      leave_memory(state.exp_avg_sq);
     }
   }
 }
@@ -219,6 +261,7 @@ void Adam::load_state_dict(const std::map<std::string, torch::Tensor>& state) {
       }
       moment = new_moment(parameter);
       moment.copy_(found->second);
+      if (offloads(parameter)) leave_memory(moment);
     };
     take(".exp_avg", loaded[i].exp_avg);
     take(".exp_avg_sq", loaded[i].exp_avg_sq);

@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <string>
@@ -36,8 +37,12 @@ struct AdamOptions {
 /// decay still act.
 class Adam {
  public:
-  /// Throws UsageError for bad options, Error for an undefined tensor or a name that comes twice.
-  Adam(std::vector<NamedParameter> parameters, AdamOptions options);
+  /// `offload`: a folder on whose disk the moments of large CPU parameters live instead of in
+  /// memory; each update reads and writes them all. Empty: none. Throws UsageError for bad options
+  /// and for a folder that is none or has no room for them, Error for an undefined tensor or a name
+  /// that comes twice.
+  Adam(std::vector<NamedParameter> parameters, AdamOptions options,
+       std::filesystem::path offload = {});
 
   /// One update of every parameter that has a gradient. Each gradient is multiplied by
   /// `gradient_scale` (1/sample_size times the clip coefficient) on the way; the gradient itself
@@ -75,10 +80,15 @@ class Adam {
     int64_t step = 0;          // t
   };
 
+  bool offloads(const torch::Tensor& parameter) const;
+  torch::Tensor new_moment(const torch::Tensor& parameter) const;  ///< zeros
+  void check_room() const;
+
   std::vector<NamedParameter> parameters_;
   std::vector<State> states_;  // beside parameters_
   std::unordered_map<std::string, size_t> index_;
   AdamOptions options_;
+  std::filesystem::path offload_;
 };
 
 }  // namespace evomoe

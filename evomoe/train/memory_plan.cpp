@@ -39,8 +39,11 @@ const MemoryChoice& choose_memory(const std::vector<MemoryChoice>& choices, int6
   const bool batch_helps = need.total() - of_batch < budget;
   fail_usage(
       "--memory-budget {} is less than this run takes even when it recomputes {}: about {}. Raise "
-      "it, or {}",
+      "it, {}or {}",
       byte_size_text(budget), recompute_text(least->recompute), memory_text(need),
+      need.total() - need.moments - need.snapshot <= budget
+          ? "keep Adam's moments on disk (--offload-moments FOLDER), "
+          : "",
       batch_helps ? "make micro-batches smaller (--batch-size, --max-tokens, --tokens-per-sample; "
                     "--update-freq keeps the size of an update)"
                   : "make the model smaller (--decoder-layers, --decoder-embed-dim, "

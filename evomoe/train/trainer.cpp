@@ -71,7 +71,8 @@ Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torc
   lr_schedule_.validate();
   model_ = make_model(options, vocabulary, shared_expert);
   model_->to(device_);
-  optimizer_ = std::make_unique<Adam>(named_parameters(*model_), adam_options(options));
+  optimizer_ = std::make_unique<Adam>(named_parameters(*model_), adam_options(options),
+                                      options.resources.offload_moments.value_or(""));
 }
 
 UpdateResult Trainer::update(const std::vector<Batch>& micro_batches, int64_t epoch) {

@@ -45,6 +45,7 @@ class TrainingRun {
 
   void open_data();
   void open_folder();
+  bool offloads_moments() const { return options_.resources.offload_moments.has_value(); }
   /// Decides what is recomputed (--memory-budget).
   void plan_memory();
   /// The options with that decision.

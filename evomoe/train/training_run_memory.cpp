@@ -51,6 +51,11 @@ void TrainingRun::plan_memory() {
       fail_usage("--memory-budget {} on {}: it plans the memory of a run on the CPU (--device cpu)",
                  *text, device_.str());
     }
+    if (offloads_moments()) {
+      fail_usage("--offload-moments {} on {}: moments are kept on disk for a run on the CPU only "
+                 "(--device cpu)",
+                 *options_.resources.offload_moments, device_.str());
+    }
     return;
   }
   program_memory_ = resident_memory();
@@ -75,7 +80,8 @@ void TrainingRun::plan_memory() {
     auto estimate = estimate_memory(model, batch);
     estimate.program = program_memory_ + kLibraries;
     const auto& flags = options_.checkpoint;
-    if (flags.write_checkpoints_asynchronously && !flags.no_save) {
+    if (offloads_moments()) estimate.moments = 0;
+    if (flags.write_checkpoints_asynchronously && !flags.no_save && !offloads_moments()) {
       estimate.snapshot =
           estimate.parameters + (flags.no_save_optimizer_state ? 0 : estimate.moments);
     }
@@ -110,7 +116,7 @@ void TrainingRun::report_memory() {
   if (device_.is_cuda() || trainer_->updates() == first_update_) return;
   const auto peak = peak_resident_memory();
   const auto parameters = bytes_of(trainer_->model_state());
-  const auto moments = bytes_of(trainer_->optimizer_state());
+  const auto moments = offloads_moments() ? 0 : bytes_of(trainer_->optimizer_state());
   int64_t gradients = 0;
   for (const auto& parameter : trainer_->parameters()) {
     const auto& gradient = parameter.tensor.grad();

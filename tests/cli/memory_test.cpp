@@ -116,5 +116,23 @@ TEST_F(MemoryBudget, WhatCannotBeIsRefusedBeforeTheRunBegins) {
   EXPECT_FALSE(fs::exists(folder_ / "run"));
 }
 
+TEST_F(MemoryBudget, MomentsOnDiskAreNotInItAndChangeNoResult) {
+  // A width whose moments are worth files.
+  const auto wide = large() + "--decoder-ffn-embed-dim 4096 --batch-size 32 --max-update 10 ";
+  const auto offload = fmt::format("--offload-moments {} ", folder_.path().string());
+  ASSERT_EQ(evomoe(wide).exit_code, 0);
+  const auto model = model_file("run"), optimizer = optimizer_file("run");
+  fs::remove_all(folder_ / "run");
+  const auto result = evomoe(wide + offload + "--memory-budget 4G --write-checkpoints-asynchronously");
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(model_file("run"), model);
+  EXPECT_EQ(optimizer_file("run"), optimizer);
+  EXPECT_EQ(record("run", "memory_plan").at("estimate").at("moments").get<int64_t>(), 0);
+  EXPECT_EQ(record("run", "memory_plan").at("estimate").at("snapshot").get<int64_t>(), 0);
+  EXPECT_EQ(record("run", "memory_peak").at("moments").get<int64_t>(), 0);
+  expect_refused(wide + "--save-dir " + (folder_ / "new").string() + " --offload-moments /nowhere",
+                 {"--offload-moments /nowhere"});
+}
+
 }  // namespace
 }  // namespace evomoe

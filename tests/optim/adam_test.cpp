@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "evomoe/base/error.h"
+#include "tests/testing/paths.h"
 
 namespace evomoe {
 namespace {
@@ -199,6 +200,45 @@ TEST(Adam, RefusesBadOptionsAndParameters) {
                 Adam({{"p", torch::ones({1}, torch::kInt64)}}, {});
               }),
               ThrowsMessage<Error>(HasSubstr("'p' has type")));
+}
+
+TEST(Adam, MomentsOnDiskGiveTheSameBits) {
+  const testing::TemporaryFolder folder;
+  torch::manual_seed(5);
+  const auto start = torch::randn({600, 700}), small = torch::randn({7});
+  const auto gradient = torch::randn({4, 600, 700});
+  const auto train = [&](const std::filesystem::path& offload) {
+    const auto p = start.clone().requires_grad_(), q = small.clone().requires_grad_();
+    Adam adam({{"p", p}, {"q", q}}, {.weight_decay = 0.1}, offload);
+    for (int64_t t = 0; t < 4; ++t) {
+      if (t == 2) {  // goes on as from a checkpoint
+        std::map<std::string, torch::Tensor> copy;
+        for (const auto& [name, tensor] : adam.state_dict()) copy[name] = tensor.clone();
+        adam.load_state_dict(copy);
+      }
+      if (t == 3) {
+        adam.replace("p", p, [](torch::Tensor moment, bool) { return moment * 0.5; });
+      }
+      set_grad(p, gradient[t]);
+      set_grad(q, gradient[t][0].slice(0, 0, 7));
+      adam.step(0.01);
+    }
+    auto state = adam.state_dict();
+    state["p"] = p.detach();
+    state["q"] = q.detach();
+    for (auto& [name, tensor] : state) tensor = tensor.clone();
+    return state;
+  };
+  const auto memory = train({}), disk = train(folder.path());
+  ASSERT_EQ(memory.size(), disk.size());
+  for (const auto& [name, tensor] : memory) EXPECT_TRUE(torch::equal(tensor, disk.at(name))) << name;
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path())) << "files without a name";
+}
+
+TEST(Adam, AFolderForMomentsThatIsNoneIsNamed) {
+  const auto p = random_parameter({600, 700});
+  EXPECT_THAT([&] { Adam({{"p", p}}, {}, "/nowhere/at/all"); },
+              ThrowsMessage<UsageError>(HasSubstr("--offload-moments /nowhere/at/all")));
 }
 
 }  // namespace

@@ -73,6 +73,14 @@ TEST(MemoryPlan, WhatDoesNotFitIsRefusedWithNumbersAndRemedy) {
               AllOf(HasSubstr("--decoder-layers"), Not(HasSubstr("--batch-size"))));
 }
 
+TEST(MemoryPlan, NamesOffloadingWhereThatWouldDo) {
+  auto all = choices();
+  EXPECT_THAT(refusal(all, 3 * kGiB), Not(HasSubstr("--offload-moments")));
+  for (auto& choice : all) choice.estimate.moments = 10 * kGiB;
+  EXPECT_THAT(refusal(all, 5 * kGiB), HasSubstr("--offload-moments"));
+  EXPECT_THAT(refusal(all, 3 * kGiB), Not(HasSubstr("--offload-moments")));
+}
+
 TEST(MemoryPlan, SaysWhatIsRecomputedAndWhy) {
   const auto all = choices();
   EXPECT_EQ(choice_text(all, all[0], 10 * kGiB), "--memory-budget 10.00 GiB: recomputes nothing");
