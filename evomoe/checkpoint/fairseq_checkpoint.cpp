@@ -57,10 +57,23 @@ std::vector<FileSet> sets_named(const fs::path& path) {
 
 FileSet find_files(const fs::path& path) {
   std::set<std::string> missing;
+  std::vector<FileSet> found;
+  std::vector<std::string> firsts;
   for (const auto& files : sets_named(path)) {
-    if (fs::is_regular_file(files.first())) return files;
-    if (files.first() != path) missing.insert(files.first());
+    const auto first = files.first();
+    if (!firsts.empty() && firsts.back() == first) continue;  // x.pt in full and without its end
+    if (fs::is_regular_file(first)) {
+      found.push_back(files);
+      firsts.push_back(first);
+    } else if (first != path) {
+      missing.insert(first);
+    }
   }
+  EVOMOE_CHECK(found.size() < 2,
+               "{}: several checkpoints have this name: those of {}; move the files of all but one "
+               "away",
+               path.string(), fmt::join(firsts, ", "));
+  if (!found.empty()) return found.front();
   EVOMOE_CHECK(!fs::is_regular_file(path), "{}: is missing; {} is a part of it",
                fmt::join(missing, " or "), path.string());
   fail("{}: there is neither this file nor {}", path.string(), fmt::join(missing, " nor "));
@@ -139,9 +152,19 @@ void check_same(const FairseqPart& replica, const FairseqPart& first) {
   }
 }
 
+PickleValue read_file(const std::string& file, bool with_optimizer) {
+  auto root = read_torch_file(file);
+  auto* dict = std::get_if<PickleValue::Dict>(&root.value);
+  for (size_t i = 0; !with_optimizer && dict != nullptr && i < dict->keys.size(); ++i) {
+    const auto* key = dict->keys[i].get_if<std::string>();
+    if (key != nullptr && *key == "last_optimizer_state") dict->values[i] = {};
+  }
+  return root;
+}
+
 /// Of a set without shards: the whole file, or the shared one and then the experts, each once.
 std::vector<FairseqPart> read_parts(const FileSet& files, const PickleValue& root,
-                                    int64_t experts) {
+                                    int64_t experts, bool with_optimizer) {
   std::vector<FairseqPart> parts = {read_fairseq_part(root, files.first(), !files.parts)};
   if (!files.parts) return parts;
   int64_t found = 0;
@@ -149,7 +172,7 @@ std::vector<FairseqPart> read_parts(const FileSet& files, const PickleValue& roo
     const auto name = files.experts(rank);
     expect_file(name, fmt::format("the {} files before it hold {} of {} experts (it belongs to {})",
                                   rank, found, experts, files.first()));
-    auto part = read_fairseq_part(read_torch_file(name), name, /*whole=*/false);
+    auto part = read_fairseq_part(read_file(name, with_optimizer), name, /*whole=*/false);
     const auto here = experts_of(part);
     EVOMOE_CHECK(here > 0, "{}: holds no expert", name);
     if (experts > 0 && found == experts) {
@@ -164,7 +187,7 @@ std::vector<FairseqPart> read_parts(const FileSet& files, const PickleValue& roo
 }
 
 std::vector<FairseqPart> read_shards(const FileSet& files, PickleValue root, int64_t processes,
-                                     int64_t experts) {
+                                     int64_t experts, bool with_optimizer) {
   std::vector<FairseqShard> shards;
   const auto next = [&] { return static_cast<int64_t>(shards.size()); };
   // An earlier run may have left files of more processes; all count where their number is unknown.
@@ -173,7 +196,7 @@ std::vector<FairseqPart> read_shards(const FileSet& files, PickleValue root, int
         fmt::format("it belongs to {}, a run of {} processes", files.first(), processes);
     const auto read = [&](const std::string& name) {
       expect_file(name, why);
-      return FairseqFile{name, read_torch_file(name)};
+      return FairseqFile{name, read_file(name, with_optimizer)};
     };
     FairseqShard shard;
     shard.shared = shards.empty() ? FairseqFile{files.first(), std::move(root)}
@@ -186,12 +209,13 @@ std::vector<FairseqPart> read_shards(const FileSet& files, PickleValue root, int
 
 }  // namespace
 
-FairseqCheckpoint read_fairseq_checkpoint(const fs::path& path) {
+FairseqCheckpoint read_fairseq_checkpoint(const fs::path& path, bool with_optimizer) {
   const auto files = find_files(path);
   const auto file = files.first();
-  const auto root = read_torch_file(file);
+  const auto root = read_file(file, with_optimizer);
 
   FairseqCheckpoint checkpoint;
+  checkpoint.file = file;
   const auto* cfg = root.find("cfg");
   if (cfg == nullptr || cfg->get_if<PickleValue::Dict>() == nullptr) cfg = root.find("args");
   if (cfg != nullptr) checkpoint.cfg = *cfg;
@@ -202,8 +226,9 @@ FairseqCheckpoint read_fairseq_checkpoint(const fs::path& path) {
   const auto experts = files.parts ? option("model", "moe_expert_count") : 0;
   const auto parts =
       files.shards ? read_shards(files, root,
-                                 option("distributed_training", "distributed_world_size"), experts)
-                   : read_parts(files, root, experts);
+                                 option("distributed_training", "distributed_world_size"), experts,
+                                 with_optimizer)
+                   : read_parts(files, root, experts, with_optimizer);
   Stacks model, optimizer;
   int64_t first_expert = 0;
   for (const auto& part : parts) {
@@ -228,6 +253,9 @@ FairseqCheckpoint read_fairseq_checkpoint(const fs::path& path) {
     checkpoint.updates = integer_or(list->back().find("num_updates"), 0);
   if (const auto* extra = root.find("extra_state"); extra != nullptr) {
     if (const auto* best = extra->find("best"); best != nullptr) checkpoint.best = *best;
+    const auto* seconds = extra->find("previous_training_time");
+    if (seconds != nullptr && seconds->get_if<double>() != nullptr)
+      checkpoint.seconds = *seconds->get_if<double>();
     if (const auto* iterator = extra->find("train_iterator"); iterator != nullptr) {
       checkpoint.epoch = integer_or(iterator->find("epoch"), 1);
       checkpoint.iterations_in_epoch = integer_or(iterator->find("iterations_in_epoch"), 0);

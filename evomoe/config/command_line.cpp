@@ -192,6 +192,12 @@ std::optional<OptionTable::Assignment> OptionTable::read_override(
                       left};
   }
   const std::string group = left.substr(0, dot), name = left.substr(dot + 1);
+  if (group == "hydra") {
+    notices_.push_back(fmt::format("{}: accepted without effect: Hydra writes no files here; "
+                                   "--save-dir says where the run goes",
+                                   argument));
+    return Assignment{nullptr, nullptr, left};
+  }
   if (!identifier(group) || !identifier(name)) return std::nullopt;  // a path, not an override
   if (!has_group(group) && !is_hydra_group(group)) {
     std::vector<std::string> names;
@@ -203,6 +209,13 @@ std::optional<OptionTable::Assignment> OptionTable::read_override(
   }
   Option* option = find_for_group(group, name);
   if (option == nullptr && find(name) == nullptr) {
+    if (const auto* shorthand = find_shorthand(name)) {
+      const std::string text = argument.substr(equals + 1);
+      if (is_false(text)) return Assignment{nullptr, nullptr, left};
+      if (!is_python_bool(text))
+        fail_usage("override '{}': '{}' is not allowed: it is true or false", argument, text);
+      return read_shorthand(*shorthand);
+    }
     const LegacyFlag* legacy = find_legacy(name);
     if (legacy != nullptr) {
       const std::string text = argument.substr(equals + 1);

@@ -89,11 +89,15 @@ const LegacyFlag* OptionTable::find_legacy(const std::string& name) const {
   return found == legacy_.end() ? nullptr : &*found;
 }
 
+const Shorthand* OptionTable::find_shorthand(const std::string& name) const {
+  const auto found =
+      std::find_if(shorthands_.begin(), shorthands_.end(),
+                   [&](const Shorthand& each) { return each.name == dashed(name); });
+  return found == shorthands_.end() ? nullptr : &*found;
+}
+
 bool OptionTable::knows(const std::string& name) const {
-  const bool shorthand =
-      std::any_of(shorthands_.begin(), shorthands_.end(),
-                  [&](const Shorthand& each) { return each.name == name; });
-  return shorthand || find(name) != nullptr || find_legacy(name) != nullptr;
+  return find_shorthand(name) != nullptr || find(name) != nullptr || find_legacy(name) != nullptr;
 }
 
 const Option& OptionTable::at(const std::string& name) const {

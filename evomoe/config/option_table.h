@@ -134,6 +134,7 @@ class OptionTable {
 
   NamedArguments read_named(const std::vector<std::string>& arguments) const;
   Assignment read_shorthand(const Shorthand& shorthand) const;
+  const Shorthand* find_shorthand(const std::string& name) const;  ///< null: none
   void take_legacy(const LegacyFlag& flag, const std::string& value);
   /// The override that `argument` is, if it is one.
   std::optional<Assignment> read_override(const std::string& argument);

@@ -126,6 +126,15 @@ std::vector<OptionTable::Assignment> OptionTable::read_yaml_file(
       if (is_hydra_group(group)) return;  // e.g. the bpe of a command that reads no text
       fail_usage("{}: the group '{}' has nothing to name", shown, group);
     }
+    if (const auto* shorthand = option == nullptr ? find_shorthand(key) : nullptr) {
+      const auto text = value.IsNull() ? "false" : scalar_text(value, shown);
+      if (text == "false" || text == "False") return;
+      if (text != "true" && text != "True")
+        fail_usage("{}: '{}' is not allowed: it is true or false", shown, text);
+      assignments.push_back(read_shorthand(*shorthand));
+      assignments.back().shown = shown;
+      return;
+    }
     const LegacyFlag* legacy = option == nullptr ? find_legacy(key) : nullptr;
     if (legacy != nullptr) {
       if (value.IsNull()) return;

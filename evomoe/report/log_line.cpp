@@ -126,4 +126,8 @@ std::string python_json(const ordered_json& value) {
   return text;
 }
 
+std::string validation_heading(const std::string& subset) {
+  return fmt::format("valid on '{}' subset", subset);
+}
+
 }  // namespace evomoe

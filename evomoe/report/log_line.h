@@ -64,4 +64,7 @@ class LogLine {
   std::vector<std::pair<std::string, nlohmann::ordered_json>> data_;
 };
 
+/// fairseq's heading of a validation's bar_text().
+std::string validation_heading(const std::string& subset);
+
 }  // namespace evomoe

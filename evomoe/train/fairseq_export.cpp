@@ -209,13 +209,17 @@ std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::pat
       numbers.push_back(value(static_cast<int64_t>(i)));
       if (!whole && part.expert != expert_part) continue;
       put(state, part.name, value(piece(ours.model.at(part.ours), part)));
+      if (ours.optimizer.empty()) continue;
+      // Of a parameter that was never updated, what Adam begins with: the reference finds the
+      // parameters of a part by counting.
       const auto average = ours.optimizer.find(part.ours + ".exp_avg");
-      if (average == ours.optimizer.end()) continue;
+      const bool updated = average != ours.optimizer.end();
+      const auto zeros = [&] { return torch::zeros_like(piece(ours.model.at(part.ours), part)); };
       Dict of_parameter;
-      put(of_parameter, "step", value(updates));
-      put(of_parameter, "exp_avg", value(piece(average->second, part)));
+      put(of_parameter, "step", value(updated ? updates : int64_t{0}));
+      put(of_parameter, "exp_avg", value(updated ? piece(average->second, part) : zeros()));
       put(of_parameter, "exp_avg_sq",
-          value(piece(ours.optimizer.at(part.ours + ".exp_avg_sq"), part)));
+          value(updated ? piece(ours.optimizer.at(part.ours + ".exp_avg_sq"), part) : zeros()));
       moments.keys.push_back(value(static_cast<int64_t>(i)));
       moments.values.push_back(value(std::move(of_parameter)));
     }
@@ -269,6 +273,7 @@ std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::pat
     return value(std::move(file));
   };
 
+  if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path());
   if (!experts) {
     write_torch_file(path, file_of(false, /*whole=*/true));
     return {path};

@@ -1,5 +1,6 @@
 #include "evomoe/train/fairseq_import.h"
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 #include <set>
@@ -9,6 +10,7 @@
 #include "evomoe/checkpoint/checkpoint_manager.h"
 #include "evomoe/checkpoint/load_into.h"
 #include "evomoe/config/describe.h"
+#include "evomoe/data/data_folders.h"
 #include "evomoe/report/meters.h"
 #include "evomoe/train/resume.h"
 #include "evomoe/train/run_folder.h"
@@ -52,8 +54,25 @@ bool is_true(const PickleValue* flag) {
 bool is_of_the_run(const std::string& group) {
   static const std::set<std::string> groups = {"task",      "model",        "criterion",
                                                "optimizer", "lr_scheduler", "optimization",
-                                               "dataset",   "common"};
+                                               "dataset",   "common",       "checkpoint"};
   return groups.contains(group);
+}
+
+/// Where things lie, where the run began and what is measured (their --profile is a flag) is a
+/// matter of this call.
+bool is_of_the_call(const Option& option) {
+  static const std::set<std::string> names = {
+      "data",          "save-dir",         "restore-file",       "finetune-from-model",
+      "reset-meters",  "reset-dataloader", "reset-optimizer"};
+  return names.contains(option.name()) || option.group() == "resources";
+}
+
+/// How many processes trained it.
+int64_t processes_of(const PickleValue& cfg) {
+  const auto* group = cfg.find("distributed_training");
+  const auto* size = group == nullptr ? nullptr : group->find("distributed_world_size");
+  const auto* number = size == nullptr ? nullptr : size->get_if<int64_t>();
+  return number == nullptr ? 1 : std::max<int64_t>(*number, 1);
 }
 
 /// The arguments of `evomoe train` that say the same as one group of theirs.
@@ -65,8 +84,7 @@ void add_group(const OptionTable& table, const std::string& group, const Dict& o
     const auto* option = table.option_in(group, *key);
     // An older name of an option (relu_dropout) stands beside the newer one.
     if (option == nullptr || (*key != "_name" && option->key() != *key)) continue;
-    // Where things lie, and what is measured (their --profile is a flag), is a matter of this call.
-    if (option->name() == "data" || option->group() == "resources") continue;
+    if (is_of_the_call(*option)) continue;
     const bool integer =
         option->type() == OptionType::kInteger || option->type() == OptionType::kIntegerList;
     const auto given = written(options.values[i], integer);
@@ -81,11 +99,16 @@ void add_group(const OptionTable& table, const std::string& group, const Dict& o
 
 }  // namespace
 
-TrainOptions options_of_fairseq(const PickleValue& cfg, const std::string& data) {
+TrainOptions options_of_fairseq(const FairseqCheckpoint& theirs, const std::string& data,
+                                bool weights_only) {
+  const auto& cfg = theirs.cfg;
   const auto* groups = cfg.get_if<Dict>();
-  EVOMOE_CHECK(groups != nullptr,
-               "the checkpoint has no options (`cfg`): it is older than fairseq 1.0; load and save "
-               "it with the authors' code once");
+  const auto* model_group = cfg.find("model");
+  EVOMOE_CHECK(groups != nullptr && model_group != nullptr &&
+                   model_group->get_if<Dict>() != nullptr,
+               "{}: it has no options by group (`cfg`), as checkpoints of before fairseq 1.0; load "
+               "and save it with the authors' code once",
+               theirs.file);
   TrainOptions options;
   OptionTable table("train", "");
   describe(table, options);
@@ -93,6 +116,8 @@ TrainOptions options_of_fairseq(const PickleValue& cfg, const std::string& data)
   for (size_t i = 0; i < groups->keys.size(); ++i) {
     const auto* group = groups->keys[i].get_if<std::string>();
     const auto* dict = groups->values[i].get_if<Dict>();
+    if (weights_only && group != nullptr && (*group == "optimizer" || *group == "lr_scheduler"))
+      continue;
     if (group != nullptr && dict != nullptr && is_of_the_run(*group))
       add_group(table, *group, *dict, arguments);
   }
@@ -107,9 +132,19 @@ TrainOptions options_of_fairseq(const PickleValue& cfg, const std::string& data)
   const auto* own_data = task == nullptr ? nullptr : task->find("data");
   const auto* folder = own_data == nullptr ? nullptr : own_data->get_if<std::string>();
   EVOMOE_CHECK(!data.empty() || folder != nullptr,
-               "the checkpoint does not say which data it was trained on; give --data");
+               "{}: it does not say which data it was trained on; give the data folder",
+               theirs.file);
+  EVOMOE_CHECK(!data.empty() || std::filesystem::is_directory(split_data_paths(*folder).front()),
+               "{}: it was trained on the data folder {}, which is not here; give the data folder "
+               "(DATA; convert: --data)",
+               theirs.file, *folder);
   arguments.push_back(data.empty() ? *folder : data);
-  table.parse(arguments);
+  try {
+    table.parse(arguments);
+  } catch (const UsageError& error) {
+    fail("{}: its options cannot be ours: {}", theirs.file, error.what());
+  }
+  for (auto& together : options.optimization.update_freq) together *= processes_of(cfg);
   return options;
 }
 
@@ -124,7 +159,7 @@ Checkpoint checkpoint_of_fairseq(const FairseqCheckpoint& theirs, TrainOptions o
     // State of our routers that the reference keeps elsewhere or not at all.
     if (!ours.model.contains(item.key())) ours.model[item.key()] = item.value();
   }
-  load_into(named_state(*model), ours.model, "the reference's checkpoint");
+  load_into(named_state(*model), ours.model, "checkpoint " + theirs.file);
   ours.optimizer = theirs.optimizer;
 
   OptionTable table("train", "");
@@ -132,8 +167,10 @@ Checkpoint checkpoint_of_fairseq(const FairseqCheckpoint& theirs, TrainOptions o
   auto& manifest = ours.manifest;
   manifest["config"] = table.to_json();
   manifest["counters"] = {{"updates", theirs.updates}};
-  manifest["data"] = {
-      {"epoch", theirs.epoch}, {"offset", theirs.iterations_in_epoch}, {"items", training_items}};
+  // Their processes take turns in the same batches.
+  manifest["data"] = {{"epoch", theirs.epoch},
+                      {"offset", theirs.iterations_in_epoch * processes_of(theirs.cfg)},
+                      {"items", training_items}};
   const auto stage = stage_at(evolution_options(options), theirs.updates);
   manifest["evolution"] = {{"stage", stage_name(stage.stage)},
                            {"shared_expert", false},
@@ -141,7 +178,7 @@ Checkpoint checkpoint_of_fairseq(const FairseqCheckpoint& theirs, TrainOptions o
                            {"hard", stage.schedule.hard}};
   manifest["model"] = model_section(source, target);
   manifest["progress"] = {
-      {"seconds", 0.0}, {"flops", 0.0}, {"tokens", 0.0}, {"meters", Metrics().state()}};
+      {"seconds", theirs.seconds}, {"flops", 0.0}, {"tokens", 0.0}, {"meters", Metrics().state()}};
   manifest["patience"] = {{"used", 0}, {"best", nullptr}};
   if (const auto* best = theirs.best.get_if<double>()) {
     manifest["checkpoint"] = {
@@ -154,7 +191,7 @@ Checkpoint checkpoint_of_fairseq(const FairseqCheckpoint& theirs, TrainOptions o
 
 TrainOptions import_fairseq_run(const FairseqCheckpoint& theirs, const std::string& data,
                                 const std::filesystem::path& folder) {
-  auto options = options_of_fairseq(theirs.cfg, data);
+  auto options = options_of_fairseq(theirs, data);
   options.checkpoint.save_dir = folder.string();
   check_settings(options);
   const auto task = open_task_data(options.data, options);
@@ -162,16 +199,15 @@ TrainOptions import_fairseq_run(const FairseqCheckpoint& theirs, const std::stri
       theirs, options, task->source_dictionary(), task->target_dictionary(),
       task->train(theirs.epoch, options.dataset.train_subset)->size());
 
-  ours.manifest.erase("checkpoint");  // the manager's to write
-
   SaveRequest request;
   request.epoch = theirs.epoch;
   request.updates = theirs.updates;
-  if (const auto* best = theirs.best.get_if<double>()) request.metric = *best;
   CheckpointPolicy policy;
   policy.best_metric = options.checkpoint.best_checkpoint_metric;
   policy.maximize_best = options.checkpoint.maximize_best_checkpoint_metric;
   CheckpointManager manager(folder, policy);
+  manager.restore(ours.manifest);
+  ours.manifest.erase("checkpoint");  // the manager's to write
   manager.save(request, ours);
   manager.finish();
   write_run_folder(options, folder);

@@ -14,8 +14,11 @@ namespace evomoe {
 
 /// The options of a run of theirs. What has no meaning here is left out; a value that ours cannot
 /// have (another optimiser) is a UsageError that names the option. `data`: instead of the run's own
-/// data folder; empty: that one.
-TrainOptions options_of_fairseq(const PickleValue& cfg, const std::string& data);
+/// data folder; empty: that one. `weights_only`: optimiser and learning rate, which may be ones that
+/// we do not have, are left out. Several processes become one that joins their micro-batches
+/// (--update-freq).
+TrainOptions options_of_fairseq(const FairseqCheckpoint& theirs, const std::string& data,
+                                bool weights_only = false);
 
 /// A checkpoint of theirs as one of ours, of a run with `options`. `training_items`: sequences in its
 /// epoch; 0 where no run goes on from it. Error when the model of the options is not that of the

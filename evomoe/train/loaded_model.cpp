@@ -71,9 +71,8 @@ EncoderDecoder LoadedModel::encoder_decoder(const std::string& command) const {
 LoadedModel load_model(const std::filesystem::path& given, const LoadOptions& load) {
   const auto path = named_checkpoint(given);
   if (is_fairseq_checkpoint(path)) {
-    auto theirs = read_fairseq_checkpoint(path);
-    theirs.optimizer.clear();
-    const auto options = options_of_fairseq(theirs.cfg, load.data);
+    const auto theirs = read_fairseq_checkpoint(path, /*with_optimizer=*/false);
+    const auto options = options_of_fairseq(theirs, load.data, /*weights_only=*/true);
     auto dictionaries = dictionaries_of(path, options.data, options.task);
     auto ours = checkpoint_of_fairseq(theirs, options, dictionaries.source, dictionaries.target,
                                       /*training_items=*/0);

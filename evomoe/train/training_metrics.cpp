@@ -92,7 +92,7 @@ std::optional<double> matthews_correlation(const LossSums& sums) {
   };
   const double tn = at(0, 0), fp = at(0, 1), fn = at(1, 0), tp = at(1, 1);
   const double all = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn);
-  if (all == 0) return std::nullopt;
+  if (all == 0) return tn + fp + fn + tp > 0 ? std::optional(0.0) : std::nullopt;
   return (tp * tn - fp * fn) / std::sqrt(all);
 }
 

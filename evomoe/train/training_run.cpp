@@ -293,7 +293,9 @@ Checkpoint TrainingRun::snapshot() const {
   manifest["model"] = model_section(data_->source_dictionary(), data_->target_dictionary());
   manifest["progress"] = {
       {"seconds", elapsed()}, {"flops", flops_}, {"tokens", tokens_}, {"meters", metrics_.state()}};
-  manifest["patience"] = {{"used", patience_used_}, {"best", nullptr}};
+  manifest["patience"] = {{"used", patience_used_},
+                          {"best", nullptr},
+                          {"metric", options_.checkpoint.best_checkpoint_metric}};
   if (patience_best_) manifest["patience"]["best"] = *patience_best_;
   return checkpoint;
 }

@@ -54,7 +54,7 @@ class TrainingRun {
   void report_memory();
   void restore();
   void restore_from(const std::filesystem::path& path, bool finetune);
-  Checkpoint fairseq_checkpoint(const std::filesystem::path& path) const;
+  Checkpoint fairseq_checkpoint(const std::filesystem::path& path, bool with_optimizer) const;
   void take_over(const std::filesystem::path& path, bool finetune);
   void announce() const;
   void open_profile();

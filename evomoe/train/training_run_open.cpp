@@ -100,7 +100,12 @@ void TrainingRun::restore() {
   const std::filesystem::path folder = flags.save_dir;
   const auto last = folder / "checkpoint_last";
   const std::filesystem::path given = flags.restore_file;
-  const auto path = named_checkpoint(given.has_parent_path() ? given : folder / given);
+  auto path = named_checkpoint(given.has_parent_path() ? given : folder / given);
+  // As in fairseq, a name may also be one in the current folder.
+  if (!checkpoint_entry_exists(path) && !is_fairseq_checkpoint(path)) {
+    const auto current = named_checkpoint(std::filesystem::current_path() / given);
+    if (checkpoint_exists(current) || is_fairseq_checkpoint(current)) path = current;
+  }
   const bool here = std::filesystem::weakly_canonical(path.parent_path()) ==
                     std::filesystem::weakly_canonical(folder);
   // What fairseq resets for --finetune-from-model.
@@ -113,8 +118,10 @@ void TrainingRun::restore() {
           flags.restore_file, flags.save_dir);
     }
     restore_from(path, /*finetune=*/only_weights);
-  } else if (!here || path.filename() != last.filename()) {
-    fail("--restore-file {}: there is no checkpoint at {}", flags.restore_file, path.string());
+  } else if (!here || given.stem() != last.filename()) {
+    fail("--restore-file {}: there is no checkpoint at {}{}", flags.restore_file,
+         given.has_parent_path() ? given.string() : (folder / given).string(),
+         given.has_parent_path() ? "" : ", nor one of this name in the current folder");
   } else if (flags.finetune_from_model) {
     restore_from(named_checkpoint(*flags.finetune_from_model), /*finetune=*/true);
   } else {
@@ -143,18 +150,21 @@ void TrainingRun::restore_from(const std::filesystem::path& path, bool finetune)
   read_sections(path, [&] { take_over(path, finetune); });
 }
 
-Checkpoint TrainingRun::fairseq_checkpoint(const std::filesystem::path& path) const {
-  const auto theirs = read_fairseq_checkpoint(path);
+Checkpoint TrainingRun::fairseq_checkpoint(const std::filesystem::path& path,
+                                           bool with_optimizer) const {
+  const auto theirs = read_fairseq_checkpoint(path, with_optimizer);
   const auto items = data_->train(theirs.epoch, options_.dataset.train_subset)->size();
-  return checkpoint_of_fairseq(theirs, options_of_fairseq(theirs.cfg, options_.data),
+  return checkpoint_of_fairseq(theirs,
+                               options_of_fairseq(theirs, options_.data, !with_optimizer),
                                data_->source_dictionary(), data_->target_dictionary(), items);
 }
 
 void TrainingRun::take_over(const std::filesystem::path& path, bool finetune) {
   const auto& flags = options_.checkpoint;
   const bool with_optimizer = !finetune && !flags.reset_optimizer;
-  const auto checkpoint = is_fairseq_checkpoint(path) ? fairseq_checkpoint(path)
-                                                      : load_checkpoint(path, with_optimizer);
+  const auto checkpoint = is_fairseq_checkpoint(path)
+                              ? fairseq_checkpoint(path, with_optimizer)
+                              : load_checkpoint(path, with_optimizer);
   const auto& manifest = checkpoint.manifest;
   const auto saved_updates = manifest.at("counters").at("updates").get<int64_t>();
   // As in fairseq, updates are counted anew where the optimiser starts anew.
@@ -208,9 +218,12 @@ void TrainingRun::take_over(const std::filesystem::path& path, bool finetune) {
     flops_ = progress.at("flops").get<double>();
     tokens_ = progress.at("tokens").get<double>();
     metrics_.load(progress.at("meters"));
+    // What another metric is patient about says nothing of this one.
     const auto& patience = manifest.at("patience");
-    patience_used_ = patience.at("used").get<int64_t>();
-    if (!patience.at("best").is_null()) patience_best_ = patience.at("best").get<double>();
+    if (patience.value("metric", flags.best_checkpoint_metric) == flags.best_checkpoint_metric) {
+      patience_used_ = patience.at("used").get<int64_t>();
+      if (!patience.at("best").is_null()) patience_best_ = patience.at("best").get<double>();
+    }
     checkpoints_->restore(manifest);
   }
   if (updates > 0)

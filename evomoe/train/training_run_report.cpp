@@ -129,13 +129,14 @@ void TrainingRun::emit(const std::string& tag, const LogLine& line, const std::s
   if (format == "none") return;
   progress_.clear();
   std::string text;
+  const auto heading = tag.starts_with("train") ? "" : validation_heading(tag);
   if (format == "json") {
     text = line.json_text(prefix);
   } else if (line.update()) {
     text = format == "simple" ? line.simple_text(offset_, iterator_->batches_per_epoch())
-                              : line.bar_text(prefix);
+                              : line.bar_text(heading);
   } else {
-    text = line.bar_text(prefix);
+    text = line.bar_text(heading);
   }
   fmt::print("{} | INFO | {} | {}\n", timestamp(), tag, text);
   std::fflush(stdout);

@@ -84,13 +84,56 @@ TEST_F(TheirCheckpoints, WithAllResetsOnlyTheWeightsAreTaken) {
   EXPECT_EQ(model_file("a"), model_file("b"));
 }
 
+TEST_F(TheirCheckpoints, ConvertKeepsWhatTheRunSavesAndWhichIsItsBest) {
+  const std::string best =
+      "--best-checkpoint-metric ppl --maximize-best-checkpoint-metric --keep-interval-updates 3 "
+      "--symlink --patience 50 ";
+  const auto path = make("part", best);
+  ASSERT_EQ(evomoe(fmt::format("convert {} --output {} --data {}", path,
+                               (folder_ / "made").string(), (folder_ / "bin").string()))
+                .exit_code,
+            0);
+  const auto config = testing::read_text(folder_ / "made/config.yaml");
+  EXPECT_THAT(config, HasSubstr("best_checkpoint_metric: \"ppl\""));
+  EXPECT_THAT(config, HasSubstr("maximize_best_checkpoint_metric: true"));
+  EXPECT_THAT(config, HasSubstr("keep_interval_updates: 3"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "made/checkpoint_best")) << "nobody knows";
+  const auto best_of = [&](const std::string& run) {
+    const auto manifest =
+        testing::read_text(folder_ / (run + "/checkpoint_last/manifest.json"));
+    return nlohmann::json::parse(manifest).at("sections").at("checkpoint").at("best");
+  };
+  EXPECT_EQ(best_of("made"), best_of("part"));
+}
+
+TEST_F(TheirCheckpoints, ADamagedOneOfOursIsNotPassedOverForTheirs) {
+  ASSERT_EQ(evomoe(train_arguments("run") + "--max-update 9").exit_code, 0);
+  ASSERT_EQ(evomoe(fmt::format("convert {0}/checkpoint_last --to fairseq --output "
+                               "{0}/checkpoint_last.pt",
+                               (folder_ / "run").string()))
+                .exit_code,
+            0);
+  std::filesystem::remove(folder_ / "run/checkpoint_last/manifest.json");
+  expect_refused(train_arguments("run"), {"checkpoint_last"}, 1);
+  std::filesystem::remove_all(folder_ / "run/checkpoint_last");
+  EXPECT_EQ(evomoe(train_arguments("run")).exit_code, 0) << "theirs is the only one";
+}
+
+TEST_F(TheirCheckpoints, SeveralOfOneNameAreRefused) {
+  make("part", "");
+  std::filesystem::copy(folder_ / "part.pt", folder_ / "part-shared.pt");
+  expect_refused(train_arguments("other") + "--restore-file " + (folder_ / "part.pt").string(),
+                 {"part.pt", "part-shared.pt", "move"}, 1);
+}
+
 TEST_F(TheirCheckpoints, WhatDoesNotFitIsRefused) {
   const auto path = make("part", experts());
   expect_refused(train_arguments("other") + "--restore-file " + path,
                  {"part.pt", "--moe-freq 2 -> 0"}, 1);
   expect_refused(train_arguments("other") + experts() + "--batch-size 2 --restore-file " + path,
                  {"--batch-size 4 -> 2", "--reset-dataloader"}, 1);
-  expect_refused(train_arguments("other") + "--restore-file nowhere.pt", {"nowhere"}, 1);
+  expect_refused(train_arguments("other") + "--restore-file nowhere.pt",
+                 {"nowhere.pt", "current folder"}, 1);
   std::filesystem::remove(folder_ / "part-rank-0.pt");
   expect_refused("eval-lm " + (folder_ / "bin").string() + " --path " + path, {"part-rank-0.pt"},
                  1);

@@ -270,6 +270,24 @@ TEST_F(OptionTableTest, FlagsOfTheReferenceAreNoticedOrRefused) {
   EXPECT_THAT(error_of({"bin", "--fp16"}), AllOf(HasSubstr("--fp16"), HasSubstr("leave it out")));
 }
 
+TEST_F(OptionTableTest, AShorthandMayStandInAFileAndInAnOverride) {
+  ASSERT_TRUE(table.parse({"bin", "--config", yaml_file("run: {cpu: true}\n")}));
+  EXPECT_EQ(sample.device, "cpu");
+  sample.device = "auto";
+  ASSERT_TRUE(table.parse({"bin", "--config", yaml_file("run: {cpu: false}\n")}));
+  EXPECT_EQ(sample.device, "auto");
+  ASSERT_TRUE(table.parse({"bin", "run.cpu=True"}));
+  EXPECT_EQ(sample.device, "cpu");
+  EXPECT_THAT(error_of({"bin", "run.cpu=often"}), HasSubstr("true or false"));
+  EXPECT_THAT(error_of({"bin", "--config", yaml_file("cpu: often\n")}),
+              HasSubstr("true or false"));
+}
+
+TEST_F(OptionTableTest, HydrasOwnSettingsAreNoticed) {
+  ASSERT_TRUE(table.parse({"bin", "hydra.run.dir=out"}));
+  EXPECT_THAT(table.notices(), ElementsAre(HasSubstr("hydra.run.dir=out")));
+}
+
 TEST_F(OptionTableTest, HelpReadsNothing) {
   EXPECT_FALSE(table.parse({"--layers", "4", "--help"}));
   EXPECT_EQ(sample.layers, 6);

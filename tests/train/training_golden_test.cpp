@@ -260,7 +260,7 @@ TEST_P(TrainingGolden, GoesOnFromTheReferencesCheckpointAndIsWrittenBack) {
   EXPECT_EQ(back.updates, 30);
   EXPECT_EQ(back.epoch, 2);
   EXPECT_EQ(back.iterations_in_epoch, 9);
-  EXPECT_EQ(options_of_fairseq(back.cfg, run_.options.data).moe.moe_router, options.moe.moe_router);
+  EXPECT_EQ(options_of_fairseq(back, run_.options.data).moe.moe_router, options.moe.moe_router);
 }
 
 /// A line without the values that depend on the machine's speed.
