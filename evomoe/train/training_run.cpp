@@ -26,6 +26,7 @@ TrainingRun::TrainingRun(const TrainOptions& options)
   check_best_metric(options_);
   device_ = use_device(options_.common);
   open_data();
+  check_bleu_lengths();
   plan_memory();
   open_folder();
   restore();
@@ -35,6 +36,14 @@ TrainingRun::TrainingRun(const TrainOptions& options)
 }
 
 TrainingRun::~TrainingRun() = default;
+
+void TrainingRun::check_bleu_lengths() const {
+  if (!bleu_) return;
+  for (const auto& [subset, dataset] : valid_sets_) {
+    bleu_->check_lengths(dataset, iterator_options(options_, /*training=*/false),
+                         options_.dataset.max_valid_steps.value_or(-1));
+  }
+}
 
 int TrainingRun::run() {
   const SignalWatch signals;

@@ -44,6 +44,8 @@ class TrainingRun {
   enum class Stop { kNo, kLimit, kPatience, kSignal };
 
   void open_data();
+  /// Refuses a search of --eval-bleu that a validation could not make.
+  void check_bleu_lengths() const;
   void open_folder();
   bool offloads_moments() const { return options_.resources.offload_moments.has_value(); }
   /// Decides what is recomputed (--memory-budget).
