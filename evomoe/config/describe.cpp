@@ -153,7 +153,8 @@ void describe_eval_lm(OptionTable& table, EvalOptions& o) {
   flags.passed_over_with_value({"num-workers"}, "blocks are read where they are scored");
   flags.passed_over_with_value(
       {"required-batch-size-multiple"},
-      "sequences are scored in the order of the text, as many as --batch-size or --max-tokens says");
+      "sequences are scored in the order of the text, as many as --batch-size or --max-tokens "
+      "says");
   flags.passed_over({"truncate-source"}, "a language model has no sources");
   flags.passed_over_with_value({"valid-subset"}, "--gen-subset names the split");
   flags.passed_over_with_value({"softmax-batch"}, "the loss is computed in parts anyway");

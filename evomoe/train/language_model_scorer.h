@@ -10,8 +10,9 @@
 namespace evomoe {
 
 struct ScorerOptions {
-  int64_t context_window = 0;  ///< tokens of earlier text that each block is scored behind, at most,
-                               ///< and as many as the model has positions for
+  /// Tokens of earlier text that each block is scored behind, at most; fewer where the model has no
+  /// positions for them.
+  int64_t context_window = 0;
   int64_t batch_size = 0;      ///< blocks at once; 0: by max_tokens
   int64_t max_tokens = 36000;  ///< padded tokens at once
   int64_t max_batches = -1;    ///< negative: all

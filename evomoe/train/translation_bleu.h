@@ -25,7 +25,7 @@ class TranslationBleu {
   /// Both must outlive it. UsageError for what --eval-bleu-... cannot mean.
   TranslationBleu(const TrainOptions& options, const Dictionary& target, const ByteBpe* bpe);
 
-  /// UsageError when --eval-bleu-args asks for more tokens than a hypothesis may have for one of the
+  /// UsageError when --eval-bleu-args asks for more tokens than a hypothesis may have in one of the
   /// first `max_steps` batches (negative: all).
   void check_lengths(std::shared_ptr<const Dataset> dataset, EpochIteratorOptions options,
                      int64_t max_steps) const;

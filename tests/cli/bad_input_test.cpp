@@ -67,15 +67,16 @@ TEST_F(BadInput, ASequenceLongerThanThePositionsIsRefusedAtTheStart) {
                  {"valid", "item 1 has 41 tokens", "16 positions"}, 1);
   EXPECT_FALSE(fs::exists(folder_ / "run/log.jsonl"));
   // The flag that the message names is taken where the message comes from.
-  ASSERT_EQ(evomoe(train_arguments() + "--sample-break-mode eos --max-update 1 --disable-validation")
-                .exit_code,
-            0);
+  const auto trained =
+      evomoe(train_arguments() + "--sample-break-mode eos --max-update 1 --disable-validation");
+  ASSERT_EQ(trained.exit_code, 0) << trained.err;
   for (const std::string command :
        {"validate", "eval-lm --gen-subset valid --context-window 4 --output-word-probs"}) {
     const auto evaluation = fmt::format("{1} {0}/bin --path {0}/run/checkpoint_last --threads 1 ",
                                         folder_.path().string(), command);
-    expect_refused(evaluation, {"item 1 has 41 tokens", "--skip-invalid-size-inputs-valid-test"}, 1);
-    const auto result = evomoe(evaluation + "--skip-invalid-size-inputs-valid-test");
+    const std::string skip = "--skip-invalid-size-inputs-valid-test";
+    expect_refused(evaluation, {"item 1 has 41 tokens", skip}, 1);
+    const auto result = evomoe(evaluation + skip);
     EXPECT_EQ(result.exit_code, 0) << result.err;
     EXPECT_THAT(result.err, HasSubstr("1 items are longer than 16 positions and are left out"));
   }

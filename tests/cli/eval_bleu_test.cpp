@@ -243,8 +243,8 @@ TEST_F(EvalBleu, AByteLevelBpeDecodesBothSides) {
 
 TEST_F(EvalBleu, WhatRefinesItIsTakenWithoutItWithANotice) {
   const auto command = train("unused") + "--max-update 1 --disable-validation ";
-  const auto result =
-      evomoe(command + "--eval-bleu-args '{\"beam\": 4}' --eval-bleu-remove-bpe --eval-tokenized-bleu");
+  const auto result = evomoe(command + "--eval-bleu-args '{\"beam\": 4}' --eval-bleu-remove-bpe "
+                                       "--eval-tokenized-bleu");
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(lines_with(result.err, "have no effect without --eval-bleu").size(), 1U) << result.err;
   EXPECT_THAT(result.err, HasSubstr("--eval-bleu-args"));
