@@ -173,7 +173,8 @@ std::vector<std::pair<double, std::string>> CheckpointManager::best_checkpoints(
 }
 
 bool CheckpointManager::belongs_to_best(double value) const {
-  if (policy_.keep_best_checkpoints <= 0 || !std::isfinite(value)) return false;
+  if (policy_.keep_best_checkpoints <= 0 || policy_.no_best_checkpoints || !std::isfinite(value))
+    return false;
   const auto kept = best_checkpoints();
   for (const auto& [other, name] : kept) {
     if (name == best_name(value)) return is_at_least_as_good(value, other);

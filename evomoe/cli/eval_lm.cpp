@@ -1,6 +1,7 @@
 #include <chrono>
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <ostream>
 
 #include "evomoe/base/error.h"
@@ -8,10 +9,12 @@
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
 #include "evomoe/config/validate_options.h"
+#include "evomoe/data/batching.h"
 #include "evomoe/data/language_model_data.h"
 #include "evomoe/data/word_joiner.h"
 #include "evomoe/report/meters.h"
 #include "evomoe/train/language_model_scorer.h"
+#include "evomoe/train/model_options.h"
 #include "evomoe/train/task.h"
 
 namespace evomoe {
@@ -77,6 +80,12 @@ int eval_lm_command(const std::vector<std::string>& arguments) {
   scorer.max_tokens = flags.max_tokens.value_or(36000);
   scorer.max_batches = flags.max_valid_steps.value_or(-1);
 
+  std::vector<int64_t> items(static_cast<size_t>(dataset->size()));
+  std::iota(items.begin(), items.end(), 0);
+  const bool skip = flags.skip_invalid_size_inputs_valid_test ||
+                    options.dataset.skip_invalid_size_inputs_valid_test;
+  items = filter_by_size(std::move(items), *dataset, longest_item(loaded.options), skip);
+
   const TokenText text(loaded);
   Totals totals;
   std::map<std::string, WordStats> stats;
@@ -95,7 +104,7 @@ int eval_lm_command(const std::vector<std::string>& arguments) {
   };
   WordJoiner joiner;
   int64_t last_item = 0;
-  score_dataset(loaded, *dataset, scorer, [&](const ScoredBlock& block) {
+  score_dataset(loaded, *dataset, items, scorer, [&](const ScoredBlock& block) {
     last_item = block.item;
     for (size_t i = 0; i < block.token.size(); ++i) {
       const auto token = block.token[i];

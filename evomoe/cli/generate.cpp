@@ -109,6 +109,10 @@ int generate_from_prompts(const GenerateOptions& flags, LoadedModel& loaded) {
 /// Translates (or goes on with) the items of a split.
 int generate_from_data(const GenerateOptions& flags, LoadedModel& loaded) {
   validate_generation(flags);
+  if (flags.truncate_source) {
+    loaded.options.task.truncate_source = true;
+    validate_task(loaded.options);
+  }
   const auto model = generation_model(loaded, flags.search, "evomoe generate");
   const auto subset = flags.gen_subset.value_or("test");
   const auto data = open_task_data(*flags.data, loaded.options);

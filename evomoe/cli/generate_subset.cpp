@@ -54,10 +54,12 @@ class Score {
   TextBleu text_bleu_;
 };
 
-BatchLimits batch_limits(const SearchFlags& flags) {
+BatchLimits batch_limits(const GenerateOptions& flags) {
+  const auto& search = flags.search;
   BatchLimits limits;
-  limits.max_sentences = flags.batch_size.value_or(0);
-  limits.max_tokens = flags.max_tokens.value_or(flags.batch_size ? 0 : 12000);  // as fairseq
+  limits.max_sentences = search.batch_size.value_or(0);
+  limits.max_tokens = search.max_tokens.value_or(search.batch_size ? 0 : 12000);  // as fairseq
+  limits.multiple = flags.required_batch_size_multiple;
   return limits;
 }
 
@@ -73,7 +75,7 @@ void generate_subset(const GenerationModel& model, const Dataset& dataset,
   EVOMOE_CHECK(!items.empty(), "{}: there is nothing to translate", dataset.name());
   const auto batches =
       batch_by_size(std::move(items), [&](int64_t item) { return dataset.item_size(item); },
-                    batch_limits(flags.search));
+                    batch_limits(flags));
   Score score(flags, *model.target);
   bool has_target = true;
   int64_t sentences = 0, tokens = 0;

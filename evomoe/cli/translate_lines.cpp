@@ -76,6 +76,7 @@ void translate_lines(const GenerationModel& model, const InteractiveOptions& fla
   BatchLimits limits;
   limits.max_tokens = flags.search.max_tokens.value_or(0);
   limits.max_sentences = flags.search.batch_size.value_or(flags.search.max_tokens ? 0 : 1);
+  limits.multiple = 1;
   for (bool more = true; more;) {
     std::vector<std::vector<int64_t>> sources;
     std::string line;

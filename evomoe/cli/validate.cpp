@@ -3,6 +3,7 @@
 #include "evomoe/cli/parse.h"
 #include "evomoe/config/validate_options.h"
 #include "evomoe/train/loaded_model.h"
+#include "evomoe/train/model_options.h"
 #include "evomoe/train/task.h"
 #include "evomoe/train/training_metrics.h"
 #include "evomoe/train/translation_bleu.h"
@@ -27,6 +28,14 @@ int validate_command(const std::vector<std::string>& arguments) {
   if (flags.tokens_per_sample) options.task.tokens_per_sample = *flags.tokens_per_sample;
   if (flags.sample_break_mode) options.task.sample_break_mode = *flags.sample_break_mode;
   options.dataset.num_workers = flags.num_workers;
+  if (flags.skip_invalid_size_inputs_valid_test)
+    options.dataset.skip_invalid_size_inputs_valid_test = true;
+  if (flags.required_batch_size_multiple)
+    options.dataset.required_batch_size_multiple = *flags.required_batch_size_multiple;
+  if (flags.truncate_source) {
+    options.task.truncate_source = true;
+    validate_task(options);
+  }
   if (flags.bleu.eval_bleu) {
     loaded.encoder_decoder("evomoe validate --eval-bleu");
     options.task.bleu = flags.bleu;
@@ -36,19 +45,26 @@ int validate_command(const std::vector<std::string>& arguments) {
   const auto data = open_task_data(flags.data, options);
   const Criterion criterion(options.criterion, Dictionary::kPad,
                             options.task.classification_head_name);
+  auto iterator = iterator_options(options, /*training=*/false);
+  // The model's, whatever --tokens-per-sample is now.
+  iterator.max_positions = longest_item(loaded.options);
+  const auto max_steps = flags.max_valid_steps.value_or(-1);
   for (const auto& subset : flags.valid_subset) {
+    const auto dataset = data->open(subset, /*combine=*/false, /*pad_to_batch_size=*/0);
     for (const auto& [tag, as_trained] : validation_passes(subset, flags.validate_routing)) {
       MeterGroup meters;
       const bool translate = bleu && !as_trained;
-      if (translate) bleu->reset();
+      if (translate) {
+        bleu->check_lengths(dataset, iterator, max_steps);
+        bleu->reset();
+      }
       const auto evaluate = [&, as_trained = as_trained](const Batch& batch) {
         if (translate) bleu->add(*loaded.model, batch, loaded.updates);
         return evaluate_batch(*loaded.model, criterion, options, batch, loaded.device, as_trained,
                               loaded.updates);
       };
-      const auto total = evaluate_dataset(
-          data->open(subset, /*combine=*/false, /*pad_to_batch_size=*/0), iterator_options(options, /*training=*/false),
-          flags.max_valid_steps.value_or(-1), options.criterion, evaluate, meters);
+      const auto total = evaluate_dataset(dataset, iterator, max_steps, options.criterion, evaluate,
+                                          meters);
       if (translate) log_bleu(meters, bleu->score());
       const auto line = validation_line(meters, *total, options.criterion, loaded.updates);
       const bool json = flags.common.log_format == "json";

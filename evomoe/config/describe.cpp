@@ -28,6 +28,9 @@ void describe_evaluation(OptionTable& table, EvalOptions& o) {
       .add("sample-break-mode", &o.sample_break_mode,
            "How the text is cut; not given: as in training.")
       .choices({"none", "complete", "complete_doc", "eos"});
+  table.add("skip-invalid-size-inputs-valid-test", &o.skip_invalid_size_inputs_valid_test,
+            "Leaves out sequences that are longer than the model's positions, with a warning; not "
+            "given: as in training, where they are an error without it.");
   table.add("moe-eval-capacity-token-fraction", &o.moe_eval_capacity_token_fraction,
             "Capacity as a fraction of the tokens; not given: as in training.");
   table.legacy(
@@ -109,6 +112,13 @@ void describe(OptionTable& table, TrainOptions& o) {
 void describe_validate(OptionTable& table, EvalOptions& o) {
   describe_evaluation(table, o);
   table.add("valid-subset", &o.valid_subset, "Splits to validate on.").metavar("NAME,...");
+  table
+      .add("required-batch-size-multiple", &o.required_batch_size_multiple,
+           "Sequences of a batch are a multiple of this, where max-tokens limits it; not given: as "
+           "in training.")
+      .at_least(1);
+  table.add("truncate-source", &o.truncate_source,
+            "translation: cuts sources to the model's positions; not given: as in training.");
   describe_validate_routing(table, o.validate_routing);
   table.add("num-workers", &o.num_workers, "Threads that prepare batches ahead; 0: none.")
       .range(0, 256);
@@ -141,6 +151,12 @@ void describe_eval_lm(OptionTable& table, EvalOptions& o) {
   describe_process(table, o.common);
   LegacyFlags flags(table);
   flags.passed_over_with_value({"num-workers"}, "blocks are read where they are scored");
+  flags.passed_over_with_value(
+      {"required-batch-size-multiple"},
+      "sequences are scored in the order of the text, as many as --batch-size or --max-tokens "
+      "says");
+  flags.passed_over({"truncate-source"}, "a language model has no sources");
+  flags.passed_over_with_value({"valid-subset"}, "--gen-subset names the split");
   flags.passed_over_with_value({"softmax-batch"}, "the loss is computed in parts anyway");
   flags.refused({"post-process", "remove-bpe"},
                 "words are joined by the BPE that --bpe gpt2 names; other pieces stay as they are");

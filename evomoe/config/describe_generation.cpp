@@ -75,6 +75,7 @@ void describe_legacy_generation(OptionTable& table) {
   flags.passed_over_with_value(
       {"num-workers", "required-batch-size-multiple"},
       "batches are made where they are read, as --batch-size and --max-tokens say");
+  flags.passed_over_with_value({"valid-subset"}, "--gen-subset names the split");
   flags.passed_over({"is-moe"}, "the checkpoint says what it is");
   flags.passed_over({"fp16"}, "models are evaluated in float32");
   flags.passed_over({"no-early-stop"}, "it has no effect in the reference either");
@@ -198,6 +199,12 @@ void describe(OptionTable& table, GenerateOptions& o) {
       .add("results-path", &o.results_path,
            "Folder for generate-SUBSET.txt, which gets the lines instead of stdout.")
       .metavar("FOLDER");
+  table
+      .add("required-batch-size-multiple", &o.required_batch_size_multiple,
+           "Sentences of a batch are a multiple of this, where max-tokens limits it.")
+      .at_least(1);
+  table.add("truncate-source", &o.truncate_source,
+            "translation: cuts sources to the model's positions; not given: as in training.");
   table.add("skip-invalid-size-inputs-valid-test", &o.skip_invalid_size_inputs_valid_test,
             "Leaves out items that are longer than the model's positions, with a warning; not "
             "given: they are an error.");
@@ -226,6 +233,11 @@ void describe(OptionTable& table, InteractiveOptions& o) {
   table.add("min-len", &o.min_len, "Fewest new tokens.").at_least(0);
   describe_sampling(table, o);
   table.add("nbest", &o.nbest, "Hypotheses that are written of each line.").at_least(1);
+  LegacyFlags flags(table);
+  flags.passed_over({"skip-invalid-size-inputs-valid-test"},
+                    "no line is left out; one that is too long is an error");
+  flags.passed_over({"truncate-source"}, "lines are read whole, as the reference does");
+  flags.passed_over_with_value({"valid-subset"}, "lines are read from --input");
   describe_how(table, o);
   table.example(
       "evomoe interactive data-bin --path runs/a/checkpoint_best --input news.de --buffer-size 64 "

@@ -187,18 +187,23 @@ void describe_legacy_evaluation(OptionTable& table) {
     if (takes_value) flags.passed_over_with_value({name}, note);
     if (!takes_value) flags.passed_over({name}, note);
   };
+  flags.passed_over_with_value({"max-tokens-valid", "batch-size-valid", "max-sentences-valid"},
+                               "--max-tokens and --batch-size are the limits here");
   for (const auto& option : train.options()) {
     if (!evaluation_of_reference_has(*option)) continue;
     const auto& group = option->group();
     const bool of_model = group == "task" || group == "model" || group == "moe";
-    const std::string note = of_model ? "the checkpoint says it" : "it is for training";
+    const bool of_bleu = option->name().starts_with("eval-");
+    const std::string note = of_bleu    ? "it is for train and validate"
+                             : of_model ? "the checkpoint says it"
+                                        : "it is for training";
     const bool takes_value = option->type() != OptionType::kFlag;
     pass_over(option->name(), takes_value, note);
     for (const auto& alias : option->aliases()) pass_over(alias, takes_value, note);
   }
   flags.passed_over({"moe-top1-expert", "moe-topk-expert"}, "the checkpoint says it");
   for (const auto& flag : train.legacy_flags())
-    pass_over(flag.name, flag.takes_value, "it is for training");
+    pass_over(flag.name, flag.takes_value, "it is of the model and its training, which are done");
 }
 
 }  // namespace evomoe

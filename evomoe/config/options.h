@@ -285,10 +285,14 @@ struct EvalOptions {
   std::optional<int64_t> max_valid_steps;
   std::optional<int64_t> tokens_per_sample;
   std::optional<std::string> sample_break_mode;
+  bool skip_invalid_size_inputs_valid_test = false;
   std::optional<double> moe_eval_capacity_token_fraction;
   std::string validate_routing = "reference";
+  // validate
+  std::optional<int64_t> required_batch_size_multiple;
+  bool truncate_source = false;
   int64_t num_workers = 1;
-  EvalBleuOptions bleu;  ///< validate; without eval_bleu: as in training
+  EvalBleuOptions bleu;  ///< without eval_bleu: as in training
   // eval-lm
   int64_t context_window = 0;
   bool output_word_probs = false;
@@ -337,6 +341,8 @@ struct GenerateOptions {
   std::string sacrebleu_tokenizer = "13a";
   bool sacrebleu_lowercase = false;
   std::optional<std::string> results_path;  ///< folder of generate-SUBSET.txt
+  int64_t required_batch_size_multiple = 8;
+  bool truncate_source = false;
   bool skip_invalid_size_inputs_valid_test = false;
   SearchFlags search;
   BpeFiles bpe;

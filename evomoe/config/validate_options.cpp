@@ -15,39 +15,6 @@ struct TaskFlag {
   bool changed;
 };
 
-/// A flag of another task would be passed over in silence: it is refused, unless it says nothing.
-void validate_task(const TrainOptions& options) {
-  const auto& task = options.task;
-  const TaskOptions none;
-  const TaskFlag flags[] = {
-      {"mask-prob", "masked_lm", task.mask_prob != none.mask_prob},
-      {"leave-unmasked-prob", "masked_lm", task.leave_unmasked_prob != none.leave_unmasked_prob},
-      {"random-token-prob", "masked_lm", task.random_token_prob != none.random_token_prob},
-      {"freq-weighted-replacement", "masked_lm", task.freq_weighted_replacement},
-      {"mask-whole-words", "masked_lm", task.mask_whole_words},
-      {"mask-multiple-length", "masked_lm",
-       task.mask_multiple_length != none.mask_multiple_length},
-      {"mask-stdev", "masked_lm", task.mask_stdev != none.mask_stdev},
-      {"source-lang", "translation", task.source_lang.has_value()},
-      {"target-lang", "translation", task.target_lang.has_value()},
-      {"left-pad-source", "translation", task.left_pad_source != none.left_pad_source},
-      {"left-pad-target", "translation", task.left_pad_target != none.left_pad_target},
-      {"truncate-source", "translation", task.truncate_source},
-      {"upsample-primary", "translation", task.upsample_primary != none.upsample_primary},
-      {"eval-bleu", "translation", task.bleu.eval_bleu},
-      {"num-classes", "sentence_prediction", task.num_classes != none.num_classes},
-      {"init-token", "sentence_prediction", task.init_token.has_value()},
-      {"separator-token", "sentence_prediction", task.separator_token.has_value()},
-      {"no-shuffle", "sentence_prediction", task.no_shuffle},
-  };
-  for (const auto& flag : flags) {
-    if (flag.changed && task.task != flag.task) {
-      fail_usage("--{} is an option of --task {}, and this is --task {}; leave it out", flag.flag,
-                 flag.task, task.task);
-    }
-  }
-}
-
 /// --moe-freq of the half of the model that has most experts; 0: none has any.
 int64_t largest_moe_freq(const MoeOptions& moe) {
   return std::max({moe.moe_freq, moe.encoder_moe_freq, moe.decoder_moe_freq});
@@ -154,10 +121,9 @@ void validate_checkpoints(const CheckpointOptions& options) {
 }
 
 void validate_bleu(const EvalBleuOptions& bleu, const std::string& validate_routing) {
-  if (!bleu.eval_bleu) return;
   bleu_search(bleu);
   bleu_detokenizer_language(bleu);
-  if (validate_routing == "stage") {
+  if (bleu.eval_bleu && validate_routing == "stage") {
     fail_usage(
         "--eval-bleu translates with the routing of evaluation, which --validate-routing stage "
         "leaves out; use --validate-routing reference or both");
@@ -231,6 +197,45 @@ void validate_hypotheses(int64_t nbest, int64_t beam, bool sampling) {
 }
 
 }  // namespace
+
+void validate_task(const TrainOptions& options) {
+  const auto& task = options.task;
+  const TaskOptions none;
+  const TaskFlag flags[] = {
+      {"mask-prob", "masked_lm", task.mask_prob != none.mask_prob},
+      {"leave-unmasked-prob", "masked_lm", task.leave_unmasked_prob != none.leave_unmasked_prob},
+      {"random-token-prob", "masked_lm", task.random_token_prob != none.random_token_prob},
+      {"freq-weighted-replacement", "masked_lm", task.freq_weighted_replacement},
+      {"mask-whole-words", "masked_lm", task.mask_whole_words},
+      {"mask-multiple-length", "masked_lm",
+       task.mask_multiple_length != none.mask_multiple_length},
+      {"mask-stdev", "masked_lm", task.mask_stdev != none.mask_stdev},
+      {"source-lang", "translation", task.source_lang.has_value()},
+      {"target-lang", "translation", task.target_lang.has_value()},
+      {"left-pad-source", "translation", task.left_pad_source != none.left_pad_source},
+      {"left-pad-target", "translation", task.left_pad_target != none.left_pad_target},
+      {"truncate-source", "translation", task.truncate_source},
+      {"upsample-primary", "translation", task.upsample_primary != none.upsample_primary},
+      {"eval-bleu", "translation", task.bleu.eval_bleu},
+      {"eval-bleu-args", "translation", task.bleu.eval_bleu_args != none.bleu.eval_bleu_args},
+      {"eval-bleu-detok", "translation", task.bleu.eval_bleu_detok != none.bleu.eval_bleu_detok},
+      {"eval-bleu-detok-args", "translation",
+       task.bleu.eval_bleu_detok_args != none.bleu.eval_bleu_detok_args},
+      {"eval-tokenized-bleu", "translation", task.bleu.eval_tokenized_bleu},
+      {"eval-bleu-remove-bpe", "translation", task.bleu.eval_bleu_remove_bpe.has_value()},
+      {"eval-bleu-print-samples", "translation", task.bleu.eval_bleu_print_samples},
+      {"num-classes", "sentence_prediction", task.num_classes != none.num_classes},
+      {"init-token", "sentence_prediction", task.init_token.has_value()},
+      {"separator-token", "sentence_prediction", task.separator_token.has_value()},
+      {"no-shuffle", "sentence_prediction", task.no_shuffle},
+  };
+  for (const auto& flag : flags) {
+    if (flag.changed && task.task != flag.task) {
+      fail_usage("--{} is an option of --task {}, and this is --task {}; leave it out", flag.flag,
+                 flag.task, task.task);
+    }
+  }
+}
 
 void validate_options(const TrainOptions& options) {
   validate_task(options);

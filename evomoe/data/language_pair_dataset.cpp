@@ -76,22 +76,21 @@ int64_t LanguagePairDataset::item_size(int64_t item) const {
 }
 
 bool LanguagePairDataset::fits(int64_t item, int64_t max_positions) const {
-  const auto within = [](int64_t size, int64_t limit) { return limit <= 0 || size <= limit; };
-  return within(item_size(item), max_positions) &&
-         within(source_size(item), options_.max_source_positions) &&
+  const auto within = [&](int64_t size, int64_t own) {
+    const auto limit = own > 0 ? own : max_positions;
+    return limit <= 0 || size <= limit;
+  };
+  return within(source_size(item), options_.max_source_positions) &&
          within(target_size(item), options_.max_target_positions);
 }
 
 std::string LanguagePairDataset::positions(int64_t max_positions) const {
-  const auto least = [&](int64_t limit) {
-    if (limit <= 0) return max_positions;
-    return max_positions <= 0 ? limit : std::min(limit, max_positions);
-  };
-  const auto text = [](int64_t limit) {
+  const auto text = [&](int64_t own) {
+    const auto limit = own > 0 ? own : max_positions;
     return limit <= 0 ? std::string("any number of") : std::to_string(limit);
   };
-  return fmt::format("{} (source), {} (target)", text(least(options_.max_source_positions)),
-                     text(least(options_.max_target_positions)));
+  return fmt::format("{} (source), {} (target)", text(options_.max_source_positions),
+                     text(options_.max_target_positions));
 }
 
 std::vector<int64_t> LanguagePairDataset::ordered_indices(int64_t seed) const {

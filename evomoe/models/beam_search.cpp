@@ -31,17 +31,7 @@ class Search {
  public:
   Search(NextTokens& model, const SearchBatch& batch, const BeamSearchOptions& options)
       : model_(model), batch_(batch), options_(options), finished_(size(batch.sentences)) {
-    const auto longest = static_cast<int64_t>(
-        options.max_len_a * static_cast<double>(batch.source_columns) +
-        static_cast<double>(options.max_len_b));
-    max_len_ = std::min(longest, model.max_positions() - 1);
-    if (options.min_len > max_len_) {
-      fail_usage(
-          "--min-len {} is more than the {} tokens that a hypothesis may have (--max-len-a {} * {} "
-          "source tokens + --max-len-b {}, and {} positions of the decoder); lower it",
-          options.min_len, max_len_, options.max_len_a, batch.source_columns, options.max_len_b,
-          model.max_positions());
-    }
+    max_len_ = longest_hypothesis(options, batch.source_columns, model.max_positions());
     for (const auto& prefix : batch.prefix)
       prefix_columns_ = std::max(prefix_columns_, static_cast<int64_t>(prefix.size()));
     for (int64_t i = 0; i < batch.sentences; ++i)
@@ -296,6 +286,22 @@ void BeamSearchOptions::validate() const {
     fail_usage("--sampling-topp {}: it must be in (0, 1]", sampling_topp);
   if (!sampling && (sampling_topk > 0 || sampling_topp > 0))
     fail_usage("--sampling-topk and --sampling-topp need --sampling");
+}
+
+int64_t longest_hypothesis(const BeamSearchOptions& options, int64_t source_columns,
+                           int64_t max_positions) {
+  const auto asked =
+      static_cast<int64_t>(options.max_len_a * static_cast<double>(source_columns) +
+                           static_cast<double>(options.max_len_b));
+  const auto longest = std::min(asked, max_positions - 1);
+  if (options.min_len > longest) {
+    fail_usage(
+        "--min-len {} is more than the {} tokens that a hypothesis may have (--max-len-a {} * {} "
+        "source tokens + --max-len-b {}, and {} positions of the decoder); lower it",
+        options.min_len, longest, options.max_len_a, source_columns, options.max_len_b,
+        max_positions);
+  }
+  return longest;
 }
 
 std::vector<std::vector<Hypothesis>> beam_search(NextTokens& model, const SearchBatch& batch,

@@ -48,6 +48,11 @@ struct BeamSearchOptions {
   void validate() const;
 };
 
+/// Most tokens of a hypothesis before its end, for sources of so many columns and a decoder of so
+/// many positions. UsageError with the flags: fewer than min_len.
+int64_t longest_hypothesis(const BeamSearchOptions& options, int64_t source_columns,
+                           int64_t max_positions);
+
 /// The sentences of a batch.
 struct SearchBatch {
   int64_t sentences = 0;

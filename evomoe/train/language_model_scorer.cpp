@@ -15,7 +15,10 @@ struct Row {
 };
 
 Row with_context(int64_t item, LanguageModelDataset::Item block, std::vector<int64_t>& context,
-                 int64_t window) {
+                 int64_t window, int64_t max_positions) {
+  const auto room = max_positions - static_cast<int64_t>(block.source.size());
+  const auto excess = static_cast<int64_t>(context.size()) - std::max<int64_t>(room, 0);
+  if (excess > 0) context.erase(context.begin(), context.begin() + excess);
   Row row{item, context, std::vector<int64_t>(context.size(), Dictionary::kPad)};
   row.source.insert(row.source.end(), block.source.begin(), block.source.end());
   row.target.insert(row.target.end(), block.target.begin(), block.target.end());
@@ -71,13 +74,16 @@ void score(LoadedModel& loaded, const std::vector<Row>& rows,
 }  // namespace
 
 void score_dataset(LoadedModel& loaded, const LanguageModelDataset& dataset,
+                   const std::vector<int64_t>& items,
                    const ScorerOptions& options,
                    const std::function<void(const ScoredBlock&)>& visit) {
   std::vector<int64_t> context;
   std::vector<Row> rows;
   int64_t longest = 0, batches = 0;
-  for (int64_t item = 0; item < dataset.size(); ++item) {
-    auto row = with_context(item, dataset.item(item), context, options.context_window);
+  const auto positions = loaded.language_model("evomoe eval-lm")->options().max_positions;
+  for (const auto item : items) {
+    auto row =
+        with_context(item, dataset.item(item), context, options.context_window, positions);
     const auto length = static_cast<int64_t>(row.source.size());
     const auto count = static_cast<int64_t>(rows.size());
     const bool full =

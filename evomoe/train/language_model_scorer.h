@@ -10,7 +10,9 @@
 namespace evomoe {
 
 struct ScorerOptions {
-  int64_t context_window = 0;  ///< tokens of earlier text that each block is scored behind, at most
+  /// Tokens of earlier text that each block is scored behind, at most; fewer where the model has no
+  /// positions for them.
+  int64_t context_window = 0;
   int64_t batch_size = 0;      ///< blocks at once; 0: by max_tokens
   int64_t max_tokens = 36000;  ///< padded tokens at once
   int64_t max_batches = -1;    ///< negative: all
@@ -23,8 +25,10 @@ struct ScoredBlock {
   std::vector<float> log_probability;
 };
 
-/// Scores all blocks of a data set in the order of the text; `visit` gets each once. Deterministic.
+/// Scores the blocks `items` of a data set, in their order, which is that of the text; `visit` gets
+/// each once. Deterministic.
 void score_dataset(LoadedModel& loaded, const LanguageModelDataset& dataset,
+                   const std::vector<int64_t>& items,
                    const ScorerOptions& options,
                    const std::function<void(const ScoredBlock&)>& visit);
 

@@ -3,6 +3,8 @@
 #include <ATen/Parallel.h>
 #include <fmt/ranges.h>
 
+#include <functional>
+
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
 #include "evomoe/config/describe.h"
@@ -11,22 +13,39 @@
 namespace evomoe {
 namespace {
 
-/// The flags of experts, routing and evolution that are given, that is, differ from their defaults.
-std::vector<std::string> moe_flags(TrainOptions options) {
+/// The flags of some options that are given, that is, differ from their defaults.
+std::vector<std::string> given_flags(TrainOptions options,
+                                     const std::function<bool(const Option&)>& wanted) {
   TrainOptions plain;
   OptionTable defaults("train", ""), table("train", "");
   describe(defaults, plain);
   describe(table, options);
   std::vector<std::string> flags;
   for (const auto& option : table.options()) {
-    const auto& name = option->name();
-    const bool of_moe =
-        option->group() == "moe" || option->group() == "evolution" || name.starts_with("moe-");
-    // Of a dense model as well: it names the validation's lines.
-    if (!of_moe || name == "validate-routing") continue;
-    if (option->value() != defaults.at(name).value()) flags.push_back(table.written(*option));
+    if (wanted(*option) && option->value() != defaults.at(option->name()).value())
+      flags.push_back(table.written(*option));
   }
   return flags;
+}
+
+/// Is it of experts, routing or evolution?
+bool is_of_moe(const Option& option) {
+  const auto& name = option.name();
+  if (name == "validate-routing") return false;  // it names a dense model's lines as well
+  return option.group() == "moe" || option.group() == "evolution" || name.starts_with("moe-");
+}
+
+bool refines_eval_bleu(const Option& option) {
+  return option.name().starts_with("eval-bleu-") || option.name() == "eval-tokenized-bleu";
+}
+
+/// As fairseq, a run without --eval-bleu takes what refines it.
+void check_bleu(const TrainOptions& options) {
+  if (options.task.bleu.eval_bleu) return;
+  const auto flags = given_flags(options, refines_eval_bleu);
+  if (flags.empty()) return;
+  log().info("{} {} no effect without --eval-bleu", fmt::join(flags, ", "),
+             flags.size() == 1 ? "has" : "have");
 }
 
 }  // namespace
@@ -38,13 +57,14 @@ void check_settings(const TrainOptions& options) {
   validate(evolution_options(options));
   validate(diversify_options(options));
   check_router(options);
+  check_bleu(options);
 }
 
 void check_router(const TrainOptions& options) {
   const auto& moe = options.moe;
   if (!has_experts(options)) {
     if (moe.moe_freq > 0) return;  // --alternate-decoder-ffn-embed-dim: dense ones in their place
-    const auto flags = moe_flags(options);
+    const auto flags = given_flags(options, is_of_moe);
     if (!flags.empty()) {
       log().info("this is a dense model: {} {} no effect without --moe-freq and --moe-expert-count",
                  fmt::join(flags, ", "), flags.size() == 1 ? "has" : "have");

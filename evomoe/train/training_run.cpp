@@ -26,6 +26,7 @@ TrainingRun::TrainingRun(const TrainOptions& options)
   check_best_metric(options_);
   device_ = use_device(options_.common);
   open_data();
+  check_bleu_lengths();
   plan_memory();
   open_folder();
   restore();
@@ -35,6 +36,14 @@ TrainingRun::TrainingRun(const TrainOptions& options)
 }
 
 TrainingRun::~TrainingRun() = default;
+
+void TrainingRun::check_bleu_lengths() const {
+  if (!bleu_) return;
+  for (const auto& [subset, dataset] : valid_sets_) {
+    bleu_->check_lengths(dataset, iterator_options(options_, /*training=*/false),
+                         options_.dataset.max_valid_steps.value_or(-1));
+  }
+}
 
 int TrainingRun::run() {
   const SignalWatch signals;
@@ -75,8 +84,7 @@ TrainingRun::Stop TrainingRun::train() {
               : patience > 0 && patience_used_ >= patience ? Stop::kPatience
                                                            : Stop::kNo;
   while (stop == Stop::kNo && (optimization.max_epoch == 0 || epoch_ <= optimization.max_epoch)) {
-    if (trainer_->updates() >= optimization.effective_warmup_updates() &&
-        trainer_->next_lr(epoch_) <= optimization.stop_min_lr) {
+    if (lr_came_down(epoch_)) {
       log().info("stops: the learning rate has come down to --stop-min-lr {}",
                  optimization.stop_min_lr);
       break;
@@ -162,6 +170,17 @@ bool TrainingRun::reached_limit() const {
          elapsed() > optimization.stop_time_hours * 3600;
 }
 
+bool TrainingRun::lr_came_down(int64_t epoch) const {
+  const auto& optimization = options_.optimization;
+  return trainer_->updates() >= optimization.effective_warmup_updates() &&
+         trainer_->next_lr(epoch) <= optimization.stop_min_lr;
+}
+
+bool TrainingRun::is_last(int64_t epoch) const {
+  const auto max_epoch = options_.optimization.max_epoch;
+  return (max_epoch > 0 && epoch >= max_epoch) || lr_came_down(epoch + 1);
+}
+
 TrainingRun::Stop TrainingRun::validate_and_save(bool end_of_epoch) {
   const auto& dataset = options_.dataset;
   const auto& flags = options_.checkpoint;
@@ -189,7 +208,8 @@ TrainingRun::Stop TrainingRun::validate_and_save(bool end_of_epoch) {
   }
   // A signal that came during the validation counts now.
   if (SignalWatch::received() != 0) stop = Stop::kSignal;
-  if (do_save || stop != Stop::kNo) save(save_epoch, interval, metric, /*last=*/stop != Stop::kNo);
+  const bool last = stop != Stop::kNo || (end_of_epoch && is_last(epoch_));
+  if (do_save || stop != Stop::kNo) save(save_epoch, interval, metric, last);
   return stop;
 }
 

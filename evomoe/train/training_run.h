@@ -44,6 +44,8 @@ class TrainingRun {
   enum class Stop { kNo, kLimit, kPatience, kSignal };
 
   void open_data();
+  /// Refuses a search of --eval-bleu that a validation could not make.
+  void check_bleu_lengths() const;
   void open_folder();
   bool offloads_moments() const { return options_.resources.offload_moments.has_value(); }
   /// Decides what is recomputed (--memory-budget).
@@ -77,6 +79,10 @@ class TrainingRun {
   std::string stage_words(const UpdateResult& result) const;
   Stop validate_and_save(bool end_of_epoch);
   bool reached_limit() const;
+  /// Has the learning rate of an epoch that would begin now come down to --stop-min-lr?
+  bool lr_came_down(int64_t epoch) const;
+  /// Does the run end with this epoch, which has no more updates?
+  bool is_last(int64_t epoch) const;
   /// The metric that decides about the best checkpoint; nothing when a signal came.
   std::optional<double> validate();
   /// Sets the metric if it has no value yet: the first pass decides. False when a signal came.

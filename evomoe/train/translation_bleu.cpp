@@ -1,10 +1,14 @@
 #include "evomoe/train/translation_bleu.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
 #include "evomoe/config/eval_bleu.h"
 #include "evomoe/data/token_text.h"
 #include "evomoe/models/translation_steps.h"
+#include "evomoe/train/model_options.h"
 #include "evomoe/train/search_arguments.h"
 #include "evomoe/train/validation.h"
 
@@ -29,6 +33,23 @@ TranslationBleu::TranslationBleu(const TrainOptions& options, const Dictionary& 
       bleu_(counting_) {
   if (options.task.bleu.eval_bleu_detok == "moses")
     detokenize_.emplace(bleu_detokenizer_language(options.task.bleu));
+}
+
+void TranslationBleu::check_lengths(std::shared_ptr<const Dataset> dataset,
+                                    EpochIteratorOptions options, int64_t max_steps) const {
+  const auto positions = longest_item(options_);
+  if (search_.min_len <= std::min(search_.max_len_b, positions - 1)) return;  // whatever the source
+  EpochIterator batches(std::move(dataset), std::move(options));
+  batches.start_epoch(1);
+  for (int64_t step = 0; max_steps < 0 || step < max_steps; ++step) {
+    const auto group = batches.next_update();
+    if (!group) return;
+    try {
+      longest_hypothesis(search_, group->front().columns, positions);
+    } catch (const UsageError& error) {
+      fail_usage("--eval-bleu-args: {}", error.what());
+    }
+  }
 }
 
 void TranslationBleu::add(Model& model, const Batch& batch, int64_t updates) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -9,6 +10,7 @@
 #include "evomoe/data/byte_bpe.h"
 #include "evomoe/data/dataset.h"
 #include "evomoe/data/dictionary.h"
+#include "evomoe/data/epoch_iterator.h"
 #include "evomoe/data/moses_detokenizer.h"
 #include "evomoe/models/beam_search.h"
 #include "evomoe/models/model.h"
@@ -23,6 +25,10 @@ class TranslationBleu {
   /// Both must outlive it. UsageError for what --eval-bleu-... cannot mean.
   TranslationBleu(const TrainOptions& options, const Dictionary& target, const ByteBpe* bpe);
 
+  /// UsageError when --eval-bleu-args asks for more tokens than a hypothesis may have in one of the
+  /// first `max_steps` batches (negative: all).
+  void check_lengths(std::shared_ptr<const Dataset> dataset, EpochIteratorOptions options,
+                     int64_t max_steps) const;
   /// Forgets what was added.
   void reset() { bleu_ = TextBleu(counting_); }
   /// Translates a batch with an encoder-decoder that has made `updates` updates.

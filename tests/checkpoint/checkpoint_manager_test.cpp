@@ -86,7 +86,8 @@ TEST(CheckpointManager, FlagsLeaveNamesOut) {
   CheckpointManager no_last(folder / "b", {.no_last_checkpoints = true});
   no_last.save({.epoch = 1, .updates = 3}, marked(3));
   EXPECT_TRUE(names(folder / "b").empty());
-  CheckpointManager no_best(folder / "d", {.no_best_checkpoints = true});
+  CheckpointManager no_best(folder / "d",
+                            {.keep_best_checkpoints = 2, .no_best_checkpoints = true});
   no_best.save({.epoch = 1, .updates = 3, .metric = 1.0}, marked(3));
   EXPECT_THAT(names(folder / "d"), UnorderedElementsAre("checkpoint_last"));
   EXPECT_EQ(no_best.best(), 1.0);

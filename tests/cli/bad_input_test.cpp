@@ -53,7 +53,9 @@ TEST_F(BadInput, ASequenceLongerThanThePositionsIsRefusedAtTheStart) {
                  {"--tokens-per-sample 16", "--max-target-positions 8"});
   std::string longest;
   for (int i = 0; i < 40; ++i) longest += "the ";
-  testing::write_text(folder_ / "valid.txt", "the w4\n" + longest + "\n");
+  // The last line fills the positions when it has context.
+  testing::write_text(folder_ / "valid.txt",
+                      "the w4\n" + longest + "\n" + longest.substr(0, 4 * 13) + "\n");
   ASSERT_EQ(evomoe(fmt::format("preprocess --only-source --trainpref {0}/train.txt --validpref "
                                "{0}/valid.txt --destdir {0}/long",
                                folder_.path().string()))
@@ -64,6 +66,20 @@ TEST_F(BadInput, ASequenceLongerThanThePositionsIsRefusedAtTheStart) {
   expect_refused(train_arguments() + "--sample-break-mode eos",
                  {"valid", "item 1 has 41 tokens", "16 positions"}, 1);
   EXPECT_FALSE(fs::exists(folder_ / "run/log.jsonl"));
+  // The flag that the message names is taken where the message comes from.
+  const auto trained =
+      evomoe(train_arguments() + "--sample-break-mode eos --max-update 1 --disable-validation");
+  ASSERT_EQ(trained.exit_code, 0) << trained.err;
+  for (const std::string command :
+       {"validate", "eval-lm --gen-subset valid --context-window 4 --output-word-probs"}) {
+    const auto evaluation = fmt::format("{1} {0}/bin --path {0}/run/checkpoint_last --threads 1 ",
+                                        folder_.path().string(), command);
+    const std::string skip = "--skip-invalid-size-inputs-valid-test";
+    expect_refused(evaluation, {"item 1 has 41 tokens", skip}, 1);
+    const auto result = evomoe(evaluation + skip);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_THAT(result.err, HasSubstr("1 items are longer than 16 positions and are left out"));
+  }
 }
 
 TEST_F(BadInput, MoreExpertsPerTokenThanThereAreIsRefused) {

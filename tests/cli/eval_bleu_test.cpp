@@ -241,6 +241,37 @@ TEST_F(EvalBleu, AByteLevelBpeDecodesBothSides) {
   EXPECT_THAT(written.out, HasSubstr(fmt::format("BLEU = {:.2f} ", bleu)));
 }
 
+TEST_F(EvalBleu, WhatRefinesItIsTakenWithoutItWithANotice) {
+  const auto command = train("unused") + "--max-update 1 --disable-validation ";
+  const auto result = evomoe(command + "--eval-bleu-args '{\"beam\": 4}' --eval-bleu-remove-bpe "
+                                       "--eval-tokenized-bleu");
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(lines_with(result.err, "have no effect without --eval-bleu").size(), 1U) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("--eval-bleu-args"));
+  EXPECT_THAT(result.err, HasSubstr("--eval-tokenized-bleu"));
+  expect_refused(command + "--eval-bleu-args beam=4", "--eval-bleu-args 'beam=4'");
+  expect_refused(command + "--eval-bleu-detok-args fr", "--eval-bleu-detok-args 'fr'");
+}
+
+TEST_F(EvalBleu, ALeastLengthThatCannotBeReachedIsRefusedBeforeTheRunBegins) {
+  const auto args = [](int least, double a, int b) {
+    return fmt::format(
+        "--eval-bleu --eval-bleu-args '{{\"beam\": 1, \"min_len\": {}, \"max_len_a\": {}, "
+        "\"max_len_b\": {}}}' ",
+        least, a, b);
+  };
+  const auto command = train("least") + "--max-update 1 ";
+  expect_refused(command + args(60, 0.5, 10), "--eval-bleu-args: --min-len 60");
+  expect_refused(command + args(60, 0, 10), "--eval-bleu-args: --min-len 60");
+  expect_refused(command + args(60, 0, 100) + "--max-target-positions 50", "50 positions");
+  EXPECT_FALSE(std::filesystem::exists(*folder_ / "least"));
+  expect_refused(
+      fmt::format("validate {0}/bin --path {1} {2}", path(), last("run"), args(60, 0.5, 10)),
+      "--eval-bleu-args: --min-len 60");
+  const auto reached = evomoe(command + args(3, 1, 1));
+  EXPECT_EQ(reached.exit_code, 0) << reached.err << "more than max_len_b, but no batch is so short";
+}
+
 TEST_F(EvalBleu, WhatCannotWorkIsRefused) {
   const auto command = train("refused");
   expect_refused(command + "--best-checkpoint-metric bleu", "add it");
@@ -254,6 +285,9 @@ TEST_F(EvalBleu, WhatCannotWorkIsRefused) {
   expect_refused(command + "--eval-bleu --validate-routing stage", "both");
   expect_refused(fmt::format("train {0}/bin --batch-size 4 --eval-bleu", path()),
                  "--task translation");
+  expect_refused(
+      fmt::format("train {0}/bin --batch-size 4 --eval-bleu-args '{{\"beam\": 4}}'", path()),
+      "--eval-bleu-args is an option of --task translation");
   EXPECT_FALSE(std::filesystem::exists(*folder_ / "refused"));
   expect_refused(
       fmt::format("validate {0}/bin --path {1} --eval-tokenized-bleu", path(), last("run")),

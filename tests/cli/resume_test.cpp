@@ -150,6 +150,27 @@ TEST_F(Resume, TheEndOfARunIsSavedWhateverEndedIt) {
   EXPECT_EQ(model_file("run"), model_file("two"));
 }
 
+TEST_F(Resume, TheLastCheckpointAloneLacksTheOptimizerWhateverEndsTheRun) {
+  const auto has_optimizer = [&](const std::string& checkpoint) {
+    return std::filesystem::exists(folder_ / (checkpoint + "/optimizer.safetensors"));
+  };
+  const std::string flag = "--no-save-optimizer-state-on-training-finished ";
+  ASSERT_EQ(evomoe(train_arguments("epochs") + flag + "--max-epoch 2 --max-update 0").exit_code, 0);
+  EXPECT_TRUE(has_optimizer("epochs/checkpoint1"));
+  EXPECT_FALSE(has_optimizer("epochs/checkpoint2"));
+  EXPECT_FALSE(has_optimizer("epochs/checkpoint_last"));
+  ASSERT_EQ(evomoe(train_arguments("lr") + flag +
+                   "--lr-scheduler polynomial_decay --total-num-update 10 --stop-min-lr 1e-9 "
+                   "--max-update 0")
+                .exit_code,
+            0);
+  EXPECT_FALSE(has_optimizer("lr/checkpoint1"));
+  EXPECT_FALSE(has_optimizer("lr/checkpoint_last"));
+  ASSERT_EQ(evomoe(train_arguments("updates") + flag + "--save-interval-updates 8").exit_code, 0);
+  EXPECT_TRUE(has_optimizer("updates/checkpoint_1_16"));
+  EXPECT_FALSE(has_optimizer("updates/checkpoint_last"));
+}
+
 TEST_F(Resume, ALogThatCannotBeWrittenCostsNoUpdate) {
   // Files may grow to 64 KiB: enough for the checkpoints, not for the log.
   const auto result = testing::run_command(

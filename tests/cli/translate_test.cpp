@@ -136,6 +136,59 @@ TEST_F(Translate, InteractiveTranslatesLines) {
   EXPECT_EQ(lines(result.out, "D-"), "t4 t0 t1\nt0\n");
 }
 
+TEST_F(Translate, SourcesThatAreTooLongAreLeftOutOrCutWhereAsked) {
+  const auto path = folder_->path().string();
+  const auto trained = evomoe(fmt::format(
+      "train {0}/pair --task translation --arch transformer --save-dir {0}/short "
+      "--encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 8 --decoder-embed-dim 8 "
+      "--encoder-ffn-embed-dim 8 --decoder-ffn-embed-dim 8 --encoder-attention-heads 1 "
+      "--decoder-attention-heads 1 --batch-size 32 --max-update 1 --max-source-positions 4 "
+      "--log-format none --threads 1 --disable-validation",
+      path));
+  ASSERT_EQ(trained.exit_code, 0) << trained.err;
+  const auto count = [](const std::string& text, const std::string& begin) {
+    int found = 0;
+    std::istringstream stream(text);
+    for (std::string line; std::getline(stream, line);) found += line.starts_with(begin) ? 1 : 0;
+    return found;
+  };
+  const auto all = count(testing::read_text(folder_->path() / "test.de"), "w");
+  const auto generate = [&](const std::string& flag) {
+    return evomoe(fmt::format(
+        "generate {0}/pair --path {0}/short/checkpoint_last --max-len-b 3 --beam 1 --threads 1 {1}",
+        path, flag));
+  };
+  EXPECT_THAT(generate("").err, HasSubstr("--skip-invalid-size-inputs-valid-test"));
+  const auto left_out = count(generate("--skip-invalid-size-inputs-valid-test").out, "S-");
+  EXPECT_GT(left_out, 0);
+  EXPECT_LT(left_out, all);
+  EXPECT_EQ(count(generate("--truncate-source").out, "S-"), all);
+  const auto validate = [&](const std::string& flag) {
+    return evomoe(fmt::format(
+        "validate {0}/pair --path {0}/short/checkpoint_last --batch-size 1000 --threads 1 "
+        "--required-batch-size-multiple 1 --log-format json {1}",
+        path, flag));
+  };
+  EXPECT_THAT(validate("").err, HasSubstr("--skip-invalid-size-inputs-valid-test"));
+  EXPECT_THAT(validate("--skip-invalid-size-inputs-valid-test").out,
+              HasSubstr(fmt::format("\"valid_bsz\": \"{}\"", left_out)));
+  EXPECT_THAT(validate("--truncate-source").out,
+              HasSubstr(fmt::format("\"valid_bsz\": \"{}\"", all)));
+}
+
+TEST_F(Translate, BatchesAreMultiplesOfWhatIsAsked) {
+  const auto batches = [](const std::string& multiple) {
+    const auto result = evomoe(fmt::format(
+        "validate {0}/pair --path {0}/run/checkpoint_last --max-tokens 70 --valid-subset train "
+        "--threads 1 --log-format json {1}",
+        folder_->path().string(), multiple));
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return result.out.substr(result.out.find("train_bsz"), 20);
+  };
+  EXPECT_EQ(batches(""), batches("--required-batch-size-multiple 8")) << "as in training";
+  EXPECT_NE(batches(""), batches("--required-batch-size-multiple 1"));
+}
+
 TEST_F(Translate, WhatCannotWorkIsRefused) {
   const auto refused = [](const testing::CommandResult& result, const std::string& word) {
     EXPECT_NE(result.exit_code, 0);
@@ -155,6 +208,11 @@ TEST_F(Translate, WhatCannotWorkIsRefused) {
 
 TEST_F(Commands, ALanguageModelGoesOnWithTheItemsOfASplit) {
   ASSERT_EQ(evomoe(train_arguments() + "--max-update 2").exit_code, 0);
+  for (const std::string command : {"generate --gen-subset valid", "validate"}) {
+    expect_refused(fmt::format("{1} {0}/bin --path {0}/run/checkpoint_last --truncate-source",
+                               folder_.path().string(), command),
+                   {"--truncate-source is an option of --task translation"});
+  }
   const auto result = evomoe(fmt::format(
       "generate {0}/bin --path {0}/run/checkpoint_last --gen-subset valid --beam 2 --max-len-b 15 "
       "--min-len 0",

@@ -112,6 +112,36 @@ TEST(ReferenceFlags, EachWorksOrHasNoEffectOrIsRefusedInEveryProgramThatHasIt) {
   EXPECT_GT(options.size(), 500);
 }
 
+/// Why a flag has no effect; empty: it has one.
+std::string reason(const OptionTable& table, const std::string& name) {
+  EXPECT_TRUE(table.knows(name)) << name;
+  for (const auto& flag : table.legacy_flags()) {
+    if (flag.name == name) return flag.note;
+  }
+  return "";
+}
+
+TEST(ReferenceFlags, WhatTheReferencesProgramsHeedIsHeededOrTheReasonIsOfThatProgram) {
+  const Tables tables;
+  const std::string skip = "skip-invalid-size-inputs-valid-test";
+  const std::string multiple = "required-batch-size-multiple", truncate = "truncate-source";
+  for (const auto& [program, name] : std::vector<std::pair<std::string, std::string>>{
+           {"validate", skip},     {"validate", multiple}, {"validate", truncate},
+           {"eval-lm", skip},      {"generate", skip},     {"generate", multiple},
+           {"generate", truncate}, {"validate", "eval-bleu"}}) {
+    EXPECT_EQ(reason(tables.at(program), name), "") << program << " --" << name;
+  }
+  using ::testing::HasSubstr;
+  EXPECT_THAT(reason(tables.at("eval-lm"), multiple), HasSubstr("order of the text"));
+  EXPECT_THAT(reason(tables.at("eval-lm"), truncate), HasSubstr("no sources"));
+  EXPECT_THAT(reason(tables.at("eval-lm"), "valid-subset"), HasSubstr("--gen-subset"));
+  EXPECT_THAT(reason(tables.at("generate"), "eval-bleu"), HasSubstr("train and validate"));
+  EXPECT_THAT(reason(tables.at("generate"), "valid-subset"), HasSubstr("--gen-subset"));
+  EXPECT_THAT(reason(tables.at("interactive"), skip), HasSubstr("is an error"));
+  EXPECT_THAT(reason(tables.at("interactive"), truncate), HasSubstr("read whole"));
+  EXPECT_THAT(reason(tables.at("validate"), "max-tokens-valid"), HasSubstr("--max-tokens"));
+}
+
 TEST(ReferenceFlags, ThoseWithoutACounterpartAreDescribedOnceAndSayWhy) {
   for (const auto& [program, table] : Tables()) {
     std::vector<std::string> names;

@@ -60,6 +60,15 @@ TEST(LanguagePairDataset, CutsLongSourcesWhenAskedAndElseTheyDoNotFit) {
   EXPECT_EQ(cut.collate(Ids{1}).source, (Ids{5, 6, 2}));
 }
 
+TEST(LanguagePairDataset, EachSideHasItsOwnLimit) {
+  const auto dataset = pairs({{4, 5, 6, 7, 2}, {4, 2}}, {{4, 2}, {4, 5, 6, 2}},
+                             {.max_source_positions = 5, .max_target_positions = 4});
+  EXPECT_EQ(filter_by_size({0, 1}, dataset, /*max_positions=*/4, false), (Ids{0, 1}))
+      << "a source may be longer than the target's positions";
+  const auto without = pairs({{4, 5, 6, 7, 2}, {4, 2}}, {{4, 2}, {4, 5, 6, 2}}, {});
+  EXPECT_EQ(filter_by_size({0, 1}, without, 4, true), Ids{1});
+}
+
 TEST(LanguagePairDataset, TheFirstPartIsReadSeveralTimesWhenAsked) {
   const LanguagePairDataset dataset(
       {{corpus({{4, 2}, {5, 2}}, "train.de"), corpus({{6, 2}, {7, 2}}, "train.en"), 2},
