@@ -101,8 +101,9 @@ void TrainingRun::restore() {
   const auto last = folder / "checkpoint_last";
   const std::filesystem::path given = flags.restore_file;
   auto path = named_checkpoint(given.has_parent_path() ? given : folder / given);
-  // As in fairseq, a name may also be one in the current folder.
-  if (!checkpoint_entry_exists(path) && !is_fairseq_checkpoint(path)) {
+  // As in fairseq, a name that is given may also be one in the current folder.
+  const bool is_given = flags.restore_file != CheckpointOptions().restore_file;
+  if (is_given && !checkpoint_entry_exists(path) && !is_fairseq_checkpoint(path)) {
     const auto current = named_checkpoint(std::filesystem::current_path() / given);
     if (checkpoint_exists(current) || is_fairseq_checkpoint(current)) path = current;
   }

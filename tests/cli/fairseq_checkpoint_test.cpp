@@ -119,6 +119,20 @@ TEST_F(TheirCheckpoints, ADamagedOneOfOursIsNotPassedOverForTheirs) {
   EXPECT_EQ(evomoe(train_arguments("run")).exit_code, 0) << "theirs is the only one";
 }
 
+TEST_F(TheirCheckpoints, ANameMayBeOneInTheCurrentFolderButNotTheDefaultOne) {
+  make("part", "");
+  std::filesystem::copy(folder_ / "part.pt", folder_ / "checkpoint_last.pt");
+  const auto here = [&](const std::string& arguments) {
+    return testing::run_command("cd " + folder_.path().string() + " && " +
+                                testing::program().string() + " " + arguments);
+  };
+  const auto named = here(train_arguments("named") + "--restore-file part.pt");
+  EXPECT_THAT(named.err, HasSubstr("goes on from"));
+  const auto anew = here(train_arguments("anew"));
+  EXPECT_EQ(anew.exit_code, 0) << anew.err;
+  EXPECT_THAT(anew.err, ::testing::Not(HasSubstr("goes on from")));
+}
+
 TEST_F(TheirCheckpoints, SeveralOfOneNameAreRefused) {
   make("part", "");
   std::filesystem::copy(folder_ / "part.pt", folder_ / "part-shared.pt");
