@@ -269,6 +269,11 @@ bool checkpoint_exists(const fs::path& path) {
   return fs::exists(target / kManifestFile) || fs::exists(backup_name(target) / kManifestFile);
 }
 
+bool checkpoint_or_remains_exist(const fs::path& path) {
+  return checkpoint_exists(path) || fs::exists(path / kModelFile) ||
+         (fs::is_symlink(path) && !fs::exists(path));
+}
+
 bool checkpoint_entry_exists(const fs::path& path) {
   const auto entry = without_last_slash(path);
   return has_entry(entry) || has_entry(backup_name(entry));

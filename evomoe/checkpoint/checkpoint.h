@@ -66,6 +66,10 @@ std::filesystem::path manifest_path(const std::filesystem::path& checkpoint);
 /// replacement.
 bool checkpoint_exists(const std::filesystem::path& path);
 
+/// Whether there is a checkpoint or what is left of one: its model without a manifest, or a link to
+/// nothing. Other files and folders may have the name.
+bool checkpoint_or_remains_exist(const std::filesystem::path& path);
+
 /// Whether anything has that name, be it damaged, no checkpoint or a link to nothing: what must not
 /// be passed over as if no run had been here.
 bool checkpoint_entry_exists(const std::filesystem::path& path);

@@ -28,8 +28,7 @@ GenerationModel generation_model(const LoadedModel& loaded, const SearchFlags& f
   model.source = &loaded.source_dictionary;
   model.target = &loaded.dictionary;
   model.bpe = loaded.bpe.get();
-  auto context = evaluation_context(loaded.options, /*as_trained=*/false, loaded.updates);
-  context.padded_batch = 0;  // generation pads no batch (reference/evomoe.md section 10)
+  const auto context = unpadded_context(loaded.options, loaded.updates);
   if (loaded.options.task.task == "language_modeling") {
     auto language_model = loaded.language_model(command);
     model.source = model.target;

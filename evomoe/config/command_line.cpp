@@ -163,13 +163,17 @@ OptionTable::NamedArguments OptionTable::read_named(
   return named;
 }
 
-OptionTable::Assignment OptionTable::read_shorthand(const Shorthand& shorthand) const {
+std::optional<OptionTable::Assignment> OptionTable::read_shorthand(const Shorthand& shorthand,
+                                                                   const std::string& text,
+                                                                   const std::string& shown) const {
+  if (is_false(text)) return std::nullopt;
+  if (!is_python_bool(text)) fail_usage("{}: '{}' is not allowed: it is true or false", shown, text);
   Option* option = find(shorthand.target);
-  const std::string shown = "--" + shorthand.name;
-  return {option, option->read(shorthand.value, shown), shown};
+  return Assignment{option, option->read(shorthand.value, shown), shown};
 }
 
 void OptionTable::take_legacy(const LegacyFlag& flag, const std::string& value) {
+  if (!flag.takes_value && is_false(value)) return;
   const bool harmless = flag.harmless.empty() || contains(flag.harmless, value);
   const std::string shown =
       flag.takes_value ? fmt::format("--{} {}", flag.name, value) : spelled(flag.name);
@@ -209,18 +213,15 @@ std::optional<OptionTable::Assignment> OptionTable::read_override(
   }
   Option* option = find_for_group(group, name);
   if (option == nullptr && find(name) == nullptr) {
+    const std::string text = argument.substr(equals + 1);
+    const Assignment nothing{nullptr, nullptr, left};
     if (const auto* shorthand = find_shorthand(name)) {
-      const std::string text = argument.substr(equals + 1);
-      if (is_false(text)) return Assignment{nullptr, nullptr, left};
-      if (!is_python_bool(text))
-        fail_usage("override '{}': '{}' is not allowed: it is true or false", argument, text);
-      return read_shorthand(*shorthand);
+      return read_shorthand(*shorthand, text, fmt::format("override '{}'", argument))
+          .value_or(nothing);
     }
-    const LegacyFlag* legacy = find_legacy(name);
-    if (legacy != nullptr) {
-      const std::string text = argument.substr(equals + 1);
-      if (legacy->takes_value || !is_false(text)) take_legacy(*legacy, text);
-      return Assignment{nullptr, nullptr, left};
+    if (const auto* legacy = find_legacy(name)) {
+      take_legacy(*legacy, text);
+      return nothing;
     }
   }
   if (option == nullptr) {
@@ -292,7 +293,8 @@ bool OptionTable::parse(const std::vector<std::string>& arguments) {
     const std::string shown = "--" + option->name();
     line.push_back({option, option->read(text, shown), shown});
   }
-  for (const auto* shorthand : named.shorthands) line.push_back(read_shorthand(*shorthand));
+  for (const auto* shorthand : named.shorthands)
+    line.push_back(*read_shorthand(*shorthand, "true", "--" + shorthand->name));
   for (size_t i = 0; i < line.size(); ++i) {
     for (size_t j = 0; j < i; ++j) {
       if (line[i].option == line[j].option && line[i].value != line[j].value) {

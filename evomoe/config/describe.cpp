@@ -11,7 +11,9 @@ void describe_evaluation(OptionTable& table, EvalOptions& o) {
   table.positional("data", &o.data, "data-bin folder, or several as a:b:c.")
       .metavar("DATA")
       .required();
-  table.add("path", &o.path, "Checkpoint, ours or fairseq's (x.pt).").metavar("CHECKPOINT").required();
+  table.add("path", &o.path, "Checkpoint, ours or fairseq's (x.pt).")
+      .metavar("CHECKPOINT")
+      .required();
   table.add("max-tokens", &o.max_tokens, "Most tokens of a batch; not given: as in training.")
       .at_least(1);
   table.add("batch-size", &o.batch_size, "Most sequences of a batch; not given: as in training.")

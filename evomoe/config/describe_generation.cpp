@@ -165,7 +165,9 @@ void describe(OptionTable& table, GenerateOptions& o) {
                   "data-bin folder of the split to translate; with prompts a folder with dict.txt. "
                   "Not given: the one trained on.")
       .metavar("DATA");
-  table.add("path", &o.path, "Checkpoint, ours or fairseq's (x.pt).").metavar("CHECKPOINT").required();
+  table.add("path", &o.path, "Checkpoint, ours or fairseq's (x.pt).")
+      .metavar("CHECKPOINT")
+      .required();
   table.add("prompt", &o.prompt, "Text to continue, for a language model.");
   table
       .add("input", &o.input,
@@ -222,7 +224,9 @@ void describe(OptionTable& table, GenerateOptions& o) {
 void describe(OptionTable& table, InteractiveOptions& o) {
   table.positional("data", &o.data, "Folder with the dictionaries; not given: the one trained on.")
       .metavar("DATA");
-  table.add("path", &o.path, "Checkpoint, ours or fairseq's (x.pt).").metavar("CHECKPOINT").required();
+  table.add("path", &o.path, "Checkpoint, ours or fairseq's (x.pt).")
+      .metavar("CHECKPOINT")
+      .required();
   table.add("input", &o.input, "File to translate, line by line; -: stdin.").metavar("FILE");
   table
       .add("buffer-size", &o.buffer_size,

@@ -175,7 +175,7 @@ void describe_checkpoint(OptionTable& table, CheckpointOptions& o) {
             "Writes no checkpoint1, checkpoint2, ... at the ends of epochs; those of "
             "save-interval-updates, the best and the last are written.");
   table.add("no-last-checkpoints", &o.no_last_checkpoints, "Does not write checkpoint_last.");
-  table.add("no-best-checkpoints", &o.no_best_checkpoints, 
+  table.add("no-best-checkpoints", &o.no_best_checkpoints,
             "Writes neither checkpoint_best nor those of keep-best-checkpoints.");
   table.add("no-save-optimizer-state", &o.no_save_optimizer_state,
             "Leaves out what only continuing needs.");

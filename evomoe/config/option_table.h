@@ -133,8 +133,11 @@ class OptionTable {
   std::string hint(const std::string& name, const std::string& prefix) const;
 
   NamedArguments read_named(const std::vector<std::string>& arguments) const;
-  Assignment read_shorthand(const Shorthand& shorthand) const;
+  /// What it means with the value `text`; nothing for false.
+  std::optional<Assignment> read_shorthand(const Shorthand& shorthand, const std::string& text,
+                                           const std::string& shown) const;
   const Shorthand* find_shorthand(const std::string& name) const;  ///< null: none
+  /// Notices or refuses it; a flag that is false is not there.
   void take_legacy(const LegacyFlag& flag, const std::string& value);
   /// The override that `argument` is, if it is one.
   std::optional<Assignment> read_override(const std::string& argument);

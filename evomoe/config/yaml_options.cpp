@@ -128,18 +128,14 @@ std::vector<OptionTable::Assignment> OptionTable::read_yaml_file(
     }
     if (const auto* shorthand = option == nullptr ? find_shorthand(key) : nullptr) {
       const auto text = value.IsNull() ? "false" : scalar_text(value, shown);
-      if (text == "false" || text == "False") return;
-      if (text != "true" && text != "True")
-        fail_usage("{}: '{}' is not allowed: it is true or false", shown, text);
-      assignments.push_back(read_shorthand(*shorthand));
-      assignments.back().shown = shown;
+      if (auto assignment = read_shorthand(*shorthand, text, shown))
+        assignments.push_back(std::move(*assignment));
       return;
     }
     const LegacyFlag* legacy = option == nullptr ? find_legacy(key) : nullptr;
     if (legacy != nullptr) {
       if (value.IsNull()) return;
-      const auto text = scalar_text(value, shown);
-      if (legacy->takes_value || (text != "false" && text != "False")) take_legacy(*legacy, text);
+      take_legacy(*legacy, scalar_text(value, shown));
       return;
     }
     if (option == nullptr) fail_usage("{}: unknown option{}", shown, hint(key, ""));

@@ -15,8 +15,7 @@ AdaptiveSoftmaxImpl::AdaptiveSoftmaxImpl(const AdaptiveSoftmaxOptions& options, 
                                          int64_t dim, const AdaptiveInput& input)
     : bounds_(options.bands.bounds(vocab_size, "--adaptive-softmax-cutoff")),
       dropout_(options.dropout) {
-  if (!(dropout_ >= 0 && dropout_ < 1))
-    fail_usage("--adaptive-softmax-dropout {}: allowed is at least 0 and below 1", dropout_);
+  check_dropout("--adaptive-softmax-dropout", dropout_);
   const bool tied = options.tie_weights;
   if ((tied || options.tie_projections) && input.is_empty()) {
     fail_usage("--tie-adaptive-weights and --tie-adaptive-proj need --adaptive-input");

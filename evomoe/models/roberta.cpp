@@ -39,8 +39,7 @@ void RobertaOptions::validate() const {
   TransformerStackOptions::validate();
   for (const auto& head : heads_of_sentences) {
     if (head.classes < 1) fail_usage("--num-classes {}: it must be at least 1", head.classes);
-    if (!(head.dropout >= 0 && head.dropout < 1))
-      fail_usage("--pooler-dropout {}: allowed is at least 0 and below 1", head.dropout);
+    check_dropout("--pooler-dropout", head.dropout);
     pooled(torch::zeros({1}), head.activation);
   }
 }

@@ -19,12 +19,6 @@ void check_at_least_one(const std::string& half, const char* flag, int64_t value
   if (value < 1) fail_usage("--{}-{} must be at least 1, not {}", half, flag, value);
 }
 
-void check_dropout(const char* flag, double value) {
-  if (!(value >= 0 && value < 1)) {
-    fail_usage("{} {}: allowed is at least 0 and below 1 (1 would leave nothing)", flag, value);
-  }
-}
-
 AttentionOptions attention_options(const TransformerStackOptions& options, int64_t layer) {
   return {.embed_dim = options.embed_dim,
           .heads = options.heads,
@@ -61,6 +55,12 @@ TransformerBlockOptions block_options(const TransformerStackOptions& options, in
 }
 
 }  // namespace
+
+void check_dropout(const char* flag, double value) {
+  if (!(value >= 0 && value < 1)) {
+    fail_usage("{} {}: allowed is at least 0 and below 1 (1 would leave nothing)", flag, value);
+  }
+}
 
 void TransformerStackOptions::validate() const {
   check_at_least_one(half, "layers", layers);

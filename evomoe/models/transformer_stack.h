@@ -13,6 +13,9 @@
 
 namespace evomoe {
 
+/// UsageError with the flag unless 0 <= value < 1.
+void check_dropout(const char* flag, double value);
+
 /// Options of an encoder or a decoder (reference/evomoe.md sections 7.2 to 7.5).
 struct TransformerStackOptions {
   int64_t vocab_size = 0;

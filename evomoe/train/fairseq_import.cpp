@@ -103,9 +103,8 @@ TrainOptions options_of_fairseq(const FairseqCheckpoint& theirs, const std::stri
                                 bool weights_only) {
   const auto& cfg = theirs.cfg;
   const auto* groups = cfg.get_if<Dict>();
-  const auto* model_group = cfg.find("model");
-  EVOMOE_CHECK(groups != nullptr && model_group != nullptr &&
-                   model_group->get_if<Dict>() != nullptr,
+  const auto* model = cfg.find("model");
+  EVOMOE_CHECK(groups != nullptr && model != nullptr && model->get_if<Dict>() != nullptr,
                "{}: it has no options by group (`cfg`), as checkpoints of before fairseq 1.0; load "
                "and save it with the authors' code once",
                theirs.file);
@@ -121,12 +120,10 @@ TrainOptions options_of_fairseq(const FairseqCheckpoint& theirs, const std::stri
     if (group != nullptr && dict != nullptr && is_of_the_run(*group))
       add_group(table, *group, *dict, arguments);
   }
-  if (const auto* model = cfg.find("model")) {
-    if (is_true(model->find("moe_top1_expert"))) {
-      arguments.emplace_back("--moe-top1-expert");
-    } else if (is_true(model->find("moe_topk_expert"))) {
-      arguments.emplace_back("--moe-topk-expert");
-    }
+  if (is_true(model->find("moe_top1_expert"))) {
+    arguments.emplace_back("--moe-top1-expert");
+  } else if (is_true(model->find("moe_topk_expert"))) {
+    arguments.emplace_back("--moe-topk-expert");
   }
   const auto* task = cfg.find("task");
   const auto* own_data = task == nullptr ? nullptr : task->find("data");
@@ -151,15 +148,8 @@ TrainOptions options_of_fairseq(const FairseqCheckpoint& theirs, const std::stri
 Checkpoint checkpoint_of_fairseq(const FairseqCheckpoint& theirs, TrainOptions options,
                                  const Dictionary& source, const Dictionary& target,
                                  int64_t training_items) {
-  auto model = make_model(options, {source.size(), target.size(), Dictionary::kPad},
-                          /*shared_expert=*/false);
   Checkpoint ours;
   ours.model = theirs.model;
-  for (const auto& item : model->named_buffers()) {
-    // State of our routers that the reference keeps elsewhere or not at all.
-    if (!ours.model.contains(item.key())) ours.model[item.key()] = item.value();
-  }
-  load_into(named_state(*model), ours.model, "checkpoint " + theirs.file);
   ours.optimizer = theirs.optimizer;
 
   OptionTable table("train", "");
@@ -198,6 +188,8 @@ TrainOptions import_fairseq_run(const FairseqCheckpoint& theirs, const std::stri
   auto ours = checkpoint_of_fairseq(
       theirs, options, task->source_dictionary(), task->target_dictionary(),
       task->train(theirs.epoch, options.dataset.train_subset)->size());
+  const auto model = make_model(options, vocabulary_of(*task), /*shared_expert=*/false);
+  load_into(named_state(*model), ours.model, "checkpoint " + theirs.file);
 
   SaveRequest request;
   request.epoch = theirs.epoch;

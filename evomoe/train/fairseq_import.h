@@ -20,15 +20,16 @@ namespace evomoe {
 TrainOptions options_of_fairseq(const FairseqCheckpoint& theirs, const std::string& data,
                                 bool weights_only = false);
 
-/// A checkpoint of theirs as one of ours, of a run with `options`. `training_items`: sequences in its
-/// epoch; 0 where no run goes on from it. Error when the model of the options is not that of the
-/// tensors, or a dictionary of another size.
+/// A checkpoint of theirs as one of ours, of a run with `options`; whether its tensors are those of
+/// the options' model is not looked at. `training_items`: sequences in its epoch; 0 where no run goes
+/// on from it.
 Checkpoint checkpoint_of_fairseq(const FairseqCheckpoint& theirs, TrainOptions options,
                                  const Dictionary& source, const Dictionary& target,
                                  int64_t training_items);
 
 /// Makes the run folder `folder` with one checkpoint, from which `evomoe train` goes on as theirs
-/// would. Returns the options, with save_dir `folder`. Errors as above.
+/// would. Returns the options, with save_dir `folder`. Error when the model of the options is not
+/// that of the tensors, or a dictionary of another size.
 TrainOptions import_fairseq_run(const FairseqCheckpoint& theirs, const std::string& data,
                                 const std::filesystem::path& folder);
 

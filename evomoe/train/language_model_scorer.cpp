@@ -50,8 +50,7 @@ void score(LoadedModel& loaded, const std::vector<Row>& rows,
   }
   const torch::NoGradGuard no_grad;
   const auto device_batch = to_device(batch, Dictionary::kPad, loaded.device);
-  auto context = evaluation_context(loaded.options, /*as_trained=*/false);
-  context.padded_batch = 0;
+  const auto context = unpadded_context(loaded.options, loaded.updates);
   const auto output = loaded.model->forward(device_batch.input, context);
   const auto log_probability =
       loaded.model->log_probability_of(output.x_BSD.flatten(0, 1), device_batch.target.flatten())

@@ -42,26 +42,16 @@ void write_run_folder(const TrainOptions& options, const std::filesystem::path& 
     copy_from(dictionary_folder(options.data, options.task), name);
 }
 
-namespace {
-
-/// Whether it is a checkpoint of ours or what is left of one, which must not be passed over.
-bool is_or_was_ours(const std::filesystem::path& path) {
-  return checkpoint_exists(path) || std::filesystem::exists(path / "model.safetensors") ||
-         (std::filesystem::is_symlink(path) && !std::filesystem::exists(path));
-}
-
-}  // namespace
-
 std::filesystem::path named_checkpoint(const std::filesystem::path& given) {
   if (given.extension() != ".pt") return given;
   const auto ours = std::filesystem::path(given).replace_extension();
-  if (is_or_was_ours(ours)) return ours;
+  if (checkpoint_or_remains_exist(ours)) return ours;
   if (is_fairseq_checkpoint(given)) return given;
   // The reference names a mixture of experts by one of its files, which are one checkpoint here.
   const std::string part = "-rank-0", name = ours.string();
   const std::filesystem::path whole =
       name.ends_with(part) ? name.substr(0, name.size() - part.size()) : name;
-  if (is_or_was_ours(whole)) return whole;
+  if (checkpoint_or_remains_exist(whole)) return whole;
   return std::filesystem::exists(ours) ? ours : given;
 }
 

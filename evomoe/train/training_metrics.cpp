@@ -91,9 +91,9 @@ std::optional<double> matthews_correlation(const LossSums& sums) {
     return static_cast<double>(sums.confusion[truth][found]);
   };
   const double tn = at(0, 0), fp = at(0, 1), fn = at(1, 0), tp = at(1, 1);
+  if (tn + fp + fn + tp == 0) return std::nullopt;
   const double all = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn);
-  if (all == 0) return tn + fp + fn + tp > 0 ? std::optional(0.0) : std::nullopt;
-  return (tp * tn - fp * fn) / std::sqrt(all);
+  return all == 0 ? 0.0 : (tp * tn - fp * fn) / std::sqrt(all);
 }
 
 void log_update(MeterGroup& meters, const UpdateResult& result, const Criterion& criterion,

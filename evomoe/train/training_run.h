@@ -48,6 +48,10 @@ class TrainingRun {
   void check_bleu_lengths() const;
   void open_folder();
   bool offloads_moments() const { return options_.resources.offload_moments.has_value(); }
+  /// The copy that a checkpoint in the background is written from would need what offloading saves.
+  bool saves_in_background() const {
+    return options_.checkpoint.write_checkpoints_asynchronously && !offloads_moments();
+  }
   /// Decides what is recomputed (--memory-budget).
   void plan_memory();
   /// The options with that decision.

@@ -81,7 +81,7 @@ void TrainingRun::plan_memory() {
     estimate.program = program_memory_ + kLibraries;
     const auto& flags = options_.checkpoint;
     if (offloads_moments()) estimate.moments = 0;
-    if (flags.write_checkpoints_asynchronously && !flags.no_save && !offloads_moments()) {
+    if (saves_in_background() && !flags.no_save) {
       estimate.snapshot =
           estimate.parameters + (flags.no_save_optimizer_state ? 0 : estimate.moments);
     }

@@ -20,7 +20,7 @@
 namespace evomoe {
 namespace {
 
-CheckpointPolicy checkpoint_policy(const CheckpointOptions& options, bool offloads) {
+CheckpointPolicy checkpoint_policy(const CheckpointOptions& options, bool in_background) {
   CheckpointPolicy policy;
   policy.keep_interval_updates = options.keep_interval_updates;
   policy.keep_last_epochs = options.keep_last_epochs;
@@ -28,8 +28,7 @@ CheckpointPolicy checkpoint_policy(const CheckpointOptions& options, bool offloa
   policy.best_metric = options.best_checkpoint_metric;
   policy.maximize_best = options.maximize_best_checkpoint_metric;
   policy.symlink = options.symlink;
-  // The copy that one in the background is written from would need what offloading saves.
-  policy.asynchronous = options.write_checkpoints_asynchronously && !offloads;
+  policy.asynchronous = in_background;
   policy.no_save = options.no_save;
   policy.no_epoch_checkpoints = options.no_epoch_checkpoints;
   policy.no_last_checkpoints = options.no_last_checkpoints;
@@ -92,7 +91,7 @@ void TrainingRun::open_data() {
 void TrainingRun::open_folder() {
   checkpoints_ = std::make_unique<CheckpointManager>(options_.checkpoint.save_dir,
                                                      checkpoint_policy(options_.checkpoint,
-                                                                       offloads_moments()));
+                                                                       saves_in_background()));
 }
 
 void TrainingRun::restore() {

@@ -55,11 +55,9 @@ void TranslationBleu::check_lengths(std::shared_ptr<const Dataset> dataset,
 void TranslationBleu::add(Model& model, const Batch& batch, int64_t updates) {
   auto pair = std::dynamic_pointer_cast<EncoderDecoderImpl>(model.shared_from_this());
   EVOMOE_CHECK(pair != nullptr, "--eval-bleu needs an encoder-decoder (--task translation)");
-  auto context = evaluation_context(options_, /*as_trained=*/false, updates);
-  context.padded_batch = 0;  // generation pads no batch (reference/evomoe.md section 10)
   const auto source_BS =
       torch::tensor(batch.source, torch::kLong).view({batch.rows, batch.columns});
-  TranslationSteps steps(EncoderDecoder(pair), source_BS, context);
+  TranslationSteps steps(EncoderDecoder(pair), source_BS, unpadded_context(options_, updates));
   SearchBatch sentences;
   sentences.sentences = batch.rows;
   sentences.source_columns = batch.columns;

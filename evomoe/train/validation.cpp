@@ -93,6 +93,12 @@ ForwardContext evaluation_context(const TrainOptions& options, bool as_trained,
   return context;
 }
 
+ForwardContext unpadded_context(const TrainOptions& options, int64_t updates) {
+  auto context = evaluation_context(options, /*as_trained=*/false, updates);
+  context.padded_batch = 0;
+  return context;
+}
+
 LossSums evaluate_batch(Model& model, const Criterion& criterion, const TrainOptions& options,
                         const Batch& batch, torch::Device device, bool as_trained,
                         int64_t updates) {

@@ -33,6 +33,9 @@ EpochIteratorOptions iterator_options(const TrainOptions& options, bool training
 ForwardContext evaluation_context(const TrainOptions& options, bool as_trained,
                                   int64_t updates = 0);
 
+/// That of evaluation that pads no batch: generation (reference/evomoe.md section 10), eval-lm.
+ForwardContext unpadded_context(const TrainOptions& options, int64_t updates);
+
 /// The losses of one batch, without gradients. batch.first_sequence keys the noise of `as_trained`.
 LossSums evaluate_batch(Model& model, const Criterion& criterion, const TrainOptions& options,
                         const Batch& batch, torch::Device device, bool as_trained,
