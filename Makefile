@@ -55,6 +55,7 @@ lint: build
 
 docs: build
 	$(BUILD)/evomoe options --markdown > docs/options.md
+	$(BUILD)/evomoe options --migration > docs/migration.md
 
 clean:
 	rm -rf build

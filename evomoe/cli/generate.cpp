@@ -110,8 +110,8 @@ int generate_from_prompts(const GenerateOptions& flags, LoadedModel& loaded) {
 int generate_from_data(const GenerateOptions& flags, LoadedModel& loaded) {
   validate_generation(flags);
   if (flags.truncate_source) {
+    loaded.encoder_decoder("--truncate-source");
     loaded.options.task.truncate_source = true;
-    validate_task(loaded.options);
   }
   const auto model = generation_model(loaded, flags.search, "evomoe generate");
   const auto subset = flags.gen_subset.value_or("test");

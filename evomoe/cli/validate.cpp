@@ -33,8 +33,8 @@ int validate_command(const std::vector<std::string>& arguments) {
   if (flags.required_batch_size_multiple)
     options.dataset.required_batch_size_multiple = *flags.required_batch_size_multiple;
   if (flags.truncate_source) {
+    loaded.encoder_decoder("--truncate-source");
     options.task.truncate_source = true;
-    validate_task(options);
   }
   if (flags.bleu.eval_bleu) {
     loaded.encoder_decoder("evomoe validate --eval-bleu");

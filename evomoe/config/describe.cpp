@@ -307,7 +307,7 @@ std::string options_markdown() {
       "edit by hand.\n\n"
       "Options may be given as `--name value` (`_` for `-` works too), as `group.name=value`, or "
       "in a YAML file named by\n"
-      "`--config`, flat or in groups. The command line wins over `group.name=value`, that over "
+      "`--config` (or `--config-dir DIR --config-name NAME`: DIR/NAME.yaml), flat or in groups. The command line wins over `group.name=value`, that over "
       "files, and a later file over an\n"
       "earlier one.\n";
   const auto add = [&](const std::string& name, auto options, auto describe_into) {

@@ -126,7 +126,7 @@ void describe_how(OptionTable& table, Options& o) {
 
 void describe_eval_bleu(OptionTable& table, EvalBleuOptions& o) {
   table.add("eval-bleu", &o.eval_bleu,
-            "translation: each validation translates, and logs the BLEU as sacreBLEU counts it; "
+            "Each validation translates, and logs the BLEU as sacreBLEU counts it; "
             "--best-checkpoint-metric bleu --maximize-best-checkpoint-metric keeps the best. "
             "validate without it does what the training did.");
   table

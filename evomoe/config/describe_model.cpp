@@ -1,5 +1,5 @@
 // What is trained: task, Transformer, experts, evolution, criterion.
-#include "evomoe/config/architecture_task.h"
+#include "evomoe/config/architectures.h"
 #include "evomoe/config/describe_groups.h"
 #include "evomoe/config/legacy_flags.h"
 
@@ -7,67 +7,70 @@ namespace evomoe {
 namespace {
 
 void describe_masking(OptionTable& table, TaskOptions& o) {
-  table.add("mask-prob", &o.mask_prob, "masked_lm: share of the tokens to predict.").range(0, 1);
+  table.for_tasks({"masked_lm"});
+  table.add("mask-prob", &o.mask_prob, "Share of the tokens to predict.").range(0, 1);
   table
       .add("leave-unmasked-prob", &o.leave_unmasked_prob,
-           "masked_lm: share of those that stay as they are.")
+           "Share of those that stay as they are.")
       .range(0, 1);
   table
       .add("random-token-prob", &o.random_token_prob,
-           "masked_lm: share of those that become another token.")
+           "Share of those that become another token.")
       .range(0, 1);
   table.add("freq-weighted-replacement", &o.freq_weighted_replacement,
-            "masked_lm: those other tokens are drawn by how often they come.");
-  table.add("mask-whole-words", &o.mask_whole_words, "masked_lm: masks all tokens of a word.");
+            "Those other tokens are drawn by how often they come.");
+  table.add("mask-whole-words", &o.mask_whole_words, "Masks all tokens of a word.");
   table
       .add("mask-multiple-length", &o.mask_multiple_length,
-           "masked_lm: tokens in a row that are masked together.")
+           "Tokens in a row that are masked together.")
       .at_least(1);
-  table.add("mask-stdev", &o.mask_stdev, "masked_lm: standard deviation of that length.")
+  table.add("mask-stdev", &o.mask_stdev, "Standard deviation of that length.")
       .at_least(0);
 }
 
 void describe_pair(OptionTable& table, TaskOptions& o) {
+  table.for_tasks({"translation"});
   table
       .add("source-lang", &o.source_lang,
-           "translation: source language; not given: from the files' names.")
+           "Source language; not given: from the files' names.")
       .alias("s")
       .metavar("LANG");
   table
       .add("target-lang", &o.target_lang,
-           "translation: target language; not given: from the files' names.")
+           "Target language; not given: from the files' names.")
       .alias("t")
       .metavar("LANG");
-  table.add("left-pad-source", &o.left_pad_source, "translation: pads sources on the left.");
-  table.add("left-pad-target", &o.left_pad_target, "translation: pads targets on the left.");
+  table.add("left-pad-source", &o.left_pad_source, "Pads sources on the left.");
+  table.add("left-pad-target", &o.left_pad_target, "Pads targets on the left.");
   table.add("truncate-source", &o.truncate_source,
-            "translation: cuts sources to max-source-positions.");
+            "Cuts sources to max-source-positions.");
   table
       .add("upsample-primary", &o.upsample_primary,
-           "translation: times that train is read beside train1, train2, ...; -1: once.")
+           "Times that train is read beside train1, train2, ...; -1: once.")
       .synonyms({{"-1", "1"}})
       .at_least(1);
   describe_eval_bleu(table, o.bleu);
 }
 
 void describe_sentence_prediction(OptionTable& table, TaskOptions& o) {
+  table.for_tasks({"sentence_prediction"});
   table
       .add("num-classes", &o.num_classes,
-           "sentence_prediction: number of classes, which it must be given.")
+           "Number of classes, which it must be given.")
       .at_least(-1);
   table
       .add("init-token", &o.init_token,
-           "sentence_prediction: index of the token before a row; not given: none.")
+           "Index of the token before a row; not given: none.")
       .at_least(0);
   table
       .add("separator-token", &o.separator_token,
-           "sentence_prediction: index of the token between its sentences; not given: none.")
+           "Index of the token between its sentences; not given: none.")
       .at_least(0);
   table
       .add("classification-head-name", &o.classification_head_name,
-           "sentence_prediction: name of the head.")
+           "Name of the head.")
       .metavar("NAME");
-  table.add("no-shuffle", &o.no_shuffle, "sentence_prediction: rows keep their order.");
+  table.add("no-shuffle", &o.no_shuffle, "Rows keep their order.");
   table
       .add("shorten-method", &o.shorten_method,
            "What becomes of longer sequences: they stay, are cut, or a random part is taken.")
@@ -79,8 +82,9 @@ void describe_sentence_prediction(OptionTable& table, TaskOptions& o) {
 void describe_task(OptionTable& table, TaskOptions& o, const std::string& arch) {
   table.group("task", "Task");
   table.add("task", &o.task, "What is learned; not given: what the architecture is for.")
-      .default_from([&arch] { return task_of_architecture(arch); })
+      .default_from([&arch] { return task_of_family(find_architecture(arch).family); })
       .choices({"language_modeling", "masked_lm", "translation", "sentence_prediction"});
+  table.for_tasks({"language_modeling", "masked_lm"});
   table.add("tokens-per-sample", &o.tokens_per_sample, "Longest sequence, in tokens.")
       .range(1, 1 << 20);
   table
@@ -89,6 +93,7 @@ void describe_task(OptionTable& table, TaskOptions& o, const std::string& arch) 
            "within a document, "
            "or one sentence each.")
       .choices({"none", "complete", "complete_doc", "eos"});
+  table.for_tasks({"language_modeling"});
   table.add("add-bos-token", &o.add_bos_token, "Puts <s> before each sequence.");
   table.add("pad-to-fixed-length", &o.pad_to_fixed_length,
             "Pads each sequence to tokens-per-sample.");
@@ -101,7 +106,39 @@ void describe_task(OptionTable& table, TaskOptions& o, const std::string& arch) 
 
 namespace {
 
+const std::vector<std::string> kRobertaTasks = {"masked_lm", "sentence_prediction"},
+                               kEncoderTasks = {"masked_lm", "sentence_prediction", "translation"},
+                               kDecoderTasks = {"language_modeling", "translation"};
+
+void describe_decoder(OptionTable& table, ModelOptions& o) {
+  table.for_tasks(kDecoderTasks);
+  table.add("decoder-layers", &o.decoder_layers, "Number of decoder layers.").at_least(1);
+  table.add("decoder-embed-dim", &o.decoder_embed_dim, "Width of the decoder.").at_least(1);
+  table
+      .add("decoder-ffn-embed-dim", &o.decoder_ffn_embed_dim,
+           "Hidden width of the decoder's feed-forward blocks and experts.")
+      .at_least(1);
+  table
+      .add("decoder-attention-heads", &o.decoder_attention_heads,
+           "Attention heads of the decoder.")
+      .at_least(1);
+  table.add("decoder-normalize-before", &o.decoder_normalize_before,
+            "Layer norm before each block of the decoder, not after it; language models always "
+            "have it there.");
+  table.add("decoder-learned-pos", &o.decoder_learned_pos,
+            "Learned instead of sinusoidal positions of the decoder.");
+  table.add("share-decoder-input-output-embed", &o.share_decoder_input_output_embed,
+            "One matrix for the decoder's input and output embeddings.");
+  table.add("no-decoder-final-norm", &o.no_decoder_final_norm,
+            "No layer norm after the decoder's last layer.");
+  table
+      .add("max-target-positions", &o.max_target_positions,
+           "Positions of the decoder; not given: tokens-per-sample, in translation 1024.")
+      .range(1, 1 << 20);
+}
+
 void describe_encoder(OptionTable& table, ModelOptions& o) {
+  table.for_tasks(kEncoderTasks);
   table.add("encoder-layers", &o.encoder_layers, "Number of encoder layers.").at_least(1);
   table.add("encoder-embed-dim", &o.encoder_embed_dim, "Width of the encoder.").at_least(1);
   table
@@ -114,24 +151,36 @@ void describe_encoder(OptionTable& table, ModelOptions& o) {
       .at_least(1);
   table.add("encoder-normalize-before", &o.encoder_normalize_before,
             "Layer norm before each block of the encoder, not after it.");
-  table.add("decoder-normalize-before", &o.decoder_normalize_before,
-            "Layer norm before each block of the decoder, not after it.");
   table.add("encoder-learned-pos", &o.encoder_learned_pos,
             "Learned instead of sinusoidal positions of the encoder.");
+}
+
+void describe_encoder_decoder(OptionTable& table, ModelOptions& o) {
+  table.for_tasks({"translation"});
   table.add("share-all-embeddings", &o.share_all_embeddings,
             "One matrix for the embeddings of encoder, decoder and output.");
-  table.add("layernorm-embedding", &o.layernorm_embedding, "Layer norm after the embeddings.");
+  table
+      .add("max-source-positions", &o.max_source_positions,
+           "Positions of the encoder; not given: 1024.")
+      .range(1, 1 << 20);
+}
+
+void describe_roberta(OptionTable& table, ModelOptions& o) {
+  table.for_tasks(kRobertaTasks);
   table
       .add("pooler-activation-fn", &o.pooler_activation_fn,
-           "RoBERTa: activation of the classification head.")
+           "Activation of the classification head.")
       .choices({"tanh", "relu", "gelu", "linear"});
-  table.add("pooler-dropout", &o.pooler_dropout, "RoBERTa: dropout of the classification head.")
+  table.add("pooler-dropout", &o.pooler_dropout, "Dropout of the classification head.")
       .range(0, 1);
   table.add("untie-weights-roberta", &o.untie_weights_roberta,
-            "RoBERTa: separate input and output embeddings.");
+            "Separate input and output embeddings.");
+  table.add("max-positions", &o.max_positions, "Positions of the model; not given: 512.")
+      .range(1, 1 << 20);
 }
 
 void describe_adaptive(OptionTable& table, ModelOptions& o) {
+  table.for_tasks({"language_modeling"});
   table.add("adaptive-input", &o.adaptive_input, "Rare tokens have narrower embeddings.");
   table
       .add("adaptive-input-cutoff", &o.adaptive_input_cutoff,
@@ -164,15 +213,7 @@ void describe_model(OptionTable& table, ModelOptions& o) {
   table.group("model", "Model (what is not given follows from the architecture)");
   table.add("arch", &o.arch, "Architecture, e.g. transformer_lm_gptsmall_moe.")
       .alias("a")
-      .metavar("NAME");
-  table.add("decoder-layers", &o.decoder_layers, "Number of layers.").at_least(1);
-  table.add("decoder-embed-dim", &o.decoder_embed_dim, "Model width.").at_least(1);
-  table
-      .add("decoder-ffn-embed-dim", &o.decoder_ffn_embed_dim,
-           "Hidden width of feed-forward blocks and experts.")
-      .at_least(1);
-  table.add("decoder-attention-heads", &o.decoder_attention_heads, "Attention heads.").at_least(1);
-  describe_encoder(table, o);
+      .choices(architecture_names());
   table
       .add("activation-fn", &o.activation_fn,
            "Activation of feed-forward blocks and experts; gelu_accurate and gelu_fast are "
@@ -186,30 +227,18 @@ void describe_model(OptionTable& table, ModelOptions& o) {
   table.add("activation-dropout", &o.activation_dropout, "Dropout after the activation.")
       .alias("relu-dropout")
       .range(0, 1);
-  table.add("decoder-learned-pos", &o.decoder_learned_pos,
-            "Learned instead of sinusoidal positions.");
   table.add("no-token-positional-embeddings", &o.no_token_positional_embeddings,
             "No positions at all.");
   table.add("no-scale-embedding", &o.no_scale_embedding,
             "Embeddings are not multiplied by the root of the width.");
-  table.add("share-decoder-input-output-embed", &o.share_decoder_input_output_embed,
-            "One matrix for input and output embeddings.");
-  table.add("no-decoder-final-norm", &o.no_decoder_final_norm,
-            "No layer norm after the last layer.");
-  table
-      .add("max-target-positions", &o.max_target_positions,
-           "Positions the model (translation: its decoder) has; not given: tokens-per-sample, "
-           "translation: 1024.")
-      .range(1, 1 << 20);
-  table
-      .add("max-source-positions", &o.max_source_positions,
-           "translation: positions of the encoder; not given: 1024.")
-      .range(1, 1 << 20);
-  table.add("max-positions", &o.max_positions, "RoBERTa: positions; not given: 512.")
-      .range(1, 1 << 20);
-  describe_adaptive(table, o);
+  table.add("layernorm-embedding", &o.layernorm_embedding, "Layer norm after the embeddings.");
   table.add("checkpoint-activations", &o.checkpoint_activations,
             "Recomputes each layer in the backward pass instead of keeping its activations.");
+  describe_decoder(table, o);
+  describe_encoder(table, o);
+  describe_encoder_decoder(table, o);
+  describe_roberta(table, o);
+  describe_adaptive(table, o);
 }
 
 void describe_validate_routing(OptionTable& table, std::string& validate_routing) {
@@ -226,14 +255,6 @@ void describe_moe(OptionTable& table, MoeOptions& o) {
   table
       .add("moe-freq", &o.moe_freq,
            "Every such layer is MoE (2: layers 1, 3, 5, ... counted from 0); 0: none.")
-      .at_least(0);
-  table
-      .add("encoder-moe-freq", &o.encoder_moe_freq,
-           "As moe-freq, of the encoder; the larger one counts.")
-      .at_least(0);
-  table
-      .add("decoder-moe-freq", &o.decoder_moe_freq,
-           "As moe-freq, of the decoder; the larger one counts.")
       .at_least(0);
   table.add("moe-expert-count", &o.moe_expert_count, "Experts of an MoE layer.").at_least(0);
   table
@@ -272,18 +293,28 @@ void describe_moe(OptionTable& table, MoeOptions& o) {
            "most probable.")
       .choices({"position", "probs"});
   table.add("use-moe-pad-mask", &o.use_moe_pad_mask, "Padding tokens take no place in an expert.");
+  table.add(
+      "recompute-experts", &o.recompute_experts,
+      "Recomputes the experts' hidden activations in the backward pass instead of keeping them.");
+  describe_validate_routing(table, o.validate_routing);
+  table.for_tasks(kDecoderTasks);
+  table
+      .add("decoder-moe-freq", &o.decoder_moe_freq,
+           "As moe-freq, of the decoder; the larger one counts.")
+      .at_least(0);
   table
       .add("alternate-decoder-ffn-embed-dim", &o.alternate_decoder_ffn_embed_dim,
            "Above 0: the MoE layers become dense ones of this hidden width, for comparison.")
+      .at_least(0);
+  table.for_tasks(kEncoderTasks);
+  table
+      .add("encoder-moe-freq", &o.encoder_moe_freq,
+           "As moe-freq, of the encoder; the larger one counts.")
       .at_least(0);
   table
       .add("alternate-ffn-embed-dim", &o.alternate_ffn_embed_dim,
            "As alternate-decoder-ffn-embed-dim, of the encoder.")
       .at_least(0);
-  table.add(
-      "recompute-experts", &o.recompute_experts,
-      "Recomputes the experts' hidden activations in the backward pass instead of keeping them.");
-  describe_validate_routing(table, o.validate_routing);
 }
 
 void describe_evolution(OptionTable& table, EvolutionFlags& o) {

@@ -154,6 +154,15 @@ Option& Option::required() {
   return *this;
 }
 
+Option& Option::of_tasks(std::vector<std::string> tasks) {
+  tasks_ = std::move(tasks);
+  return *this;
+}
+
+std::string Option::help() const {
+  return tasks_.empty() ? help_ : fmt::format("{} Only in {}.", help_, fmt::join(tasks_, ", "));
+}
+
 Option& Option::bare(std::string text) {
   bare_ = std::move(text);
   return *this;
@@ -180,7 +189,7 @@ std::string Option::metavar() const {
   if (bare_ && !choices_.empty()) return "[NAME]";
   switch (type_) {
     case OptionType::kFlag:
-      return "";
+      return default_ == true ? "[True|False]" : "";
     case OptionType::kInteger:
       return "N";
     case OptionType::kNumber:

@@ -30,6 +30,7 @@ class Option {
   Option& alias(std::string other_name);
   Option& metavar(std::string word);  ///< placeholder of the value in the help
   Option& required();
+  Option& of_tasks(std::vector<std::string> tasks);  ///< for these only; empty: for all
   /// The value that the option has when it is given without one; argparse calls it `const`. A word
   /// behind it that is none of its choices is not its value.
   Option& bare(std::string text);
@@ -39,8 +40,9 @@ class Option {
   const std::string& name() const { return name_; }  ///< with '-', without the leading "--"
   std::string key() const;                           ///< with '_': the field's name
   const std::string& group() const { return group_; }
-  const std::string& help() const { return help_; }
+  std::string help() const;  ///< with the tasks that it is for
   const std::vector<std::string>& aliases() const { return aliases_; }
+  const std::vector<std::string>& tasks() const { return tasks_; }
   OptionType type() const { return type_; }
   bool is_list() const;
   bool is_optional() const { return optional_; }
@@ -78,7 +80,7 @@ class Option {
   std::function<void(const nlohmann::json&)> store_;
   std::function<nlohmann::json()> default_rule_;
   nlohmann::json default_;
-  std::vector<std::string> choices_, aliases_, unsupported_;
+  std::vector<std::string> choices_, aliases_, tasks_, unsupported_;
   std::map<std::string, std::string> synonyms_;
   std::string unsupported_reason_;
   std::optional<double> least_, most_, above_;

@@ -37,7 +37,7 @@ std::string entry(const std::string& left, const std::string& help) {
 }
 
 std::string default_text(const Option& option) {
-  if (option.type() == OptionType::kFlag) return "";
+  if (option.type() == OptionType::kFlag && option.default_value() != true) return "";
   return value_text(option.default_value());
 }
 
@@ -101,6 +101,8 @@ std::string OptionTable::help_text() const {
       text += entry("-h, --help", "Shows this text.");
       text += entry("--config FILE",
                     "YAML file with options, flat or in groups; the command line wins over it.");
+      text += entry("--config-dir DIR --config-name NAME",
+                    "The same for DIR/NAME.yaml, as Hydra's command lines have it.");
     }
     for (const auto& option : options_) {
       if (option->group() != group.name) continue;

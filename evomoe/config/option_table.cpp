@@ -26,6 +26,7 @@ OptionTable::OptionTable(std::string command, std::string summary)
 
 void OptionTable::group(std::string name, std::string title) {
   groups_.push_back({std::move(name), std::move(title)});
+  tasks_.clear();
 }
 
 Option& OptionTable::insert(const std::string& name, const std::string& help, OptionType type,
@@ -35,6 +36,7 @@ Option& OptionTable::insert(const std::string& name, const std::string& help, Op
                name);
   options_.push_back(std::make_unique<Option>(name, groups_.back().name, help, type, optional,
                                               std::move(load), std::move(store)));
+  options_.back()->of_tasks(tasks_);
   return *options_.back();
 }
 

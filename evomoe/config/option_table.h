@@ -48,8 +48,10 @@ class OptionTable {
   OptionTable& operator=(const OptionTable&) = delete;
 
   // --- describing ---
-  /// The options added next belong to this group.
+  /// The options added next belong to this group, and are for all tasks.
   void group(std::string name, std::string title);
+  /// The options of this group added next are for these values of --task only.
+  void for_tasks(std::vector<std::string> tasks) { tasks_ = std::move(tasks); }
   /// Adds an option that fills *target, whose value now is the default. T is bool, int64_t, double,
   /// std::string, an optional of these, or a vector of the latter three.
   template <typename T>
@@ -157,6 +159,7 @@ class OptionTable {
 
   std::string command_, summary_;
   std::vector<Group> groups_;
+  std::vector<std::string> tasks_;
   std::vector<std::unique_ptr<Option>> options_;
   std::vector<Option*> positionals_;
   std::vector<Shorthand> shorthands_;

@@ -1,19 +1,16 @@
 #include "evomoe/config/validate_options.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "evomoe/base/byte_size.h"
 #include "evomoe/base/error.h"
 #include "evomoe/config/eval_bleu.h"
+#include "evomoe/config/given_options.h"
 
 namespace evomoe {
 namespace {
-
-struct TaskFlag {
-  const char* flag;
-  const char* task;
-  bool changed;
-};
 
 /// --moe-freq of the half of the model that has most experts; 0: none has any.
 int64_t largest_moe_freq(const MoeOptions& moe) {
@@ -147,6 +144,17 @@ void validate_bpe_files(const BpeFiles& files) {
   }
 }
 
+/// A flag of another task would be passed over in silence.
+void validate_task(const TrainOptions& options) {
+  const auto& task = options.task.task;
+  for_each_given(options, [&](const OptionTable&, const Option& option) {
+    const auto& tasks = option.tasks();
+    if (tasks.empty() || std::ranges::find(tasks, task) != tasks.end()) return;
+    fail_usage("--{} is an option of --task {}, and this is --task {}; leave it out",
+               option.name(), fmt::join(tasks, " or "), task);
+  });
+}
+
 /// The criterions of a task.
 void validate_criterion(const TrainOptions& options) {
   const auto& task = options.task.task;
@@ -169,6 +177,13 @@ void validate_criterion(const TrainOptions& options) {
                "label_smoothed_cross_entropy",
                options.criterion.label_smoothing, criterion);
   }
+  if (options.criterion.report_accuracy && !of("label_smoothed"))
+    fail_usage("--report-accuracy is of label_smoothed_cross_entropy, and this is --criterion {}; "
+               "leave it out", criterion);
+  if (options.criterion.ignore_prefix_size > 0 && !of("label_smoothed"))
+    fail_usage("--ignore-prefix-size {} is of label_smoothed_cross_entropy, and this is "
+               "--criterion {}; leave it out",
+               options.criterion.ignore_prefix_size, criterion);
 }
 
 template <typename Options>
@@ -197,45 +212,6 @@ void validate_hypotheses(int64_t nbest, int64_t beam, bool sampling) {
 }
 
 }  // namespace
-
-void validate_task(const TrainOptions& options) {
-  const auto& task = options.task;
-  const TaskOptions none;
-  const TaskFlag flags[] = {
-      {"mask-prob", "masked_lm", task.mask_prob != none.mask_prob},
-      {"leave-unmasked-prob", "masked_lm", task.leave_unmasked_prob != none.leave_unmasked_prob},
-      {"random-token-prob", "masked_lm", task.random_token_prob != none.random_token_prob},
-      {"freq-weighted-replacement", "masked_lm", task.freq_weighted_replacement},
-      {"mask-whole-words", "masked_lm", task.mask_whole_words},
-      {"mask-multiple-length", "masked_lm",
-       task.mask_multiple_length != none.mask_multiple_length},
-      {"mask-stdev", "masked_lm", task.mask_stdev != none.mask_stdev},
-      {"source-lang", "translation", task.source_lang.has_value()},
-      {"target-lang", "translation", task.target_lang.has_value()},
-      {"left-pad-source", "translation", task.left_pad_source != none.left_pad_source},
-      {"left-pad-target", "translation", task.left_pad_target != none.left_pad_target},
-      {"truncate-source", "translation", task.truncate_source},
-      {"upsample-primary", "translation", task.upsample_primary != none.upsample_primary},
-      {"eval-bleu", "translation", task.bleu.eval_bleu},
-      {"eval-bleu-args", "translation", task.bleu.eval_bleu_args != none.bleu.eval_bleu_args},
-      {"eval-bleu-detok", "translation", task.bleu.eval_bleu_detok != none.bleu.eval_bleu_detok},
-      {"eval-bleu-detok-args", "translation",
-       task.bleu.eval_bleu_detok_args != none.bleu.eval_bleu_detok_args},
-      {"eval-tokenized-bleu", "translation", task.bleu.eval_tokenized_bleu},
-      {"eval-bleu-remove-bpe", "translation", task.bleu.eval_bleu_remove_bpe.has_value()},
-      {"eval-bleu-print-samples", "translation", task.bleu.eval_bleu_print_samples},
-      {"num-classes", "sentence_prediction", task.num_classes != none.num_classes},
-      {"init-token", "sentence_prediction", task.init_token.has_value()},
-      {"separator-token", "sentence_prediction", task.separator_token.has_value()},
-      {"no-shuffle", "sentence_prediction", task.no_shuffle},
-  };
-  for (const auto& flag : flags) {
-    if (flag.changed && task.task != flag.task) {
-      fail_usage("--{} is an option of --task {}, and this is --task {}; leave it out", flag.flag,
-                 flag.task, task.task);
-    }
-  }
-}
 
 void validate_options(const TrainOptions& options) {
   validate_task(options);

@@ -9,9 +9,6 @@ namespace evomoe {
 /// routing methods, schedules) is check_settings()'s, and what needs the data is checked where it
 /// is read.
 void validate_options(const TrainOptions& options);
-/// A part of that: a flag of another task would be passed over in silence, and is refused unless it
-/// says nothing.
-void validate_task(const TrainOptions& options);
 void validate_options(const EvalOptions& options);
 void validate_options(const GenerateOptions& options);
 /// More for `generate` of prompts, and of a split of data: which it is the checkpoint may decide.

@@ -6,8 +6,8 @@
 #include <optional>
 
 #include "evomoe/base/error.h"
+#include "evomoe/config/architectures.h"
 #include "evomoe/data/dictionary.h"
-#include "evomoe/models/architectures.h"
 
 namespace evomoe {
 namespace {
@@ -70,12 +70,6 @@ void fill_encoder(TransformerStackOptions& stack, const TrainOptions& options,
             options, architecture);
   stack.norm_first = model.encoder_normalize_before.value_or(architecture.norm_first);
   stack.final_norm = stack.norm_first;
-}
-
-ModelFamily family_of_task(const std::string& task) {
-  if (task == "language_modeling") return ModelFamily::kLanguageModel;
-  if (task == "translation") return ModelFamily::kEncoderDecoder;
-  return ModelFamily::kRoberta;  // masked_lm, sentence_prediction
 }
 
 /// The architecture, which must be one for the task.

@@ -7,24 +7,19 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
-#include "evomoe/config/describe.h"
+#include "evomoe/config/given_options.h"
 #include "evomoe/routing/registry.h"
 
 namespace evomoe {
 namespace {
 
-/// The flags of some options that are given, that is, differ from their defaults.
-std::vector<std::string> given_flags(TrainOptions options,
+/// The flags of some options that are given.
+std::vector<std::string> given_flags(const TrainOptions& options,
                                      const std::function<bool(const Option&)>& wanted) {
-  TrainOptions plain;
-  OptionTable defaults("train", ""), table("train", "");
-  describe(defaults, plain);
-  describe(table, options);
   std::vector<std::string> flags;
-  for (const auto& option : table.options()) {
-    if (wanted(*option) && option->value() != defaults.at(option->name()).value())
-      flags.push_back(table.written(*option));
-  }
+  for_each_given(options, [&](const OptionTable& table, const Option& option) {
+    if (wanted(option)) flags.push_back(table.written(option));
+  });
   return flags;
 }
 

@@ -13,9 +13,11 @@
 namespace evomoe {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::Not;
+using ::testing::ThrowsMessage;
 
 std::vector<std::string> words(const std::string& line) {
   std::istringstream stream(line);
@@ -138,6 +140,24 @@ TEST(Describe, TheTaskFollowsFromTheArchitecture) {
   EXPECT_EQ(task_of("--arch roberta --task sentence_prediction --num-classes 2 "
                     "--criterion sentence_prediction"),
             "sentence_prediction");
+}
+
+TEST(Describe, AnUnknownArchitectureIsToldOfFirstWithTheNearestAndAll) {
+  // The criterion does not go with the task that it would mean, either.
+  const auto line = words("d --batch-size 1 --arch transformer_lm_gpt2_tyni --criterion masked_lm");
+  EXPECT_THAT([&] { parse_train(line); },
+              ThrowsMessage<UsageError>(AllOf(HasSubstr("--arch: 'transformer_lm_gpt2_tyni'"),
+                                              HasSubstr("roberta_large_moe"),
+                                              HasSubstr("did you mean 'transformer_lm_gpt2_tiny'"))));
+}
+
+TEST(Describe, AnOptionOfSomeTasksSaysSo) {
+  TrainOptions options;
+  OptionTable table("train", "");
+  describe(table, options);
+  EXPECT_THAT(table.at("decoder-layers").help(),
+              HasSubstr("Only in language_modeling, translation."));
+  EXPECT_THAT(table.at("dropout").help(), Not(HasSubstr("Only in")));
 }
 
 TEST(Describe, ValuesAreUnderstoodInTheReferencesWords) {

@@ -4,13 +4,16 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <sstream>
 
 #include "evomoe/base/error.h"
+#include "evomoe/config/describe.h"
 
 namespace evomoe {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
 
 /// Options that are fine, with MoE layers.
 TrainOptions sound() {
@@ -99,10 +102,50 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(ValidateOptions, WhatARoomKnowsBetterIsNotItsBusiness) {
   auto options = sound();
   options.moe.moe_router = "a method of another program";
-  options.model.arch = "an architecture of another program";
   options.optimization.lr_scheduler = "polynomial_decay";
   options.evolution.max_temperature = 0;
   EXPECT_NO_THROW(validate_options(options));
+}
+
+TEST(ValidateOptions, AFlagOfAnotherTaskIsRefusedWithTheTasksThatHaveIt) {
+  const auto refused = [](const std::string& task, const std::string& flag,
+                          const std::string& tasks) {
+    TrainOptions options;
+    OptionTable table("train", "");
+    describe(table, options);
+    std::vector<std::string> arguments = {"bin", "--batch-size", "8", "--task", task};
+    if (task == "masked_lm") arguments.insert(arguments.end(), {"--criterion", task});
+    std::istringstream words(flag);
+    for (std::string word; words >> word;) arguments.push_back(word);
+    table.parse(arguments);
+    const std::string name = flag.substr(0, flag.find(' '));
+    EXPECT_THAT([&] { validate_options(options); },
+                ThrowsMessage<UsageError>(HasSubstr(fmt::format(
+                    "{} is an option of --task {}, and this is --task {}", name, tasks, task))));
+  };
+  const std::string encoder = "masked_lm or sentence_prediction or translation",
+                    decoder = "language_modeling or translation";
+  refused("language_modeling", "--mask-prob 0.3", "masked_lm");
+  refused("language_modeling", "--encoder-layers 2", encoder);
+  refused("language_modeling", "--encoder-moe-freq 2", encoder);
+  refused("language_modeling", "--max-positions 64", "masked_lm or sentence_prediction");
+  refused("language_modeling", "--share-all-embeddings", "translation");
+  refused("masked_lm", "--decoder-embed-dim 64", decoder);
+  refused("masked_lm", "--max-target-positions 64", decoder);
+  refused("masked_lm", "--num-classes 2", "sentence_prediction");
+  refused("translation", "--tokens-per-sample 64", "language_modeling or masked_lm");
+  refused("translation", "--adaptive-softmax-cutoff 10,20", "language_modeling");
+}
+
+TEST(ValidateOptions, AFlagOfALabelSmoothedCriterionNeedsOne) {
+  auto options = sound();
+  options.criterion.report_accuracy = true;
+  EXPECT_THAT([&] { validate_options(options); },
+              ThrowsMessage<UsageError>(HasSubstr("--report-accuracy")));
+  options = sound();
+  options.criterion.ignore_prefix_size = 1;
+  EXPECT_THAT([&] { validate_options(options); },
+              ThrowsMessage<UsageError>(HasSubstr("--ignore-prefix-size 1")));
 }
 
 TEST(ValidateOptions, WarmupOfInverseSqrtIsFairseqs4000UnlessGiven) {

@@ -8,10 +8,9 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
-#include "evomoe/config/architecture_task.h"
+#include "evomoe/config/architectures.h"
 #include "evomoe/config/describe.h"
 #include "evomoe/config/validate_options.h"
-#include "evomoe/models/architectures.h"
 #include "evomoe/routing/registry.h"
 #include "evomoe/train/criterion.h"
 #include "evomoe/train/training_run.h"
@@ -70,7 +69,7 @@ TEST(Settings, TheTaskThatAnArchitectureMeansIsOneThatItIsFor) {
   for (const auto& arch : architecture_names()) {
     TrainOptions options;
     options.model.arch = arch;
-    options.task.task = task_of_architecture(arch);
+    options.task.task = task_of_family(find_architecture(arch).family);
     options.task.tokens_per_sample = 512;
     EXPECT_NO_THROW(check_model(options)) << arch;
   }
@@ -166,7 +165,6 @@ TEST(CheckRouter, ASharedStageIsFollowedByDroplessMethodsOnly) {
 
 TEST(CheckSettings, CombinationsThatCannotBeAreRefusedWithFlagAndRemedy) {
   const std::vector<std::pair<std::string, std::vector<std::string>>> refused = {
-      {"--arch nope", {"--arch nope", "transformer_lm_gptsmall_moe"}},
       {"--decoder-attention-heads 3", {"--decoder-attention-heads 3", "--decoder-embed-dim 16"}},
       {"--dropout 1", {"--dropout 1", "below 1"}},
       {"--moe-freq 3 --moe-expert-count 4", {"--moe-freq 3", "2 layers (--decoder-layers)"}},

@@ -31,6 +31,10 @@ const Architecture& find_architecture(const std::string& name);
 std::vector<std::string> architecture_names();
 std::vector<std::string> architecture_names(ModelFamily family);
 
+/// The --task that a family is made for, and the family of a task.
+std::string task_of_family(ModelFamily family);
+ModelFamily family_of_task(const std::string& task);
+
 /// The family as an error message names it: "a language model".
 std::string family_words(ModelFamily family);
 

@@ -1,4 +1,4 @@
-#include "evomoe/models/architectures.h"
+#include "evomoe/config/architectures.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "evomoe/models/architectures.h"
+#include "evomoe/config/architectures.h"
 
 #include <fmt/ranges.h>
 
@@ -103,6 +103,21 @@ std::vector<std::string> architecture_names(ModelFamily family) {
     if (architecture.family == family) names.push_back(architecture.name);
   }
   return names;
+}
+
+std::string task_of_family(ModelFamily family) {
+  switch (family) {
+    case ModelFamily::kLanguageModel: return "language_modeling";
+    case ModelFamily::kRoberta: return "masked_lm";
+    case ModelFamily::kEncoderDecoder: return "translation";
+  }
+  fail("there is no such family of models");
+}
+
+ModelFamily family_of_task(const std::string& task) {
+  if (task == "language_modeling") return ModelFamily::kLanguageModel;
+  if (task == "translation") return ModelFamily::kEncoderDecoder;
+  return ModelFamily::kRoberta;  // masked_lm, sentence_prediction
 }
 
 std::string family_words(ModelFamily family) {
