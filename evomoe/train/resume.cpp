@@ -8,6 +8,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/checkpoint/xxhash64.h"
+#include "evomoe/config/architectures.h"
 #include "evomoe/config/describe.h"
 #include "evomoe/train/loaded_model.h"
 #include "evomoe/train/settings.h"
@@ -83,6 +84,22 @@ Values model_values(const TrainOptions& options) {
   return values;
 }
 
+/// What the architecture decides where it is not given, and the model could be trained with
+/// another value of.
+Values training_values(const TrainOptions& options) {
+  constexpr int64_t kSymbols = Dictionary::kSpecials;
+  const auto stack =
+      stack_options(options, {kSymbols, kSymbols, Dictionary::kPad}, /*shared_expert=*/false)
+          .front();
+  return {{"dropout", text(stack.dropout)},
+          {"attention-dropout", text(stack.attention_dropout)},
+          {"activation-dropout", text(stack.activation_dropout)},
+          {family_of_task(options.task.task) == ModelFamily::kRoberta ? "max-positions"
+                                                                      : "max-target-positions",
+           text(longest_item(options))},
+          {"max-source-positions", text(longest_source(options))}};
+}
+
 /// Other values make other batches, so that "the first 100 batches are done" means something else.
 const std::set<std::string> kDataOptions = {"tokens-per-sample",
                                             "source-lang",
@@ -120,18 +137,25 @@ struct Differences {
 
 Differences differences(TrainOptions stored, TrainOptions now) {
   Differences found;
-  std::set<std::string> of_model = {"arch"};
+  std::set<std::string> compared = {"arch"};
   const auto was_model = model_values(stored), is_model = model_values(now);
   const std::map<std::string, std::string> is_value(is_model.begin(), is_model.end());
   for (const auto& [name, was] : was_model) {
-    of_model.insert(name);
+    compared.insert(name);
     const auto is = is_value.find(name);
     // What only one of the models has follows from something else that differs.
     if (is != is_value.end() && was != is->second)
       found.model.push_back(fmt::format("--{} {} -> {}", name, was, is->second));
   }
+  const auto was_trained = training_values(stored), is_trained = training_values(now);
+  for (size_t i = 0; i < was_trained.size(); ++i) {
+    const auto& [name, was] = was_trained[i];
+    compared.insert(name);
+    if (was != is_trained[i].second)
+      found.other.push_back(fmt::format("--{} {} -> {}", name, was, is_trained[i].second));
+  }
   // --moe-freq is that of both halves.
-  of_model.insert({"moe-freq", "encoder-moe-freq", "decoder-moe-freq"});
+  compared.insert({"moe-freq", "encoder-moe-freq", "decoder-moe-freq"});
   OptionTable stored_table("train", ""), now_table("train", "");
   describe(stored_table, stored);
   describe(now_table, now);
@@ -139,7 +163,7 @@ Differences differences(TrainOptions stored, TrainOptions now) {
     const auto& option = *now_table.options()[i];
     const bool of_data = kDataOptions.contains(option.name());
     const auto was = stored_table.options()[i]->value(), is = option.value();
-    if (was == is || of_model.contains(option.name())) continue;
+    if (was == is || compared.contains(option.name())) continue;
     if (!of_data && !kGroups.contains(option.group())) continue;
     (of_data ? found.data : found.other)
         .push_back(fmt::format("--{} {} -> {}", option.name(), shown(was), shown(is)));

@@ -34,6 +34,8 @@ TEST_F(TheirCheckpoints, ARunGoesOnFromThemAsFromOurs) {
         evomoe(train_arguments("other") + options + "--restore-file " + path);
     ASSERT_EQ(result.exit_code, 0) << result.err;
     EXPECT_THAT(result.err, HasSubstr("9 updates"));
+    EXPECT_THAT(result.err, HasSubstr("other than in that run: --max-update 9 -> 24\n"))
+        << "theirs says every value, which is no other for that";
     EXPECT_EQ(model_file("other"), model_file("whole"));
     EXPECT_EQ(optimizer_file("other"), optimizer_file("whole"));
     for (const auto* made : {"whole", "part", "part.pt", "other"})
