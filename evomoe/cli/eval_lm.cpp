@@ -56,11 +56,12 @@ int eval_lm_command(const std::vector<std::string>& arguments) {
   validate_options(flags);
   const auto clock = steady_clock_seconds();
   const double begin = clock();
-  auto loaded =
-      load_model(flags.path, {.data = flags.data,
-                              .bpe = flags.bpe,
-                              .eval_capacity_fraction = flags.moe_eval_capacity_token_fraction,
-                              .common = flags.common});
+  const auto models =
+      load_models(flags.path, {.data = flags.data,
+                               .bpe = flags.bpe,
+                               .eval_capacity_fraction = flags.moe_eval_capacity_token_fraction,
+                               .common = flags.common});
+  const auto& loaded = models.front();
   loaded.language_model("evomoe eval-lm");
   const double after_load = clock();
   auto options = loaded.options;
@@ -82,9 +83,10 @@ int eval_lm_command(const std::vector<std::string>& arguments) {
 
   std::vector<int64_t> items(static_cast<size_t>(dataset->size()));
   std::iota(items.begin(), items.end(), 0);
-  const bool skip = flags.skip_invalid_size_inputs_valid_test ||
-                    options.dataset.skip_invalid_size_inputs_valid_test;
-  items = filter_by_size(std::move(items), *dataset, longest_item(loaded.options), skip);
+  auto longest = longest_item(loaded.options);
+  for (const auto& each : models) longest = std::min(longest, longest_item(each.options));
+  // As fairseq's eval-lm, it leaves them out with a warning.
+  items = filter_by_size(std::move(items), *dataset, longest, /*skip=*/true);
 
   const TokenText text(loaded);
   Totals totals;
@@ -104,7 +106,7 @@ int eval_lm_command(const std::vector<std::string>& arguments) {
   };
   WordJoiner joiner;
   int64_t last_item = 0;
-  score_dataset(loaded, *dataset, items, scorer, [&](const ScoredBlock& block) {
+  score_dataset(models, *dataset, items, scorer, [&](const ScoredBlock& block) {
     last_item = block.item;
     for (size_t i = 0; i < block.token.size(); ++i) {
       const auto token = block.token[i];

@@ -107,13 +107,14 @@ int generate_from_prompts(const GenerateOptions& flags, LoadedModel& loaded) {
 }
 
 /// Translates (or goes on with) the items of a split.
-int generate_from_data(const GenerateOptions& flags, LoadedModel& loaded) {
+int generate_from_data(const GenerateOptions& flags, std::vector<LoadedModel>& models) {
   validate_generation(flags);
+  auto& loaded = models.front();
   if (flags.truncate_source) {
     loaded.encoder_decoder("--truncate-source");
     loaded.options.task.truncate_source = true;
   }
-  const auto model = generation_model(loaded, flags.search, "evomoe generate");
+  const auto model = generation_model(models, flags.search, "evomoe generate");
   const auto subset = flags.gen_subset.value_or("test");
   const auto data = open_task_data(*flags.data, loaded.options);
   const auto dataset = data->open(subset, /*combine=*/false, /*pad_to_batch_size=*/0);
@@ -137,14 +138,22 @@ int generate_command(const std::vector<std::string>& arguments) {
   const auto bind = [](OptionTable& table, GenerateOptions& o) { describe(table, o); };
   if (!parse_command("generate", arguments, flags, bind)) return 0;
   validate_options(flags);
-  auto loaded = load_model(
+  auto models = load_models(
       flags.path,
       {.data = flags.data.value_or(""),
        .bpe = flags.bpe,
        .eval_capacity_fraction = flags.search.moe_eval_capacity_token_fraction,
        .common = flags.common});
-  const bool translation = loaded.options.task.task == "translation";
-  if (!translation && !flags.gen_subset) return generate_from_prompts(flags, loaded);
+  const bool translation = models.front().options.task.task == "translation";
+  if (!translation && !flags.gen_subset) {
+    if (models.size() > 1) {
+      fail_usage(
+          "--path {}: prompts are continued by one model; name one checkpoint, or a split of DATA "
+          "with --gen-subset",
+          flags.path);
+    }
+    return generate_from_prompts(flags, models.front());
+  }
   if (flags.prompt || flags.input != "-") {
     fail_usage(
         "{} was trained with --task translation, which continues no prompts; use `evomoe "
@@ -153,7 +162,7 @@ int generate_command(const std::vector<std::string>& arguments) {
   }
   if (!flags.data)
     fail_usage("evomoe generate: name DATA, the data-bin folder of the split to translate");
-  return generate_from_data(flags, loaded);
+  return generate_from_data(flags, models);
 }
 
 }  // namespace evomoe

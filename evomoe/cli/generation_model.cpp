@@ -1,9 +1,12 @@
 #include "evomoe/cli/generation_model.h"
 
 #include <algorithm>
+#include <limits>
+#include <utility>
 
 #include "evomoe/base/error.h"
 #include "evomoe/data/token_text.h"
+#include "evomoe/models/ensemble_steps.h"
 #include "evomoe/models/language_model_steps.h"
 #include "evomoe/models/translation_steps.h"
 #include "evomoe/train/validation.h"
@@ -18,37 +21,61 @@ void check_language(const std::string& option, const std::optional<std::string>&
              trained ? option + " " + *trained : "--task " + loaded.options.task.task);
 }
 
-}  // namespace
+using Start = std::function<std::unique_ptr<NextTokens>(const Batch& batch)>;
 
-GenerationModel generation_model(const LoadedModel& loaded, const SearchFlags& flags,
-                                 const std::string& command) {
-  check_language("--source-lang", flags.source_lang, loaded.options.task.source_lang, loaded);
-  check_language("--target-lang", flags.target_lang, loaded.options.task.target_lang, loaded);
-  GenerationModel model;
-  model.source = &loaded.source_dictionary;
-  model.target = &loaded.dictionary;
-  model.bpe = loaded.bpe.get();
+/// How one model begins hypotheses, and the positions of its source.
+std::pair<Start, int64_t> start_of(const LoadedModel& loaded, const std::string& command) {
   const auto context = unpadded_context(loaded.options, loaded.updates);
   if (loaded.options.task.task == "language_modeling") {
     auto language_model = loaded.language_model(command);
-    model.source = model.target;
-    model.continues_source = true;
-    model.start_token =
-        loaded.options.task.add_bos_token ? Dictionary::kBos : Dictionary::kEos;
-    model.max_source_positions = language_model->options().max_positions;
-    model.start = [language_model, context](const Batch&) {
-      return std::make_unique<LanguageModelSteps>(language_model, context);
-    };
-    return model;
+    return {[language_model, context](const Batch&) {
+              return std::make_unique<LanguageModelSteps>(language_model, context);
+            },
+            language_model->options().max_positions};
   }
   auto pair = loaded.encoder_decoder(command);
-  model.left_pad_source = loaded.options.task.left_pad_source;
-  model.max_source_positions = pair->options().encoder.max_positions;
-  model.start = [pair, context](const Batch& batch) {
-    const auto source_BS =
-        torch::tensor(batch.source, torch::kInt64).view({batch.rows, batch.columns});
-    return std::make_unique<TranslationSteps>(pair, source_BS, context);
-  };
+  return {[pair, context](const Batch& batch) {
+            const auto source_BS =
+                torch::tensor(batch.source, torch::kInt64).view({batch.rows, batch.columns});
+            return std::make_unique<TranslationSteps>(pair, source_BS, context);
+          },
+          pair->options().encoder.max_positions};
+}
+
+}  // namespace
+
+GenerationModel generation_model(const std::vector<LoadedModel>& models, const SearchFlags& flags,
+                                 const std::string& command) {
+  const auto& first = models.front();
+  const auto& task = first.options.task;
+  check_language("--source-lang", flags.source_lang, task.source_lang, first);
+  check_language("--target-lang", flags.target_lang, task.target_lang, first);
+  GenerationModel model;
+  model.continues_source = task.task == "language_modeling";
+  model.source = model.continues_source ? &first.dictionary : &first.source_dictionary;
+  model.target = &first.dictionary;
+  model.bpe = first.bpe.get();
+  if (model.continues_source) {
+    model.start_token = task.add_bos_token ? Dictionary::kBos : Dictionary::kEos;
+  } else {
+    model.left_pad_source = task.left_pad_source;
+  }
+  model.max_source_positions = std::numeric_limits<int64_t>::max();
+  std::vector<Start> starts;
+  for (const auto& loaded : models) {
+    const auto [start, positions] = start_of(loaded, command);
+    starts.push_back(start);
+    model.max_source_positions = std::min(model.max_source_positions, positions);
+  }
+  if (starts.size() == 1) {
+    model.start = starts.front();
+  } else {
+    model.start = [starts](const Batch& batch) {
+      std::vector<std::unique_ptr<NextTokens>> steps;
+      for (const auto& start : starts) steps.push_back(start(batch));
+      return std::make_unique<EnsembleSteps>(std::move(steps));
+    };
+  }
   return model;
 }
 

@@ -26,9 +26,10 @@ struct GenerationModel {
   std::function<std::unique_ptr<NextTokens>(const Batch& batch)> start;
 };
 
-/// Of an encoder-decoder or a language model, which must outlive it. Error for another task, which
-/// names `command`. UsageError: languages that the checkpoint does not translate.
-GenerationModel generation_model(const LoadedModel& loaded, const SearchFlags& flags,
+/// Of encoder-decoders or language models of one kind (load_models()), which must outlive it; of
+/// several the probabilities are averaged. Error for another task, which names `command`.
+/// UsageError: languages that the checkpoints do not translate.
+GenerationModel generation_model(const std::vector<LoadedModel>& models, const SearchFlags& flags,
                                  const std::string& command);
 
 /// The hypotheses of a batch's sentences. `prefix_size`: target tokens that they begin with.

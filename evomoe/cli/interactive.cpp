@@ -21,13 +21,13 @@ int interactive_command(const std::vector<std::string>& arguments) {
     file.open(flags.input);
     EVOMOE_CHECK(file, "--input {}: the file cannot be read", flags.input);
   }
-  const auto loaded = load_model(
+  const auto models = load_models(
       flags.path,
       {.data = flags.data.value_or(""),
        .bpe = flags.bpe,
        .eval_capacity_fraction = flags.search.moe_eval_capacity_token_fraction,
        .common = flags.common});
-  const auto model = generation_model(loaded, flags.search, "evomoe interactive");
+  const auto model = generation_model(models, flags.search, "evomoe interactive");
   log().info("NOTE: hypothesis and token scores are output in base 2");
   if (flags.input == "-" && isatty(STDIN_FILENO) != 0)
     log().info("Type the input sentence and press return; end with Ctrl-D:");

@@ -11,9 +11,6 @@ void describe_evaluation(OptionTable& table, EvalOptions& o) {
   table.positional("data", &o.data, "data-bin folder, or several as a:b:c.")
       .metavar("DATA")
       .required();
-  table.add("path", &o.path, "Checkpoint, ours or fairseq's (x.pt).")
-      .metavar("CHECKPOINT")
-      .required();
   table.add("max-tokens", &o.max_tokens, "Most tokens of a batch; not given: as in training.")
       .at_least(1);
   table.add("batch-size", &o.batch_size, "Most sequences of a batch; not given: as in training.")
@@ -30,9 +27,6 @@ void describe_evaluation(OptionTable& table, EvalOptions& o) {
       .add("sample-break-mode", &o.sample_break_mode,
            "How the text is cut; not given: as in training.")
       .choices({"none", "complete", "complete_doc", "eos"});
-  table.add("skip-invalid-size-inputs-valid-test", &o.skip_invalid_size_inputs_valid_test,
-            "Leaves out sequences that are longer than the model's positions, with a warning; not "
-            "given: as in training, where they are an error without it.");
   table.add("moe-eval-capacity-token-fraction", &o.moe_eval_capacity_token_fraction,
             "Capacity as a fraction of the tokens; not given: as in training.");
   table.legacy(
@@ -113,6 +107,12 @@ void describe(OptionTable& table, TrainOptions& o) {
 
 void describe_validate(OptionTable& table, EvalOptions& o) {
   describe_evaluation(table, o);
+  table.add("path", &o.path, "Checkpoint, ours or fairseq's (x.pt).")
+      .metavar("CHECKPOINT")
+      .required();
+  table.add("skip-invalid-size-inputs-valid-test", &o.skip_invalid_size_inputs_valid_test,
+            "Leaves out sequences that are longer than the model's positions, with a warning; not "
+            "given: as in training, where they are an error without it.");
   table.add("valid-subset", &o.valid_subset, "Splits to validate on.").metavar("NAME,...");
   table
       .add("required-batch-size-multiple", &o.required_batch_size_multiple,
@@ -134,6 +134,7 @@ void describe_validate(OptionTable& table, EvalOptions& o) {
 
 void describe_eval_lm(OptionTable& table, EvalOptions& o) {
   describe_evaluation(table, o);
+  describe_checkpoints(table, o.path);
   table.add("gen-subset", &o.gen_subset, "Split to evaluate.").metavar("NAME");
   table
       .add("context-window", &o.context_window,
@@ -158,6 +159,9 @@ void describe_eval_lm(OptionTable& table, EvalOptions& o) {
       "sequences are scored in the order of the text, as many as --batch-size or --max-tokens "
       "says");
   flags.passed_over({"truncate-source"}, "a language model has no sources");
+  flags.passed_over({"skip-invalid-size-inputs-valid-test"},
+                    "sequences that are longer than the model's positions are left out, with a "
+                    "warning");
   flags.passed_over_with_value({"valid-subset"}, "--gen-subset names the split");
   flags.passed_over_with_value({"softmax-batch"}, "the loss is computed in parts anyway");
   flags.refused({"post-process", "remove-bpe"},

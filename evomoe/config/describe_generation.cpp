@@ -124,6 +124,15 @@ void describe_how(OptionTable& table, Options& o) {
 
 }  // namespace
 
+void describe_checkpoints(OptionTable& table, std::string& path) {
+  table
+      .add("path", &path,
+           "Checkpoint, ours or fairseq's (x.pt), or several as a:b:c, whose probabilities are "
+           "averaged.")
+      .metavar("CHECKPOINT")
+      .required();
+}
+
 void describe_eval_bleu(OptionTable& table, EvalBleuOptions& o) {
   table.add("eval-bleu", &o.eval_bleu,
             "Each validation translates, and logs the BLEU as sacreBLEU counts it; "
@@ -165,9 +174,7 @@ void describe(OptionTable& table, GenerateOptions& o) {
                   "data-bin folder of the split to translate; with prompts a folder with dict.txt. "
                   "Not given: the one trained on.")
       .metavar("DATA");
-  table.add("path", &o.path, "Checkpoint, ours or fairseq's (x.pt).")
-      .metavar("CHECKPOINT")
-      .required();
+  describe_checkpoints(table, o.path);
   table.add("prompt", &o.prompt, "Text to continue, for a language model.");
   table
       .add("input", &o.input,
@@ -224,9 +231,7 @@ void describe(OptionTable& table, GenerateOptions& o) {
 void describe(OptionTable& table, InteractiveOptions& o) {
   table.positional("data", &o.data, "Folder with the dictionaries; not given: the one trained on.")
       .metavar("DATA");
-  table.add("path", &o.path, "Checkpoint, ours or fairseq's (x.pt).")
-      .metavar("CHECKPOINT")
-      .required();
+  describe_checkpoints(table, o.path);
   table.add("input", &o.input, "File to translate, line by line; -: stdin.").metavar("FILE");
   table
       .add("buffer-size", &o.buffer_size,

@@ -21,6 +21,8 @@ void describe_common(OptionTable& table, CommonOptions& options);
 void describe_process(OptionTable& table, CommonOptions& options);
 void describe_bpe_files(OptionTable& table, BpeFiles& options);
 void describe_validate_routing(OptionTable& table, std::string& validate_routing);
+/// --path of what takes ensembles.
+void describe_checkpoints(OptionTable& table, std::string& path);
 void describe_eval_bleu(OptionTable& table, EvalBleuOptions& options);
 /// What --eval-bleu-args may hold.
 void describe_bleu_search(OptionTable& table, GenerateOptions& options);

@@ -8,16 +8,20 @@
 
 namespace evomoe {
 
-std::vector<std::filesystem::path> split_data_paths(const std::string& paths) {
+std::vector<std::filesystem::path> split_paths(const std::string& paths, const std::string& name) {
   std::vector<std::filesystem::path> parts;
   for (size_t begin = 0; begin <= paths.size();) {
     const size_t end = std::min(paths.find(':', begin), paths.size());
     if (end == begin)
-      fail_usage("data path `{}` has an empty part; write `folder` or `a:b:c`", paths);
+      fail_usage("{} `{}` has an empty part; write one name or `a:b:c`", name, paths);
     parts.emplace_back(paths.substr(begin, end - begin));
     begin = end + 1;
   }
   return parts;
+}
+
+std::vector<std::filesystem::path> split_data_paths(const std::string& paths) {
+  return split_paths(paths, "data path");
 }
 
 std::vector<std::filesystem::path> open_data_paths(const std::string& paths) {

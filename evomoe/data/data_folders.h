@@ -11,7 +11,8 @@
 
 namespace evomoe {
 
-/// The parts of `a:b:c`; an empty part is a UsageError.
+/// The parts of `a:b:c`; an empty part is a UsageError that says what they are, `name`.
+std::vector<std::filesystem::path> split_paths(const std::string& paths, const std::string& name);
 std::vector<std::filesystem::path> split_data_paths(const std::string& paths);
 
 /// As split_data_paths; a folder that is not there is an Error.

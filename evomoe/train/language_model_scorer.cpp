@@ -1,7 +1,9 @@
 #include "evomoe/train/language_model_scorer.h"
 
 #include <algorithm>
+#include <limits>
 
+#include "evomoe/models/ensemble_steps.h"
 #include "evomoe/train/validation.h"
 
 namespace evomoe {
@@ -29,7 +31,7 @@ Row with_context(int64_t item, LanguageModelDataset::Item block, std::vector<int
   return row;
 }
 
-void score(LoadedModel& loaded, const std::vector<Row>& rows,
+void score(const std::vector<LoadedModel>& models, const std::vector<Row>& rows,
            const std::function<void(const ScoredBlock&)>& visit) {
   Batch batch;
   batch.rows = static_cast<int64_t>(rows.size());
@@ -49,13 +51,16 @@ void score(LoadedModel& loaded, const std::vector<Row>& rows,
     std::copy(rows[r].target.begin(), rows[r].target.end(), batch.target.begin() + at);
   }
   const torch::NoGradGuard no_grad;
-  const auto device_batch = to_device(batch, Dictionary::kPad, loaded.device);
-  const auto context = unpadded_context(loaded.options, loaded.updates);
-  const auto output = loaded.model->forward(device_batch.input, context);
+  const auto device_batch = to_device(batch, Dictionary::kPad, models.front().device);
+  std::vector<torch::Tensor> log_probability_M;
+  for (const auto& loaded : models) {
+    const auto context = unpadded_context(loaded.options, loaded.updates);
+    const auto output = loaded.model->forward(device_batch.input, context);
+    log_probability_M.push_back(loaded.model->log_probability_of(output.x_BSD.flatten(0, 1),
+                                                                 device_batch.target.flatten()));
+  }
   const auto log_probability =
-      loaded.model->log_probability_of(output.x_BSD.flatten(0, 1), device_batch.target.flatten())
-          .to(torch::kCPU)
-          .contiguous();
+      log_mean_probability(log_probability_M).to(torch::kCPU).contiguous();
   const auto* values = log_probability.data_ptr<float>();
   for (size_t r = 0; r < rows.size(); ++r) {
     ScoredBlock block;
@@ -72,14 +77,18 @@ void score(LoadedModel& loaded, const std::vector<Row>& rows,
 
 }  // namespace
 
-void score_dataset(LoadedModel& loaded, const LanguageModelDataset& dataset,
+void score_dataset(const std::vector<LoadedModel>& models, const LanguageModelDataset& dataset,
                    const std::vector<int64_t>& items,
                    const ScorerOptions& options,
                    const std::function<void(const ScoredBlock&)>& visit) {
   std::vector<int64_t> context;
   std::vector<Row> rows;
   int64_t longest = 0, batches = 0;
-  const auto positions = loaded.language_model("evomoe eval-lm")->options().max_positions;
+  auto positions = std::numeric_limits<int64_t>::max();
+  for (const auto& loaded : models) {
+    positions = std::min<int64_t>(
+        positions, loaded.language_model("evomoe eval-lm")->options().max_positions);
+  }
   for (const auto item : items) {
     auto row =
         with_context(item, dataset.item(item), context, options.context_window, positions);
@@ -90,7 +99,7 @@ void score_dataset(LoadedModel& loaded, const LanguageModelDataset& dataset,
             ? count >= options.batch_size
             : count > 0 && std::max(longest, length) * (count + 1) > options.max_tokens;
     if (full) {
-      score(loaded, rows, visit);
+      score(models, rows, visit);
       rows.clear();
       longest = 0;
       if (options.max_batches >= 0 && ++batches >= options.max_batches) return;
@@ -98,7 +107,7 @@ void score_dataset(LoadedModel& loaded, const LanguageModelDataset& dataset,
     longest = std::max(longest, length);
     rows.push_back(std::move(row));
   }
-  if (!rows.empty()) score(loaded, rows, visit);
+  if (!rows.empty()) score(models, rows, visit);
 }
 
 }  // namespace evomoe

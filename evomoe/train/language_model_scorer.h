@@ -26,8 +26,8 @@ struct ScoredBlock {
 };
 
 /// Scores the blocks `items` of a data set, in their order, which is that of the text; `visit` gets
-/// each once. Deterministic.
-void score_dataset(LoadedModel& loaded, const LanguageModelDataset& dataset,
+/// each once. Of several language models the probabilities are averaged. Deterministic.
+void score_dataset(const std::vector<LoadedModel>& models, const LanguageModelDataset& dataset,
                    const std::vector<int64_t>& items,
                    const ScorerOptions& options,
                    const std::function<void(const ScoredBlock&)>& visit);

@@ -4,6 +4,7 @@
 #include "evomoe/checkpoint/checkpoint.h"
 #include "evomoe/checkpoint/load_into.h"
 #include "evomoe/config/describe.h"
+#include "evomoe/data/data_folders.h"
 #include "evomoe/train/fairseq_import.h"
 #include "evomoe/train/resume.h"
 #include "evomoe/train/run_folder.h"
@@ -51,6 +52,24 @@ LoadedModel build(const std::filesystem::path& path, const LoadOptions& load, Ch
   return loaded;
 }
 
+void check_same(const LoadedModel& first, const LoadedModel& other) {
+  const auto check = [&](const std::string& what, const auto& of_first, const auto& of_other) {
+    EVOMOE_CHECK(of_first == of_other,
+                 "{} and {} cannot be averaged: they have not the same {}; name checkpoints of one "
+                 "kind",
+                 first.path.string(), other.path.string(), what);
+  };
+  const auto& a = first.options.task;
+  const auto& b = other.options.task;
+  check("--task", a.task, b.task);
+  check("--source-lang", a.source_lang, b.source_lang);
+  check("--target-lang", a.target_lang, b.target_lang);
+  check("--left-pad-source", a.left_pad_source, b.left_pad_source);
+  check("--add-bos-token", a.add_bos_token, b.add_bos_token);
+  check("dictionary", model_section(first.source_dictionary, first.dictionary),
+        model_section(other.source_dictionary, other.dictionary));
+}
+
 }  // namespace
 
 Gpt LoadedModel::language_model(const std::string& command) const {
@@ -84,6 +103,17 @@ LoadedModel load_model(const std::filesystem::path& given, const LoadOptions& lo
         dictionaries_of(path, load.data, stored_options(checkpoint.manifest).task);
     return build(path, load, std::move(checkpoint), std::move(dictionaries));
   });
+}
+
+std::vector<LoadedModel> load_models(const std::string& checkpoints, const LoadOptions& load) {
+  std::vector<std::filesystem::path> paths = {checkpoints};
+  if (!std::filesystem::exists(paths.front())) paths = split_paths(checkpoints, "--path");
+  std::vector<LoadedModel> models;
+  for (const auto& path : paths) {
+    models.push_back(load_model(path, load));
+    check_same(models.front(), models.back());
+  }
+  return models;
 }
 
 }  // namespace evomoe

@@ -6,6 +6,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <vector>
 #include <string>
 
 #include "evomoe/config/options.h"
@@ -50,5 +51,10 @@ TrainOptions stored_options(const nlohmann::json& manifest);
 /// are those of `load.data`, else of the data folder that it names). Throws Error when the
 /// checkpoint cannot be read, is damaged, or its dictionary has another size.
 LoadedModel load_model(const std::filesystem::path& checkpoint, const LoadOptions& load);
+
+/// The checkpoints of an ensemble, `a:b:c`; one that exists under the whole name is that one. Error
+/// naming both where one is not of the first one's task, languages and dictionaries, or reads its
+/// input in another way.
+std::vector<LoadedModel> load_models(const std::string& checkpoints, const LoadOptions& load);
 
 }  // namespace evomoe

@@ -70,13 +70,15 @@ TEST_F(BadInput, ASequenceLongerThanThePositionsIsRefusedAtTheStart) {
   const auto trained =
       evomoe(train_arguments() + "--sample-break-mode eos --max-update 1 --disable-validation");
   ASSERT_EQ(trained.exit_code, 0) << trained.err;
-  for (const std::string command :
-       {"validate", "eval-lm --gen-subset valid --context-window 4 --output-word-probs"}) {
-    const auto evaluation = fmt::format("{1} {0}/bin --path {0}/run/checkpoint_last --threads 1 ",
-                                        folder_.path().string(), command);
-    const std::string skip = "--skip-invalid-size-inputs-valid-test";
-    expect_refused(evaluation, {"item 1 has 41 tokens", skip}, 1);
-    const auto result = evomoe(evaluation + skip);
+  const auto evaluation = fmt::format("{0}/bin --path {0}/run/checkpoint_last --threads 1 ",
+                                      folder_.path().string());
+  const std::string skip = "--skip-invalid-size-inputs-valid-test";
+  expect_refused("validate " + evaluation, {"item 1 has 41 tokens", skip}, 1);
+  // As in fairseq, eval-lm leaves them out without it.
+  for (const auto& command :
+       {"validate " + evaluation + skip,
+        "eval-lm " + evaluation + "--gen-subset valid --context-window 4 --output-word-probs"}) {
+    const auto result = evomoe(command);
     EXPECT_EQ(result.exit_code, 0) << result.err;
     EXPECT_THAT(result.err, HasSubstr("1 items are longer than 16 positions and are left out"));
   }
