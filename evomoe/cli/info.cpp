@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <fstream>
+#include <map>
 
 #include "evomoe/base/error.h"
 #include "evomoe/checkpoint/checkpoint.h"
@@ -13,6 +14,7 @@
 #include "evomoe/kernels/cpu/vectorize.h"
 #include "evomoe/report/run_log.h"
 #include "evomoe/report/table.h"
+#include "evomoe/train/fairseq_import.h"
 #include "evomoe/train/loaded_model.h"
 #include "evomoe/train/resume.h"
 #include "evomoe/train/run_folder.h"
@@ -25,20 +27,50 @@ struct ParameterCount {
   int64_t total = 0, experts = 0, active = 0;
 };
 
-/// Parameters by the checkpoint's own tensors; active: with one expert per token in each MoE layer.
-ParameterCount count_parameters(const std::filesystem::path& checkpoint) {
-  ParameterCount count;
+using Shapes = std::map<std::string, std::vector<int64_t>>;
+
+Shapes shapes_of(const std::filesystem::path& checkpoint) {
+  Shapes shapes;
   for (const auto& [name, entry] :
-       read_safetensors_header(checkpoint / "model.safetensors").tensors) {
+       read_safetensors_header(checkpoint / "model.safetensors").tensors)
+    shapes[name] = entry.shape;
+  return shapes;
+}
+
+Shapes shapes_of(const FairseqCheckpoint& theirs) {
+  Shapes shapes;
+  for (const auto& [name, tensor] : theirs.model) shapes[name] = tensor.sizes().vec();
+  return shapes;
+}
+
+/// Parameters by the checkpoint's own tensors; active: with one expert per token in each MoE layer.
+ParameterCount count_parameters(const Shapes& shapes) {
+  ParameterCount count;
+  for (const auto& [name, shape] : shapes) {
     int64_t elements = 1;
-    for (const auto size : entry.shape) elements *= size;
+    for (const auto size : shape) elements *= size;
     const bool expert = name.find(".experts.") != std::string::npos;
     count.total += elements;
     count.experts += expert ? elements : 0;
-    count.active +=
-        expert && !entry.shape.empty() && entry.shape[0] > 0 ? elements / entry.shape[0] : elements;
+    count.active += expert && !shape.empty() && shape[0] > 0 ? elements / shape[0] : elements;
   }
   return count;
+}
+
+/// By the rows of the embeddings: a file of fairseq does not say it otherwise.
+Vocabulary vocabulary_of(const Shapes& shapes) {
+  const auto rows = [&](const std::string& half) {
+    int64_t sum = 0;
+    for (const auto& [name, shape] : shapes) {
+      const bool adaptive = name.find("embed_tokens.embeddings.") != std::string::npos;
+      if (name.starts_with(half) &&
+          name.ends_with(adaptive ? ".0.weight" : "embed_tokens.weight"))
+        sum += shape.at(0);
+    }
+    return sum;
+  };
+  const auto encoder = rows("encoder."), decoder = rows("decoder.");
+  return {encoder > 0 ? encoder : decoder, decoder > 0 ? decoder : encoder};
 }
 
 /// The last router metrics logged at or before the checkpoint.
@@ -55,13 +87,12 @@ nlohmann::ordered_json last_routers(const std::filesystem::path& run_folder, int
   return routers;
 }
 
-void print_info(const InfoOptions& flags, const nlohmann::json& manifest) {
+void print_info(const InfoOptions& flags, const nlohmann::json& manifest,
+                const Vocabulary& vocabulary, const ParameterCount& count) {
   const auto options = stored_options(manifest);
   const auto updates = manifest.at("counters").at("updates").get<int64_t>();
-  const auto vocabulary = stored_vocabulary(manifest);
   const auto stacks = stack_options(options, vocabulary,
                                     manifest.at("evolution").at("shared_expert").get<bool>());
-  const auto count = count_parameters(flags.path);
   const auto routers = last_routers(run_folder_of(flags.path), updates);
 
   if (flags.log_format == "json") {
@@ -134,6 +165,16 @@ void print_info(const InfoOptions& flags, const nlohmann::json& manifest) {
   fmt::print("\nAll options: evomoe info {} --log-format json\n", flags.path);
 }
 
+void print_info_of_fairseq(const InfoOptions& flags) {
+  const auto theirs = read_fairseq_checkpoint(flags.path, /*with_optimizer=*/false);
+  // Nothing of the data is needed to tell of the rest.
+  const auto options = options_of_fairseq(theirs, /*data=*/".", /*weights_only=*/true);
+  const auto ours =
+      checkpoint_of_fairseq(theirs, options, Dictionary(), Dictionary(), /*training_items=*/0);
+  const auto shapes = shapes_of(theirs);
+  print_info(flags, ours.manifest, vocabulary_of(shapes), count_parameters(shapes));
+}
+
 /// "model name" of the first processor, or "unknown".
 std::string processor() {
   std::ifstream info("/proc/cpuinfo");
@@ -179,8 +220,16 @@ int info_command(const std::vector<std::string>& arguments) {
     print_machine(flags);
     return 0;
   }
+  flags.path = named_checkpoint(flags.path).string();
+  if (is_fairseq_checkpoint(flags.path)) {
+    print_info_of_fairseq(flags);
+    return 0;
+  }
   const auto manifest = read_manifest(flags.path);
-  read_sections(flags.path, [&] { print_info(flags, manifest); });
+  read_sections(flags.path, [&] {
+    print_info(flags, manifest, stored_vocabulary(manifest),
+               count_parameters(shapes_of(flags.path)));
+  });
   return 0;
 }
 

@@ -283,7 +283,7 @@ void describe(OptionTable& table, ConvertOptions& o) {
 }
 
 void describe(OptionTable& table, InfoOptions& o) {
-  table.positional("path", &o.path, "Checkpoint; not with --machine.").metavar("CHECKPOINT");
+  table.positional("path", &o.path, "Checkpoint, ours or fairseq's (x.pt); not with --machine.").metavar("CHECKPOINT");
   table.add("machine", &o.machine,
             "Tell of this machine instead, and which instructions the program uses on it.");
   table.add("log-format", &o.log_format, "Form of the result.").choices({"json", "simple"});

@@ -58,6 +58,28 @@ TEST_F(TheirCheckpoints, AFolderOfTheirRunsIsGoneOnWithAndOursComesFirstThen) {
   EXPECT_EQ(model_file("theirs"), model_file("whole"));
 }
 
+TEST_F(TheirCheckpoints, InfoTellsOfThemWhatItTellsOfOurs) {
+  for (const auto& options : {std::string(), experts()}) {
+    SCOPED_TRACE(options);
+    const auto path = make("part", options);
+    const auto info = [&](const std::string& checkpoint) {
+      const auto result = evomoe("info --log-format json " + checkpoint);
+      EXPECT_EQ(result.exit_code, 0) << result.err;
+      return nlohmann::json::parse(result.out);
+    };
+    const auto ours = info((folder_ / "part/checkpoint_last").string());
+    // Without its data, of which nothing is told.
+    std::filesystem::rename(folder_ / "bin", folder_ / "elsewhere");
+    const auto theirs = info(path);
+    const auto text = evomoe("info " + path);
+    std::filesystem::rename(folder_ / "elsewhere", folder_ / "bin");
+    for (const auto* key : {"updates", "parameters", "evolution"})
+      EXPECT_EQ(theirs.at(key), ours.at(key)) << key;
+    EXPECT_THAT(text.out, HasSubstr("vocabulary"));
+    for (const auto* made : {"part", "part.pt"}) std::filesystem::remove_all(folder_ / made);
+  }
+}
+
 TEST_F(TheirCheckpoints, EvaluationReadsThem) {
   const auto path = make("part", experts());
   const auto data = " " + (folder_ / "bin").string() + " ";
