@@ -53,7 +53,8 @@ void describe_pair(OptionTable& table, TaskOptions& o) {
 void describe_sentence_prediction(OptionTable& table, TaskOptions& o) {
   table
       .add("num-classes", &o.num_classes,
-           "sentence_prediction: number of classes, which it must be given.")
+           "sentence_prediction: number of classes, which it must be given; --regression-target: "
+           "1.")
       .at_least(-1);
   table
       .add("init-token", &o.init_token,
@@ -370,6 +371,9 @@ void describe_criterion(OptionTable& table, CriterionOptions& o) {
       .add("ignore-prefix-size", &o.ignore_prefix_size,
            "label_smoothed_cross_entropy: first tokens of a target that are not scored.")
       .at_least(0);
+  table.add("regression-target", &o.regression_target,
+            "sentence_prediction: predicts a number of each row (label/SPLIT.label, one a line) "
+            "and minimises the squared error.");
   table.add("sentence-avg", &o.sentence_avg,
             "Losses are divided by the number of sentences, not of tokens.");
   table.add("moe-gate-loss-wt", &o.moe_gate_loss_wt, "Weight of the balance loss.").at_least(0);
