@@ -54,7 +54,7 @@ import collections, json, pathlib, sys
 table = collections.defaultdict(list)
 for log in sorted(pathlib.Path(sys.argv[1]).glob("*-*-*/log.jsonl")):
     lines = [line for line in map(json.loads, log.open()) if line["tag"] == "valid"]
-    scores = [(float(line["valid_accuracy"]), 100 * line.get("valid_mcc", 0.0)) for line in lines]
+    scores = [(float(line["valid_accuracy"]), 100 * float(line.get("valid_mcc", 0.0))) for line in lines]
     table[tuple(log.parent.name.split("-")[:2])].append((tuple(map(max, zip(*scores))), scores[-1]))
 print("task  start       seeds   best: accuracy  Matthews   last: accuracy  Matthews")
 for (task, start), runs in table.items():

@@ -2,9 +2,10 @@
 """Makes the data folder of a GLUE task for `--task sentence_prediction` from the task's .tsv files.
 
 usage: prepare_glue.py TASK SOURCE DESTINATION PRETRAINING_DATA [--evomoe PROGRAM] [--workers N]
-TASK: RTE or CoLA; SOURCE: folder with train.tsv, dev.tsv and (if any) test.tsv; PRETRAINING_DATA: the data folder that
+TASK: RTE, CoLA or STS-B; SOURCE: folder with train.tsv, dev.tsv and (if any) test.tsv; PRETRAINING_DATA: the data folder that
 the model was trained on: its dict.txt, and its BPE if it has one, encode the sentences. DESTINATION gets the folders
-input0, input1 (pairs of sentences only) and label, each with dict.txt and the splits train, valid and test.
+input0, input1 (pairs of sentences only) and label, each with dict.txt and the splits train, valid and test. The labels of
+STS-B are numbers, for `--regression-target`: label holds train.label and valid.label with a fifth of each score, from 0 to 1.
 """
 import argparse
 import pathlib
@@ -17,7 +18,9 @@ import tempfile
 TASKS = {
     "RTE": {"labelled": ([1, 2], 3, True), "test": ([1, 2], None, True)},
     "CoLA": {"labelled": ([3], 1, False), "test": ([1], None, True)},
+    "STS-B": {"labelled": ([7, 8], 9, True), "test": ([7, 8], None, True)},
 }
+REGRESSIONS = {"STS-B": 5.0}  # and their highest score
 SPLITS = {"train": "train.tsv", "valid": "dev.tsv", "test": "test.tsv"}
 
 
@@ -36,6 +39,25 @@ def read_columns(path, inputs, label, has_header):
         for column, index in zip(columns, wanted):
             column.append(fields[index].replace("\r", " "))  # it would end a line of `evomoe preprocess`
     return columns
+
+
+def write_numbers(task, source, label_folder):
+    """Writes {train,valid}.label: the scores of a regression as shares of the highest one, with six digits as fairseq's
+    preparation has them."""
+    inputs, label, has_header = TASKS[task]["labelled"]
+    texts = {}
+    for split in ("train", "valid"):
+        path = source / SPLITS[split]
+        shares = []
+        for row, score in enumerate(read_columns(path, inputs, label, has_header)[-1]):
+            try:
+                shares.append(f"{float(score) / REGRESSIONS[task]:.6g}\n")
+            except ValueError:
+                sys.exit(f"{path}:{row + 1 + has_header}: the score is `{score}`, expected a number")
+        texts[f"{split}.label"] = "".join(shares)
+    label_folder.mkdir(parents=True)
+    for name, text in texts.items():
+        (label_folder / name).write_text(text, encoding="utf-8")
 
 
 def write_texts(task, source, folder):
@@ -75,7 +97,11 @@ def main():
         encoding += ["--bpe", "gpt2", "--gpt2-encoder-json", str(options.pretraining_data / "encoder.json"),
                      "--gpt2-vocab-bpe", str(options.pretraining_data / "vocab.bpe")]
     with tempfile.TemporaryDirectory() as texts:
-        for name, splits in write_texts(options.task, options.source, pathlib.Path(texts)).items():
+        made = write_texts(options.task, options.source, pathlib.Path(texts))
+        if options.task in REGRESSIONS:
+            del made["label"]
+            write_numbers(options.task, options.source, options.destination / "label")
+        for name, splits in made.items():
             command = [options.evomoe, "preprocess", "--only-source", "--workers", str(options.workers),
                        "--destdir", str(options.destination / name)]
             for split in splits:

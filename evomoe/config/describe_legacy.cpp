@@ -154,6 +154,7 @@ bool evaluation_of_reference_has(const Option& option) {
                                                "force-anneal",
                                                "lr-shrink",
                                                "warmup-updates",
+                                               "regression-target",
                                                "moe-freq",
                                                "moe-expert-count",
                                                "moe-train-capacity-token-fraction",
@@ -192,7 +193,8 @@ void describe_legacy_evaluation(OptionTable& table) {
   for (const auto& option : train.options()) {
     if (!evaluation_of_reference_has(*option)) continue;
     const auto& group = option->group();
-    const bool of_model = group == "task" || group == "model" || group == "moe";
+    const bool of_model = group == "task" || group == "model" || group == "moe" ||
+                          option->name() == "regression-target";
     const bool of_bleu = option->name().starts_with("eval-");
     const std::string note = of_bleu    ? "it is for train and validate"
                              : of_model ? "the checkpoint says it"

@@ -53,7 +53,6 @@ void describe_tasks(LegacyFlags flags) {
   flags.passed_over_with_value({"num-batch-buckets"},
                                "shapes need no buckets; only 0 is possible", {"0"});
   flags.refused({"load-alignments"}, "word alignments are not read; leave it out");
-  flags.refused({"regression-target"}, "regression is not supported; --num-classes classes are");
   flags.refused({"add-prev-output-tokens"},
                 "sentences are classified by encoders alone; leave the flag out");
   flags.refused({"future-target", "past-target", "self-target"},

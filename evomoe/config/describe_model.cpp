@@ -56,7 +56,7 @@ void describe_sentence_prediction(OptionTable& table, TaskOptions& o) {
   table.for_tasks({"sentence_prediction"});
   table
       .add("num-classes", &o.num_classes,
-           "Number of classes, which it must be given.")
+           "Number of classes, which it must be given; --regression-target: 1.")
       .at_least(-1);
   table
       .add("init-token", &o.init_token,
@@ -412,6 +412,10 @@ void describe_criterion(OptionTable& table, CriterionOptions& o) {
       .add("moe-z-loss-wt", &o.moe_z_loss_wt,
            "Weight of the router z-loss, which keeps the logits small.")
       .at_least(0);
+  table.for_tasks({"sentence_prediction"});
+  table.add("regression-target", &o.regression_target,
+            "Predicts a number of each row (label/SPLIT.label, one a line) and minimises the "
+            "squared error.");
 }
 
 }  // namespace evomoe

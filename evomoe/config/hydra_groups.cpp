@@ -11,7 +11,7 @@ const std::map<std::string, std::set<std::string>>& groups() {
   static const std::map<std::string, std::set<std::string>> ours = {
       {"common", {"common", "resources"}},
       {"common_eval", {"", "common"}},
-      {"task", {"task", "model", ""}},
+      {"task", {"task", "model", "criterion", ""}},
       {"model", {"model", "moe"}},
       {"criterion", {"criterion", "task"}},
       {"optimizer", {"optimization"}},

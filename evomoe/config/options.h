@@ -151,6 +151,7 @@ struct CriterionOptions {
   double label_smoothing = 0.0;
   bool report_accuracy = false;
   int64_t ignore_prefix_size = 0;
+  bool regression_target = false;  ///< sentence_prediction: of numbers, not of classes
   bool sentence_avg = false;  ///< losses are divided by the number of sentences
   double moe_gate_loss_wt = 1.0;
   std::string moe_gate_loss_combine_method = "average";  ///< average | sum

@@ -169,6 +169,11 @@ void validate_criterion(const TrainOptions& options) {
     fail_usage("--criterion {} does not go with --task {}: it needs --task {}", criterion, task,
                masked ? "masked_lm" : "sentence_prediction");
   }
+  if (classes && options.criterion.regression_target && options.task.num_classes != 1) {
+    fail_usage("--regression-target predicts one number of each row, and --num-classes is {}; give "
+               "--num-classes 1",
+               options.task.num_classes);
+  }
   if (classes && options.task.num_classes < 1) {
     fail_usage("--task sentence_prediction needs --num-classes: the number of classes, e.g. 2");
   }

@@ -19,6 +19,7 @@ struct Batch {
   std::vector<int64_t> previous_output;  ///< [rows, target_columns], what the decoder of an
                                          ///< encoder-decoder reads; empty for other models
   std::vector<int64_t> target;   ///< [rows, target_columns]: tokens, or one class of each row
+  std::vector<float> numbers;    ///< [rows], to predict instead of a target (regression)
   std::vector<int64_t> ids;      ///< items of the dataset; rows of padding have none
   std::vector<int64_t> lengths;  ///< real source tokens of each item, as many as ids
   int64_t tokens = 0;            ///< what fairseq counts as ntokens: sum of lengths; in translation

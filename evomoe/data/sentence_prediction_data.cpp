@@ -2,6 +2,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
+#include "evomoe/data/label_numbers.h"
 #include "evomoe/data/masked_language_model_data.h"
 
 namespace evomoe {
@@ -15,10 +16,17 @@ std::filesystem::path one_folder(const std::string& path) {
   return folders.front();
 }
 
-void require_labels(const SentencePredictionDataset& rows, const std::filesystem::path& folder) {
-  EVOMOE_CHECK(rows.has_labels(),
-               "{}: its labels are not in {}; training and validation need them", rows.name(),
-               (folder / "label").string());
+/// The numbers of a regression's split; `combine`: with those of split1, split2, ... behind them.
+std::vector<float> numbers_of(const std::filesystem::path& folder, const std::string& split,
+                              bool combine) {
+  std::vector<float> numbers;
+  for (int64_t part = 0; part == 0 || combine; ++part) {
+    const auto path = folder / (numbered_split(split, part) + ".label");
+    if (!std::filesystem::exists(path)) break;
+    const auto more = read_label_numbers(path);
+    numbers.insert(numbers.end(), more.begin(), more.end());
+  }
+  return numbers;
 }
 
 }  // namespace
@@ -27,8 +35,18 @@ SentencePredictionData::SentencePredictionData(const std::string& path,
                                                SentencePredictionDataOptions options)
     : folder_(one_folder(path)),
       options_(options),
-      dictionary_(load_masked_dictionary(folder_ / "input0")),
-      labels_(load_dictionary_of(folder_ / "label", "dict.txt")) {
+      dictionary_(load_masked_dictionary(folder_ / "input0")) {
+  if (!options_.regression) read_classes();
+  for (const auto& token : {options_.rows.init_token, options_.rows.separator_token}) {
+    if (token && (*token < 0 || *token >= dictionary_.size())) {
+      fail_usage("--init-token and --separator-token: {} is outside the dictionary of {} symbols",
+                 *token, dictionary_.size());
+    }
+  }
+}
+
+void SentencePredictionData::read_classes() {
+  labels_ = load_dictionary_of(folder_ / "label", "dict.txt");
   for (int64_t i = Dictionary::kSpecials; i < labels_.size(); ++i) {
     if (!labels_.symbol(i).starts_with("madeupword")) label_names_.push_back(labels_.symbol(i));
   }
@@ -42,17 +60,10 @@ SentencePredictionData::SentencePredictionData(const std::string& path,
     log().warn("--num-classes is {}, but {} has only the labels {}", options_.num_classes,
                (folder_ / "label").string(), fmt::join(label_names_, ", "));
   }
-  for (const auto& token : {options_.rows.init_token, options_.rows.separator_token}) {
-    if (token && (*token < 0 || *token >= dictionary_.size())) {
-      fail_usage("--init-token and --separator-token: {} is outside the dictionary of {} symbols",
-                 *token, dictionary_.size());
-    }
-  }
 }
 
-std::shared_ptr<const std::vector<int64_t>> SentencePredictionData::classes_of(
-    const TokenStream& labels) const {
-  auto classes = std::make_shared<std::vector<int64_t>>();
+std::vector<int64_t> SentencePredictionData::classes_of(const TokenStream& labels) const {
+  std::vector<int64_t> classes;
   for (int64_t i = 0; i < labels.items(); ++i) {
     auto tokens = labels.item(i);
     std::erase(tokens, Dictionary::kEos);
@@ -63,9 +74,36 @@ std::shared_ptr<const std::vector<int64_t>> SentencePredictionData::classes_of(
                  "{}: the label of row {} is `{}`, which is none of the {} classes: {}",
                  labels.name(), i, labels_.symbol(tokens[0]), options_.num_classes,
                  fmt::join(label_names_, ", "));
-    classes->push_back(label);
+    classes.push_back(label);
   }
   return classes;
+}
+
+std::shared_ptr<const SentenceLabels> SentencePredictionData::labels_of(const std::string& split,
+                                                                        bool combine) {
+  const auto folder = folder_ / "label";
+  SentenceLabels labels;
+  if (options_.regression) {
+    labels.name = (folder / (split + ".label")).string();
+    if (!std::filesystem::exists(labels.name)) return nullptr;
+    labels.numbers = numbers_of(folder, split, combine);
+  } else {
+    const auto tokens = files_.open_split(folder, split, combine, labels_);
+    if (!tokens) return nullptr;
+    labels.name = tokens->name();
+    labels.classes = classes_of(*tokens);
+  }
+  return std::make_shared<SentenceLabels>(std::move(labels));
+}
+
+void SentencePredictionData::require_labels(const SentencePredictionDataset& rows,
+                                            const std::string& split) const {
+  const auto labels = folder_ / "label";
+  EVOMOE_CHECK(rows.has_labels(),
+               "{}: its labels are not {}; training and validation need them", rows.name(),
+               options_.regression
+                   ? "there: --regression-target reads " + (labels / (split + ".label")).string()
+                   : "in " + labels.string());
 }
 
 std::shared_ptr<const SentencePredictionDataset> SentencePredictionData::open_rows(
@@ -81,10 +119,8 @@ std::shared_ptr<const SentencePredictionDataset> SentencePredictionData::open_ro
       fail_missing_split(folder_ / "input1", split, indexed_files(folder_ / "input1"), kOtherSplit);
     }
   }
-  const auto labels = files_.open_split(folder_ / "label", split, combine, labels_);
   return std::make_shared<SentencePredictionDataset>(
-      std::move(first), std::move(second), labels ? classes_of(*labels) : nullptr, epoch,
-      options_.rows);
+      std::move(first), std::move(second), labels_of(split, combine), epoch, options_.rows);
 }
 
 std::shared_ptr<const Dataset> SentencePredictionData::train(int64_t epoch,
@@ -93,7 +129,7 @@ std::shared_ptr<const Dataset> SentencePredictionData::train(int64_t epoch,
   if (options_.rows.shorten != ShortenMethod::kRandomCrop) epoch = 1;
   if (train_ && train_epoch_ == epoch && train_split_ == split) return train_;
   auto rows = open_rows(split, /*combine=*/true, epoch);
-  require_labels(*rows, folder_);
+  require_labels(*rows, split);
   train_epoch_ = epoch;
   train_split_ = split;
   return train_ = std::move(rows);
@@ -105,7 +141,7 @@ std::shared_ptr<const Dataset> SentencePredictionData::open(const std::string& s
     fail_usage("--pad-to-fixed-bsz is a flag of language modelling; leave it out here");
   }
   auto rows = open_rows(split, combine);
-  require_labels(*rows, folder_);
+  require_labels(*rows, split);
   return rows;
 }
 

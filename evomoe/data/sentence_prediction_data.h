@@ -14,12 +14,14 @@ namespace evomoe {
 
 struct SentencePredictionDataOptions {
   int64_t num_classes = 0;  ///< of the model
+  bool regression = false;  ///< labels are numbers
   SentencePredictionDatasetOptions rows;
 };
 
 /// Data for classifying sentences or pairs of them, as fairseq's GLUE preparation lays it out:
 /// folders `input0`, `input1` (none: single sentences) and `label` of one data folder, each with
-/// dict.txt and splits. Class c is the label's symbol 4 + c.
+/// dict.txt and splits. Class c is the label's symbol 4 + c. Of a regression `label` has the files
+/// `SPLIT.label` instead, with a number in each line.
 class SentencePredictionData : public TaskData {
  public:
   /// Reads the dictionaries. Fewer classes than labels are a UsageError that lists the labels.
@@ -27,7 +29,6 @@ class SentencePredictionData : public TaskData {
 
   /// Of the sentences, with `<mask>` behind it, so that it is the one of the pre-trained model.
   const Dictionary& source_dictionary() const override { return dictionary_; }
-  const Dictionary& label_dictionary() const { return labels_; }
   /// The symbols of the classes, without those that fill the dictionary up.
   const std::vector<std::string>& label_names() const { return label_names_; }
 
@@ -42,11 +43,15 @@ class SentencePredictionData : public TaskData {
                                                              int64_t epoch = 1);
 
  private:
-  std::shared_ptr<const std::vector<int64_t>> classes_of(const TokenStream& labels) const;
+  void read_classes();
+  std::vector<int64_t> classes_of(const TokenStream& labels) const;
+  /// Null when the split has none.
+  std::shared_ptr<const SentenceLabels> labels_of(const std::string& split, bool combine);
+  void require_labels(const SentencePredictionDataset& rows, const std::string& split) const;
 
   std::filesystem::path folder_;
   SentencePredictionDataOptions options_;
-  Dictionary dictionary_, labels_;
+  Dictionary dictionary_, labels_;  ///< labels_ only of classes
   std::vector<std::string> label_names_;
   TokenFiles files_;
   int64_t train_epoch_ = 0;

@@ -18,20 +18,20 @@ ShortenMethod parse_shorten_method(const std::string& name) {
 
 SentencePredictionDataset::SentencePredictionDataset(
     std::shared_ptr<const TokenStream> first, std::shared_ptr<const TokenStream> second,
-    std::shared_ptr<const std::vector<int64_t>> classes, int64_t epoch,
+    std::shared_ptr<const SentenceLabels> labels, int64_t epoch,
     const SentencePredictionDatasetOptions& options)
     : first_(std::move(first)),
       second_(std::move(second)),
-      classes_(std::move(classes)),
+      labels_(std::move(labels)),
       epoch_(epoch),
       options_(options) {
   EVOMOE_CHECK(size() > 0, "{}: no text in it; a split needs at least one line", name());
   EVOMOE_CHECK(!second_ || second_->items() == size(),
                "{} has {} lines, but {} has {}; both sentences of a row must be there", name(),
                size(), second_->name(), second_->items());
-  EVOMOE_CHECK(!classes_ || static_cast<int64_t>(classes_->size()) == size(),
-               "{} has {} lines, but there are {} labels; each row needs one", name(), size(),
-               classes_->size());
+  EVOMOE_CHECK(!labels_ || labels_->size() == size(),
+               "{} has {} lines, but {} has {} labels; each row needs one", name(), size(),
+               labels_->name, labels_->size());
   EVOMOE_CHECK(options.shorten == ShortenMethod::kNone || options.max_positions > 0,
                "rows cannot be shortened to {} positions; raise --max-positions",
                options.max_positions);
@@ -97,10 +97,15 @@ Batch SentencePredictionDataset::collate(std::span<const int64_t> items) const {
     batch.lengths.push_back(item_size(item));
     batch.tokens += batch.lengths.back();
     batch.columns = std::max(batch.columns, batch.lengths.back());
-    if (classes_) batch.target.push_back((*classes_)[item]);
+    if (!labels_) continue;
+    if (labels_->numbers.empty()) {
+      batch.target.push_back(labels_->classes[item]);
+    } else {
+      batch.numbers.push_back(labels_->numbers[item]);
+    }
   }
   batch.rows = static_cast<int64_t>(items.size());
-  batch.target_columns = classes_ ? 1 : 0;
+  batch.target_columns = labels_ ? 1 : 0;
   batch.source.assign(batch.rows * batch.columns, Dictionary::kPad);
   for (size_t i = 0; i < items.size(); ++i) {
     const auto tokens = row(items[i]);

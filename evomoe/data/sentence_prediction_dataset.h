@@ -31,18 +31,27 @@ struct SentencePredictionDatasetOptions {
   int64_t seed = 1;             ///< of kRandomCrop
 };
 
-/// One or two sentences and their class. Batch::target holds a class a row; without labels (a test
-/// set) it is empty.
+/// What is to be predicted of each row: a class, or a number. One of the two is empty.
+struct SentenceLabels {
+  std::string name;  ///< for messages
+  std::vector<int64_t> classes;
+  std::vector<float> numbers;
+
+  int64_t size() const { return static_cast<int64_t>(classes.size() + numbers.size()); }
+};
+
+/// One or two sentences and their label. Batch::target holds a class a row, or Batch::numbers a
+/// number; without labels (a test set) both are empty.
 class SentencePredictionDataset : public Dataset {
  public:
-  /// `second` may be null; `classes` may be empty, else there is one for each item. Unequal counts
-  /// are an Error that names both.
+  /// `second` and `labels` may be null; else there is one for each item. Unequal counts are an
+  /// Error that names both.
   SentencePredictionDataset(std::shared_ptr<const TokenStream> first,
                             std::shared_ptr<const TokenStream> second,
-                            std::shared_ptr<const std::vector<int64_t>> classes, int64_t epoch,
+                            std::shared_ptr<const SentenceLabels> labels, int64_t epoch,
                             const SentencePredictionDatasetOptions& options);
 
-  bool has_labels() const { return classes_ != nullptr; }
+  bool has_labels() const { return labels_ != nullptr; }
   int64_t size() const override { return first_->items(); }
   int64_t item_size(int64_t item) const override;
   /// Drawn with `seed`, not by size: fairseq's order of this task.
@@ -57,7 +66,7 @@ class SentencePredictionDataset : public Dataset {
   int64_t whole_size(int64_t item) const;
 
   std::shared_ptr<const TokenStream> first_, second_;
-  std::shared_ptr<const std::vector<int64_t>> classes_;
+  std::shared_ptr<const SentenceLabels> labels_;
   int64_t epoch_;
   SentencePredictionDatasetOptions options_;
 };

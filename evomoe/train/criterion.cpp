@@ -39,6 +39,30 @@ std::vector<std::pair<std::string, double>> layer_averages(const ModelOutput& ou
   return averages;
 }
 
+torch::Tensor classification_loss(const torch::Tensor& logit_BC, const torch::Tensor& target_B,
+                                  LossSums& sums) {
+  const auto log_p_BC = torch::log_softmax(logit_BC, 1, torch::kFloat32);
+  const auto found_B = logit_BC.argmax(1);
+  sums.correct = found_B.eq(target_B).sum().item<int64_t>();
+  if (logit_BC.size(1) == 2) {
+    const auto counts = (target_B * 2 + found_B).bincount(/*weights=*/{}, 4).to(torch::kCPU);
+    for (int64_t i = 0; i < 4; ++i)
+      sums.confusion[static_cast<size_t>(i / 2)][static_cast<size_t>(i % 2)] =
+          counts[i].item<int64_t>();
+  }
+  return torch::nll_loss(log_p_BC, target_B, /*weight=*/{}, at::Reduction::Sum);
+}
+
+torch::Tensor regression_loss(const torch::Tensor& answer_B, const torch::Tensor& target_B,
+                              bool keep_answers, LossSums& sums) {
+  if (keep_answers) {
+    const auto target = target_B.to(torch::kCPU), answer = answer_B.detach().to(torch::kCPU);
+    for (int64_t i = 0; i < target.size(0); ++i)
+      sums.answers.emplace_back(target[i].item<float>(), answer[i].item<float>());
+  }
+  return torch::mse_loss(answer_B, target_B, at::Reduction::Sum);
+}
+
 }  // namespace
 
 const std::vector<std::string>& reference_metric_names() {
@@ -65,6 +89,7 @@ LossSums& LossSums::operator+=(const LossSums& other) {
   for (size_t i = 0; i < 2; ++i) {
     for (size_t j = 0; j < 2; ++j) confusion[i][j] += other.confusion[i][j];
   }
+  answers.insert(answers.end(), other.answers.begin(), other.answers.end());
   if (metrics.empty()) {
     metrics = other.metrics;
   } else {
@@ -136,27 +161,22 @@ torch::Tensor Criterion::predict_tokens(Model& model, const torch::Tensor& x_BSD
   return found.loss;
 }
 
-torch::Tensor Criterion::predict_classes(Model& model, const torch::Tensor& x_BSD,
-                                         const DeviceBatch& batch, const ForwardContext& context,
-                                         LossSums& sums) const {
+torch::Tensor Criterion::predict_sentences(Model& model, const torch::Tensor& x_BSD,
+                                           const DeviceBatch& batch, const ForwardContext& context,
+                                           LossSums& sums) const {
   auto* roberta = dynamic_cast<RobertaImpl*>(&model);
   EVOMOE_CHECK(roberta != nullptr,
                "--criterion sentence_prediction needs an architecture with a classification head "
                "(--arch roberta_base, ...)");
   const auto logit_BC = roberta->classify(x_BSD, classification_head_, context);
   const auto target_B = batch.target.flatten();
-  const auto log_p_BC = torch::log_softmax(logit_BC, 1, torch::kFloat32);
-  const auto loss = torch::nll_loss(log_p_BC, target_B, /*weight=*/{}, at::Reduction::Sum);
-  sums.nll = loss.item<double>();
   sums.sample_size = sums.predicted = target_B.size(0);
-  const auto found_B = logit_BC.argmax(1);
-  sums.correct = found_B.eq(target_B).sum().item<int64_t>();
-  if (logit_BC.size(1) == 2) {
-    const auto counts = (target_B * 2 + found_B).bincount(/*weights=*/{}, 4).to(torch::kCPU);
-    for (int64_t i = 0; i < 4; ++i)
-      sums.confusion[static_cast<size_t>(i / 2)][static_cast<size_t>(i % 2)] =
-          counts[i].item<int64_t>();
-  }
+  const auto loss =
+      options_.regression_target
+          ? regression_loss(logit_BC.flatten().to(torch::kFloat32), target_B,
+                            /*keep_answers=*/!context.training, sums)
+          : classification_loss(logit_BC, target_B, sums);
+  sums.nll = loss.item<double>();
   return loss;
 }
 
@@ -196,7 +216,7 @@ CriterionResult Criterion::operator()(Model& model, const ModelOutput& output,
   sums.sequences = batch.sequences;
   sums.batches = 1;
   result.loss = kind_.inner == CriterionKind::Inner::kSentencePrediction
-                    ? predict_classes(model, output.x_BSD, batch, context, sums)
+                    ? predict_sentences(model, output.x_BSD, batch, context, sums)
                     : predict_tokens(model, output.x_BSD, batch, context, sums);
   sums.inner = result.loss.item<double>();
   add_gate_losses(output, result);

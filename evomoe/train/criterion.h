@@ -17,6 +17,7 @@ namespace evomoe {
 struct DeviceBatch {
   ModelInput input;
   torch::Tensor target;   ///< int64 [B,U], U = S but in translation; or one class a row, [B,1]
+                          ///< (regression: float32, a number)
   int64_t sequences = 0;  ///< real ones
   int64_t tokens = 0;     ///< as Batch::tokens
 };
@@ -37,6 +38,8 @@ struct LossSums {
   int64_t correct = 0;      ///< of those, the most probable ones; where they are counted
   /// Of a classification into two: rows of [true class][predicted class].
   std::array<std::array<int64_t, 2>, 2> confusion{};
+  /// Of an evaluated regression: (true number, answer) of each row.
+  std::vector<std::pair<float, float>> answers;
   /// The reference's router metrics, averaged over layers and summed over micro-batches, in its
   /// order.
   std::vector<std::pair<std::string, double>> metrics;
@@ -81,8 +84,9 @@ class Criterion {
  private:
   torch::Tensor predict_tokens(Model& model, const torch::Tensor& x_BSD, const DeviceBatch& batch,
                                const ForwardContext& context, LossSums& sums) const;
-  torch::Tensor predict_classes(Model& model, const torch::Tensor& x_BSD, const DeviceBatch& batch,
-                                const ForwardContext& context, LossSums& sums) const;
+  torch::Tensor predict_sentences(Model& model, const torch::Tensor& x_BSD,
+                                  const DeviceBatch& batch, const ForwardContext& context,
+                                  LossSums& sums) const;
   void add_gate_losses(const ModelOutput& output, CriterionResult& result) const;
 
   CriterionOptions options_;

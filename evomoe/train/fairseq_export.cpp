@@ -153,6 +153,8 @@ PickleValue their_cfg(TrainOptions options) {
       const auto& router = options.moe.moe_router;
       put(groups["model"], "moe_top1_expert", value(router == "switch"));
       put(groups["model"], "moe_topk_expert", value(router == "dts"));
+    } else if (key == "regression_target" || key == "classification_head_name") {
+      for (const auto* of : {"task", "criterion"}) put(groups[of], key, plain_value(option->value()));
     } else if (key == "valid_subset") {
       put(groups[group], key, text(fmt::format("{}", fmt::join(options.dataset.valid_subset, ","))));
     } else {

@@ -39,6 +39,7 @@ SentencePredictionDataOptions sentence_prediction_options(const TrainOptions& op
   const auto& task = options.task;
   SentencePredictionDataOptions sentences;
   sentences.num_classes = task.num_classes;
+  sentences.regression = options.criterion.regression_target;
   sentences.rows = {.init_token = task.init_token,
                     .separator_token = task.separator_token,
                     .shuffle = !task.no_shuffle,

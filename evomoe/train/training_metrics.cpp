@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "evomoe/routing/router_metrics.h"
+#include "evomoe/train/correlation.h"
 
 namespace evomoe {
 namespace {
@@ -66,6 +67,7 @@ void log_losses(MeterGroup& meters, const LossSums& sums, const CriterionOptions
       break;
   }
   if (kind.inner == Inner::kSentencePrediction) {
+    if (criterion.regression_target) return;
     const auto sequences = static_cast<double>(sums.sequences);
     meters.scalar("accuracy", 100.0 * static_cast<double>(sums.correct) / sequences, sequences,
                   kLoss, 1);
@@ -86,14 +88,14 @@ void log_losses(MeterGroup& meters, const LossSums& sums, const CriterionOptions
 
 void log_bleu(MeterGroup& meters, double bleu) { meters.scalar("bleu", bleu, 1, kPerplexity, 2); }
 
-std::optional<double> matthews_correlation(const LossSums& sums) {
-  const auto at = [&](size_t truth, size_t found) {
-    return static_cast<double>(sums.confusion[truth][found]);
+void log_correlations(MeterGroup& meters, const LossSums& sums) {
+  const auto log = [&](const char* key, double value) {
+    meters.scalar(key, value, 1, kPerplexity, 4);
   };
-  const double tn = at(0, 0), fp = at(0, 1), fn = at(1, 0), tp = at(1, 1);
-  if (tn + fp + fn + tp == 0) return std::nullopt;
-  const double all = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn);
-  return all == 0 ? 0.0 : (tp * tn - fp * fn) / std::sqrt(all);
+  if (sums.confusion != decltype(sums.confusion){}) log("mcc", matthews_correlation(sums.confusion));
+  if (sums.answers.empty()) return;
+  log("pearson", pearson_correlation(sums.answers));
+  log("spearman", spearman_correlation(sums.answers));
 }
 
 void log_update(MeterGroup& meters, const UpdateResult& result, const Criterion& criterion,

@@ -20,9 +20,9 @@ void log_losses(MeterGroup& meters, const LossSums& sums, const CriterionOptions
 /// The BLEU of a validation, behind the perplexity; to be called after log_losses().
 void log_bleu(MeterGroup& meters, double bleu);
 
-/// Matthews' correlation of a classification into two; 0 where one of the classes never comes, in
-/// truth or as an answer. Nothing for another number of classes.
-std::optional<double> matthews_correlation(const LossSums& sums);
+/// GLUE's measures of an evaluation, which fairseq does not log: of a classification into two
+/// Matthews' correlation (mcc), of a regression Pearson's and Spearman's (pearson, spearman).
+void log_correlations(MeterGroup& meters, const LossSums& sums);
 
 /// All keys of one update but the times. `lr` is that of the next update, as the reference logs it.
 void log_update(MeterGroup& meters, const UpdateResult& result, const Criterion& criterion,

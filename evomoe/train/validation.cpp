@@ -29,6 +29,9 @@ std::vector<std::string> validation_metrics(const TrainOptions& options) {
   MeterGroup group;
   log_losses(group, sums, options.criterion);
   if (options.task.bleu.eval_bleu) log_bleu(group, 0);
+  sums.confusion[0][0] = options.task.num_classes == 2 ? 1 : 0;
+  if (options.criterion.regression_target) sums.answers.emplace_back(0, 0);
+  log_correlations(group, sums);
   LogLine line(1);
   group.write(line);
   const auto json = line.to_json();
@@ -55,7 +58,9 @@ DeviceBatch to_device(const Batch& batch, int64_t padding_index, torch::Device d
     if (batch.tokens < batch.rows * batch.target_columns)
       input.previous_padding_BU = input.previous_BU.eq(padding_index);
   }
-  result.target = tensor(batch.target, batch.target_columns);
+  result.target = batch.numbers.empty()
+                      ? tensor(batch.target, batch.target_columns)
+                      : torch::tensor(batch.numbers).view({batch.rows, 1}).to(device);
   result.sequences = static_cast<int64_t>(batch.ids.size());
   result.tokens = batch.tokens;
   return result;
@@ -150,14 +155,12 @@ std::vector<ValidationPass> validation_passes(const std::string& subset,
 LogLine validation_line(MeterGroup& meters, const LossSums& total,
                         const CriterionOptions& criterion, int64_t updates,
                         std::optional<int64_t> epoch) {
+  log_correlations(meters, total);
   meters.scalar("num_updates", static_cast<double>(updates), 0, 200);
   auto line = epoch ? LogLine(*epoch) : LogLine();
   meters.write(line);
-  if (criterion_kind(criterion.criterion).inner == CriterionKind::Inner::kSentencePrediction) {
-    if (const auto mcc = matthews_correlation(total)) line.add_data("mcc", *mcc);
-  } else {
+  if (criterion_kind(criterion.criterion).inner != CriterionKind::Inner::kSentencePrediction)
     line.add_data("perplexity", std::exp(total.nll / static_cast<double>(total.predicted)));
-  }
   return line;
 }
 
@@ -172,9 +175,10 @@ void check_best_metric(const TrainOptions& options) {
   const auto names = validation_metrics(options);
   if (std::find(names.begin(), names.end(), metric) == names.end()) {
     fail_usage(
-        "--best-checkpoint-metric {}: a validation with --criterion {} has no such value; "
+        "--best-checkpoint-metric {}: a validation with --criterion {}{} has no such value; "
         "allowed are {}",
-        metric, options.criterion.criterion, fmt::join(names, ", "));
+        metric, options.criterion.criterion,
+        options.criterion.regression_target ? " --regression-target" : "", fmt::join(names, ", "));
   }
 }
 

@@ -65,7 +65,8 @@ struct ValidationPass {
 std::vector<ValidationPass> validation_passes(const std::string& subset,
                                               const std::string& validate_routing);
 
-/// The log line of an evaluation: its meters, num_updates and the perplexity.
+/// The log line of an evaluation: its meters, the correlations of all of it, num_updates and the
+/// perplexity.
 LogLine validation_line(MeterGroup& meters, const LossSums& total,
                         const CriterionOptions& criterion, int64_t updates,
                         std::optional<int64_t> epoch = std::nullopt);

@@ -111,14 +111,11 @@ const std::vector<std::string> kFiles = {"task.data=RTE-bin", "checkpoint.restor
 TEST_F(HydraOptions, TheAuthorsFinetuningConfigurationsAreReadWhole) {
   for (const auto& task : finetunings()) {
     SCOPED_TRACE(task.name);
-    if (task.criterion.empty()) {
-      const auto options = parse(finetuning_yaml(task), kFiles);
-      EXPECT_EQ(options.task.num_classes, task.classes);
-      EXPECT_EQ(options.optimization.max_update, task.max_update);
-      EXPECT_EQ(options.checkpoint.save_dir, "run");
-    } else {
-      EXPECT_THAT(error_of(finetuning_yaml(task), kFiles), HasSubstr("--regression-target"));
-    }
+    const auto options = parse(finetuning_yaml(task), kFiles);
+    EXPECT_EQ(options.task.num_classes, task.classes);
+    EXPECT_EQ(options.criterion.regression_target, task.classes == 1);
+    EXPECT_EQ(options.optimization.max_update, task.max_update);
+    EXPECT_EQ(options.checkpoint.save_dir, "run");
   }
   const auto options = parse(kFinetune, kFiles);
   EXPECT_EQ(options.data, "RTE-bin");
@@ -136,6 +133,16 @@ TEST_F(HydraOptions, TheAuthorsFinetuningConfigurationsAreReadWhole) {
   EXPECT_EQ(options.optimization.lr_scheduler, "polynomial_decay");
   EXPECT_EQ(options.optimization.warmup_updates, 122);
   EXPECT_THAT(notices_, ::testing::Contains(HasSubstr("--threshold-loss-scale")));
+}
+
+TEST_F(HydraOptions, ARegressionIsAskedForByTheTaskOrTheCriterion) {
+  const std::string task = "task:\n  _name: sentence_prediction\n  num_classes: 1\n";
+  const std::string criterion = "criterion:\n  _name: sentence_prediction\n";
+  const std::string asked = "  regression_target: true\n";
+  const std::vector<std::string> line = {"bin", "--arch", "roberta_base", "--batch-size", "1"};
+  EXPECT_FALSE(parse(task + criterion, line).criterion.regression_target);
+  EXPECT_TRUE(parse(task + asked + criterion, line).criterion.regression_target);
+  EXPECT_TRUE(parse(task + criterion + asked, line).criterion.regression_target);
 }
 
 TEST_F(HydraOptions, WhatAConfigurationLeavesToTheCommandLineIsAskedFor) {

@@ -73,6 +73,15 @@ INSTANTIATE_TEST_SUITE_P(
                                 o.moe.alternate_decoder_ffn_embed_dim = 64;
                               },
                               "--alternate-decoder-ffn-embed-dim 64", "cross_entropy"},
+                      Refusal{"RegressionOfTwo",
+                              [](auto& o) {
+                                o.task.task = o.criterion.criterion = "sentence_prediction",
+                                o.criterion.regression_target = true, o.task.num_classes = 2;
+                              },
+                              "--num-classes is 2", "--num-classes 1"},
+                      Refusal{"RegressionOfAnotherTask",
+                              [](auto& o) { o.criterion.regression_target = true; },
+                              "--regression-target", "sentence_prediction"},
                       Refusal{"NoBatchSize", [](auto& o) { o.dataset.batch_size.reset(); },
                               "--max-tokens", "--batch-size 8"},
                       Refusal{"TooLong", [](auto& o) { o.model.max_target_positions = 512; },

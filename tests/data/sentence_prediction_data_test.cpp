@@ -36,6 +36,13 @@ class SentencePrediction : public ::testing::Test {
     return SentencePredictionData(folder_.path().string(),
                                   {.num_classes = num_classes, .rows = rows});
   }
+  /// Labels that are numbers: `label` as fairseq's preparation of STS-B makes it.
+  SentencePredictionData open_regression(const std::string& labels) {
+    std::filesystem::remove_all(folder_ / "label");
+    std::filesystem::create_directories(folder_ / "label");
+    testing::write_text(folder_ / "label" / "train.label", labels);
+    return SentencePredictionData(folder_.path().string(), {.num_classes = 1, .regression = true});
+  }
   TemporaryFolder folder_;
 };
 
@@ -104,6 +111,38 @@ TEST_F(SentencePrediction, WhatIsWrongIsNamed) {
   make("label", "no 2\nyes 1\n", {{4, 2}, {4, 2}});
   auto short_one = open();
   expect_error([&] { short_one.train(1, "train"); }, {"3 lines", "2 labels"});
+}
+
+TEST_F(SentencePrediction, TheNumbersOfARegressionAreReadFromATextBesideTheSentences) {
+  auto data = open_regression("0.76\n +1e-1 \r\n-5");
+  const auto batch = data.train(1, "train")->collate(Ids{2, 0, 1});
+  EXPECT_EQ(batch.numbers, (std::vector<float>{-5.0F, 0.76F, 0.1F}));
+  EXPECT_TRUE(batch.target.empty());
+  EXPECT_EQ(batch.target_columns, 1);
+  EXPECT_TRUE(data.label_names().empty());
+}
+
+TEST_F(SentencePrediction, NumbersOfFurtherPartsOfASplitFollow) {
+  make("input0", "a 1\nb 1\nc 1\nd 1\n", {{4, 2}}, "train1");
+  make("input1", "a 1\nb 1\nc 1\nd 1\n", {{5, 2}}, "train1");
+  auto data = open_regression("1\n2\n3\n");
+  testing::write_text(folder_ / "label" / "train1.label", "4\n");
+  EXPECT_EQ(data.train(1, "train")->collate(Ids{3, 2}).numbers, (std::vector<float>{4, 3}));
+}
+
+TEST_F(SentencePrediction, WhatIsNoNumberIsNamedByFileLineAndText) {
+  for (const std::string line : {"good", "1,5", "1 2", "", "nan", "inf", "1e60", "0x1p3"}) {
+    auto data = open_regression("1\n" + line + "\n3\n");
+    expect_error([&] { data.train(1, "train"); },
+                 {"label/train.label:2: `" + line + "` is not a number"});
+  }
+  auto few = open_regression("1\n2\n");
+  expect_error([&] { few.train(1, "train"); }, {"3 lines", "label/train.label has 2 labels"});
+  auto many = open_regression("1\n2\n3\n4\n");
+  expect_error([&] { many.train(1, "train"); }, {"3 lines", "label/train.label has 4 labels"});
+  std::filesystem::remove(folder_ / "label" / "train.label");
+  auto none = SentencePredictionData(folder_.path().string(), {.num_classes = 1, .regression = true});
+  expect_error([&] { none.train(1, "train"); }, {"--regression-target", "label/train.label"});
 }
 
 }  // namespace

@@ -68,6 +68,28 @@ class PrepareGlue(unittest.TestCase):
         self.assertNotIn("--bpe", self.made("input0/arguments"))
         self.assertFalse((self.folder / "made/input1").exists())
 
+    def test_scores_become_numbers_from_0_to_1_one_a_line(self):
+        header = "\t".join(["index", "genre", "filename", "year", "old_index", "source1", "source2", "sentence1", "sentence2"])
+        row = "0\tmain\tMSR\t2012\t1\tnone\tnone\t"
+        train = f"{header}\tscore\n{row}A.\tB.\t5.000\n{row}C.\tD.\t0.333\n"
+        result = self.prepare("STS-B", train=train, dev=f"{header}\tscore\n{row}E.\tF.\t3.800\n",
+                              test=f"{header}\n{row}G.\tH.\n")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(self.made("input0/train.txt"), "A.\nC.\n")
+        self.assertEqual(self.made("input1/test.txt"), "H.\n")
+        self.assertEqual(self.made("label/train.label"), "1\n0.0666\n")
+        self.assertEqual(self.made("label/valid.label"), "0.76\n")
+        self.assertEqual(sorted(path.name for path in (self.folder / "made/label").iterdir()),
+                         ["train.label", "valid.label"])
+
+    def test_a_score_that_is_no_number_is_named_with_its_line(self):
+        row = "0\tmain\tMSR\t2012\t1\tnone\tnone\tA.\tB.\t"
+        result = self.prepare("STS-B", train=f"header\n{row}1\n{row}high\n", dev="")
+        self.assertNotEqual(result.returncode, 0)
+        self.assertIn("train.tsv:3", result.stderr)
+        self.assertIn("`high`", result.stderr)
+        self.assertFalse((self.folder / "made").exists())
+
     def test_a_file_of_another_task_is_named_with_its_line(self):
         result = self.prepare("CoLA", train="index\tsentence\n0\tA.\n", dev="")
         self.assertNotEqual(result.returncode, 0)

@@ -5,6 +5,8 @@
 #include <cmath>
 
 #include "evomoe/models/gpt.h"
+#include "evomoe/models/roberta.h"
+#include "evomoe/train/training_metrics.h"
 
 namespace evomoe {
 namespace {
@@ -147,6 +149,65 @@ TEST(Criterion, AModelWithoutRouterLossesHasNoGateLoss) {
   const auto sums = Criterion(moe("average", "neg_log"), kPad)(*model, output, some_batch(), ForwardContext()).sums;
   EXPECT_EQ(sums.gate, 0);
   EXPECT_EQ(sums.loss, sums.inner);
+}
+
+/// One number of each row: 2 x0 - x1 + 0.5 of its first token's features x.
+Roberta linear_head() {
+  RobertaOptions options;
+  options.vocab_size = 12;
+  options.layers = 1;
+  options.embed_dim = 2;
+  options.ffn_dim = 4;
+  options.heads = 1;
+  options.max_positions = 8;
+  options.heads_of_sentences = {{.name = "score", .classes = 1, .activation = "linear"}};
+  Roberta model(options);
+  const torch::NoGradGuard no_grad;
+  auto parameters = model->named_parameters();
+  const std::string head = "classification_heads.score.";
+  parameters[head + "dense.weight"].copy_(torch::eye(2));
+  parameters[head + "dense.bias"].zero_();
+  parameters[head + "out_proj.weight"].copy_(torch::tensor({{2.0F, -1.0F}}));
+  parameters[head + "out_proj.bias"].fill_(0.5);
+  return model;
+}
+
+TEST(Criterion, OfARegressionIsTheSumOfSquaredErrors) {
+  auto model = linear_head();
+  ModelOutput output;
+  // Answers 2.5, -0.5 and 0.5.
+  output.x_BSD = torch::tensor({{{1.0F, 0.0F}, {9.0F, 9.0F}},
+                                {{0.0F, 1.0F}, {9.0F, 9.0F}},
+                                {{0.0F, 0.0F}, {9.0F, 9.0F}}});
+  DeviceBatch batch;
+  batch.target = torch::tensor({{2.0F}, {0.5F}, {0.5F}});
+  batch.sequences = 3;
+  batch.tokens = 6;
+  CriterionOptions options;
+  options.criterion = "sentence_prediction";
+  options.regression_target = true;
+  const Criterion criterion(options, kPad, "score");
+  const auto result = criterion(*model, output, batch, ForwardContext());
+  EXPECT_NEAR(result.sums.loss, 0.25 + 1, 1e-6);
+  EXPECT_EQ(result.sums.nll, result.sums.loss);
+  EXPECT_EQ(result.sums.sample_size, 3);
+  EXPECT_EQ(result.sums.answers,
+            (std::vector<std::pair<float, float>>{{2.0F, 2.5F}, {0.5F, -0.5F}, {0.5F, 0.5F}}));
+  result.loss.backward();
+  const auto gradient =
+      model->named_parameters()["classification_heads.score.out_proj.bias"].grad();
+  EXPECT_NEAR(gradient.item<double>(), 2 * (0.5 - 1.0), 1e-6);
+
+  MeterGroup meters;
+  log_losses(meters, result.sums, options);
+  EXPECT_NEAR(meters.value("loss"), 1.25 / 3 / std::log(2.0), 1e-6);
+  EXPECT_NEAR(meters.value("nll_loss"), 1.25 / 6 / std::log(2.0), 1e-6);
+  EXPECT_FALSE(meters.has("accuracy"));
+  EXPECT_FALSE(meters.has("ppl"));
+
+  ForwardContext training;
+  training.training = true;
+  EXPECT_TRUE(criterion(*model, output, batch, training).sums.answers.empty());
 }
 
 }  // namespace

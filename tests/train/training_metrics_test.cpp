@@ -50,5 +50,25 @@ TEST(StageData, HoldsTheTemperatureWhereThereIsOne) {
   EXPECT_EQ(data.at("noise_scale"), 0.25);
 }
 
+TEST(Correlations, AreThoseOfTwoClassesOrOfNumbers) {
+  LossSums sums;
+  MeterGroup none, classes, numbers;
+  log_correlations(none, sums);
+  EXPECT_TRUE(none.keys().empty());
+  sums.confusion = {{{6, 3}, {1, 2}}};
+  log_correlations(classes, sums);
+  EXPECT_EQ(classes.keys(), (std::vector<std::string>{"mcc"}));
+  EXPECT_EQ(classes.rounded("mcc"), 0.2928);
+  sums = {};
+  sums.answers = {{1, 1}, {2, 3}};
+  LossSums more;
+  more.answers = {{2, 2}, {3, 10}};
+  sums += more;
+  log_correlations(numbers, sums);
+  EXPECT_EQ(numbers.keys(), (std::vector<std::string>{"pearson", "spearman"}));
+  EXPECT_EQ(numbers.rounded("pearson"), 0.9);
+  EXPECT_EQ(numbers.rounded("spearman"), 0.9487);
+}
+
 }  // namespace
 }  // namespace evomoe

@@ -189,6 +189,31 @@ TEST(Validation, AStopBetweenTwoBatchesReturnsNothing) {
   EXPECT_EQ(evaluated, 3);
 }
 
+TEST(Validation, TheBestCheckpointIsThatOfAMeasureWhichTheTaskHas) {
+  TrainOptions options;
+  options.task.task = options.criterion.criterion = "sentence_prediction";
+  const auto refusal = [&](const std::string& metric) -> std::string {
+    options.checkpoint.best_checkpoint_metric = metric;
+    try {
+      check_best_metric(options);
+    } catch (const UsageError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  options.task.num_classes = 2;
+  for (const auto* metric : {"loss", "accuracy", "mcc"}) EXPECT_EQ(refusal(metric), "") << metric;
+  EXPECT_NE(refusal("pearson"), "");
+  options.task.num_classes = 3;
+  EXPECT_NE(refusal("mcc"), "");
+  options.task.num_classes = 1;
+  options.criterion.regression_target = true;
+  for (const auto* metric : {"loss", "pearson", "spearman"}) EXPECT_EQ(refusal(metric), "") << metric;
+  const auto words = refusal("accuracy");
+  for (const auto* part : {"--best-checkpoint-metric accuracy", "--regression-target", "pearson"})
+    EXPECT_NE(words.find(part), std::string::npos) << words;
+}
+
 TEST(Validation, ThePassesOfEachRoutingHaveTheirTags) {
   const ValidationPass reference{"dev", false}, stage{"dev_stage", true};
   EXPECT_EQ(validation_passes("dev", "reference"), std::vector{reference});
