@@ -25,7 +25,12 @@ fi
 echo "=== pre-training" >&2
 # A stop by the clock is an end, too: going on would pre-train for another twenty minutes.
 if [[ ! -f $folder/pretrained ]]; then
-  "$program" train "$data" "${pretraining[@]}" --save-dir "$folder/runs/pretraining" "$@" >>"$folder/log"
+  "$program" train "$data" "${pretraining[@]}" --config "$root/recipes/roberta_books.short.yaml" --save-dir "$folder/runs/short" "$@" >>"$folder/log"
+  from=()
+  if [[ ! -e $folder/runs/pretraining/checkpoint_last ]]; then
+    from=(--restore-file "$folder/runs/short/checkpoint_last" --reset-dataloader)
+  fi
+  "$program" train "$data" "${pretraining[@]}" ${from[@]+"${from[@]}"} --save-dir "$folder/runs/pretraining" "$@" >>"$folder/log"
   touch "$folder/pretrained"
 fi
 
