@@ -3,7 +3,7 @@
 # Run again to go on where it was stopped.
 #   scripts/glue.sh PROGRAM TEXT GLUE FOLDER [OPTION ...]
 # TEXT holds train.txt and valid.txt; GLUE holds RTE and CoLA, each with train.tsv and dev.tsv. Every OPTION is given to `evomoe train`.
-# SEEDS="1 2 3" scripts/glue.sh ... fine-tunes with other seeds than 1.
+# SEEDS="1 2 3" TASKS=CoLA scripts/glue.sh ... fine-tunes with other seeds than 1, and on one task.
 set -euo pipefail
 usage='usage: scripts/glue.sh PROGRAM TEXT GLUE FOLDER [OPTION ...]'
 program=${1:?$usage} text=${2:?$usage} glue=${3:?$usage} folder=${4:?$usage}
@@ -35,7 +35,7 @@ if [[ ! -f $folder/pretrained ]]; then
 fi
 
 declare -A updates=([CoLA]=2600 [RTE]=1000)  # of 16 rows: 5 and 6 epochs
-for task in CoLA RTE; do
+for task in ${TASKS:-CoLA RTE}; do
   if [[ ! -f $folder/$task/label/dict.txt ]]; then
     rm -rf "${folder:?}/$task"
     python3 "$root/scripts/prepare_glue.py" "$task" "$glue/$task" "$folder/$task" "$data" --evomoe "$program" >>"$folder/log"

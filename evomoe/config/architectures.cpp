@@ -17,6 +17,7 @@ const std::vector<Architecture>& table() {
   // name, family, layers, d, ffn, heads, activation, positions, dropout, attention dropout,
   // activation dropout, tied, norms of: layers, embeddings, the end; cutoffs,
   // dropout of the adaptive softmax
+  // clang-format off
   static const std::vector<Architecture> architectures = {
       {"transformer_lm", kLm, 6, 512, 2048, 8, "relu", kSinusoidal, .1, .0, .0, kUntied},
       {"transformer_lm_big", kLm, 12, 1024, 4096, 16, "relu", kSinusoidal, .1, .0, .0, kUntied},
