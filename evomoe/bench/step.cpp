@@ -166,9 +166,9 @@ void run(const StepOptions& options) {
 }
 
 std::unique_ptr<Trainer> make_trainer(const ModelCase& model, bool balanced) {
-  auto trainer = std::make_unique<Trainer>(
-      train_options(model, balanced), Vocabulary::of_one(model.vocab, kNoPadding), torch::kCPU,
-      /*completed_updates=*/0, /*shared_expert=*/false);
+  auto trainer = std::make_unique<Trainer>(train_options(model, balanced),
+                                           Vocabulary::of_one(model.vocab, kNoPadding), torch::kCPU,
+                                           /*completed_updates=*/0, /*shared_expert=*/false);
   fill_model(trainer->model(), model);
   return trainer;
 }

@@ -163,8 +163,10 @@ void refuse_run_folder(const fs::path& path) {
   if (!fs::is_directory(path) || fs::exists(path / kManifestFile)) return;
   const auto names = checkpoint_names(path);
   if (names.empty()) return;
-  fail("{} is a folder of checkpoints, not a checkpoint; did you mean {}? It holds, newest first: {}",
-       path.string(), (path / names.front()).string(), fmt::join(names, ", "));
+  fail(
+      "{} is a folder of checkpoints, not a checkpoint; did you mean {}? It holds, newest first: "
+      "{}",
+      path.string(), (path / names.front()).string(), fmt::join(names, ", "));
 }
 
 /// What to do instead of loading `path`, which is damaged or a link to nothing: the newest sound

@@ -237,11 +237,12 @@ void CheckpointManager::save(const SaveRequest& request, const Checkpoint& check
     write(names, content);
     return;
   }
-  in_flight_ = std::async(std::launch::async, [this, names, content = std::move(content)]() mutable {
-    give_way();
-    write(names, content);
-    content = Checkpoint();  // the future would hold it until the next one
-  });
+  in_flight_ =
+      std::async(std::launch::async, [this, names, content = std::move(content)]() mutable {
+        give_way();
+        write(names, content);
+        content = Checkpoint();  // the future would hold it until the next one
+      });
 }
 
 void CheckpointManager::finish() {

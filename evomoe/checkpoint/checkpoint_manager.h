@@ -40,9 +40,9 @@ struct SaveRequest {
   int64_t updates = 0;        ///< completed updates
   bool end_of_epoch = false;  ///< also asks for checkpoint{epoch}
   bool interval = false;  ///< due by --save-interval-updates: asks for checkpoint_{epoch}_{updates}
-  bool last = false;  ///< the run ends with it: written at once, also with `asynchronous`
+  bool last = false;      ///< the run ends with it: written at once, also with `asynchronous`
   bool training_finished = false;  ///< and no update is left to be made
-  std::optional<double> metric;  ///< value of best_metric when there was a validation
+  std::optional<double> metric;    ///< value of best_metric when there was a validation
 };
 
 /// The checkpoints of one run folder. Holds a lock on it, so that a second process cannot write

@@ -86,8 +86,7 @@ DurableFile::~DurableFile() {
 void DurableFile::write(std::string_view bytes) {
   bytes_ += bytes.size();
   while (!bytes.empty()) {
-    const bool as_it_lies = direct_ && bytes.size() >= kLeastAsItLies &&
-                            filled_ % kFilePage == 0 &&
+    const bool as_it_lies = direct_ && bytes.size() >= kLeastAsItLies && filled_ % kFilePage == 0 &&
                             reinterpret_cast<uintptr_t>(bytes.data()) % kFilePage == 0;
     if (as_it_lies && filled_ > 0) write_buffer();
     auto part = bytes.substr(0, kBufferBytes - filled_);

@@ -140,8 +140,8 @@ void stack(const Stacks& stacks, const std::string& file, TensorMap& into) {
 
 /// Error unless two processes hold the same expert.
 void check_same(const FairseqPart& replica, const FairseqPart& first) {
-  for (const auto& [mine, theirs] : {std::pair{&replica.model, &first.model},
-                                     std::pair{&replica.optimizer, &first.optimizer}}) {
+  for (const auto& [mine, theirs] :
+       {std::pair{&replica.model, &first.model}, std::pair{&replica.optimizer, &first.optimizer}}) {
     for (const auto& [name, tensor] : *theirs) {
       const auto found = mine->find(name);
       EVOMOE_CHECK(found != mine->end() && is_same(found->second, tensor),
@@ -163,8 +163,8 @@ PickleValue read_file(const std::string& file, bool with_optimizer) {
 }
 
 /// Of a set without shards: the whole file, or the shared one and then the experts, each once.
-std::vector<FairseqPart> read_parts(const FileSet& files, const PickleValue& root,
-                                    int64_t experts, bool with_optimizer) {
+std::vector<FairseqPart> read_parts(const FileSet& files, const PickleValue& root, int64_t experts,
+                                    bool with_optimizer) {
   std::vector<FairseqPart> parts = {read_fairseq_part(root, files.first(), !files.parts)};
   if (!files.parts) return parts;
   int64_t found = 0;
@@ -199,8 +199,8 @@ std::vector<FairseqPart> read_shards(const FileSet& files, PickleValue root, int
       return FairseqFile{name, read_file(name, with_optimizer)};
     };
     FairseqShard shard;
-    shard.shared = shards.empty() ? FairseqFile{files.first(), std::move(root)}
-                                  : read(files.shared(next()));
+    shard.shared =
+        shards.empty() ? FairseqFile{files.first(), std::move(root)} : read(files.shared(next()));
     if (files.parts) shard.experts = read(files.experts(next()));
     shards.push_back(std::move(shard));
   }
@@ -225,10 +225,10 @@ FairseqCheckpoint read_fairseq_checkpoint(const fs::path& path, bool with_optimi
   };
   const auto experts = files.parts ? option("model", "moe_expert_count") : 0;
   const auto parts =
-      files.shards ? read_shards(files, root,
-                                 option("distributed_training", "distributed_world_size"), experts,
-                                 with_optimizer)
-                   : read_parts(files, root, experts, with_optimizer);
+      files.shards
+          ? read_shards(files, root, option("distributed_training", "distributed_world_size"),
+                        experts, with_optimizer)
+          : read_parts(files, root, experts, with_optimizer);
   Stacks model, optimizer;
   int64_t first_expert = 0;
   for (const auto& part : parts) {

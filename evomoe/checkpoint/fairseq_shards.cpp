@@ -143,9 +143,8 @@ void check_same_model(const Process& process, const Process& first) {
 }
 
 /// The parameters out of the pieces of a group.
-std::vector<torch::Tensor> unflatten(
-    const Group& group, size_t position,
-    const std::function<torch::Tensor(const Process&)>& piece_of) {
+std::vector<torch::Tensor> unflatten(const Group& group, size_t position,
+                                     const std::function<torch::Tensor(const Process&)>& piece_of) {
   const auto& flat = group.front()->flat[position];
   std::vector<torch::Tensor> pieces;
   for (const auto* process : group) {
@@ -226,8 +225,7 @@ void add_state(const Group& group, size_t position, FairseqPart& part) {
     const auto moments = unflatten(group, position, [&](const Process& process) {
       return entry_as<torch::Tensor>(state_of(process), moment, process.file_of(position));
     });
-    for (size_t i = 0; i < names.size(); ++i)
-      part.optimizer[names[i] + "." + moment] = moments[i];
+    for (size_t i = 0; i < names.size(); ++i) part.optimizer[names[i] + "." + moment] = moments[i];
   }
 }
 
@@ -235,12 +233,12 @@ void add_parameters(const Group& group, size_t position, FairseqPart& part) {
   const auto& flat = group.front()->flat[position];
   part.file = group.front()->file_of(position);
   const bool in_pieces = group.front()->model.contains(flat.key);
-  const auto weights = in_pieces ? unflatten(group, position,
-                                             [&](const Process& process) {
-                                               return tensor_of(process, flat.key,
-                                                                process.file_of(position));
-                                             })
-                                 : whole_weights(group, position);
+  const auto weights =
+      in_pieces ? unflatten(group, position,
+                            [&](const Process& process) {
+                              return tensor_of(process, flat.key, process.file_of(position));
+                            })
+                : whole_weights(group, position);
   for (size_t i = 0; i < weights.size(); ++i) {
     EVOMOE_CHECK(part.model.emplace(flat.names[i], weights[i]).second,
                  "{}: the metadata name '{}' twice", part.file, flat.names[i]);
@@ -258,8 +256,8 @@ std::vector<FairseqPart> join_fairseq_shards(const std::vector<FairseqShard>& sh
     check_same_model(processes.back(), processes.front());
   }
   const auto& first = processes.front();
-  const auto holders = experts > 0 ? std::min(processes.size(), static_cast<size_t>(experts))
-                                   : processes.size();
+  const auto holders =
+      experts > 0 ? std::min(processes.size(), static_cast<size_t>(experts)) : processes.size();
   EVOMOE_CHECK(processes.size() % holders == 0,
                "{}: {} processes cannot have held {} experts evenly", first.file(),
                processes.size(), experts);

@@ -304,6 +304,7 @@ class Reader {
   /// Executes one opcode; false at the end.
   bool step() {
     const auto opcode = static_cast<unsigned char>(take(1)[0]);
+    // clang-format off
     switch (opcode) {
       case 0x80:
         if (const auto version = number(1); version > 5) bad("pickle protocol {}", version);
@@ -367,6 +368,7 @@ class Reader {
       case 'Q': persistent(); break;
       default: bad("opcode 0x{:02x} is not one of plain data; nothing was executed", opcode);
     }
+    // clang-format on
     return true;
   }
 
@@ -375,12 +377,23 @@ class Reader {
     if (++copied_ > kMaxValues) bad("more than {} values", kMaxValues);
     PickleValue result;
     switch (node.kind) {
-      case Kind::kNone: break;
-      case Kind::kBool: result.value = node.integer != 0; break;
-      case Kind::kInt: result.value = node.integer; break;
-      case Kind::kReal: result.value = node.real; break;
-      case Kind::kText: result.value = node.text; break;
-      case Kind::kTensor: result.value = node.tensor; break;
+      case Kind::kNone:
+        break;
+      case Kind::kBool:
+        result.value = node.integer != 0;
+        break;
+      case Kind::kInt:
+        result.value = node.integer;
+        break;
+      case Kind::kReal:
+        result.value = node.real;
+        break;
+      case Kind::kText:
+        result.value = node.text;
+        break;
+      case Kind::kTensor:
+        result.value = node.tensor;
+        break;
       case Kind::kList:
       case Kind::kTuple: {
         PickleValue::List list;
@@ -397,8 +410,10 @@ class Reader {
         result.value = std::move(dict);
         break;
       }
-      case Kind::kGlobal: refuse(node.text);
-      case Kind::kMark: bad("a mark stands where a value should");
+      case Kind::kGlobal:
+        refuse(node.text);
+      case Kind::kMark:
+        bad("a mark stands where a value should");
     }
     return result;
   }

@@ -202,9 +202,8 @@ FileDigest write_safetensors(const std::filesystem::path& path, const TensorMap&
   const auto rank = [](const torch::Tensor& tensor) {
     return std::pair(tensor.nbytes() % kFilePage == 0, tensor.element_size());
   };
-  std::stable_sort(order.begin(), order.end(), [&](const auto& a, const auto& b) {
-    return rank(a.second) > rank(b.second);
-  });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](const auto& a, const auto& b) { return rank(a.second) > rank(b.second); });
   const std::string header = make_header(order, metadata, file);
 
   DurableFile out(temporary_name(path));

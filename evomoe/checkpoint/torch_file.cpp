@@ -26,9 +26,8 @@ PickleValue read_torch_file(const std::filesystem::path& path) {
                  name);
     if (reader.hasRecord("byteorder")) {
       const auto [order, order_size] = reader.getRecord("byteorder");
-      EVOMOE_CHECK(
-          std::string_view(static_cast<const char*>(order.get()), order_size) == "little",
-          "{}: was written on a big-endian machine; save it again on another", name);
+      EVOMOE_CHECK(std::string_view(static_cast<const char*>(order.get()), order_size) == "little",
+                   "{}: was written on a big-endian machine; save it again on another", name);
     }
     const StorageReader storage = [&](const std::string& key, torch::ScalarType type,
                                       int64_t elements) {
@@ -37,10 +36,10 @@ PickleValue read_torch_file(const std::filesystem::path& path) {
       auto [data, size] = reader.getRecord(record);
       // Divided, since the product could overflow.
       const auto width = static_cast<int64_t>(torch::elementSize(type));
-      EVOMOE_CHECK(static_cast<int64_t>(size) / width == elements &&
-                       static_cast<int64_t>(size) % width == 0,
-                   "{}: storage {} has {} bytes, expected {} elements of {}", name, record, size,
-                   elements, width);
+      EVOMOE_CHECK(
+          static_cast<int64_t>(size) / width == elements && static_cast<int64_t>(size) % width == 0,
+          "{}: storage {} has {} bytes, expected {} elements of {}", name, record, size, elements,
+          width);
       if (elements == 0) return torch::empty({0}, type);
       return torch::from_blob(data.get(), {elements}, type).clone();
     };

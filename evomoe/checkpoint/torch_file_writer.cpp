@@ -1,8 +1,8 @@
 #include "evomoe/checkpoint/torch_file_writer.h"
 
-#include <algorithm>
 #include <caffe2/serialize/inline_container.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "evomoe/base/error.h"
@@ -84,17 +84,28 @@ class PickleWriter {
 
   static std::string storage_type(torch::ScalarType type) {
     switch (type) {
-      case torch::kFloat64: return "DoubleStorage";
-      case torch::kFloat32: return "FloatStorage";
-      case torch::kFloat16: return "HalfStorage";
-      case torch::kBFloat16: return "BFloat16Storage";
-      case torch::kInt64: return "LongStorage";
-      case torch::kInt32: return "IntStorage";
-      case torch::kInt16: return "ShortStorage";
-      case torch::kInt8: return "CharStorage";
-      case torch::kUInt8: return "ByteStorage";
-      case torch::kBool: return "BoolStorage";
-      default: fail("a tensor of type {} cannot be written to a .pt file", c10::toString(type));
+      case torch::kFloat64:
+        return "DoubleStorage";
+      case torch::kFloat32:
+        return "FloatStorage";
+      case torch::kFloat16:
+        return "HalfStorage";
+      case torch::kBFloat16:
+        return "BFloat16Storage";
+      case torch::kInt64:
+        return "LongStorage";
+      case torch::kInt32:
+        return "IntStorage";
+      case torch::kInt16:
+        return "ShortStorage";
+      case torch::kInt8:
+        return "CharStorage";
+      case torch::kUInt8:
+        return "ByteStorage";
+      case torch::kBool:
+        return "BoolStorage";
+      default:
+        fail("a tensor of type {} cannot be written to a .pt file", c10::toString(type));
     }
   }
 };

@@ -17,9 +17,10 @@ int convert_command(const std::vector<std::string>& arguments) {
       log().info("wrote {}", file.string());
     return 0;
   }
-  EVOMOE_CHECK(!checkpoint_entry_exists(std::filesystem::path(flags.output) / "checkpoint_last"),
-               "--output {}: it holds a run already, which would be overwritten; name another folder",
-               flags.output);
+  EVOMOE_CHECK(
+      !checkpoint_entry_exists(std::filesystem::path(flags.output) / "checkpoint_last"),
+      "--output {}: it holds a run already, which would be overwritten; name another folder",
+      flags.output);
   const auto theirs = read_fairseq_checkpoint(flags.path);
   const auto options = import_fairseq_run(theirs, flags.data, flags.output);
   log().info("wrote {} ({} updates, epoch {}); go on with: evomoe train --config {}/config.yaml",

@@ -139,11 +139,10 @@ int generate_command(const std::vector<std::string>& arguments) {
   if (!parse_command("generate", arguments, flags, bind)) return 0;
   validate_options(flags);
   auto models = load_models(
-      flags.path,
-      {.data = flags.data.value_or(""),
-       .bpe = flags.bpe,
-       .eval_capacity_fraction = flags.search.moe_eval_capacity_token_fraction,
-       .common = flags.common});
+      flags.path, {.data = flags.data.value_or(""),
+                   .bpe = flags.bpe,
+                   .eval_capacity_fraction = flags.search.moe_eval_capacity_token_fraction,
+                   .common = flags.common});
   const bool translation = models.front().options.task.task == "translation";
   if (!translation && !flags.gen_subset) {
     if (models.size() > 1) {

@@ -30,8 +30,8 @@ std::string generate_lines(const SentenceText& sentence) {
 }
 
 std::string interactive_lines(const SentenceText& sentence, double seconds) {
-  auto lines = fmt::format("S-{0}\t{1}\nW-{0}\t{2:.3f}\tseconds\n", sentence.id, sentence.source,
-                           seconds);
+  auto lines =
+      fmt::format("S-{0}\t{1}\nW-{0}\t{2:.3f}\tseconds\n", sentence.id, sentence.source, seconds);
   for (const auto& hypothesis : sentence.hypotheses)
     lines += hypothesis_lines(sentence.id, hypothesis);
   return lines;

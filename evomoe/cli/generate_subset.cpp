@@ -22,8 +22,8 @@ class Score {
         words_(flags.search.post_process.has_value()),
         dictionary_(target),
         token_bleu_({}),
-        text_bleu_({.tokenize = flags.sacrebleu_tokenizer, .lowercase = flags.sacrebleu_lowercase}) {
-  }
+        text_bleu_(
+            {.tokenize = flags.sacrebleu_tokenizer, .lowercase = flags.sacrebleu_lowercase}) {}
 
   void add(const std::vector<int64_t>& target_tokens, const std::string& target,
            const std::vector<int64_t>& tokens, const std::string& text) {
@@ -70,12 +70,12 @@ void generate_subset(const GenerationModel& model, const Dataset& dataset,
   using Clock = std::chrono::steady_clock;
   const auto options = search_options(flags);
   const auto& post_process = flags.search.post_process;
-  auto items = filter_by_size(dataset.ordered_indices(/*seed=*/1), dataset,
-                              model.max_source_positions, flags.skip_invalid_size_inputs_valid_test);
+  auto items =
+      filter_by_size(dataset.ordered_indices(/*seed=*/1), dataset, model.max_source_positions,
+                     flags.skip_invalid_size_inputs_valid_test);
   EVOMOE_CHECK(!items.empty(), "{}: there is nothing to translate", dataset.name());
-  const auto batches =
-      batch_by_size(std::move(items), [&](int64_t item) { return dataset.item_size(item); },
-                    batch_limits(flags));
+  const auto batches = batch_by_size(
+      std::move(items), [&](int64_t item) { return dataset.item_size(item); }, batch_limits(flags));
   Score score(flags, *model.target);
   bool has_target = true;
   int64_t sentences = 0, tokens = 0;
@@ -92,16 +92,15 @@ void generate_subset(const GenerationModel& model, const Dataset& dataset,
       tokens += static_cast<int64_t>(found[i].front().token.size());
       SentenceText sentence;
       sentence.id = batch.ids[i];
-      sentence.source = decoded_text(
-          model.bpe, symbol_text(*model.source,
-                                 row_without_padding(batch.source, batch.columns, row),
-                                 post_process));
-      sentence.hypotheses =
-          hypothesis_texts(model, found[i], flags.num_samples, post_process);
+      sentence.source =
+          decoded_text(model.bpe, symbol_text(*model.source,
+                                              row_without_padding(batch.source, batch.columns, row),
+                                              post_process));
+      sentence.hypotheses = hypothesis_texts(model, found[i], flags.num_samples, post_process);
       if (has_target) {
         const auto target = row_without_padding(batch.target, batch.target_columns, row);
-        sentence.target = decoded_text(
-            model.bpe, symbol_text(*model.target, target, post_process, "<<unk>>"));
+        sentence.target =
+            decoded_text(model.bpe, symbol_text(*model.target, target, post_process, "<<unk>>"));
         score.add(target, *sentence.target, found[i].front().token,
                   sentence.hypotheses.front().text);
       }

@@ -126,8 +126,8 @@ std::vector<HypothesisText> hypothesis_texts(const GenerationModel& model,
   for (const auto& hypothesis : hypotheses) {
     if (static_cast<int64_t>(texts.size()) == nbest) break;
     const auto symbols = symbol_text(*model.target, hypothesis.token, post_process);
-    texts.push_back({symbols, decoded_text(model.bpe, symbols), hypothesis.score,
-                     hypothesis.positional_score});
+    texts.push_back(
+        {symbols, decoded_text(model.bpe, symbols), hypothesis.score, hypothesis.positional_score});
   }
   return texts;
 }

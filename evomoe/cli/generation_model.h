@@ -18,8 +18,8 @@ namespace evomoe {
 struct GenerationModel {
   const Dictionary* source = nullptr;
   const Dictionary* target = nullptr;
-  const ByteBpe* bpe = nullptr;  ///< null: text is words
-  bool continues_source = false;  ///< a language model: hypotheses begin with the source
+  const ByteBpe* bpe = nullptr;            ///< null: text is words
+  bool continues_source = false;           ///< a language model: hypotheses begin with the source
   int64_t start_token = Dictionary::kEos;  ///< read before a hypothesis
   bool left_pad_source = false;
   int64_t max_source_positions = 0;

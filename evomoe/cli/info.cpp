@@ -63,8 +63,7 @@ Vocabulary vocabulary_of(const Shapes& shapes) {
     int64_t sum = 0;
     for (const auto& [name, shape] : shapes) {
       const bool adaptive = name.find("embed_tokens.embeddings.") != std::string::npos;
-      if (name.starts_with(half) &&
-          name.ends_with(adaptive ? ".0.weight" : "embed_tokens.weight"))
+      if (name.starts_with(half) && name.ends_with(adaptive ? ".0.weight" : "embed_tokens.weight"))
         sum += shape.at(0);
     }
     return sum;
@@ -91,8 +90,8 @@ void print_info(const InfoOptions& flags, const nlohmann::json& manifest,
                 const Vocabulary& vocabulary, const ParameterCount& count) {
   const auto options = stored_options(manifest);
   const auto updates = manifest.at("counters").at("updates").get<int64_t>();
-  const auto stacks = stack_options(options, vocabulary,
-                                    manifest.at("evolution").at("shared_expert").get<bool>());
+  const auto stacks =
+      stack_options(options, vocabulary, manifest.at("evolution").at("shared_expert").get<bool>());
   const auto routers = last_routers(run_folder_of(flags.path), updates);
 
   if (flags.log_format == "json") {
@@ -113,14 +112,14 @@ void print_info(const InfoOptions& flags, const nlohmann::json& manifest,
   facts.add_row({"task", options.task.task});
   for (const auto& stack : stacks) {
     const auto name = options.model.arch + (stacks.size() > 1 ? ", " + stack.half : "");
-    facts.add_row({"architecture", fmt::format("{}: {} layers, d {}, ffn {}, {} heads", name,
-                                               stack.layers, stack.embed_dim, stack.ffn_dim,
-                                               stack.heads)});
+    facts.add_row(
+        {"architecture", fmt::format("{}: {} layers, d {}, ffn {}, {} heads", name, stack.layers,
+                                     stack.embed_dim, stack.ffn_dim, stack.heads)});
   }
-  facts.add_row({"vocabulary", vocabulary.source == vocabulary.target
-                                   ? std::to_string(vocabulary.target)
-                                   : fmt::format("{} to {}", vocabulary.source,
-                                                 vocabulary.target)});
+  facts.add_row(
+      {"vocabulary", vocabulary.source == vocabulary.target
+                         ? std::to_string(vocabulary.target)
+                         : fmt::format("{} to {}", vocabulary.source, vocabulary.target)});
   facts.add_row(
       {"parameters", fmt::format("{} ({} of experts); {} active with one expert per token",
                                  count.total, count.experts, count.active)});
@@ -128,8 +127,8 @@ void print_info(const InfoOptions& flags, const nlohmann::json& manifest,
   if (has_experts(options)) {
     for (const auto& stack : stacks) {
       if (stack.moe_freq == 0) continue;
-      const auto where = stack.moe_freq == 1 ? "every layer"
-                                             : fmt::format("one of {} layers", stack.moe_freq);
+      const auto where =
+          stack.moe_freq == 1 ? "every layer" : fmt::format("one of {} layers", stack.moe_freq);
       facts.add_row({"experts", fmt::format("{} in {}{}, router {}", stack.moe.router.num_experts,
                                             where, stacks.size() > 1 ? " of the " + stack.half : "",
                                             stack.moe.router.method)});

@@ -22,11 +22,10 @@ int interactive_command(const std::vector<std::string>& arguments) {
     EVOMOE_CHECK(file, "--input {}: the file cannot be read", flags.input);
   }
   const auto models = load_models(
-      flags.path,
-      {.data = flags.data.value_or(""),
-       .bpe = flags.bpe,
-       .eval_capacity_fraction = flags.search.moe_eval_capacity_token_fraction,
-       .common = flags.common});
+      flags.path, {.data = flags.data.value_or(""),
+                   .bpe = flags.bpe,
+                   .eval_capacity_fraction = flags.search.moe_eval_capacity_token_fraction,
+                   .common = flags.common});
   const auto model = generation_model(models, flags.search, "evomoe interactive");
   log().info("NOTE: hypothesis and token scores are output in base 2");
   if (flags.input == "-" && isatty(STDIN_FILENO) != 0)

@@ -63,8 +63,8 @@ int validate_command(const std::vector<std::string>& arguments) {
         return evaluate_batch(*loaded.model, criterion, options, batch, loaded.device, as_trained,
                               loaded.updates);
       };
-      const auto total = evaluate_dataset(dataset, iterator, max_steps, options.criterion, evaluate,
-                                          meters);
+      const auto total =
+          evaluate_dataset(dataset, iterator, max_steps, options.criterion, evaluate, meters);
       if (translate) log_bleu(meters, bleu->score());
       const auto line = validation_line(meters, *total, options.criterion, loaded.updates);
       const bool json = flags.common.log_format == "json";

@@ -16,10 +16,10 @@ struct Architecture {
   std::string activation;
   bool learned_positions;
   double dropout, attention_dropout, activation_dropout;
-  bool tied = false;              ///< forces tied input and output embeddings
-  bool norm_first = true;         ///< pre-LN
-  bool embedding_norm = false;    ///< a layer norm on the embeddings
-  bool final_norm = true;         ///< with pre-LN: a layer norm after the last layer
+  bool tied = false;                  ///< forces tied input and output embeddings
+  bool norm_first = true;             ///< pre-LN
+  bool embedding_norm = false;        ///< a layer norm on the embeddings
+  bool final_norm = true;             ///< with pre-LN: a layer norm after the last layer
   std::vector<int64_t> cutoffs = {};  ///< of adaptive input and softmax; empty: neither
   double adaptive_softmax_dropout = 0.0;
 };

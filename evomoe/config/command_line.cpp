@@ -25,7 +25,8 @@ bool is_python_bool(const std::string& text) {
 
 /// --name or -n, but not -3.
 bool is_name(const std::string& text) {
-  return text.size() > 1 && text[0] == '-' && std::isdigit(static_cast<unsigned char>(text[1])) == 0;
+  return text.size() > 1 && text[0] == '-' &&
+         std::isdigit(static_cast<unsigned char>(text[1])) == 0;
 }
 
 bool is_false(const std::string& text) { return text == "False" || text == "false"; }
@@ -97,10 +98,9 @@ OptionTable::NamedArguments OptionTable::read_named(
     }
     if (option != nullptr && option->bare()) {
       // Alone: what follows is none of its values; --remove-bpe may stand before a positional.
-      const bool alone =
-          reversed.empty() || (option->choices().empty()
-                                   ? is_name(reversed.back())
-                                   : !contains(option->choices(), reversed.back()));
+      const bool alone = reversed.empty() || (option->choices().empty()
+                                                  ? is_name(reversed.back())
+                                                  : !contains(option->choices(), reversed.back()));
       if (alone) argument += "=" + *option->bare();
     }
     reversed.push_back(std::move(argument));
@@ -167,7 +167,8 @@ std::optional<OptionTable::Assignment> OptionTable::read_shorthand(const Shortha
                                                                    const std::string& text,
                                                                    const std::string& shown) const {
   if (is_false(text)) return std::nullopt;
-  if (!is_python_bool(text)) fail_usage("{}: '{}' is not allowed: it is true or false", shown, text);
+  if (!is_python_bool(text))
+    fail_usage("{}: '{}' is not allowed: it is true or false", shown, text);
   Option* option = find(shorthand.target);
   return Assignment{option, option->read(shorthand.value, shown), shown};
 }
@@ -181,8 +182,7 @@ void OptionTable::take_legacy(const LegacyFlag& flag, const std::string& value) 
   notices_.push_back(fmt::format("{}: accepted without effect: {}", shown, flag.note));
 }
 
-std::optional<OptionTable::Assignment> OptionTable::read_override(
-    const std::string& argument) {
+std::optional<OptionTable::Assignment> OptionTable::read_override(const std::string& argument) {
   const size_t equals = argument.find('=');
   if (equals == std::string::npos) return std::nullopt;
   // Hydra's `+group.key=value` and `++group.key=value` add what a file lacks: the same here.
@@ -197,9 +197,10 @@ std::optional<OptionTable::Assignment> OptionTable::read_override(
   }
   const std::string group = left.substr(0, dot), name = left.substr(dot + 1);
   if (group == "hydra") {
-    notices_.push_back(fmt::format("{}: accepted without effect: Hydra writes no files here; "
-                                   "--save-dir says where the run goes",
-                                   argument));
+    notices_.push_back(
+        fmt::format("{}: accepted without effect: Hydra writes no files here; "
+                    "--save-dir says where the run goes",
+                    argument));
     return Assignment{nullptr, nullptr, left};
   }
   if (!identifier(group) || !identifier(name)) return std::nullopt;  // a path, not an override
@@ -280,8 +281,7 @@ bool OptionTable::parse(const std::vector<std::string>& arguments) {
     }
   }
   std::map<std::string, std::string> given;
-  for (const auto& override : overrides)
-    given[override.option->key()] = value_text(override.value);
+  for (const auto& override : overrides) given[override.option->key()] = value_text(override.value);
   for (const auto& [option, text] : named.options) given[option->key()] = text;
   std::vector<Mandatory> mandatory;
   for (const auto& path : named.config_files) append(read_yaml_file(path, given, mandatory));

@@ -35,8 +35,8 @@ void describe_evaluation(OptionTable& table, EvalOptions& o) {
   flags.passed_over({"is-moe"}, "the checkpoint says what it is");
   flags.passed_over({"quiet"}, "the result is all that is printed");
   flags.passed_over_with_value({"results-path"}, "the result is printed");
-  flags.passed_over_with_value(
-      {"model-overrides"}, "give the options themselves; the checkpoint has the rest", {"{}"});
+  flags.passed_over_with_value({"model-overrides"},
+                               "give the options themselves; the checkpoint has the rest", {"{}"});
 }
 
 }  // namespace
@@ -45,7 +45,9 @@ const std::vector<CommandSummary>& command_summaries() {
   static const std::vector<CommandSummary> summaries = {
       {"bpe", "trains a byte-level BPE on text, or encodes and decodes with one"},
       {"preprocess", "makes a dictionary and a data-bin folder from text"},
-      {"train", "trains a Transformer (language model, masked language model, translation), dense or with experts"},
+      {"train",
+       "trains a Transformer (language model, masked language model, translation), dense or with "
+       "experts"},
       {"validate", "computes the validation loss of a checkpoint"},
       {"eval-lm", "computes the perplexity of text under a checkpoint"},
       {"generate", "translates a split of data, or continues prompts, with a checkpoint"},
@@ -260,30 +262,31 @@ void describe(OptionTable& table, BpeFlags& o) {
 
 void describe(OptionTable& table, ConvertOptions& o) {
   table
-      .positional("path", &o.path,
-                  "Checkpoint: x.pt, one file of a set (x-shared.pt, x-rank-0.pt, ...; the shards of "
-                  "fully_sharded training: x-shard0.pt, ... or x-shared-shard0.pt, "
-                  "x-rank-0-shard0.pt, ...), or one of ours.")
+      .positional(
+          "path", &o.path,
+          "Checkpoint: x.pt, one file of a set (x-shared.pt, x-rank-0.pt, ...; the shards of "
+          "fully_sharded training: x-shard0.pt, ... or x-shared-shard0.pt, "
+          "x-rank-0-shard0.pt, ...), or one of ours.")
       .metavar("PATH")
       .required();
   table.add("to", &o.to, "What is made.").choices({"evomoe", "fairseq"});
   table
       .add("output", &o.output,
-           "to evomoe: the run folder; to fairseq: the file, x.pt (a mixture of experts: x-shared.pt "
+           "to evomoe: the run folder; to fairseq: the file, x.pt (a mixture of experts: "
+           "x-shared.pt "
            "and x-rank-0.pt).")
       .metavar("PATH")
       .required();
   table
-      .add("data", &o.data,
-           "to evomoe: its data-bin folder; not given: the one it was trained on.")
+      .add("data", &o.data, "to evomoe: its data-bin folder; not given: the one it was trained on.")
       .metavar("DATA");
-  table.example(
-      "evomoe convert checkpoints/checkpoint_last.pt --output runs/a --data data-bin",
-      "a run of fairseq; `evomoe train --config runs/a/config.yaml` goes on with it");
+  table.example("evomoe convert checkpoints/checkpoint_last.pt --output runs/a --data data-bin",
+                "a run of fairseq; `evomoe train --config runs/a/config.yaml` goes on with it");
 }
 
 void describe(OptionTable& table, InfoOptions& o) {
-  table.positional("path", &o.path, "Checkpoint, ours or fairseq's (x.pt); not with --machine.").metavar("CHECKPOINT");
+  table.positional("path", &o.path, "Checkpoint, ours or fairseq's (x.pt); not with --machine.")
+      .metavar("CHECKPOINT");
   table.add("machine", &o.machine,
             "Tell of this machine instead, and which instructions the program uses on it.");
   table.add("log-format", &o.log_format, "Form of the result.").choices({"json", "simple"});
@@ -311,7 +314,8 @@ std::string options_markdown() {
       "edit by hand.\n\n"
       "Options may be given as `--name value` (`_` for `-` works too), as `group.name=value`, or "
       "in a YAML file named by\n"
-      "`--config` (or `--config-dir DIR --config-name NAME`: DIR/NAME.yaml), flat or in groups. The command line wins over `group.name=value`, that over "
+      "`--config` (or `--config-dir DIR --config-name NAME`: DIR/NAME.yaml), flat or in groups. "
+      "The command line wins over `group.name=value`, that over "
       "files, and a later file over an\n"
       "earlier one.\n";
   const auto add = [&](const std::string& name, auto options, auto describe_into) {

@@ -107,8 +107,8 @@ void describe_legacy_generation(OptionTable& table) {
   flags.passed_over_with_value({"iter-decode-eos-penalty", "iter-decode-max-iter",
                                 "iter-decode-with-beam", "decoding-format"},
                                kIterative);
-  flags.passed_over_with_value(
-      {"model-overrides"}, "give the options themselves; the checkpoint has the rest", {"{}"});
+  flags.passed_over_with_value({"model-overrides"},
+                               "give the options themselves; the checkpoint has the rest", {"{}"});
   describe_legacy_evaluation(table);
 }
 
@@ -188,8 +188,9 @@ void describe(OptionTable& table, GenerateOptions& o) {
   table.add("max-len", &o.max_len, "Most new tokens.").alias("max-len-b").at_least(1);
   table.add("min-len", &o.min_len, "Fewest new tokens; not given: 1, for prompts 0.").at_least(0);
   describe_sampling(table, o);
-  table.add("num-samples", &o.num_samples,
-            "Continuations of each prompt; hypotheses that are written of each sentence.")
+  table
+      .add("num-samples", &o.num_samples,
+           "Continuations of each prompt; hypotheses that are written of each sentence.")
       .alias("nbest")
       .at_least(1);
   table.add("ignore-eos", &o.ignore_eos, "Prompts: goes on after an end of sentence.");

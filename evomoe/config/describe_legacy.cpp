@@ -127,10 +127,10 @@ void describe_registries(LegacyFlags flags) {
   constexpr const char* kOtherBpe =
       "the BPE here is gpt2's; apply another one to the text before, and join its pieces with "
       "--remove-bpe";
-  flags.refused_with_value({"bpe-codes", "bpe-separator", "bpe-vocab-file", "bpe-merges",
-                            "bpe-vocab", "sentencepiece-model", "sentencepiece-model-path",
-                            "sentencepiece-alpha"},
-                           kOtherBpe);
+  flags.refused_with_value(
+      {"bpe-codes", "bpe-separator", "bpe-vocab-file", "bpe-merges", "bpe-vocab",
+       "sentencepiece-model", "sentencepiece-model-path", "sentencepiece-alpha"},
+      kOtherBpe);
   flags.refused({"bpe-cased", "bpe-add-prefix-space", "sentencepiece-enable-sampling"}, kOtherBpe);
   flags.refused({"moses-no-dash-splits", "moses-no-escape"},
                 "text is split at white space; tokenize the files before `evomoe preprocess`");
@@ -169,8 +169,8 @@ void describe_legacy_preprocess(OptionTable& table) {
   const LegacyFlags flags(table);
   describe_common(flags);
   describe_registries(flags);
-  LegacyFlags(table).passed_over_with_value(
-      {"task", "all-gather-list-size", "model-parallel-size"}, "it is for training");
+  LegacyFlags(table).passed_over_with_value({"task", "all-gather-list-size", "model-parallel-size"},
+                                            "it is for training");
 }
 
 void describe_legacy_train(OptionTable& table) {

@@ -13,15 +13,13 @@ void describe_models(LegacyFlags flags) {
                                "process");
   flags.passed_over_with_value({"min-params-to-wrap"},
                                "a run is one process, which has nobody to talk to");
-  flags.passed_over_with_value(
-      {"moe-expert-ffn-dim"},
-      "the reference never used it: experts have --decoder-ffn-embed-dim");
+  flags.passed_over_with_value({"moe-expert-ffn-dim"},
+                               "the reference never used it: experts have --decoder-ffn-embed-dim");
   flags.passed_over_with_value({"base-layers"}, "there are no BASE layers; only 0 is possible",
                                {"0"});
   flags.passed_over_with_value({"base-sublayers", "base-shuffle"}, "there are no BASE layers");
   flags.passed_over_with_value({"decoder-layerdrop", "encoder-layerdrop"},
-                               "layer dropping is not supported; only 0 is possible",
-                               {"0", "0.0"});
+                               "layer dropping is not supported; only 0 is possible", {"0", "0.0"});
   flags.passed_over_with_value({"quant-noise-pq", "quant-noise-scalar"},
                                "quantisation noise is not supported; only 0 is possible",
                                {"0", "0.0"});
@@ -50,8 +48,8 @@ void describe_models(LegacyFlags flags) {
 }
 
 void describe_tasks(LegacyFlags flags) {
-  flags.passed_over_with_value({"num-batch-buckets"},
-                               "shapes need no buckets; only 0 is possible", {"0"});
+  flags.passed_over_with_value({"num-batch-buckets"}, "shapes need no buckets; only 0 is possible",
+                               {"0"});
   flags.refused({"load-alignments"}, "word alignments are not read; leave it out");
   flags.refused({"add-prev-output-tokens"},
                 "sentences are classified by encoders alone; leave the flag out");
@@ -61,9 +59,8 @@ void describe_tasks(LegacyFlags flags) {
                                "the dictionary is used whole; shorten dict.txt", {"-1"});
   flags.passed_over_with_value({"shorten-data-split-list"},
                                "--shorten-method shortens every split; leave it out", {""});
-  flags.passed_over_with_value({"bpe"},
-                               "--mask-whole-words finds the BPE's files in the data-bin folder",
-                               {"gpt2"});
+  flags.passed_over_with_value(
+      {"bpe"}, "--mask-whole-words finds the BPE's files in the data-bin folder", {"gpt2"});
   flags.passed_over_with_value({"gpt2-encoder-json", "gpt2-vocab-bpe"},
                                "--mask-whole-words finds the BPE's files in the data-bin folder");
 }
@@ -73,21 +70,20 @@ void describe_optimization(LegacyFlags flags) {
   constexpr const char* kOnlyAdam =
       "it is of another optimiser; --optimizer adam has --adam-betas, --adam-eps and "
       "--weight-decay";
-  flags.refused_with_value({"momentum", "adadelta-rho", "adadelta-eps", "adafactor-eps",
-                            "clip-threshold", "decay-rate", "beta1", "adamax-betas", "adamax-eps",
-                            "lamb-betas", "lamb-eps"},
-                           kOnlyAdam);
-  flags.refused({"anneal-eps", "scale-parameter", "relative-step", "warmup-init",
-                 "no-bias-correction"},
-                kOnlyAdam);
+  flags.refused_with_value(
+      {"momentum", "adadelta-rho", "adadelta-eps", "adafactor-eps", "clip-threshold", "decay-rate",
+       "beta1", "adamax-betas", "adamax-eps", "lamb-betas", "lamb-eps"},
+      kOnlyAdam);
+  flags.refused(
+      {"anneal-eps", "scale-parameter", "relative-step", "warmup-init", "no-bias-correction"},
+      kOnlyAdam);
   constexpr const char* kOtherSchedule =
       "it is of another schedule; --lr-scheduler is fixed, polynomial_decay, inverse_sqrt or "
       "cosine";
-  flags.refused_with_value(
-      {"lr-threshold", "lr-patience", "lr-deacy-period", "lr-decay", "warmup-steps", "hold-steps",
-       "decay-steps", "phase-ratio", "init-lr-scale", "final-lr-scale", "max-lr", "epoch2lr",
-       "update2lr"},
-      kOtherSchedule);
+  flags.refused_with_value({"lr-threshold", "lr-patience", "lr-deacy-period", "lr-decay",
+                            "warmup-steps", "hold-steps", "decay-steps", "phase-ratio",
+                            "init-lr-scale", "final-lr-scale", "max-lr", "epoch2lr", "update2lr"},
+                           kOtherSchedule);
   flags.refused({"shrink-min"}, kOtherSchedule);
   flags.refused({"use-bmuf"},
                 "block-wise model updates need several processes; leave the flag out");

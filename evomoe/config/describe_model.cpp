@@ -9,13 +9,9 @@ namespace {
 void describe_masking(OptionTable& table, TaskOptions& o) {
   table.for_tasks({"masked_lm"});
   table.add("mask-prob", &o.mask_prob, "Share of the tokens to predict.").range(0, 1);
-  table
-      .add("leave-unmasked-prob", &o.leave_unmasked_prob,
-           "Share of those that stay as they are.")
+  table.add("leave-unmasked-prob", &o.leave_unmasked_prob, "Share of those that stay as they are.")
       .range(0, 1);
-  table
-      .add("random-token-prob", &o.random_token_prob,
-           "Share of those that become another token.")
+  table.add("random-token-prob", &o.random_token_prob, "Share of those that become another token.")
       .range(0, 1);
   table.add("freq-weighted-replacement", &o.freq_weighted_replacement,
             "Those other tokens are drawn by how often they come.");
@@ -24,26 +20,20 @@ void describe_masking(OptionTable& table, TaskOptions& o) {
       .add("mask-multiple-length", &o.mask_multiple_length,
            "Tokens in a row that are masked together.")
       .at_least(1);
-  table.add("mask-stdev", &o.mask_stdev, "Standard deviation of that length.")
-      .at_least(0);
+  table.add("mask-stdev", &o.mask_stdev, "Standard deviation of that length.").at_least(0);
 }
 
 void describe_pair(OptionTable& table, TaskOptions& o) {
   table.for_tasks({"translation"});
-  table
-      .add("source-lang", &o.source_lang,
-           "Source language; not given: from the files' names.")
+  table.add("source-lang", &o.source_lang, "Source language; not given: from the files' names.")
       .alias("s")
       .metavar("LANG");
-  table
-      .add("target-lang", &o.target_lang,
-           "Target language; not given: from the files' names.")
+  table.add("target-lang", &o.target_lang, "Target language; not given: from the files' names.")
       .alias("t")
       .metavar("LANG");
   table.add("left-pad-source", &o.left_pad_source, "Pads sources on the left.");
   table.add("left-pad-target", &o.left_pad_target, "Pads targets on the left.");
-  table.add("truncate-source", &o.truncate_source,
-            "Cuts sources to max-source-positions.");
+  table.add("truncate-source", &o.truncate_source, "Cuts sources to max-source-positions.");
   table
       .add("upsample-primary", &o.upsample_primary,
            "Times that train is read beside train1, train2, ...; -1: once.")
@@ -58,17 +48,13 @@ void describe_sentence_prediction(OptionTable& table, TaskOptions& o) {
       .add("num-classes", &o.num_classes,
            "Number of classes, which it must be given; --regression-target: 1.")
       .at_least(-1);
-  table
-      .add("init-token", &o.init_token,
-           "Index of the token before a row; not given: none.")
+  table.add("init-token", &o.init_token, "Index of the token before a row; not given: none.")
       .at_least(0);
   table
       .add("separator-token", &o.separator_token,
            "Index of the token between its sentences; not given: none.")
       .at_least(0);
-  table
-      .add("classification-head-name", &o.classification_head_name,
-           "Name of the head.")
+  table.add("classification-head-name", &o.classification_head_name, "Name of the head.")
       .metavar("NAME");
   table.add("no-shuffle", &o.no_shuffle, "Rows keep their order.");
   table
@@ -119,8 +105,7 @@ void describe_decoder(OptionTable& table, ModelOptions& o) {
            "Hidden width of the decoder's feed-forward blocks and experts.")
       .at_least(1);
   table
-      .add("decoder-attention-heads", &o.decoder_attention_heads,
-           "Attention heads of the decoder.")
+      .add("decoder-attention-heads", &o.decoder_attention_heads, "Attention heads of the decoder.")
       .at_least(1);
   table.add("decoder-normalize-before", &o.decoder_normalize_before,
             "Layer norm before each block of the decoder, not after it; language models always "
@@ -146,8 +131,7 @@ void describe_encoder(OptionTable& table, ModelOptions& o) {
            "Hidden width of the encoder's feed-forward blocks and experts.")
       .at_least(1);
   table
-      .add("encoder-attention-heads", &o.encoder_attention_heads,
-           "Attention heads of the encoder.")
+      .add("encoder-attention-heads", &o.encoder_attention_heads, "Attention heads of the encoder.")
       .at_least(1);
   table.add("encoder-normalize-before", &o.encoder_normalize_before,
             "Layer norm before each block of the encoder, not after it.");
@@ -171,8 +155,7 @@ void describe_roberta(OptionTable& table, ModelOptions& o) {
       .add("pooler-activation-fn", &o.pooler_activation_fn,
            "Activation of the classification head.")
       .choices({"tanh", "relu", "gelu", "linear"});
-  table.add("pooler-dropout", &o.pooler_dropout, "Dropout of the classification head.")
-      .range(0, 1);
+  table.add("pooler-dropout", &o.pooler_dropout, "Dropout of the classification head.").range(0, 1);
   table.add("untie-weights-roberta", &o.untie_weights_roberta,
             "Separate input and output embeddings.");
   table.add("max-positions", &o.max_positions, "Positions of the model; not given: 512.")
@@ -194,8 +177,9 @@ void describe_adaptive(OptionTable& table, ModelOptions& o) {
       .add("adaptive-softmax-cutoff", &o.adaptive_softmax_cutoff,
            "Token indices at which the adaptive softmax begins a new cluster.")
       .at_least(1);
-  table.add("adaptive-softmax-dropout", &o.adaptive_softmax_dropout,
-            "Dropout in the clusters of the adaptive softmax.")
+  table
+      .add("adaptive-softmax-dropout", &o.adaptive_softmax_dropout,
+           "Dropout in the clusters of the adaptive softmax.")
       .range(0, 1);
   table
       .add("adaptive-softmax-factor", &o.adaptive_softmax_factor,

@@ -18,9 +18,9 @@ void describe_optimization(OptionTable& table, OptimizationOptions& o) {
   table.add("optimizer", &o.optimizer, "Optimiser; cpu_adam is the same.")
       .choices({"adam"})
       .synonyms({{"cpu_adam", "adam"}})
-      .unsupported({"adadelta", "adafactor", "adagrad", "adamax", "composite", "lamb", "nag",
-                    "sgd"},
-                   "Adam is the only optimiser; use --optimizer adam and an --lr that suits it");
+      .unsupported(
+          {"adadelta", "adafactor", "adagrad", "adamax", "composite", "lamb", "nag", "sgd"},
+          "Adam is the only optimiser; use --optimizer adam and an --lr that suits it");
   table.add("adam-betas", &o.adam_betas, "Decay of the two moments, e.g. '(0.9, 0.98)'.")
       .range(0, 1)
       .count(2);
@@ -29,10 +29,10 @@ void describe_optimization(OptionTable& table, OptimizationOptions& o) {
   table.add("lr", &o.lr, "Learning rate, one per epoch; the last one stays.").at_least(0);
   table.add("lr-scheduler", &o.lr_scheduler, "Learning-rate schedule.")
       .choices({"polynomial_decay", "inverse_sqrt", "cosine", "fixed"})
-      .unsupported({"manual", "pass_through", "reduce_lr_on_plateau", "step", "tri_stage",
-                    "triangular"},
-                   "use polynomial_decay, inverse_sqrt or cosine, or fixed with an --lr for each "
-                   "epoch");
+      .unsupported(
+          {"manual", "pass_through", "reduce_lr_on_plateau", "step", "tri_stage", "triangular"},
+          "use polynomial_decay, inverse_sqrt or cosine, or fixed with an --lr for each "
+          "epoch");
   table
       .add("warmup-updates", &o.warmup_updates,
            "Updates of linear warm-up; not given: 4000 for inverse_sqrt, else 0.")
@@ -139,13 +139,15 @@ void describe_checkpoint(OptionTable& table, CheckpointOptions& o) {
       .metavar("FOLDER");
   table
       .add("restore-file", &o.restore_file,
-           "Checkpoint to continue from, by name in save-dir or by path; x.pt: ours of that name, else "
+           "Checkpoint to continue from, by name in save-dir or by path; x.pt: ours of that name, "
+           "else "
            "fairseq's. With the three --reset flags only its weights are taken.")
       .metavar("NAME");
   table
-      .add("finetune-from-model", &o.finetune_from_model,
-           "Checkpoint, ours or fairseq's (x.pt), whose weights a new run starts with; counters and "
-           "optimiser start anew.")
+      .add(
+          "finetune-from-model", &o.finetune_from_model,
+          "Checkpoint, ours or fairseq's (x.pt), whose weights a new run starts with; counters and "
+          "optimiser start anew.")
       .metavar("PATH");
   table.add("init-from", &o.init_from, "safetensors file with the weights a new run starts with.")
       .metavar("FILE");

@@ -25,9 +25,12 @@ constexpr const char* kIntroduction =
     "- One process keeps its experts: a checkpoint holds the whole model. Links in a relative "
     "save-dir point to the file's name, and an\n"
     "  asynchronous checkpoint without `--symlink` has its copies.\n"
-    "- Our checkpoints have no `.pt` in their names; `--restore-file x.pt`, `--finetune-from-model x.pt` and `--path x.pt` mean\n"
-    "  ours of the name `x`, and where there is none fairseq's file (or its set `x-shared.pt`, `x-rank-0.pt`, ..., or its shards).\n"
-    "  `x-rank-0.pt`, as the authors' scripts name a mixture of experts, means our `x` where there is no such file.\n"
+    "- Our checkpoints have no `.pt` in their names; `--restore-file x.pt`, `--finetune-from-model "
+    "x.pt` and `--path x.pt` mean\n"
+    "  ours of the name `x`, and where there is none fairseq's file (or its set `x-shared.pt`, "
+    "`x-rank-0.pt`, ..., or its shards).\n"
+    "  `x-rank-0.pt`, as the authors' scripts name a mixture of experts, means our `x` where there "
+    "is no such file.\n"
     "- `eval-lm` and `interactive` read mixtures of experts; `moe_label_smoothed_cross_entropy` "
     "runs on a CPU and logs its `inner_loss`.\n"
     "- A `moe_...` criterion is refused where no layer is MoE; the reference divides by zero.\n"
@@ -37,7 +40,8 @@ constexpr const char* kIntroduction =
     "those of the epoch before.\n"
     "- Adaptive softmax trains every token; the reference leaves out the second one of each narrow "
     "band, which it takes for padding.\n"
-    "- `--left-pad-source` and `--left-pad-target` are switched by a value, `True` or `False`; in the "
+    "- `--left-pad-source` and `--left-pad-target` are switched by a value, `True` or `False`; in "
+    "the "
     "reference the first one turns its\n"
     "  padding off.\n"
     "- `--eval-bleu-args` and `--eval-bleu-detok-args` refuse a name that they do not know, which "
@@ -46,10 +50,14 @@ constexpr const char* kIntroduction =
     "reference not for `--max-epoch` and `--stop-min-lr`.\n"
     "- n-gram blocking forbids neither the end of a sentence nor a prefix, where fairseq's search "
     "aborts.\n"
-    "- Going on from a checkpoint of fairseq: meters of the log begin anew; a run of several processes becomes one that joins their\n"
-    "  micro-batches (`--update-freq` is multiplied). A --save-dir that holds another run is not written over, so each run of a\n"
-    "  Hydra configuration needs one of its own; another --seed or other batches are refused within an epoch.\n"
-    "- Of the log, the lines with metrics are fairseq's; other lines are ours and go to stderr. One checkpoint is read at a time.\n"
+    "- Going on from a checkpoint of fairseq: meters of the log begin anew; a run of several "
+    "processes becomes one that joins their\n"
+    "  micro-batches (`--update-freq` is multiplied). A --save-dir that holds another run is not "
+    "written over, so each run of a\n"
+    "  Hydra configuration needs one of its own; another --seed or other batches are refused "
+    "within an epoch.\n"
+    "- Of the log, the lines with metrics are fairseq's; other lines are ours and go to stderr. "
+    "One checkpoint is read at a time.\n"
     "- Random numbers (initial weights, dropout, Gumbel noise) are others; data, order and masks "
     "are the same.\n"
     "- From the paper, and not in the reference's code: the shared expert that is diversified "
@@ -97,9 +105,8 @@ std::string section(const std::string& command, Describe describe_into) {
     std::vector<std::string> names;
     for (const auto& each : group) names.push_back(each.name);
     const std::string some =
-        flag.harmless.empty()
-            ? "accepted without effect"
-            : fmt::format("accepted when {}, else refused", harmless_text(flag));
+        flag.harmless.empty() ? "accepted without effect"
+                              : fmt::format("accepted when {}, else refused", harmless_text(flag));
     add_row(text, names, flag.refused ? "refused" : some, flag.note);
   }
   return text + "\n";

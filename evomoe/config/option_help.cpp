@@ -122,9 +122,12 @@ std::string OptionTable::help_text() const {
     }
   }
   if (!legacy_.empty()) {
-    text += "\n" + wrap("Flags of the reference that are not listed are accepted with a notice, or "
-                        "refused with a reason; `evomoe options --migration` lists them.",
-                        0) + "\n";
+    text += "\n" +
+            wrap(
+                "Flags of the reference that are not listed are accepted with a notice, or "
+                "refused with a reason; `evomoe options --migration` lists them.",
+                0) +
+            "\n";
   }
   return text;
 }

@@ -92,9 +92,8 @@ const LegacyFlag* OptionTable::find_legacy(const std::string& name) const {
 }
 
 const Shorthand* OptionTable::find_shorthand(const std::string& name) const {
-  const auto found =
-      std::find_if(shorthands_.begin(), shorthands_.end(),
-                   [&](const Shorthand& each) { return each.name == dashed(name); });
+  const auto found = std::find_if(shorthands_.begin(), shorthands_.end(),
+                                  [&](const Shorthand& each) { return each.name == dashed(name); });
   return found == shorthands_.end() ? nullptr : &*found;
 }
 

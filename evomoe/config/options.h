@@ -33,19 +33,19 @@ struct TaskOptions {
   bool pad_to_fixed_length = false;
   bool pad_to_fixed_bsz = false;
   // masked_lm
-  double mask_prob = 0.15;             ///< share of tokens to predict
-  double leave_unmasked_prob = 0.1;    ///< of those: kept as they are
-  double random_token_prob = 0.1;      ///< of those: replaced by another token
+  double mask_prob = 0.15;           ///< share of tokens to predict
+  double leave_unmasked_prob = 0.1;  ///< of those: kept as they are
+  double random_token_prob = 0.1;    ///< of those: replaced by another token
   bool freq_weighted_replacement = false;
   bool mask_whole_words = false;
-  double mask_multiple_length = 1;     ///< tokens in a row that are masked together
-  double mask_stdev = 0.0;             ///< of that length
+  double mask_multiple_length = 1;  ///< tokens in a row that are masked together
+  double mask_stdev = 0.0;          ///< of that length
   // translation
   std::optional<std::string> source_lang, target_lang;  ///< not given: from the files' names
   bool left_pad_source = true;
   bool left_pad_target = false;
-  bool truncate_source = false;        ///< to max_source_positions
-  int64_t upsample_primary = 1;        ///< times that `train` is read beside train1, train2, ...
+  bool truncate_source = false;  ///< to max_source_positions
+  int64_t upsample_primary = 1;  ///< times that `train` is read beside train1, train2, ...
   EvalBleuOptions bleu;
   // sentence_prediction
   int64_t num_classes = -1;
@@ -53,7 +53,7 @@ struct TaskOptions {
   std::optional<int64_t> separator_token;  ///< put between the two sentences of a row
   std::string classification_head_name = "sentence_classification_head";
   bool no_shuffle = false;
-  std::string shorten_method = "none";     ///< none | truncate | random_crop
+  std::string shorten_method = "none";  ///< none | truncate | random_crop
 };
 
 /// The Transformer. An empty optional means "as the architecture says".
@@ -102,12 +102,12 @@ struct ModelOptions {
 struct MoeOptions {
   int64_t moe_freq = 0;  ///< layer i (from 0) is MoE iff (i+1) % moe_freq == 0; 0: a dense model
   int64_t encoder_moe_freq = 0, decoder_moe_freq = 0;  ///< of one half; 0: moe_freq
-  int64_t moe_expert_count = 0;  ///< E
+  int64_t moe_expert_count = 0;                        ///< E
   std::string moe_router =
       "gshard";       ///< --moe-top1-expert means switch, --moe-topk-expert means dts
   int64_t moe_k = 2;  ///< experts per token of the router `topk`
   bool moe_no_normalize_topk = false;
-  int64_t topk = -1;  ///< the reference's: -1 or E
+  int64_t topk = -1;                                  ///< the reference's: -1 or E
   std::string moe_second_expert_policy = "sampling";  ///< sampling | random | all
   bool moe_normalize_gate_prob_before_dropping = false;
   bool moe_batch_prioritized_routing = false;
@@ -152,7 +152,7 @@ struct CriterionOptions {
   bool report_accuracy = false;
   int64_t ignore_prefix_size = 0;
   bool regression_target = false;  ///< sentence_prediction: of numbers, not of classes
-  bool sentence_avg = false;  ///< losses are divided by the number of sentences
+  bool sentence_avg = false;       ///< losses are divided by the number of sentences
   double moe_gate_loss_wt = 1.0;
   std::string moe_gate_loss_combine_method = "average";  ///< average | sum
   std::string moe_gate_loss_transform = "none";          ///< none | neg_log
@@ -238,8 +238,8 @@ struct CheckpointOptions {
 
 /// What a run uses of the machine, and what it tells of it.
 struct ResourceOptions {
-  std::optional<int64_t> profile;            ///< updates
-  std::optional<std::string> memory_budget;  ///< bytes, as parse_byte_size() reads them
+  std::optional<int64_t> profile;              ///< updates
+  std::optional<std::string> memory_budget;    ///< bytes, as parse_byte_size() reads them
   std::optional<std::string> offload_moments;  ///< folder
 };
 
@@ -314,8 +314,8 @@ struct SearchFlags {
   /// How subwords are joined to words: subword_nmt (or the joint, `@@ `) | sentencepiece |
   /// wordpiece | letter | none.
   std::optional<std::string> post_process;
-  std::optional<int64_t> max_tokens;  ///< of a batch
-  std::optional<int64_t> batch_size;  ///< sentences
+  std::optional<int64_t> max_tokens;                    ///< of a batch
+  std::optional<int64_t> batch_size;                    ///< sentences
   std::optional<std::string> source_lang, target_lang;  ///< must be the checkpoint's, where given
   std::optional<double> moe_eval_capacity_token_fraction;  ///< not given: the checkpoint's
 };
@@ -325,10 +325,10 @@ struct GenerateOptions {
   std::optional<std::string> data;  ///< folder with dict.txt; not given: the one trained on
   std::string path;
   std::optional<std::string> prompt;
-  std::string input = "-";  ///< file of prompts, one a line; - is stdin
-  int64_t max_len = 200;    ///< new tokens
+  std::string input = "-";         ///< file of prompts, one a line; - is stdin
+  int64_t max_len = 200;           ///< new tokens
   std::optional<int64_t> min_len;  ///< not given: 1; behind prompts 0
-  bool sampling = false;  ///< not given: greedy
+  bool sampling = false;           ///< not given: greedy
   double temperature = 1.0;
   int64_t sampling_topk = -1;   ///< -1: all
   double sampling_topp = -1.0;  ///< -1: all

@@ -51,8 +51,8 @@ void validate_moe(const TrainOptions& options) {
         "experts per token use --moe-k {} and a --moe-router that heeds it (docs/routing.md)",
         moe.topk, experts, moe.topk);
   }
-  if (moe.alternate_decoder_ffn_embed_dim > 0 &&
-      options.task.task == "language_modeling" && gate_loss) {
+  if (moe.alternate_decoder_ffn_embed_dim > 0 && options.task.task == "language_modeling" &&
+      gate_loss) {
     fail_usage(
         "--alternate-decoder-ffn-embed-dim {} makes the MoE layers dense, so --criterion "
         "moe_cross_entropy has no "
@@ -150,8 +150,8 @@ void validate_task(const TrainOptions& options) {
   for_each_given(options, [&](const OptionTable&, const Option& option) {
     const auto& tasks = option.tasks();
     if (tasks.empty() || std::ranges::find(tasks, task) != tasks.end()) return;
-    fail_usage("--{} is an option of --task {}, and this is --task {}; leave it out",
-               option.name(), fmt::join(tasks, " or "), task);
+    fail_usage("--{} is an option of --task {}, and this is --task {}; leave it out", option.name(),
+               fmt::join(tasks, " or "), task);
   });
 }
 
@@ -170,25 +170,30 @@ void validate_criterion(const TrainOptions& options) {
                masked ? "masked_lm" : "sentence_prediction");
   }
   if (classes && options.criterion.regression_target && options.task.num_classes != 1) {
-    fail_usage("--regression-target predicts one number of each row, and --num-classes is {}; give "
-               "--num-classes 1",
-               options.task.num_classes);
+    fail_usage(
+        "--regression-target predicts one number of each row, and --num-classes is {}; give "
+        "--num-classes 1",
+        options.task.num_classes);
   }
   if (classes && options.task.num_classes < 1) {
     fail_usage("--task sentence_prediction needs --num-classes: the number of classes, e.g. 2");
   }
   if (options.criterion.label_smoothing > 0 && !of("label_smoothed")) {
-    fail_usage("--label-smoothing {} has no effect with --criterion {}; use "
-               "label_smoothed_cross_entropy",
-               options.criterion.label_smoothing, criterion);
+    fail_usage(
+        "--label-smoothing {} has no effect with --criterion {}; use "
+        "label_smoothed_cross_entropy",
+        options.criterion.label_smoothing, criterion);
   }
   if (options.criterion.report_accuracy && !of("label_smoothed"))
-    fail_usage("--report-accuracy is of label_smoothed_cross_entropy, and this is --criterion {}; "
-               "leave it out", criterion);
+    fail_usage(
+        "--report-accuracy is of label_smoothed_cross_entropy, and this is --criterion {}; "
+        "leave it out",
+        criterion);
   if (options.criterion.ignore_prefix_size > 0 && !of("label_smoothed"))
-    fail_usage("--ignore-prefix-size {} is of label_smoothed_cross_entropy, and this is "
-               "--criterion {}; leave it out",
-               options.criterion.ignore_prefix_size, criterion);
+    fail_usage(
+        "--ignore-prefix-size {} is of label_smoothed_cross_entropy, and this is "
+        "--criterion {}; leave it out",
+        options.criterion.ignore_prefix_size, criterion);
 }
 
 template <typename Options>
@@ -210,9 +215,10 @@ void validate_hypotheses(int64_t nbest, int64_t beam, bool sampling) {
     fail_usage("--nbest {} is more than the {} hypotheses that are found; raise --beam", nbest,
                beam);
   if (sampling && nbest != beam) {
-    fail_usage("--sampling draws --beam {} hypotheses, of which none is the best; ask for all with "
-               "--nbest {}",
-               beam, beam);
+    fail_usage(
+        "--sampling draws --beam {} hypotheses, of which none is the best; ask for all with "
+        "--nbest {}",
+        beam, beam);
   }
 }
 
@@ -251,7 +257,8 @@ void validate_options(const GenerateOptions& options) {
     fail_usage("--min-len {} is more than --max-len {}", *options.min_len, options.max_len);
   if (options.gen_subset && (options.prompt || options.input != "-")) {
     fail_usage(
-        "--gen-subset {} and prompts (--prompt, --input) do not go together; leave one of them away",
+        "--gen-subset {} and prompts (--prompt, --input) do not go together; leave one of them "
+        "away",
         *options.gen_subset);
   }
   if (options.gen_subset && !options.data)
@@ -295,8 +302,9 @@ void validate_options(const InteractiveOptions& options) {
 
 void validate_options(const ScoreOptions& options) {
   if (options.sacrebleu && options.sentence_bleu)
-    fail_usage("--sacrebleu and --sentence-bleu do not go together: sentences are scored as fairseq "
-               "does");
+    fail_usage(
+        "--sacrebleu and --sentence-bleu do not go together: sentences are scored as fairseq "
+        "does");
   if (options.sacrebleu && options.order != 4)
     fail_usage("--order {}: sacreBLEU counts up to 4 words; leave it or --sacrebleu away",
                options.order);

@@ -145,7 +145,8 @@ std::vector<OptionTable::Assignment> OptionTable::read_yaml_file(
     }
     if (!seen.insert(option).second) fail_usage("{}: given twice in this file", shown);
     if (value.IsScalar() && value.Scalar() == "???") {
-      const std::string name = group.empty() ? spelled(option->name()) : group + "." + key + "=VALUE";
+      const std::string name =
+          group.empty() ? spelled(option->name()) : group + "." + key + "=VALUE";
       mandatory.push_back({option, shown, "add " + name + " to the command"});
       return;
     }
@@ -169,8 +170,7 @@ std::vector<OptionTable::Assignment> OptionTable::read_yaml_file(
         if (!choice.IsMap()) continue;  // _self_
         for (const auto& chosen : choice) {
           const std::string name = chosen.first.Scalar();
-          const std::string group =
-              name.compare(0, 9, "override ") == 0 ? name.substr(9) : name;
+          const std::string group = name.compare(0, 9, "override ") == 0 ? name.substr(9) : name;
           Option* option = option_of_group(group);
           if (option == nullptr || chosen.second.IsNull() ||
               find_value(root, group + "._name", "").IsDefined()) {

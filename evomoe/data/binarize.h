@@ -53,8 +53,8 @@ struct PreprocessOptions {
   /// without a language.
   std::string source_lang, target_lang;
   bool only_source = false;  ///< of a pair: the source alone (a test set without a reference)
-  std::string trainpref;  ///< text files, comma separated: the second becomes train1, and so on;
-                          ///< may be empty
+  std::string trainpref;     ///< text files, comma separated: the second becomes train1, and so on;
+                             ///< may be empty
   std::string validpref;
   std::string testpref;
   std::filesystem::path destdir = "data-bin";

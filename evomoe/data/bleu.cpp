@@ -70,9 +70,10 @@ double TokenBleu::precision(size_t n) const {
 }
 
 double TokenBleu::brevity() const {
-  EVOMOE_CHECK(counts_.system_length > 0 && counts_.reference_length > 0,
-               "BLEU of {} system and {} reference tokens is not defined: there is nothing to score",
-               counts_.system_length, counts_.reference_length);
+  EVOMOE_CHECK(
+      counts_.system_length > 0 && counts_.reference_length > 0,
+      "BLEU of {} system and {} reference tokens is not defined: there is nothing to score",
+      counts_.system_length, counts_.reference_length);
   return std::min(1.0, std::exp(1 - quotient(counts_.reference_length, counts_.system_length)));
 }
 
@@ -143,7 +144,8 @@ double TextBleu::score() const {
 std::string TextBleu::result_line() const {
   const auto p = precisions();
   return fmt::format(
-      "BLEU = {:.2f} {:.1f}/{:.1f}/{:.1f}/{:.1f} (BP = {:.3f} ratio = {:.3f} hyp_len = {} ref_len = "
+      "BLEU = {:.2f} {:.1f}/{:.1f}/{:.1f}/{:.1f} (BP = {:.3f} ratio = {:.3f} hyp_len = {} ref_len "
+      "= "
       "{})",
       score(), p[0], p[1], p[2], p[3], brevity(),
       quotient(counts_.system_length, counts_.reference_length), counts_.system_length,

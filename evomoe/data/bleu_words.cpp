@@ -91,9 +91,7 @@ std::string tokenize_characters(std::string_view line) {
 }
 
 void append_utf8(std::string& text, uint32_t code) {
-  const auto rest = [&](int shift) {
-    text += static_cast<char>(0x80 | ((code >> shift) & 0x3F));
-  };
+  const auto rest = [&](int shift) { text += static_cast<char>(0x80 | ((code >> shift) & 0x3F)); };
   if (code < 0x80) {
     text += static_cast<char>(code);
   } else if (code < 0x800) {
@@ -138,7 +136,8 @@ std::vector<std::string> bleu_words(std::string_view line, const std::string& to
 std::string lower_case(std::string_view text) {
   static const locale_t unicode = [] {
     const auto made = newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
-    EVOMOE_CHECK(made != nullptr, "the locale C.UTF-8, which lower case is taken from, is not there");
+    EVOMOE_CHECK(made != nullptr,
+                 "the locale C.UTF-8, which lower case is taken from, is not there");
     return made;
   }();
   std::string lower;

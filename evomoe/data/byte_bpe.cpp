@@ -1,7 +1,7 @@
 #include "evomoe/data/byte_bpe.h"
 
-#include <charconv>
 #include <algorithm>
+#include <charconv>
 #include <nlohmann/json.hpp>
 #include <ostream>
 #include <queue>

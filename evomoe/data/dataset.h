@@ -12,10 +12,10 @@ namespace evomoe {
 struct Batch {
   int64_t rows = 0;  ///< with rows of padding, if any; 0: an empty batch (this rank has no work in
                      ///< this micro-batch)
-  int64_t columns = 0;           ///< of source
-  int64_t target_columns = 0;    ///< of target and previous_output
-  std::vector<int64_t> source;   ///< [rows, columns]; right padded, but for a translation's, which
-                                 ///< is padded on the left
+  int64_t columns = 0;          ///< of source
+  int64_t target_columns = 0;   ///< of target and previous_output
+  std::vector<int64_t> source;  ///< [rows, columns]; right padded, but for a translation's, which
+                                ///< is padded on the left
   std::vector<int64_t> previous_output;  ///< [rows, target_columns], what the decoder of an
                                          ///< encoder-decoder reads; empty for other models
   std::vector<int64_t> target;   ///< [rows, target_columns]: tokens, or one class of each row

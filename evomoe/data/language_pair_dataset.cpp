@@ -162,10 +162,10 @@ Batch LanguagePairDataset::collate(std::span<const int64_t> items) const {
   batch.previous_output = batch.target;
   for (int64_t row = 0; row < batch.rows; ++row) {
     const auto tokens = source(batch.ids[row]);
-    std::copy(tokens.begin(), tokens.end(),
-              place_in_row(batch.source, row, batch.columns, batch.lengths[row],
-                           options_.left_pad_source)
-                  .begin());
+    std::copy(
+        tokens.begin(), tokens.end(),
+        place_in_row(batch.source, row, batch.columns, batch.lengths[row], options_.left_pad_source)
+            .begin());
     const auto reference = target(batch.ids[row]);
     if (reference.empty()) continue;
     const auto in_row = [&](std::vector<int64_t>& rows) {

@@ -14,8 +14,8 @@ namespace evomoe {
 struct LanguagePairDatasetOptions {
   bool left_pad_source = true;
   bool left_pad_target = false;
-  bool truncate_source = false;        ///< to max_source_positions, its </s> with it
-  int64_t max_source_positions = 0;    ///< longer sources do not fit; 0: as fits() is told
+  bool truncate_source = false;      ///< to max_source_positions, its </s> with it
+  int64_t max_source_positions = 0;  ///< longer sources do not fit; 0: as fits() is told
   int64_t max_target_positions = 0;
   bool shuffle = true;  ///< equally long pairs in drawn order; false: as they lie (fairseq's test)
 };

@@ -7,9 +7,10 @@
 
 namespace evomoe {
 
-MaskedLanguageModelDataset::MaskedLanguageModelDataset(
-    std::shared_ptr<const TokenBlocks> blocks, std::shared_ptr<const TokenMasking> masking,
-    int64_t epoch, int64_t tokens_per_sample, int64_t pad_to_batch_size)
+MaskedLanguageModelDataset::MaskedLanguageModelDataset(std::shared_ptr<const TokenBlocks> blocks,
+                                                       std::shared_ptr<const TokenMasking> masking,
+                                                       int64_t epoch, int64_t tokens_per_sample,
+                                                       int64_t pad_to_batch_size)
     : blocks_(std::move(blocks)),
       masking_(std::move(masking)),
       epoch_(epoch),

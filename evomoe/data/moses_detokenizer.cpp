@@ -14,9 +14,9 @@ namespace {
 /// The tokenizer's names of characters that mean something in Moses' files, in the order in which
 /// they are undone. Those of before 2012 (bar, bra, ket) too.
 constexpr std::pair<std::string_view, std::string_view> kEscapes[] = {
-    {"&bar;", "|"},   {"&#124;", "|"},  {"&lt;", "<"},   {"&gt;", ">"},
-    {"&bra;", "["},   {"&ket;", "]"},   {"&quot;", "\""}, {"&apos;", "'"},
-    {"&#91;", "["},   {"&#93;", "]"},   {"&amp;", "&"}};
+    {"&bar;", "|"}, {"&#124;", "|"}, {"&lt;", "<"},    {"&gt;", ">"},
+    {"&bra;", "["}, {"&ket;", "]"},  {"&quot;", "\""}, {"&apos;", "'"},
+    {"&#91;", "["}, {"&#93;", "]"},  {"&amp;", "&"}};
 
 /// Chinese, Japanese and Korean characters, from the first to the last of each range.
 constexpr std::pair<uint32_t, uint32_t> kCjk[] = {

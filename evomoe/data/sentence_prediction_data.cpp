@@ -99,8 +99,8 @@ std::shared_ptr<const SentenceLabels> SentencePredictionData::labels_of(const st
 void SentencePredictionData::require_labels(const SentencePredictionDataset& rows,
                                             const std::string& split) const {
   const auto labels = folder_ / "label";
-  EVOMOE_CHECK(rows.has_labels(),
-               "{}: its labels are not {}; training and validation need them", rows.name(),
+  EVOMOE_CHECK(rows.has_labels(), "{}: its labels are not {}; training and validation need them",
+               rows.name(),
                options_.regression
                    ? "there: --regression-target reads " + (labels / (split + ".label")).string()
                    : "in " + labels.string());

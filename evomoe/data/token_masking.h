@@ -12,9 +12,9 @@ namespace evomoe {
 
 /// What is hidden from a masked language model (the `--mask-...` flags).
 struct MaskingOptions {
-  double mask_prob = 0.15;           ///< share of tokens (words) to predict
-  double leave_unmasked_prob = 0.1;  ///< of those: kept as they are
-  double random_token_prob = 0.1;    ///< of those: replaced by another token
+  double mask_prob = 0.15;                 ///< share of tokens (words) to predict
+  double leave_unmasked_prob = 0.1;        ///< of those: kept as they are
+  double random_token_prob = 0.1;          ///< of those: replaced by another token
   bool freq_weighted_replacement = false;  ///< by counts of the dictionary, else all alike
   bool mask_whole_words = false;
   double mask_multiple_length = 1;  ///< tokens in a row that are masked together

@@ -7,8 +7,7 @@
 
 namespace evomoe {
 std::string symbol_text(const Dictionary& dictionary, const std::vector<int64_t>& tokens,
-                        const std::optional<std::string>& post_process,
-                        std::string_view unknown) {
+                        const std::optional<std::string>& post_process, std::string_view unknown) {
   std::string text;
   bool first = true;
   for (const auto token : tokens) {

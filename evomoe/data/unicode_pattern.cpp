@@ -44,11 +44,10 @@ std::string UnicodePattern::replace(std::string_view text, std::string_view repl
   std::string out(text.size() * 2 + 16, '\0');
   for (;;) {
     PCRE2_SIZE length = out.size();
-    const int count = pcre2_substitute(
-        code_->code, bytes(text), text.size(), 0,
-        PCRE2_SUBSTITUTE_GLOBAL | PCRE2_SUBSTITUTE_OVERFLOW_LENGTH, nullptr, nullptr,
-        bytes(replacement), replacement.size(), reinterpret_cast<PCRE2_UCHAR*>(out.data()),
-        &length);
+    const int count = pcre2_substitute(code_->code, bytes(text), text.size(), 0,
+                                       PCRE2_SUBSTITUTE_GLOBAL | PCRE2_SUBSTITUTE_OVERFLOW_LENGTH,
+                                       nullptr, nullptr, bytes(replacement), replacement.size(),
+                                       reinterpret_cast<PCRE2_UCHAR*>(out.data()), &length);
     if (count == PCRE2_ERROR_NOMEMORY && length > out.size()) {
       out.resize(length);  // what it asked for
       continue;

@@ -17,8 +17,7 @@ struct ForwardHolder : torch::CustomClassHolder {
 
 class Checkpointed : public torch::autograd::Function<Checkpointed> {
  public:
-  static variable_list forward(torch::autograd::AutogradContext* context,
-                               at::TensorList list,
+  static variable_list forward(torch::autograd::AutogradContext* context, at::TensorList list,
                                c10::intrusive_ptr<ForwardHolder> holder) {
     const variable_list inputs = list.vec();
     context->save_for_backward(inputs);
@@ -56,7 +55,8 @@ variable_list checkpoint_activations(const variable_list& inputs, Forward forwar
   const bool any = std::any_of(inputs.begin(), inputs.end(),
                                [](const torch::Tensor& input) { return input.requires_grad(); });
   EVOMOE_CHECK(any, "checkpoint_activations: an input must require grad");
-  return Checkpointed::apply(at::TensorList(inputs), c10::make_intrusive<ForwardHolder>(std::move(forward)));
+  return Checkpointed::apply(at::TensorList(inputs),
+                             c10::make_intrusive<ForwardHolder>(std::move(forward)));
 }
 
 }  // namespace evomoe

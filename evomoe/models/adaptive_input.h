@@ -22,8 +22,8 @@ struct AdaptiveBands {
 };
 
 /// Adaptive input embeddings: a table for each band, projected to the model's width. Parameters
-/// embeddings.{i}.0.weight [tokens of the band, width] and embeddings.{i}.1.weight [D, width], as in
-/// the reference.
+/// embeddings.{i}.0.weight [tokens of the band, width] and embeddings.{i}.1.weight [D, width], as
+/// in the reference.
 class AdaptiveInputImpl : public torch::nn::Module {
  public:
   AdaptiveInputImpl(const AdaptiveBands& bands, int64_t vocab_size, int64_t dim,

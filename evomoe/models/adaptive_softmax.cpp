@@ -21,8 +21,9 @@ AdaptiveSoftmaxImpl::AdaptiveSoftmaxImpl(const AdaptiveSoftmaxOptions& options, 
     fail_usage("--tie-adaptive-weights and --tie-adaptive-proj need --adaptive-input");
   }
   if (tied && input->bands() + 1 != bounds_.size()) {
-    fail_usage("--tie-adaptive-weights needs --adaptive-input-cutoff and --adaptive-softmax-cutoff "
-               "to be equal");
+    fail_usage(
+        "--tie-adaptive-weights needs --adaptive-input-cutoff and --adaptive-softmax-cutoff "
+        "to be equal");
   }
   const auto own = [](torch::nn::Module& parent, const std::string& name, int64_t rows,
                       int64_t columns) {
@@ -97,9 +98,9 @@ torch::Tensor AdaptiveSoftmaxImpl::split(const torch::Tensor& target_N, int64_t 
                                          Visit visit) const {
   auto head_N = target_N.clone();
   for (size_t i = 0; i < tails_.size(); ++i) {
-    const auto inside =
-        target_N.ge(bounds_[i + 1]).logical_and(target_N.lt(bounds_[i + 2])).logical_and(
-            target_N.ne(ignore_index));
+    const auto inside = target_N.ge(bounds_[i + 1])
+                            .logical_and(target_N.lt(bounds_[i + 2]))
+                            .logical_and(target_N.ne(ignore_index));
     const auto row_K = inside.nonzero().squeeze(1);
     if (row_K.size(0) == 0) continue;
     head_N.index_fill_(0, row_K, bounds_[1] + static_cast<int64_t>(i));
@@ -122,15 +123,15 @@ TokenLoss AdaptiveSoftmaxImpl::loss(const torch::Tensor& x_ND, const torch::Tens
                              : x;
   };
   const auto input_ND = dropped(x_ND, 0, NoiseSite::kAdaptiveSoftmaxDropout);
-  const auto head_N = split(
-      target_N, how.ignore_index,
-      [&](size_t band, const torch::Tensor& row_K, const torch::Tensor& target_K) {
-        const auto& tail = tails_[band];
-        const auto features = tail_features(tail, input_ND.index_select(0, row_K));
-        add(linear_cross_entropy(dropped(features, static_cast<uint32_t>(band),
-                                         NoiseSite::kAdaptiveSoftmaxTailDropout, row_K),
-                                 tail.weight, target_K, LinearCrossEntropyOptions{}));
-      });
+  const auto head_N =
+      split(target_N, how.ignore_index,
+            [&](size_t band, const torch::Tensor& row_K, const torch::Tensor& target_K) {
+              const auto& tail = tails_[band];
+              const auto features = tail_features(tail, input_ND.index_select(0, row_K));
+              add(linear_cross_entropy(dropped(features, static_cast<uint32_t>(band),
+                                               NoiseSite::kAdaptiveSoftmaxTailDropout, row_K),
+                                       tail.weight, target_K, LinearCrossEntropyOptions{}));
+            });
   add(linear_cross_entropy(input_ND, head_weight(), head_N,
                            LinearCrossEntropyOptions{.ignore_index = how.ignore_index}));
   total.loss = sum;
@@ -152,15 +153,15 @@ torch::Tensor AdaptiveSoftmaxImpl::log_probability_of(const torch::Tensor& x_ND,
                                                       const torch::Tensor& target_N) {
   const torch::NoGradGuard no_grad;
   auto within_N = torch::zeros({target_N.size(0)}, x_ND.options().dtype(torch::kFloat32));
-  const auto head_N = split(
-      target_N, /*ignore_index=*/-1,
-      [&](size_t band, const torch::Tensor& row_K, const torch::Tensor& target_K) {
-        const auto& tail = tails_[band];
-        within_N.index_copy_(0, row_K,
-                             linear_log_probability(
-                                 tail_features(tail, x_ND.index_select(0, row_K)), tail.weight,
-                                 target_K));
-      });
+  const auto head_N =
+      split(target_N, /*ignore_index=*/-1,
+            [&](size_t band, const torch::Tensor& row_K, const torch::Tensor& target_K) {
+              const auto& tail = tails_[band];
+              within_N.index_copy_(
+                  0, row_K,
+                  linear_log_probability(tail_features(tail, x_ND.index_select(0, row_K)),
+                                         tail.weight, target_K));
+            });
   return linear_log_probability(x_ND, head_weight(), head_N) + within_N;
 }
 

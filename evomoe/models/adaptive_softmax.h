@@ -15,7 +15,8 @@ struct AdaptiveSoftmaxOptions {
   AdaptiveBands bands;
   bool tie_weights = false;      ///< the tables of the adaptive input are the output's
   bool tie_projections = false;  ///< and its projections too
-  double dropout = 0.0;  ///< in training: of the features, and again where they are projected for a band
+  double dropout =
+      0.0;  ///< in training: of the features, and again where they are projected for a band
 };
 
 /// The adaptive softmax (Grave et al., arXiv 1609.04309): a head over the first band's tokens and
@@ -30,16 +31,16 @@ class AdaptiveSoftmaxImpl : public torch::nn::Module {
   /// Of `how`, the targets that do not count and the noise of the dropout.
   TokenLoss loss(const torch::Tensor& x_ND, const torch::Tensor& target_N,
                  const TokenLossOptions& how);
-  torch::Tensor log_probability(const torch::Tensor& x_ND);                      ///< [N,V]
+  torch::Tensor log_probability(const torch::Tensor& x_ND);  ///< [N,V]
   torch::Tensor log_probability_of(const torch::Tensor& x_ND,
-                                   const torch::Tensor& target_N);               ///< [N]
+                                   const torch::Tensor& target_N);  ///< [N]
   void initialise(uint64_t seed, const std::string& name);
 
  private:
   struct Tail {
     torch::Tensor projection;  ///< [width, D]; or [D, width] of the adaptive input
     bool transposed = false;
-    torch::Tensor weight;      ///< [tokens of the band, width]
+    torch::Tensor weight;  ///< [tokens of the band, width]
     bool own_projection = true, own_weight = true;
   };
   /// [tokens of the first band + other bands, D].

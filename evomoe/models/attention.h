@@ -13,8 +13,8 @@ struct AttentionOptions {
   int64_t heads = 8;
   double dropout = 0.0;  ///< on the attention probabilities
   int64_t layer = 0;
-  bool causal = true;    ///< self-attention: a token sees those before it and itself only
-  bool cross = false;    ///< keys and values come from another sequence
+  bool causal = true;            ///< self-attention: a token sees those before it and itself only
+  bool cross = false;            ///< keys and values come from another sequence
   std::string half = "decoder";  ///< of the model, for messages: decoder or encoder
 
   /// Throws UsageError for a number of heads that does not divide the width, or is too large.

@@ -203,9 +203,9 @@ class Search {
     });
     if (choices.size() > size(2 * beam_)) choices.resize(size(2 * beam_));
     std::vector<Live> going_on;
-    const bool forced_end = prefix_token(live_[begin].sentence,
-                                         static_cast<int64_t>(live_[begin].token.size())) ==
-                            options_.end_token;
+    const bool forced_end =
+        prefix_token(live_[begin].sentence, static_cast<int64_t>(live_[begin].token.size())) ==
+        options_.end_token;
     for (size_t rank = 0; rank < choices.size(); ++rank) {
       const auto& [row, candidate, score] = choices[rank];
       if (candidate.token != options_.end_token) {
@@ -247,15 +247,15 @@ class Search {
       NoiseKey key;
       key.seed = options_.seed;
       key.site = NoiseSite::kTokenSampling;
-      key.first_sequence = static_cast<uint32_t>(
-          batch_.ids.empty() ? sentence : batch_.ids[size(sentence)]);
+      key.first_sequence =
+          static_cast<uint32_t>(batch_.ids.empty() ? sentence : batch_.ids[size(sentence)]);
       for (int64_t i = 0; i < (step == 0 ? beam_ : 1); ++i) {
         const auto sample = step == 0 ? i : live_[row].sample;
         const auto bits = philox_row_block(key, philox_key(key), static_cast<uint64_t>(step),
                                            static_cast<uint32_t>(sample))[0];
-        const auto candidate = sampled_token(values[static_cast<int64_t>(row)],
-                                             options_.sampling_topk, options_.sampling_topp,
-                                             unit_open(bits));
+        const auto candidate =
+            sampled_token(values[static_cast<int64_t>(row)], options_.sampling_topk,
+                          options_.sampling_topp, unit_open(bits));
         if (candidate.token >= 0) drawn[row].push_back(candidate);
       }
     }
@@ -290,9 +290,8 @@ void BeamSearchOptions::validate() const {
 
 int64_t longest_hypothesis(const BeamSearchOptions& options, int64_t source_columns,
                            int64_t max_positions) {
-  const auto asked =
-      static_cast<int64_t>(options.max_len_a * static_cast<double>(source_columns) +
-                           static_cast<double>(options.max_len_b));
+  const auto asked = static_cast<int64_t>(options.max_len_a * static_cast<double>(source_columns) +
+                                          static_cast<double>(options.max_len_b));
   const auto longest = std::min(asked, max_positions - 1);
   if (options.min_len > longest) {
     fail_usage(

@@ -29,20 +29,20 @@ class NextTokens {
 /// Of fairseq's generator, with its flags' names and defaults.
 struct BeamSearchOptions {
   int64_t beam = 5;
-  double max_len_a = 0;      ///< hypotheses have at most a * x + b tokens before their end,
-  int64_t max_len_b = 200;   ///< x: columns of the source
-  int64_t min_len = 1;       ///< fewest tokens before the end
-  bool normalize = true;     ///< scores are divided by length ^ lenpen, the end counted
+  double max_len_a = 0;     ///< hypotheses have at most a * x + b tokens before their end,
+  int64_t max_len_b = 200;  ///< x: columns of the source
+  int64_t min_len = 1;      ///< fewest tokens before the end
+  bool normalize = true;    ///< scores are divided by length ^ lenpen, the end counted
   double lenpen = 1;
-  double unkpen = 0;         ///< taken off the log-probability of the unknown token
-  double temperature = 1;    ///< divides log-probabilities, which are normalised again
+  double unkpen = 0;            ///< taken off the log-probability of the unknown token
+  double temperature = 1;       ///< divides log-probabilities, which are normalised again
   int64_t no_repeat_ngram = 0;  ///< no n tokens in a row come twice; 0: they may
-  bool sampling = false;     ///< draws `beam` hypotheses instead of searching for the best
+  bool sampling = false;        ///< draws `beam` hypotheses instead of searching for the best
   int64_t sampling_topk = 0;    ///< from the k most probable tokens; 0: from all
   double sampling_topp = 0;     ///< from the fewest tokens that exceed p together; 0: from all
   uint64_t seed = 1;
   int64_t pad_token = 1, end_token = 2, unk_token = 3;
-  int64_t start_token = 2;      ///< read before the first token
+  int64_t start_token = 2;  ///< read before the first token
 
   /// Throws UsageError naming flag, value and range.
   void validate() const;
@@ -67,9 +67,9 @@ struct SearchBatch {
 
 /// A finished translation or continuation.
 struct Hypothesis {
-  std::vector<int64_t> token;            ///< with the end token
-  float score = 0;                       ///< log-probability (base e), normalised
-  std::vector<float> positional_score;   ///< of each token; their sum is the score before that
+  std::vector<int64_t> token;           ///< with the end token
+  float score = 0;                      ///< log-probability (base e), normalised
+  std::vector<float> positional_score;  ///< of each token; their sum is the score before that
 };
 
 /// For each sentence its hypotheses, the best first, at most `beam` (and at least one).

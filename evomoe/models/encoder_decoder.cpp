@@ -58,8 +58,7 @@ EncoderDecoderImpl::EncoderDecoderImpl(const EncoderDecoderOptions& options)
     output_projection_ =
         decoder_->register_module("output_projection", std::make_shared<torch::nn::Module>())
             ->register_parameter(
-                "weight",
-                torch::zeros({options_.decoder.vocab_size, options_.decoder.embed_dim}));
+                "weight", torch::zeros({options_.decoder.vocab_size, options_.decoder.embed_dim}));
   }
 }
 

@@ -13,7 +13,7 @@ namespace evomoe {
 /// Options of the encoder-decoder Transformer (reference/evomoe.md section 7.4).
 struct EncoderDecoderOptions {
   TransformerStackOptions encoder, decoder;
-  bool share_all_embeddings = false;   ///< one matrix for both inputs and the output
+  bool share_all_embeddings = false;    ///< one matrix for both inputs and the output
   bool tie_decoder_embeddings = false;  ///< one for the decoder's input and the output
 
   /// Throws UsageError naming flag, value and what is allowed.

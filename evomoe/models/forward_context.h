@@ -17,7 +17,7 @@ struct KeyValueCache {
   std::vector<torch::Tensor> key_BHSD;
   std::vector<torch::Tensor> value_BHSD;
   std::vector<torch::Tensor> memory_key_BHSD, memory_value_BHSD;  ///< of an encoder's output
-  int64_t length = 0;  ///< tokens in the cache
+  int64_t length = 0;                                             ///< tokens in the cache
 
   /// Its sequences become those of the rows row_N (int64 [N]) of before, which may repeat.
   void select(const torch::Tensor& row_N);

@@ -13,13 +13,13 @@ GptImpl::GptImpl(const GptOptions& options) : options_(options) {
   decoder_ = register_module("decoder", TransformerStack(options_));
   if (options.adaptive_softmax.bands.used()) {
     adaptive_softmax_ = decoder_->register_module(
-        "adaptive_softmax",
-        AdaptiveSoftmax(options.adaptive_softmax, options.vocab_size, options.embed_dim,
-                        decoder_->adaptive_input()));
+        "adaptive_softmax", AdaptiveSoftmax(options.adaptive_softmax, options.vocab_size,
+                                            options.embed_dim, decoder_->adaptive_input()));
   } else if (options.tie_embeddings) {
     if (options.adaptive_input.used()) {
-      fail_usage("--share-decoder-input-output-embed and --adaptive-input exclude each other; for "
-                 "shared tables use --adaptive-softmax-cutoff with --tie-adaptive-weights");
+      fail_usage(
+          "--share-decoder-input-output-embed and --adaptive-input exclude each other; for "
+          "shared tables use --adaptive-softmax-cutoff with --tie-adaptive-weights");
     }
     decoder_->set_tied();
   } else {
@@ -44,8 +44,9 @@ TokenLoss GptImpl::token_loss(const torch::Tensor& x_ND, const torch::Tensor& ta
                               const TokenLossOptions& options) {
   if (!adaptive_softmax_) return Model::token_loss(x_ND, target_N, options);
   if (options.label_smoothing != 0 || options.count_correct) {
-    fail_usage("--label-smoothing and --report-accuracy do not go with adaptive softmax; use "
-               "--criterion adaptive_loss");
+    fail_usage(
+        "--label-smoothing and --report-accuracy do not go with adaptive softmax; use "
+        "--criterion adaptive_loss");
   }
   return adaptive_softmax_->loss(x_ND, target_N, options);
 }
@@ -82,8 +83,8 @@ std::vector<std::pair<int64_t, MoELayer>> GptImpl::moe_layers() const {
 double GptImpl::training_flops(const ModelInput& input, const ModelOutput& output) const {
   const auto tokens = input.source_BS.numel();
   const auto work = decoder_->work(tokens, input.source_BS.size(1), output.stats);
-  const auto projection = static_cast<double>(tokens) *
-                          static_cast<double>(options_.vocab_size * options_.embed_dim);
+  const auto projection =
+      static_cast<double>(tokens) * static_cast<double>(options_.vocab_size * options_.embed_dim);
   return 2 * (3 * (work.forward + projection) + work.recomputed);
 }
 

@@ -27,13 +27,13 @@ using ModelOutput = StackOutput;
 
 /// The loss of predicting tokens from features.
 struct TokenLoss {
-  torch::Tensor loss;  ///< float64 scalar on the graph, a sum over the tokens, in nats
-  double nll = 0;      ///< the same without label smoothing
+  torch::Tensor loss;   ///< float64 scalar on the graph, a sum over the tokens, in nats
+  double nll = 0;       ///< the same without label smoothing
   int64_t correct = 0;  ///< tokens that were the most probable; counted where it is asked for
 };
 
 struct TokenLossOptions {
-  int64_t ignore_index = -1;      ///< targets that do not count
+  int64_t ignore_index = -1;  ///< targets that do not count
   double label_smoothing = 0.0;
   bool count_correct = false;
   std::optional<NoiseKey> dropout_noise;  ///< in training: of the dropout that an output has

@@ -5,8 +5,8 @@
 namespace evomoe {
 
 /// Positions of rows that are padded on the right or the left: the t-th token (t from 1) of a row
-/// has position padding_index + t, padding has padding_index. `first` tokens came before (incremental decoding). Returns int64
-/// [B,S].
+/// has position padding_index + t, padding has padding_index. `first` tokens came before
+/// (incremental decoding). Returns int64 [B,S].
 torch::Tensor positions_of(const torch::Tensor& token_BS, const torch::Tensor& padding_BS,
                            int64_t padding_index, int64_t first);
 

@@ -108,8 +108,7 @@ void RobertaImpl::initialise(uint64_t seed) {
     auto& parameter = item.value();
     const auto& name = item.key();
     if (name.starts_with("classification_heads.")) continue;
-    if (name.find("layer_norm") != std::string::npos ||
-        name.find("layernorm") != std::string::npos)
+    if (name.find("layer_norm") != std::string::npos || name.find("layernorm") != std::string::npos)
       continue;  // 1 and 0 already
     const bool weight = parameter.dim() > 1 && !name.ends_with(".b1") && !name.ends_with(".b2");
     if (weight) {
@@ -133,8 +132,7 @@ std::vector<std::pair<int64_t, MoELayer>> RobertaImpl::moe_layers() const {
 
 double RobertaImpl::training_flops(const ModelInput& input, const ModelOutput& output) const {
   // The heads see few tokens: masked ones, or one of each sequence. They are left out.
-  const auto work =
-      encoder_->work(input.source_BS.numel(), input.source_BS.size(1), output.stats);
+  const auto work = encoder_->work(input.source_BS.numel(), input.source_BS.size(1), output.stats);
   return 2 * (3 * work.forward + work.recomputed);
 }
 

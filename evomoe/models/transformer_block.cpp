@@ -48,8 +48,7 @@ TransformerBlockImpl::TransformerBlockImpl(const TransformerBlockOptions& option
 torch::Tensor TransformerBlockImpl::attended(const torch::Tensor& x_BSD, Attention& attention,
                                              torch::nn::LayerNorm& norm,
                                              const ForwardContext& context, const Memory* memory) {
-  auto y =
-      attention->forward(options_.norm_first ? norm->forward(x_BSD) : x_BSD, context, memory);
+  auto y = attention->forward(options_.norm_first ? norm->forward(x_BSD) : x_BSD, context, memory);
   if (context.training) {
     const auto site = memory != nullptr ? NoiseSite::kCrossAttentionOutputDropout
                                         : NoiseSite::kAttentionOutputDropout;
@@ -60,15 +59,15 @@ torch::Tensor TransformerBlockImpl::attended(const torch::Tensor& x_BSD, Attenti
   return options_.norm_first ? y : norm->forward(y);
 }
 
-BlockOutput TransformerBlockImpl::forward(const torch::Tensor& x_BSD,
-                                          const ForwardContext& context, const Memory* memory) {
+BlockOutput TransformerBlockImpl::forward(const torch::Tensor& x_BSD, const ForwardContext& context,
+                                          const Memory* memory) {
   auto x = attended(x_BSD, self_attn_, self_attn_layer_norm_, context, nullptr);
   if (encoder_attn_) x = attended(x, encoder_attn_, encoder_attn_layer_norm_, context, memory);
   const auto input = options_.norm_first ? final_layer_norm_->forward(x) : x;
   BlockOutput output;
   if (moe_layer_) {
-    auto moe = moe_layer_->forward(input, routing_context(context, options_.layer),
-                                   context.padded_batch);
+    auto moe =
+        moe_layer_->forward(input, routing_context(context, options_.layer), context.padded_batch);
     x = x + moe.y_BSD;
     output.losses = std::move(moe.losses);
     output.stats = std::move(moe.stats);

@@ -20,8 +20,8 @@ struct TransformerBlockOptions {
   FeedForwardOptions feed_forward;
   std::optional<MoELayerOptions> moe;  ///< an MoE layer in place of the dense feed-forward block
   double dropout = 0.0;                ///< after attention
-  bool norm_first = true;  ///< pre-LN, x + f(LN(x)); else post-LN, LN(x + f(x))
-  int64_t layer = 0;       ///< among all layers of the model
+  bool norm_first = true;              ///< pre-LN, x + f(LN(x)); else post-LN, LN(x + f(x))
+  int64_t layer = 0;                   ///< among all layers of the model
 };
 
 struct BlockOutput {
@@ -31,8 +31,8 @@ struct BlockOutput {
 };
 
 /// A Transformer block of an encoder or decoder (reference/evomoe.md section 7.5): self-attention,
-/// attention to an encoder where there is one, feed-forward or MoE, each with its residual and layer
-/// norm.
+/// attention to an encoder where there is one, feed-forward or MoE, each with its residual and
+/// layer norm.
 class TransformerBlockImpl : public torch::nn::Module {
  public:
   explicit TransformerBlockImpl(const TransformerBlockOptions& options);

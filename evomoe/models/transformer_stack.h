@@ -29,7 +29,7 @@ struct TransformerStackOptions {
   double dropout = 0.1;
   double attention_dropout = 0.0;
   double activation_dropout = 0.0;
-  bool causal = true;           ///< a token sees those before it only
+  bool causal = true;            ///< a token sees those before it only
   bool cross_attention = false;  ///< each block attends to an encoder's output
   bool norm_first = true;        ///< pre-LN; else post-LN
   bool embedding_norm = false;   ///< a layer norm on the embeddings
@@ -96,7 +96,8 @@ class TransformerStackImpl : public torch::nn::Module {
   /// Multiply-adds of the forward pass for `tokens` tokens in sequences of `length`, and those that
   /// --checkpoint-activations and --recompute-experts make again. `stats` tells how many
   /// assignments the MoE layers computed; `memory_length`: tokens of the encoder's output that each
-  /// sequence meets, of `memory_tokens` in all. Matrix products only; the gate counts from the spawn on.
+  /// sequence meets, of `memory_tokens` in all. Matrix products only; the gate counts from the
+  /// spawn on.
   struct Work {
     double forward = 0, recomputed = 0;
   };
@@ -114,7 +115,7 @@ class TransformerStackImpl : public torch::nn::Module {
   TransformerStackOptions options_;
   bool own_embedding_ = true;
   bool tied_ = false;
-  torch::Tensor embed_tokens_;     // [V,D]; undefined with adaptive input
+  torch::Tensor embed_tokens_;  // [V,D]; undefined with adaptive input
   AdaptiveInput adaptive_input_{nullptr};
   torch::Tensor embed_positions_;  // [max_positions + padding + 1, D]: parameter when learned,
                                    // constant table otherwise

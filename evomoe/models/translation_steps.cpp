@@ -28,8 +28,7 @@ void TranslationSteps::reorder(const torch::Tensor& order_N) {
   const auto row_N = order_N.to(model_->device());
   cache_.select(row_N);
   memory_.x_BSD = memory_.x_BSD.index_select(0, row_N);
-  if (memory_.padding_BS.defined())
-    memory_.padding_BS = memory_.padding_BS.index_select(0, row_N);
+  if (memory_.padding_BS.defined()) memory_.padding_BS = memory_.padding_BS.index_select(0, row_N);
 }
 
 }  // namespace evomoe

@@ -36,8 +36,8 @@ torch::Tensor expert_mlp(const torch::Tensor& x_TD, const torch::Tensor& token_A
                          const torch::Tensor& w2_EDH, const torch::Tensor& b2_ED,
                          const ExpertMlpOptions& options);
 
-/// A dense feed-forward block: one expert that has every token, with weight 1. x [..., D]; w1 [H,D],
-/// b1 [H], w2 [D,H], b2 [D] -> [..., D]. Its dropouts have sites of their own.
+/// A dense feed-forward block: one expert that has every token, with weight 1. x [..., D]; w1
+/// [H,D], b1 [H], w2 [D,H], b2 [D] -> [..., D]. Its dropouts have sites of their own.
 torch::Tensor feed_forward(const torch::Tensor& x, const torch::Tensor& w1_HD,
                            const torch::Tensor& b1_H, const torch::Tensor& w2_DH,
                            const torch::Tensor& b2_D, const ExpertMlpOptions& options);

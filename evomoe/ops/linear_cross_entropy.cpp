@@ -32,13 +32,13 @@ void check(const torch::Tensor& x_TD, const torch::Tensor& weight_VD, const torc
                x_TD.size(0), c10::str(x_TD.device()), c10::toString(target_T.scalar_type()),
                c10::str(target_T.sizes()), c10::str(target_T.device()));
   if (!bias_V.defined()) return;
-  EVOMOE_CHECK(bias_V.dim() == 1 && bias_V.size(0) == weight_VD.size(0) &&
-                   bias_V.scalar_type() == weight_VD.scalar_type() &&
-                   bias_V.device() == weight_VD.device(),
-               "linear cross-entropy with weight {} needs a bias [V] of its type and device, not {} "
-               "{} on {}",
-               c10::str(weight_VD.sizes()), c10::toString(bias_V.scalar_type()),
-               c10::str(bias_V.sizes()), c10::str(bias_V.device()));
+  EVOMOE_CHECK(
+      bias_V.dim() == 1 && bias_V.size(0) == weight_VD.size(0) &&
+          bias_V.scalar_type() == weight_VD.scalar_type() && bias_V.device() == weight_VD.device(),
+      "linear cross-entropy with weight {} needs a bias [V] of its type and device, not {} "
+      "{} on {}",
+      c10::str(weight_VD.sizes()), c10::toString(bias_V.scalar_type()), c10::str(bias_V.sizes()),
+      c10::str(bias_V.device()));
 }
 
 void check_range(const torch::Tensor& target_N, int64_t vocabulary) {
@@ -177,8 +177,7 @@ class RowsFunction : public torch::autograd::Function<RowsFunction> {
     }
     if (with_gradients && bias_V && bias_V->requires_grad())
       gradients.bias_V = torch::zeros_like(*bias_V);
-    const auto losses =
-        chunked_losses(x_ND, weight_VD.contiguous(), target_N, options, gradients);
+    const auto losses = chunked_losses(x_ND, weight_VD.contiguous(), target_N, options, gradients);
     torch::Tensor grad_x_TD = gradients.x_ND;
     if (grad_x_TD.defined() && !all) {
       grad_x_TD = torch::zeros_like(x_TD, torch::MemoryFormat::Contiguous);
@@ -223,7 +222,7 @@ LinearCrossEntropy linear_cross_entropy(const torch::Tensor& x_TD, const torch::
   std::optional<torch::Tensor> bias_V;
   if (options.bias_V.defined()) bias_V = options.bias_V;
   found.loss = RowsFunction::apply(x_TD, weight_VD, bias_V, target_T, options,
-                               torch::GradMode::is_enabled(), &found);
+                                   torch::GradMode::is_enabled(), &found);
   if (options.label_smoothing == 0) found.nll = found.loss.item<double>();
   return found;
 }

@@ -7,8 +7,8 @@
 namespace evomoe {
 
 struct LinearCrossEntropyOptions {
-  int64_t ignore_index = -1;     ///< rows with this target have no part
-  torch::Tensor bias_V;          ///< of the output layer; undefined: none
+  int64_t ignore_index = -1;  ///< rows with this target have no part
+  torch::Tensor bias_V;       ///< of the output layer; undefined: none
   /// The share epsilon of the target's probability that the V - 1 others have together; fairseq's
   /// form: (1 - epsilon - e) nll + e * sum over v of -log p_v, with e = epsilon / (V - 1).
   double label_smoothing = 0.0;

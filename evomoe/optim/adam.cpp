@@ -142,10 +142,11 @@ void Adam::check_room() const {
     if (offloads(tensor)) bytes += 2 * tensor.numel() * c10::elementSize(moment_type(tensor));
   }
   if (bytes > space.available) {
-    fail_usage("--offload-moments {}: the moments take {}, and its disk has room for {}; name a "
-               "folder on another one",
-               offload_.string(), byte_size_text(static_cast<int64_t>(bytes)),
-               byte_size_text(static_cast<int64_t>(space.available)));
+    fail_usage(
+        "--offload-moments {}: the moments take {}, and its disk has room for {}; name a "
+        "folder on another one",
+        offload_.string(), byte_size_text(static_cast<int64_t>(bytes)),
+        byte_size_text(static_cast<int64_t>(space.available)));
   }
 }
 

@@ -19,8 +19,10 @@ namespace {
 int open_nameless(const std::filesystem::path& folder) {
   std::string name = (folder / ".evomoe-XXXXXX").string();
   const int file = ::mkostemp(name.data(), O_CLOEXEC);
-  EVOMOE_CHECK(file >= 0, "cannot make a file in {}: {}; check that it is a folder and may be "
-               "written", folder.string(), std::strerror(errno));
+  EVOMOE_CHECK(file >= 0,
+               "cannot make a file in {}: {}; check that it is a folder and may be "
+               "written",
+               folder.string(), std::strerror(errno));
   ::unlink(name.c_str());
   return file;
 }
@@ -40,8 +42,7 @@ torch::Tensor zeros_on_disk(const std::filesystem::path& folder, at::IntArrayRef
   }
   ::close(file);
   EVOMOE_CHECK(memory != MAP_FAILED, "cannot keep a tensor of {} in a file in {}: {}",
-               byte_size_text(static_cast<int64_t>(bytes)), folder.string(),
-               std::strerror(reason));
+               byte_size_text(static_cast<int64_t>(bytes)), folder.string(), std::strerror(reason));
   return torch::from_blob(
       memory, sizes, [bytes](void* mapped) { ::munmap(mapped, bytes); },
       torch::TensorOptions().dtype(type));

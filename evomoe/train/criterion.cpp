@@ -171,11 +171,10 @@ torch::Tensor Criterion::predict_sentences(Model& model, const torch::Tensor& x_
   const auto logit_BC = roberta->classify(x_BSD, classification_head_, context);
   const auto target_B = batch.target.flatten();
   sums.sample_size = sums.predicted = target_B.size(0);
-  const auto loss =
-      options_.regression_target
-          ? regression_loss(logit_BC.flatten().to(torch::kFloat32), target_B,
-                            /*keep_answers=*/!context.training, sums)
-          : classification_loss(logit_BC, target_B, sums);
+  const auto loss = options_.regression_target
+                        ? regression_loss(logit_BC.flatten().to(torch::kFloat32), target_B,
+                                          /*keep_answers=*/!context.training, sums)
+                        : classification_loss(logit_BC, target_B, sums);
   sums.nll = loss.item<double>();
   return loss;
 }

@@ -34,8 +34,8 @@ struct LossSums {
   int64_t tokens = 0;
   int64_t sequences = 0;
   int64_t batches = 0;
-  int64_t predicted = 0;    ///< targets
-  int64_t correct = 0;      ///< of those, the most probable ones; where they are counted
+  int64_t predicted = 0;  ///< targets
+  int64_t correct = 0;    ///< of those, the most probable ones; where they are counted
   /// Of a classification into two: rows of [true class][predicted class].
   std::array<std::array<int64_t, 2>, 2> confusion{};
   /// Of an evaluated regression: (true number, answer) of each row.

@@ -41,8 +41,8 @@ void put(Dict& dict, const std::string& key, PickleValue entry) {
 struct TheirTensor {
   std::string name;
   bool expert = false;
-  std::string ours;      ///< name of the tensor it is, or is a slice of
-  int64_t index = -1;    ///< of the slice; -1: the whole
+  std::string ours;    ///< name of the tensor it is, or is a slice of
+  int64_t index = -1;  ///< of the slice; -1: the whole
 };
 
 std::vector<TheirTensor> their_parameters(const Model& model) {
@@ -94,9 +94,8 @@ void add_their_extras(const TrainOptions& options, const TensorMap& model, Dict&
       version(stack);
       table(stack);
     }
-    const std::string shared =
-        has("decoder.embed_tokens.weight") ? "decoder.embed_tokens.weight"
-                                           : "encoder.embed_tokens.weight";
+    const std::string shared = has("decoder.embed_tokens.weight") ? "decoder.embed_tokens.weight"
+                                                                  : "encoder.embed_tokens.weight";
     if (!has("decoder.embed_tokens.weight"))
       put(state, "decoder.embed_tokens.weight", value(tensor(shared)));
     if (!has("decoder.output_projection.weight"))
@@ -127,16 +126,13 @@ PickleValue their_cfg(TrainOptions options) {
   OptionTable table("train", "");
   describe(table, options);
   std::map<std::string, Dict> groups;
-  static const std::map<std::string, std::string> theirs = {{"", "task"},
-                                                            {"moe", "model"},
-                                                            {"evolution", "optimization"},
-                                                            {"resources", "common"}};
-  static const std::set<std::string> of_optimizer = {"adam_betas", "adam_eps", "weight_decay"},
-                                     of_schedule = {"warmup_updates",    "warmup_init_lr",
-                                                    "total_num_update",  "end_learning_rate",
-                                                    "power",             "lr_shrink",
-                                                    "force_anneal",      "min_lr",
-                                                    "lr_period_updates", "t_mult"};
+  static const std::map<std::string, std::string> theirs = {
+      {"", "task"}, {"moe", "model"}, {"evolution", "optimization"}, {"resources", "common"}};
+  static const std::set<std::string>
+      of_optimizer = {"adam_betas", "adam_eps", "weight_decay"},
+      of_schedule = {
+          "warmup_updates", "warmup_init_lr", "total_num_update", "end_learning_rate", "power",
+          "lr_shrink",      "force_anneal",   "min_lr",           "lr_period_updates", "t_mult"};
   for (const auto& option : table.options()) {
     const auto key = option->key();
     auto group = theirs.contains(option->group()) ? theirs.at(option->group()) : option->group();
@@ -154,9 +150,11 @@ PickleValue their_cfg(TrainOptions options) {
       put(groups["model"], "moe_top1_expert", value(router == "switch"));
       put(groups["model"], "moe_topk_expert", value(router == "dts"));
     } else if (key == "regression_target" || key == "classification_head_name") {
-      for (const auto* of : {"task", "criterion"}) put(groups[of], key, plain_value(option->value()));
+      for (const auto* of : {"task", "criterion"})
+        put(groups[of], key, plain_value(option->value()));
     } else if (key == "valid_subset") {
-      put(groups[group], key, text(fmt::format("{}", fmt::join(options.dataset.valid_subset, ","))));
+      put(groups[group], key,
+          text(fmt::format("{}", fmt::join(options.dataset.valid_subset, ","))));
     } else {
       put(groups[group], key, plain_value(option->value()));
     }
@@ -191,14 +189,16 @@ std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::pat
   const auto& router = options.moe.moe_router;
   const bool experts = has_experts(options);
   if (experts && router != "switch" && router != "dts" && router != "gshard") {
-    fail_usage("{}: the authors' code has no routing method like --moe-router {}; it has switch, "
-               "gshard and dts",
-               checkpoint.string(), router);
+    fail_usage(
+        "{}: the authors' code has no routing method like --moe-router {}; it has switch, "
+        "gshard and dts",
+        checkpoint.string(), router);
   }
-  EVOMOE_CHECK(!ours.manifest.at("evolution").at("shared_expert").get<bool>(),
-               "{}: it is in the shared-expert stage, which the authors' code does not have; convert "
-               "a later checkpoint",
-               checkpoint.string());
+  EVOMOE_CHECK(
+      !ours.manifest.at("evolution").at("shared_expert").get<bool>(),
+      "{}: it is in the shared-expert stage, which the authors' code does not have; convert "
+      "a later checkpoint",
+      checkpoint.string());
   const auto model = make_model(options, stored_vocabulary(ours.manifest), /*shared_expert=*/false);
   const auto parameters = their_parameters(*model);
   const auto updates = ours.manifest.at("counters").at("updates").get<int64_t>();
@@ -255,8 +255,7 @@ std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::pat
     put(iterator, "iterations_in_epoch", plain_value(ours.manifest.at("data").at("offset")));
     put(iterator, "shuffle", value(true));
     put(extra, "metrics", value(Dict{}));
-    put(extra, "previous_training_time",
-        plain_value(ours.manifest.at("progress").at("seconds")));
+    put(extra, "previous_training_time", plain_value(ours.manifest.at("progress").at("seconds")));
     put(extra, "train_iterator", value(std::move(iterator)));
     if (!best.is_null()) {
       put(extra, "val_loss", plain_value(best));

@@ -62,8 +62,8 @@ bool is_of_the_run(const std::string& group) {
 /// matter of this call.
 bool is_of_the_call(const Option& option) {
   static const std::set<std::string> names = {
-      "data",          "save-dir",         "restore-file",       "finetune-from-model",
-      "reset-meters",  "reset-dataloader", "reset-optimizer"};
+      "data",         "save-dir",         "restore-file",   "finetune-from-model",
+      "reset-meters", "reset-dataloader", "reset-optimizer"};
   return names.contains(option.name()) || option.group() == "resources";
 }
 
@@ -171,10 +171,9 @@ Checkpoint checkpoint_of_fairseq(const FairseqCheckpoint& theirs, TrainOptions o
       {"seconds", theirs.seconds}, {"flops", 0.0}, {"tokens", 0.0}, {"meters", Metrics().state()}};
   manifest["patience"] = {{"used", 0}, {"best", nullptr}};
   if (const auto* best = theirs.best.get_if<double>()) {
-    manifest["checkpoint"] = {
-        {"best_metric", options.checkpoint.best_checkpoint_metric},
-        {"maximize_best", options.checkpoint.maximize_best_checkpoint_metric},
-        {"best", *best}};
+    manifest["checkpoint"] = {{"best_metric", options.checkpoint.best_checkpoint_metric},
+                              {"maximize_best", options.checkpoint.maximize_best_checkpoint_metric},
+                              {"best", *best}};
   }
   return ours;
 }
@@ -185,9 +184,9 @@ TrainOptions import_fairseq_run(const FairseqCheckpoint& theirs, const std::stri
   options.checkpoint.save_dir = folder.string();
   check_settings(options);
   const auto task = open_task_data(options.data, options);
-  auto ours = checkpoint_of_fairseq(
-      theirs, options, task->source_dictionary(), task->target_dictionary(),
-      task->train(theirs.epoch, options.dataset.train_subset)->size());
+  auto ours =
+      checkpoint_of_fairseq(theirs, options, task->source_dictionary(), task->target_dictionary(),
+                            task->train(theirs.epoch, options.dataset.train_subset)->size());
   const auto model = make_model(options, vocabulary_of(*task), /*shared_expert=*/false);
   load_into(named_state(*model), ours.model, "checkpoint " + theirs.file);
 

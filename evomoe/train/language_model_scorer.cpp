@@ -59,8 +59,7 @@ void score(const std::vector<LoadedModel>& models, const std::vector<Row>& rows,
     log_probability_M.push_back(loaded.model->log_probability_of(output.x_BSD.flatten(0, 1),
                                                                  device_batch.target.flatten()));
   }
-  const auto log_probability =
-      log_mean_probability(log_probability_M).to(torch::kCPU).contiguous();
+  const auto log_probability = log_mean_probability(log_probability_M).to(torch::kCPU).contiguous();
   const auto* values = log_probability.data_ptr<float>();
   for (size_t r = 0; r < rows.size(); ++r) {
     ScoredBlock block;
@@ -78,20 +77,18 @@ void score(const std::vector<LoadedModel>& models, const std::vector<Row>& rows,
 }  // namespace
 
 void score_dataset(const std::vector<LoadedModel>& models, const LanguageModelDataset& dataset,
-                   const std::vector<int64_t>& items,
-                   const ScorerOptions& options,
+                   const std::vector<int64_t>& items, const ScorerOptions& options,
                    const std::function<void(const ScoredBlock&)>& visit) {
   std::vector<int64_t> context;
   std::vector<Row> rows;
   int64_t longest = 0, batches = 0;
   auto positions = std::numeric_limits<int64_t>::max();
   for (const auto& loaded : models) {
-    positions = std::min<int64_t>(
-        positions, loaded.language_model("evomoe eval-lm")->options().max_positions);
+    positions = std::min<int64_t>(positions,
+                                  loaded.language_model("evomoe eval-lm")->options().max_positions);
   }
   for (const auto item : items) {
-    auto row =
-        with_context(item, dataset.item(item), context, options.context_window, positions);
+    auto row = with_context(item, dataset.item(item), context, options.context_window, positions);
     const auto length = static_cast<int64_t>(row.source.size());
     const auto count = static_cast<int64_t>(rows.size());
     const bool full =

@@ -28,8 +28,7 @@ struct ScoredBlock {
 /// Scores the blocks `items` of a data set, in their order, which is that of the text; `visit` gets
 /// each once. Of several language models the probabilities are averaged. Deterministic.
 void score_dataset(const std::vector<LoadedModel>& models, const LanguageModelDataset& dataset,
-                   const std::vector<int64_t>& items,
-                   const ScorerOptions& options,
+                   const std::vector<int64_t>& items, const ScorerOptions& options,
                    const std::function<void(const ScoredBlock&)>& visit);
 
 }  // namespace evomoe

@@ -39,8 +39,8 @@ LoadedModel build(const std::filesystem::path& path, const LoadOptions& load, Ch
   check_dictionaries(loaded.manifest, loaded.source_dictionary, loaded.dictionary, path);
   const bool shared = loaded.manifest.at("evolution").at("shared_expert").get<bool>();
   loaded.model = make_model(
-      loaded.options,
-      {loaded.source_dictionary.size(), loaded.dictionary.size(), Dictionary::kPad}, shared);
+      loaded.options, {loaded.source_dictionary.size(), loaded.dictionary.size(), Dictionary::kPad},
+      shared);
   load_into(named_state(*loaded.model), checkpoint.model, "checkpoint " + path.string());
   loaded.model->to(loaded.device);
   loaded.model->eval();
@@ -74,7 +74,8 @@ void check_same(const LoadedModel& first, const LoadedModel& other) {
 
 Gpt LoadedModel::language_model(const std::string& command) const {
   auto gpt = std::dynamic_pointer_cast<GptImpl>(model);
-  EVOMOE_CHECK(gpt != nullptr, "{}: {} needs a language model, and this one was trained with --task {}",
+  EVOMOE_CHECK(gpt != nullptr,
+               "{}: {} needs a language model, and this one was trained with --task {}",
                path.string(), command, options.task.task);
   return Gpt(std::move(gpt));
 }
@@ -99,8 +100,7 @@ LoadedModel load_model(const std::filesystem::path& given, const LoadOptions& lo
   }
   auto checkpoint = load_checkpoint(path, /*with_optimizer=*/false);
   return read_sections(path, [&] {
-    auto dictionaries =
-        dictionaries_of(path, load.data, stored_options(checkpoint.manifest).task);
+    auto dictionaries = dictionaries_of(path, load.data, stored_options(checkpoint.manifest).task);
     return build(path, load, std::move(checkpoint), std::move(dictionaries));
   });
 }

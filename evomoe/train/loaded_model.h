@@ -6,8 +6,8 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <vector>
 #include <string>
+#include <vector>
 
 #include "evomoe/config/options.h"
 #include "evomoe/data/byte_bpe.h"
@@ -22,7 +22,7 @@ namespace evomoe {
 struct LoadedModel {
   std::filesystem::path path;
   nlohmann::json manifest;
-  TrainOptions options;  ///< what it was trained with
+  TrainOptions options;          ///< what it was trained with
   Dictionary dictionary;         ///< of what it predicts
   Dictionary source_dictionary;  ///< of what it reads; the same, but in translation
   std::unique_ptr<ByteBpe> bpe;  ///< null: the text is words between white space

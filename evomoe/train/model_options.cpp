@@ -106,12 +106,12 @@ GptOptions gpt_options(const TrainOptions& options, int64_t vocab_size, int64_t 
       fail_usage("--adaptive-input needs --adaptive-input-cutoff, e.g. 20000,60000");
   }
   if (model.adaptive_softmax_cutoff || adaptive) {
-    gpt.adaptive_softmax = {{model.adaptive_softmax_cutoff.value_or(architecture.cutoffs),
-                             model.adaptive_softmax_factor.value_or(4)},
-                            model.tie_adaptive_weights || adaptive,
-                            model.tie_adaptive_proj || adaptive,
-                            model.adaptive_softmax_dropout.value_or(
-                                architecture.adaptive_softmax_dropout)};
+    gpt.adaptive_softmax = {
+        {model.adaptive_softmax_cutoff.value_or(architecture.cutoffs),
+         model.adaptive_softmax_factor.value_or(4)},
+        model.tie_adaptive_weights || adaptive,
+        model.tie_adaptive_proj || adaptive,
+        model.adaptive_softmax_dropout.value_or(architecture.adaptive_softmax_dropout)};
   }
   gpt.final_norm = architecture.final_norm && !model.no_decoder_final_norm.value_or(false);
   return gpt;
@@ -160,8 +160,7 @@ EncoderDecoderOptions encoder_decoder_options(const TrainOptions& options,
   pair.encoder.max_positions = model.max_source_positions.value_or(kPairPositions);
   pair.decoder.max_positions = model.max_target_positions.value_or(kPairPositions);
   pair.decoder.norm_first = model.decoder_normalize_before.value_or(architecture.norm_first);
-  pair.decoder.final_norm =
-      pair.decoder.norm_first && !model.no_decoder_final_norm.value_or(false);
+  pair.decoder.final_norm = pair.decoder.norm_first && !model.no_decoder_final_norm.value_or(false);
   pair.share_all_embeddings = model.share_all_embeddings.value_or(false);
   pair.tie_decoder_embeddings = model.share_decoder_input_output_embed.value_or(false);
   return pair;
@@ -183,8 +182,7 @@ std::vector<TransformerStackOptions> stack_options(const TrainOptions& options,
   fail("--arch {}: there is no such family of models", options.model.arch);
 }
 
-ModelPtr make_model(const TrainOptions& options, const Vocabulary& vocabulary,
-                    bool shared_expert) {
+ModelPtr make_model(const TrainOptions& options, const Vocabulary& vocabulary, bool shared_expert) {
   switch (architecture_of(options).family) {
     case ModelFamily::kLanguageModel:
       return std::make_shared<GptImpl>(

@@ -36,9 +36,9 @@ void add_stack(Values& values, const TransformerStackOptions& stack, bool half =
   add("normalize-before", text(stack.norm_first));
   values.emplace_back((half ? stack.half + "-" : "") + "moe-freq", text(stack.moe_freq));
   if (stack.moe_freq == 0) return;
-  values.emplace_back(stack.half == "decoder" ? "alternate-decoder-ffn-embed-dim"
-                                              : "alternate-ffn-embed-dim",
-                      text(stack.dense_ffn_dim_of_moe_layers));
+  values.emplace_back(
+      stack.half == "decoder" ? "alternate-decoder-ffn-embed-dim" : "alternate-ffn-embed-dim",
+      text(stack.dense_ffn_dim_of_moe_layers));
 }
 
 /// The flags that make the model, each with the value that it has after the architecture's
@@ -101,20 +101,13 @@ Values training_values(const TrainOptions& options) {
 }
 
 /// Other values make other batches, so that "the first 100 batches are done" means something else.
-const std::set<std::string> kDataOptions = {"tokens-per-sample",
-                                            "source-lang",
-                                            "target-lang",
-                                            "truncate-source",
-                                            "upsample-primary",
-                                            "shorten-method",
-                                            "sample-break-mode",
-                                            "add-bos-token",
-                                            "max-tokens",
-                                            "batch-size",
-                                            "train-subset",
-                                            "required-batch-size-multiple",
-                                            "curriculum",
-                                            "seed"};
+const std::set<std::string> kDataOptions = {"tokens-per-sample", "source-lang",
+                                            "target-lang",       "truncate-source",
+                                            "upsample-primary",  "shorten-method",
+                                            "sample-break-mode", "add-bos-token",
+                                            "max-tokens",        "batch-size",
+                                            "train-subset",      "required-batch-size-multiple",
+                                            "curriculum",        "seed"};
 
 /// Groups of options that change the numbers; the others are about this call, files and the log.
 const std::set<std::string> kGroups = {"task",      "model",     "moe",
@@ -196,15 +189,16 @@ void check_dictionaries(const nlohmann::json& manifest, const Dictionary& source
     // Checkpoints of before translation have one dictionary.
     if (!side.empty() && !model.contains(side + "vocabulary")) return;
     const auto vocabulary = model.at(side + "vocabulary").get<int64_t>();
-    EVOMOE_CHECK(dictionary.size() == vocabulary,
-                 "{}: the model has {} {}symbols but the dictionary {}; give the folder of the data "
-                 "it was trained on",
-                 checkpoint.string(), vocabulary, words, dictionary.size());
-    EVOMOE_CHECK(model.at(side + "dictionary").get<std::string>() ==
-                     dictionary_checksum(dictionary),
-                 "{}: the {}dictionary has other symbols than the model was trained with, or "
-                 "another order of them; give the folder of the data it was trained on",
-                 checkpoint.string(), words);
+    EVOMOE_CHECK(
+        dictionary.size() == vocabulary,
+        "{}: the model has {} {}symbols but the dictionary {}; give the folder of the data "
+        "it was trained on",
+        checkpoint.string(), vocabulary, words, dictionary.size());
+    EVOMOE_CHECK(
+        model.at(side + "dictionary").get<std::string>() == dictionary_checksum(dictionary),
+        "{}: the {}dictionary has other symbols than the model was trained with, or "
+        "another order of them; give the folder of the data it was trained on",
+        checkpoint.string(), words);
   };
   check(target, "", "");
   check(source, "source_", "source ");

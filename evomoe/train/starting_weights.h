@@ -10,7 +10,8 @@ bool is_dense(const TensorMap& state);
 
 /// The state that a model with the (initialised) state `own` starts with, given `other`, the
 /// weights of another run. What both have comes from `other`. Beside that:
-/// - upcycling: the one shared expert of an MoE layer is the dense feed-forward block that stands in
+/// - upcycling: the one shared expert of an MoE layer is the dense feed-forward block that stands
+/// in
 ///   its place (Komatsuzaki et al., arXiv 2212.05055); the gate is `own`;
 /// - heads of sentences that `other` does not have are `own`, those that only it has are left out.
 /// Anything else that is missing or too much is for the one who loads the result to refuse.

@@ -240,8 +240,8 @@ bool TrainingRun::validate_pass(const std::string& subset, const ValidationPass&
       group, [] { return SignalWatch::received() != 0; });
   if (!total) return false;
   if (translate) log_bleu(group, bleu_->score());
-  auto line = validation_line(group, *total, trainer_->criterion().options(),
-                              trainer_->updates(), epoch_);
+  auto line =
+      validation_line(group, *total, trainer_->criterion().options(), trainer_->updates(), epoch_);
   if (!metric) {
     const auto& key = options_.checkpoint.best_checkpoint_metric;
     metric = group.rounded(key);

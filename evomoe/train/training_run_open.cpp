@@ -89,9 +89,8 @@ void TrainingRun::open_data() {
 }
 
 void TrainingRun::open_folder() {
-  checkpoints_ = std::make_unique<CheckpointManager>(options_.checkpoint.save_dir,
-                                                     checkpoint_policy(options_.checkpoint,
-                                                                       saves_in_background()));
+  checkpoints_ = std::make_unique<CheckpointManager>(
+      options_.checkpoint.save_dir, checkpoint_policy(options_.checkpoint, saves_in_background()));
 }
 
 void TrainingRun::restore() {
@@ -154,17 +153,15 @@ Checkpoint TrainingRun::fairseq_checkpoint(const std::filesystem::path& path,
                                            bool with_optimizer) const {
   const auto theirs = read_fairseq_checkpoint(path, with_optimizer);
   const auto items = data_->train(theirs.epoch, options_.dataset.train_subset)->size();
-  return checkpoint_of_fairseq(theirs,
-                               options_of_fairseq(theirs, options_.data, !with_optimizer),
+  return checkpoint_of_fairseq(theirs, options_of_fairseq(theirs, options_.data, !with_optimizer),
                                data_->source_dictionary(), data_->target_dictionary(), items);
 }
 
 void TrainingRun::take_over(const std::filesystem::path& path, bool finetune) {
   const auto& flags = options_.checkpoint;
   const bool with_optimizer = !finetune && !flags.reset_optimizer;
-  const auto checkpoint = is_fairseq_checkpoint(path)
-                              ? fairseq_checkpoint(path, with_optimizer)
-                              : load_checkpoint(path, with_optimizer);
+  const auto checkpoint = is_fairseq_checkpoint(path) ? fairseq_checkpoint(path, with_optimizer)
+                                                      : load_checkpoint(path, with_optimizer);
   const auto& manifest = checkpoint.manifest;
   const auto saved_updates = manifest.at("counters").at("updates").get<int64_t>();
   // As in fairseq, updates are counted anew where the optimiser starts anew.
@@ -179,8 +176,8 @@ void TrainingRun::take_over(const std::filesystem::path& path, bool finetune) {
   const bool upcycle = finetune && has_experts(options_) && is_dense(checkpoint.model);
   const bool shared = upcycle || manifest.at("evolution").at("shared_expert").get<bool>();
   if (has_experts(options_) && !upcycle) check_spawn(shared, options_, updates, path);
-  trainer_ = std::make_unique<Trainer>(trainer_options(), vocabulary_of(*data_), device_, updates,
-                                       shared);
+  trainer_ =
+      std::make_unique<Trainer>(trainer_options(), vocabulary_of(*data_), device_, updates, shared);
   if (!finetune) {
     trainer_->load_model_state(checkpoint.model, "checkpoint " + path.string());
   } else {
@@ -191,9 +188,8 @@ void TrainingRun::take_over(const std::filesystem::path& path, bool finetune) {
                upcycle ? "; its feed-forward blocks are the shared experts" : "");
     if (upcycle && options_.evolution.shared_expert_updates == 0) {
       trainer_->spawn_experts();
-      log().info("each became {} experts (--diversify {}, ratio {})",
-                 options_.moe.moe_expert_count, options_.evolution.diversify,
-                 options_.evolution.diversify_ratio);
+      log().info("each became {} experts (--diversify {}, ratio {})", options_.moe.moe_expert_count,
+                 options_.evolution.diversify, options_.evolution.diversify_ratio);
       return;
     }
     if (const auto other = model_differences(manifest, options_); !other.empty())
@@ -274,12 +270,11 @@ void TrainingRun::announce() const {
     if (item.key().find(".experts.") != std::string::npos) experts += item.value().numel();
   }
   const auto symbols = vocabulary_of(*data_);
-  log().info("{}: {} tokens of training text in {} batches per epoch; vocabulary {}", options_.data,
-             data_->train(1, options_.dataset.train_subset)->tokens(),
-             iterator_->batches_per_epoch(),
-             symbols.source == symbols.target
-                 ? std::to_string(symbols.target)
-                 : fmt::format("{} to {}", symbols.source, symbols.target));
+  log().info(
+      "{}: {} tokens of training text in {} batches per epoch; vocabulary {}", options_.data,
+      data_->train(1, options_.dataset.train_subset)->tokens(), iterator_->batches_per_epoch(),
+      symbols.source == symbols.target ? std::to_string(symbols.target)
+                                       : fmt::format("{} to {}", symbols.source, symbols.target));
   log().info("model {}: {} parameters ({} of experts) on {} with {} threads", options_.model.arch,
              parameters, experts, device_.str(), at::get_num_threads());
   if (model.moe_layers().empty() && options_.model.arch.ends_with("_moe")) {
@@ -288,8 +283,7 @@ void TrainingRun::announce() const {
     log().info(
         "this is a dense model: --arch {} sets no experts. Add --moe-freq 2 --moe-expert-count 8 "
         "--moe-topk-expert --use-gumbel-softmax{} for EvoMoE",
-        options_.model.arch,
-        classifies ? "" : " --criterion moe_" + options_.criterion.criterion);
+        options_.model.arch, classifies ? "" : " --criterion moe_" + options_.criterion.criterion);
   }
 }
 

@@ -86,8 +86,7 @@ EpochIteratorOptions iterator_options(const TrainOptions& options, bool training
   return iterator;
 }
 
-ForwardContext evaluation_context(const TrainOptions& options, bool as_trained,
-                                  int64_t updates) {
+ForwardContext evaluation_context(const TrainOptions& options, bool as_trained, int64_t updates) {
   ForwardContext context;
   context.route_as_trained = as_trained;
   context.update = updates;

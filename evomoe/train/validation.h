@@ -49,8 +49,7 @@ LossSums evaluate_batch(Model& model, const Criterion& criterion, const TrainOpt
 std::optional<LossSums> evaluate_dataset(
     std::shared_ptr<const Dataset> dataset, const EpochIteratorOptions& iterator, int64_t max_steps,
     const CriterionOptions& criterion, const std::function<LossSums(const Batch&)>& evaluate,
-    MeterGroup& meters,
-    const std::function<bool()>& stop = [] { return false; });
+    MeterGroup& meters, const std::function<bool()>& stop = [] { return false; });
 
 /// One evaluation of a validation subset.
 struct ValidationPass {

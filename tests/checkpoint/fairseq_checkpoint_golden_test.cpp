@@ -61,8 +61,7 @@ TEST_F(FairseqCheckpointGolden, StacksTheExpertsOfTheRankFile) {
   const auto* expert = raw.find("model")->find(layer + "2.fc2.weight")->get_if<torch::Tensor>();
   EXPECT_TRUE(w2[2].equal(*expert));
   // Position 83 of flags.json: 73 is expert 0's fc1.weight of layer 3, four a expert.
-  const auto* states =
-      raw.find("last_optimizer_state")->find("state")->get_if<PickleValue::Dict>();
+  const auto* states = raw.find("last_optimizer_state")->find("state")->get_if<PickleValue::Dict>();
   bool found = false;
   for (size_t i = 0; i < states->keys.size(); ++i) {
     if (*states->keys[i].get_if<int64_t>() != 83) continue;

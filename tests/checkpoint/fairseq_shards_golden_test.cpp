@@ -23,8 +23,8 @@ TEST_F(FairseqShards, AreFoundByEachNameOfTheSet) {
   const auto dense = golden("dense_w2/sharded"), mixture = golden("moe_w4_e2/sharded");
   for (const std::string name : {"x", "x.pt", "x-shard0.pt", "x-shard1.pt", "x-shard1"})
     EXPECT_EQ(read_fairseq_checkpoint(dense / name).updates, 2) << name;
-  for (const std::string name : {"x", "x.pt", "x-shared-shard3.pt", "x-rank-2-shard2.pt",
-                                 "x-shared.pt", "x-rank-0.pt"})
+  for (const std::string name :
+       {"x", "x.pt", "x-shared-shard3.pt", "x-rank-2-shard2.pt", "x-shared.pt", "x-rank-0.pt"})
     EXPECT_EQ(read_fairseq_checkpoint(mixture / name).updates, 2) << name;
   for (const auto& set : {dense, mixture}) {
     EXPECT_TRUE(is_fairseq_checkpoint(set / "x.pt"));
@@ -70,8 +70,8 @@ TEST_F(FairseqShards, WithoutTheNumberOfProcessesAllFilesCountAndTooFewAreAnErro
 
 TEST_F(FairseqShards, MetadataOfFairscaleBefore04AreRead) {
   copy("moe_w2_e4/sharded");
-  for (const std::string name : {"x-shared-shard0.pt", "x-shared-shard1.pt", "x-rank-0-shard0.pt",
-                                 "x-rank-1-shard1.pt"}) {
+  for (const std::string name :
+       {"x-shared-shard0.pt", "x-shared-shard1.pt", "x-rank-0-shard0.pt", "x-rank-1-shard1.pt"}) {
     change(name, [](PickleValue& root) {
       for (auto& instance : list(at(root, {"shard_metadata", "param_metadata"}))) {
         auto& flat = at(instance, {"params", "flat_param_0"});

@@ -48,10 +48,9 @@ std::string tensor_with_attribute(const std::string& type, int rows = 2) {
 }
 
 TEST(PickleReader, ReadsPlainData) {
-  const auto value =
-      read("\x80\x02}("s + text("i") + "\x8a\x02\xff\x7f" + text("negative") + "\x8a\x01\xff" +
-           text("d") + "G\x3f\xf8\0\0\0\0\0\0"s + text("list") + "](K\x01NK\x03" + "e" +
-           text("yes") + "\x88" + "u.");
+  const auto value = read("\x80\x02}("s + text("i") + "\x8a\x02\xff\x7f" + text("negative") +
+                          "\x8a\x01\xff" + text("d") + "G\x3f\xf8\0\0\0\0\0\0"s + text("list") +
+                          "](K\x01NK\x03" + "e" + text("yes") + "\x88" + "u.");
   EXPECT_EQ(*value.find("i")->get_if<int64_t>(), 32767);
   EXPECT_EQ(*value.find("negative")->get_if<int64_t>(), -1);
   EXPECT_EQ(*value.find("d")->get_if<double>(), 1.5);
@@ -61,7 +60,10 @@ TEST(PickleReader, ReadsPlainData) {
 }
 
 TEST(PickleReader, ReadsNamespaceAsADict) {
-  const auto value = read("\x80\x02" "cargparse\nNamespace\n)\x81}"s + text("lr") + "K\x05sb.");
+  const auto value = read(
+      "\x80\x02"
+      "cargparse\nNamespace\n)\x81}"s +
+      text("lr") + "K\x05sb.");
   EXPECT_EQ(*value.find("lr")->get_if<int64_t>(), 5);
 }
 
@@ -84,7 +86,9 @@ TEST(PickleReader, ReadsTensorsWithAttributesAndRefusesOtherClassesOfTensors) {
 }
 
 TEST(PickleReader, ReadsShapesAsLists) {
-  const auto value = read("\x80\x02" "ctorch\nSize\nK\x02K\x03\x86\x85R.");
+  const auto value = read(
+      "\x80\x02"
+      "ctorch\nSize\nK\x02K\x03\x86\x85R.");
   ASSERT_NE(value.get_if<PickleValue::List>(), nullptr);
   EXPECT_EQ(*value.get_if<PickleValue::List>()->at(1).get_if<int64_t>(), 3);
 }
@@ -97,14 +101,19 @@ TEST(PickleReader, RefusesTensorsThatReachBeyondTheirStorage) {
 }
 
 TEST(PickleReader, RefusesCodeByNameAndRunsNothing) {
-  for (const std::string name : {"os\nsystem", "posix\nsystem", "builtins\neval",
-                                 "torch.storage\n_load_from_bytes",
-                                 "fairseq.meters\nAverageMeter"}) {
+  for (const std::string name :
+       {"os\nsystem", "posix\nsystem", "builtins\neval", "torch.storage\n_load_from_bytes",
+        "fairseq.meters\nAverageMeter"}) {
     auto shown = name;
     shown[shown.find('\n')] = '.';
-    EXPECT_THAT([&] { read("\x80\x02" "c"s + name + "\n" + text("exit 1") + "\x85R."); },
-                ThrowsMessage<Error>(
-                    HasSubstr(shown + " is not plain data; nothing was executed")));
+    EXPECT_THAT(
+        [&] {
+          read(
+              "\x80\x02"
+              "c"s +
+              name + "\n" + text("exit 1") + "\x85R.");
+        },
+        ThrowsMessage<Error>(HasSubstr(shown + " is not plain data; nothing was executed")));
   }
   EXPECT_THAT([&] { read("\x80\x04"s + text("os") + text("system") + "\x93."); },
               ThrowsMessage<Error>(HasSubstr("os.system is not plain data")));
@@ -141,7 +150,8 @@ TEST(PickleReader, AnyChangedOrCutByteGivesDataOrAnError) {
   const auto whole = "\x80\x02}q\1("s + text("t") + tensor(0, 2, 3) + text("a") +
                      tensor_with_attribute("torch\nTensor") + text("n") +
                      "cargparse\nNamespace\n)\x81}" + text("lr") + "K\x05sb" + text("l") +
-                     "](K\1NG\0\0\0\0\0\0\0\0\x8a\1\xff" "eu."s;
+                     "](K\1NG\0\0\0\0\0\0\0\0\x8a\1\xff"
+                     "eu."s;
   EXPECT_NO_THROW(read(whole));
   std::mt19937 random(1);
   int errors = 0;

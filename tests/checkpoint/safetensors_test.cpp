@@ -1,14 +1,13 @@
 #include "evomoe/checkpoint/safetensors.h"
 
-#include "evomoe/checkpoint/xxhash64.h"
-#include "evomoe/kernels/cpu/block_allocator.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
 
 #include "evomoe/base/error.h"
+#include "evomoe/checkpoint/xxhash64.h"
+#include "evomoe/kernels/cpu/block_allocator.h"
 #include "tests/testing/paths.h"
 
 namespace evomoe {
@@ -73,7 +72,8 @@ TEST(Safetensors, TensorsThatLieOnPagesAreWrittenAsTheyLie) {
   EXPECT_EQ(digest.checksum, xxhash64(testing::read_text(folder / "x")));
   const auto read = read_safetensors(folder / "x");
   ASSERT_EQ(read.size(), tensors.size());
-  for (const auto& [name, tensor] : tensors) EXPECT_TRUE(torch::equal(read.at(name), tensor)) << name;
+  for (const auto& [name, tensor] : tensors)
+    EXPECT_TRUE(torch::equal(read.at(name), tensor)) << name;
 }
 
 TEST(Safetensors, HoldsNoTensorAtAll) {

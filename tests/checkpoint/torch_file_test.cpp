@@ -70,11 +70,11 @@ TEST(TorchFile, TorchLoadsWhatIsWritten) {
   if (!fs::exists(python)) GTEST_SKIP() << "no Python with torch at " << python;
   testing::TemporaryFolder folder;
   write_torch_file(folder / "x.pt", sample());
-  const auto result = testing::run_command(
-      python.string() +
-      " -W ignore -c \"import torch; d = torch.load('" + (folder / "x.pt").string() +
-      "', weights_only=True); print(d['int'], d['real'], d['yes'], d['none'], "
-      "d['BFloat16'].tolist(), d['Bool'].dtype, list(d['empty'].shape))\"");
+  const auto result =
+      testing::run_command(python.string() + " -W ignore -c \"import torch; d = torch.load('" +
+                           (folder / "x.pt").string() +
+                           "', weights_only=True); print(d['int'], d['real'], d['yes'], d['none'], "
+                           "d['BFloat16'].tolist(), d['Bool'].dtype, list(d['empty'].shape))\"");
   EXPECT_EQ(result.out,
             "-5000000000 0.1 True None [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]] torch.bool [0, 3]\n")
       << result.err;

@@ -70,8 +70,8 @@ TEST_F(BadInput, ASequenceLongerThanThePositionsIsRefusedAtTheStart) {
   const auto trained =
       evomoe(train_arguments() + "--sample-break-mode eos --max-update 1 --disable-validation");
   ASSERT_EQ(trained.exit_code, 0) << trained.err;
-  const auto evaluation = fmt::format("{0}/bin --path {0}/run/checkpoint_last --threads 1 ",
-                                      folder_.path().string());
+  const auto evaluation =
+      fmt::format("{0}/bin --path {0}/run/checkpoint_last --threads 1 ", folder_.path().string());
   const std::string skip = "--skip-invalid-size-inputs-valid-test";
   expect_refused("validate " + evaluation, {"item 1 has 41 tokens", skip}, 1);
   // As in fairseq, eval-lm leaves them out without it.
@@ -137,7 +137,8 @@ TEST_F(BadInput, AnInterruptWritesACheckpointAndEndsWith130) {
 
 TEST_F(BadInput, AMisspeltCommandIsSuggested) {
   expect_refused("trian", {"'trian' is no command (did you mean 'train'?)"});
-  expect_refused("evaluate", {"'evaluate' is no command; there are: bench, bpe, compare, convert, eval-lm"});
+  expect_refused("evaluate",
+                 {"'evaluate' is no command; there are: bench, bpe, compare, convert, eval-lm"});
   EXPECT_THAT(evomoe("--help").out, HasSubstr("  options "));
 }
 

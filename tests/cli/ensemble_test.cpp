@@ -89,14 +89,16 @@ TEST_F(Ensemble, ACheckpointWithAColonInItsNameIsOne) {
 TEST_F(Ensemble, WhatCannotBeAveragedIsRefused) {
   expect_refused(eval_lm(both() + ":" + checkpoint("c")), {"c/checkpoint_last"}, 1);
   expect_refused(eval_lm(checkpoint("a") + "::" + checkpoint("b")), {"--path", "empty part"});
-  run(fmt::format("train {0}/bin --save-dir {0}/masked --arch roberta_base --criterion masked_lm "
+  run(
+      fmt::format("train {0}/bin --save-dir {0}/masked --arch roberta_base --criterion masked_lm "
                   "--encoder-layers 1 --encoder-embed-dim 16 --encoder-ffn-embed-dim 32 "
                   "--encoder-attention-heads 2 --tokens-per-sample 16 --batch-size 4 "
                   "--max-update 1 --threads 1 --log-format none",
                   folder_.path().string()));
   expect_refused(eval_lm(checkpoint("a") + ":" + checkpoint("masked")),
                  {"a/checkpoint_last", "masked/checkpoint_last", "the same --task"}, 1);
-  run(fmt::format("preprocess --only-source --trainpref {0}/valid.txt --validpref {0}/valid.txt "
+  run(
+      fmt::format("preprocess --only-source --trainpref {0}/valid.txt --validpref {0}/valid.txt "
                   "--destdir {0}/other",
                   folder_.path().string()));
   std::filesystem::rename(folder_ / "bin", folder_ / "first");

@@ -196,8 +196,8 @@ TEST_F(EvalBleu, TheBestCheckpointIsThatOfTheHighest) {
   }
   const auto manifest = testing::read_json(*folder_ / "run/checkpoint_best/manifest.json");
   EXPECT_EQ(manifest.at("sections").at("counters").at("updates"), updates);
-  EXPECT_TRUE(std::filesystem::exists(*folder_ /
-                                      fmt::format("run/checkpoint.best_bleu_{:.2f}", best)));
+  EXPECT_TRUE(
+      std::filesystem::exists(*folder_ / fmt::format("run/checkpoint.best_bleu_{:.2f}", best)));
 }
 
 TEST_F(EvalBleu, AResumedRunKnowsTheBestAndPatienceCountsIt) {
@@ -243,8 +243,9 @@ TEST_F(EvalBleu, AByteLevelBpeDecodesBothSides) {
 
 TEST_F(EvalBleu, WhatRefinesItIsTakenWithoutItWithANotice) {
   const auto command = train("unused") + "--max-update 1 --disable-validation ";
-  const auto result = evomoe(command + "--eval-bleu-args '{\"beam\": 4}' --eval-bleu-remove-bpe "
-                                       "--eval-tokenized-bleu");
+  const auto result = evomoe(command +
+                             "--eval-bleu-args '{\"beam\": 4}' --eval-bleu-remove-bpe "
+                             "--eval-tokenized-bleu");
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(lines_with(result.err, "have no effect without --eval-bleu").size(), 1U) << result.err;
   EXPECT_THAT(result.err, HasSubstr("--eval-bleu-args"));
@@ -279,8 +280,9 @@ TEST_F(EvalBleu, WhatCannotWorkIsRefused) {
   expect_refused(command + "--eval-bleu --eval-bleu-args '{\"bean\": 3}'", "beam, max_len_a");
   expect_refused(command + "--eval-bleu --eval-bleu-detok mosses", "moses");
   expect_refused(
-      command + "--eval-bleu --eval-bleu-detok moses --eval-bleu-detok-args '{\"target_lang\": "
-                "\"fi\"}'",
+      command +
+          "--eval-bleu --eval-bleu-detok moses --eval-bleu-detok-args '{\"target_lang\": "
+          "\"fi\"}'",
       "'fi'");
   expect_refused(command + "--eval-bleu --validate-routing stage", "both");
   expect_refused(fmt::format("train {0}/bin --batch-size 4 --eval-bleu", path()),

@@ -1,4 +1,5 @@
-// Checkpoints of fairseq where one of ours can stand: fairseq's commands go on with fairseq's files.
+// Checkpoints of fairseq where one of ours can stand: fairseq's commands go on with fairseq's
+// files.
 #include "tests/cli/commands_fixture.h"
 
 namespace evomoe {
@@ -17,9 +18,9 @@ class TheirCheckpoints : public Commands {
   std::string make(const std::string& run, const std::string& options) {
     EXPECT_EQ(evomoe(train_arguments(run) + options + "--max-update 9").exit_code, 0);
     const auto path = folder_ / (run + ".pt");
-    const auto result = evomoe(fmt::format("convert {} --to fairseq --output {}",
-                                           (folder_ / (run + "/checkpoint_last")).string(),
-                                           path.string()));
+    const auto result =
+        evomoe(fmt::format("convert {} --to fairseq --output {}",
+                           (folder_ / (run + "/checkpoint_last")).string(), path.string()));
     EXPECT_EQ(result.exit_code, 0) << result.err;
     return path.string();
   }
@@ -30,8 +31,7 @@ TEST_F(TheirCheckpoints, ARunGoesOnFromThemAsFromOurs) {
     SCOPED_TRACE(options);
     ASSERT_EQ(evomoe(train_arguments("whole") + options).exit_code, 0);
     const auto path = make("part", options);
-    const auto result =
-        evomoe(train_arguments("other") + options + "--restore-file " + path);
+    const auto result = evomoe(train_arguments("other") + options + "--restore-file " + path);
     ASSERT_EQ(result.exit_code, 0) << result.err;
     EXPECT_THAT(result.err, HasSubstr("9 updates"));
     EXPECT_THAT(result.err, HasSubstr("other than in that run: --max-update 9 -> 24\n"))
@@ -83,10 +83,10 @@ TEST_F(TheirCheckpoints, InfoTellsOfThemWhatItTellsOfOurs) {
 TEST_F(TheirCheckpoints, EvaluationReadsThem) {
   const auto path = make("part", experts());
   const auto data = " " + (folder_ / "bin").string() + " ";
-  for (const std::string command : {"eval-lm --gen-subset valid", "validate --valid-subset valid"}) {
+  for (const std::string command :
+       {"eval-lm --gen-subset valid", "validate --valid-subset valid"}) {
     const auto line = [&](const std::string& checkpoint) {
-      const auto result = evomoe(command + data + "--threads 1 --path " +
-                                 checkpoint);
+      const auto result = evomoe(command + data + "--threads 1 --path " + checkpoint);
       EXPECT_EQ(result.exit_code, 0) << result.err;
       // Neither the time nor the speed.
       const auto begin = std::min(result.out.find("valid"), result.out.size());
@@ -100,7 +100,8 @@ TEST_F(TheirCheckpoints, EvaluationReadsThem) {
 
 TEST_F(TheirCheckpoints, WithAllResetsOnlyTheWeightsAreTaken) {
   const auto path = make("part", "");
-  ASSERT_EQ(evomoe(train_arguments("a") + experts() + "--finetune-from-model " + path).exit_code, 0);
+  ASSERT_EQ(evomoe(train_arguments("a") + experts() + "--finetune-from-model " + path).exit_code,
+            0);
   ASSERT_EQ(evomoe(train_arguments("b") + experts() + "--restore-file " + path +
                    " --reset-optimizer --reset-dataloader --reset-meters")
                 .exit_code,
@@ -123,8 +124,7 @@ TEST_F(TheirCheckpoints, ConvertKeepsWhatTheRunSavesAndWhichIsItsBest) {
   EXPECT_THAT(config, HasSubstr("keep_interval_updates: 3"));
   EXPECT_FALSE(std::filesystem::exists(folder_ / "made/checkpoint_best")) << "nobody knows";
   const auto best_of = [&](const std::string& run) {
-    const auto manifest =
-        testing::read_text(folder_ / (run + "/checkpoint_last/manifest.json"));
+    const auto manifest = testing::read_text(folder_ / (run + "/checkpoint_last/manifest.json"));
     return nlohmann::json::parse(manifest).at("sections").at("checkpoint").at("best");
   };
   EXPECT_EQ(best_of("made"), best_of("part"));

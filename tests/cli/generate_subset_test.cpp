@@ -1,4 +1,5 @@
-// The lines of generate and interactive from a toy model: which sentences, which order, which score.
+// The lines of generate and interactive from a toy model: which sentences, which order, which
+// score.
 #include "evomoe/cli/generate_subset.h"
 
 #include <gmock/gmock.h>
@@ -26,7 +27,8 @@ class Echo : public NextTokens {
   }
   int64_t max_positions() const override { return 20; }
   torch::Tensor next(const torch::Tensor& token_N) override {
-    auto p_NV = torch::full({token_N.size(0), vocabulary_}, 0.2 / static_cast<double>(vocabulary_ - 1));
+    auto p_NV =
+        torch::full({token_N.size(0), vocabulary_}, 0.2 / static_cast<double>(vocabulary_ - 1));
     for (int64_t i = 0; i < token_N.size(0); ++i) {
       auto& [source, at] = text_.at(static_cast<size_t>(i));
       p_NV[i][source[std::min(at, source.size() - 1)]] = 0.8;
@@ -60,7 +62,8 @@ class FewPairs : public Dataset {
     Batch batch;
     batch.rows = static_cast<int64_t>(items.size());
     batch.ids.assign(items.begin(), items.end());
-    const auto fill = [&](const std::vector<Tokens>& from, bool left, int64_t& columns, Tokens& to) {
+    const auto fill = [&](const std::vector<Tokens>& from, bool left, int64_t& columns,
+                          Tokens& to) {
       for (const auto item : items)
         columns = std::max(columns, static_cast<int64_t>(from[static_cast<size_t>(item)].size()));
       for (const auto item : items) {
@@ -114,7 +117,8 @@ TEST_F(GenerateSubset, WritesFairseqsLinesInTheOrderOfTheBatches) {
   const auto out = run(FewPairs(source_, target_));
   // log2(.8) = -.3219
   EXPECT_THAT(out, HasSubstr("S-2\ta a a a\nT-2\ta a a d\nH-2\t-0.32192"));
-  EXPECT_THAT(out, HasSubstr("\ta a a a\nP-2\t-0.3219 -0.3219 -0.3219 -0.3219 -0.3219\nS-0\ta b@@ c\n"));
+  EXPECT_THAT(out,
+              HasSubstr("\ta a a a\nP-2\t-0.3219 -0.3219 -0.3219 -0.3219 -0.3219\nS-0\ta b@@ c\n"));
   EXPECT_THAT(out, HasSubstr("S-1\td\nT-1\t<<unk>>\nH-1\t"));
   EXPECT_LT(out.find("S-0"), out.find("S-1"));
   // 3 + 3 of 8 words, 2 + 2 of 5 pairs ..., by hand: 6/8, 4/5, 2/3, 0/1.
@@ -198,7 +202,8 @@ TEST_F(GenerateSubset, InteractiveKeepsTheOrderOfTheLines) {
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
     order += line.substr(0, 3) + " ";
-    if (line.starts_with("W-")) EXPECT_THAT(line, ::testing::MatchesRegex("W-[0-9]\t[0-9.]+\tseconds"));
+    if (line.starts_with("W-"))
+      EXPECT_THAT(line, ::testing::MatchesRegex("W-[0-9]\t[0-9.]+\tseconds"));
   }
   EXPECT_EQ(order,
             "S-0 W-0 H-0 D-0 P-0 S-1 W-1 H-1 D-1 P-1 S-2 W-2 H-2 D-2 P-2 S-3 W-3 H-3 D-3 P-3 "

@@ -31,9 +31,9 @@ class ReadmeCommand : public Commands {
 TEST_F(ReadmeCommand, TrainsAndItsLogHasTheReferencesKeysInTheirOrder) {
   const auto result = readme("");
   ASSERT_EQ(result.exit_code, 0) << result.out;
-  const std::vector<std::string> expected = {"epoch", "update", "loss", "ppl", "wps", "ups", "wpb",
-                                             "bsz", "num_updates", "lr", "gnorm", "clip",
-                                             "train_wall", "wall"};
+  const std::vector<std::string> expected = {"epoch", "update", "loss",       "ppl",         "wps",
+                                             "ups",   "wpb",    "bsz",        "num_updates", "lr",
+                                             "gnorm", "clip",   "train_wall", "wall"};
   int lines = 0;
   std::istringstream log(result.out);
   for (std::string line; std::getline(log, line);) {

@@ -1,4 +1,5 @@
-// The commands of the authors' scripts and of the texts of fairseq that they build on, as they stand.
+// The commands of the authors' scripts and of the texts of fairseq that they build on, as they
+// stand.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -43,7 +43,8 @@ class Translate : public ::testing::Test {
         "train {0}/pair --task translation --arch transformer --save-dir {0}/run "
         "--encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 48 --decoder-embed-dim 48 "
         "--encoder-ffn-embed-dim 64 --decoder-ffn-embed-dim 64 --encoder-attention-heads 2 "
-        "--decoder-attention-heads 2 --dropout 0 --batch-size 32 --lr 0.005 --lr-scheduler inverse_sqrt --warmup-updates 50 "
+        "--decoder-attention-heads 2 --dropout 0 --batch-size 32 --lr 0.005 --lr-scheduler "
+        "inverse_sqrt --warmup-updates 50 "
         "--adam-betas 0.9,0.98 --max-update 600 "
         "--criterion label_smoothed_cross_entropy --label-smoothing 0.1 --log-format none "
         "--threads 1 --disable-validation",
@@ -70,8 +71,9 @@ class Translate : public ::testing::Test {
     return testing::run_command(testing::program().string() + " " + arguments);
   }
   static testing::CommandResult generate(const std::string& arguments) {
-    return evomoe(fmt::format("generate {0}/pair --path {0}/run/checkpoint_last --threads 1 --max-len-b 12 {1}",
-                              folder_->path().string(), arguments));
+    return evomoe(fmt::format(
+        "generate {0}/pair --path {0}/run/checkpoint_last --threads 1 --max-len-b 12 {1}",
+        folder_->path().string(), arguments));
   }
   static std::string lines(const std::string& text, const std::string& begin) {
     std::string found;

@@ -146,9 +146,9 @@ TEST(Describe, AnUnknownArchitectureIsToldOfFirstWithTheNearestAndAll) {
   // The criterion does not go with the task that it would mean, either.
   const auto line = words("d --batch-size 1 --arch transformer_lm_gpt2_tyni --criterion masked_lm");
   EXPECT_THAT([&] { parse_train(line); },
-              ThrowsMessage<UsageError>(AllOf(HasSubstr("--arch: 'transformer_lm_gpt2_tyni'"),
-                                              HasSubstr("roberta_large_moe"),
-                                              HasSubstr("did you mean 'transformer_lm_gpt2_tiny'"))));
+              ThrowsMessage<UsageError>(AllOf(
+                  HasSubstr("--arch: 'transformer_lm_gpt2_tyni'"), HasSubstr("roberta_large_moe"),
+                  HasSubstr("did you mean 'transformer_lm_gpt2_tiny'"))));
 }
 
 TEST(Describe, AnOptionOfSomeTasksSaysSo) {
@@ -161,9 +161,9 @@ TEST(Describe, AnOptionOfSomeTasksSaysSo) {
 }
 
 TEST(Describe, ValuesAreUnderstoodInTheReferencesWords) {
-  const auto options = parse_train(
-      words("d --batch-size 1 --optimizer cpu_adam --activation-fn gelu_accurate "
-            "--gumbel-decay-scheduler None --upsample-primary -1"));
+  const auto options =
+      parse_train(words("d --batch-size 1 --optimizer cpu_adam --activation-fn gelu_accurate "
+                        "--gumbel-decay-scheduler None --upsample-primary -1"));
   EXPECT_EQ(options.optimization.optimizer, "adam");
   EXPECT_EQ(options.model.activation_fn, "gelu_tanh");
   EXPECT_EQ(options.evolution.gumbel_decay_scheduler, "none");
@@ -174,8 +174,9 @@ TEST(Describe, CommandsThatReadACheckpointPassOverWhatItSaysWithANotice) {
   GenerateOptions options;
   OptionTable table("generate", "");
   describe(table, options);
-  table.parse(words("data-bin --path x --moe-expert-count 4 --moe-freq 2 --moe-gating-use-fp32 "
-                    "--moe-top1-expert --moe-eval-capacity-token-fraction -1.0"));
+  table.parse(
+      words("data-bin --path x --moe-expert-count 4 --moe-freq 2 --moe-gating-use-fp32 "
+            "--moe-top1-expert --moe-eval-capacity-token-fraction -1.0"));
   EXPECT_EQ(options.search.moe_eval_capacity_token_fraction, -1.0);
   EXPECT_THAT(table.notices(), Contains(HasSubstr("--moe-expert-count 4")));
   EXPECT_THAT(table.notices(), Contains(HasSubstr("--moe-top1-expert")));
@@ -267,11 +268,11 @@ TEST(Describe, GenerateTakesFairseqsFlagsOrNamesTheOtherWay) {
     table.parse(words(arguments));
     return options;
   };
-  const auto options =
-      parse("data-bin --path c --task translation -s de -t en --gen-subset valid --beam 4 --nbest 2 "
-            "--max-len-a 1.2 --max-len-b 10 --lenpen 0.6 --unkpen 1 --min-len 2 --unnormalized "
-            "--no-repeat-ngram-size 3 --prefix-size 1 --max-sentences 128 --sacrebleu --quiet "
-            "--remove-bpe=sentencepiece --fp16 --no-progress-bar --num-workers 2 --is-moe");
+  const auto options = parse(
+      "data-bin --path c --task translation -s de -t en --gen-subset valid --beam 4 --nbest 2 "
+      "--max-len-a 1.2 --max-len-b 10 --lenpen 0.6 --unkpen 1 --min-len 2 --unnormalized "
+      "--no-repeat-ngram-size 3 --prefix-size 1 --max-sentences 128 --sacrebleu --quiet "
+      "--remove-bpe=sentencepiece --fp16 --no-progress-bar --num-workers 2 --is-moe");
   EXPECT_EQ(options.search.beam, 4);
   EXPECT_EQ(options.num_samples, 2);
   EXPECT_EQ(options.search.max_len_a, 1.2);

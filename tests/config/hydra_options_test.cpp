@@ -74,8 +74,8 @@ const std::vector<Finetuning>& finetunings() {
       {"qnli", 2, 32, 1986, 33112, "[1e-05]", kByAccuracy + "  no_save: true\n", ""},
       {"qqp", 2, 32, 28318, 113272, "[1e-05]", kByAccuracy + "  no_save: true\n", ""},
       {"sst_2", 2, 32, 1256, 20935, "[1e-05]", kByAccuracy + "  no_save: true\n", "", 2000},
-      {"mnli", 3, 32, 7432, 123873, "[1e-05]",
-       kByAccuracy + "  no_save: false\n  save_dir: ???\n", "", 120000},
+      {"mnli", 3, 32, 7432, 123873, "[1e-05]", kByAccuracy + "  no_save: false\n  save_dir: ???\n",
+       "", 120000},
       {"sts_b", 1, 16, 214, 3598, "[2e-05]", "  save_dir: ???\n", "  regression_target: true\n"},
   };
   return all;
@@ -98,8 +98,8 @@ std::string finetuning_yaml(const Finetuning& task) {
       "lr_scheduler:\n  _name: polynomial_decay\n  warmup_updates: {}\n"
       "optimization:\n  clip_norm: 0.0\n  lr: {}\n  max_update: {}\n  max_epoch: 10\n"
       "model:\n  _name: roberta_large\n  dropout: 0.1\n  attention_dropout: 0.1\n",
-      task.log_interval, task.classes, task.checkpoint, task.find_unused_parameters,
-      task.criterion, task.batch_size, task.warmup_updates, task.lr, task.max_update);
+      task.log_interval, task.classes, task.checkpoint, task.find_unused_parameters, task.criterion,
+      task.batch_size, task.warmup_updates, task.lr, task.max_update);
 }
 
 const std::string kFinetune = finetuning_yaml(finetunings().front());
@@ -216,9 +216,9 @@ TEST_F(HydraOptions, AReferenceFollowsWhatTheCommandLineSays) {
   EXPECT_EQ(parse(yaml, {"bin", "--batch-size", "1", "optimization.max_update=7"})
                 .optimization.total_num_update,
             7);
-  EXPECT_EQ(parse(yaml, {"bin", "--batch-size", "1", "--max-update", "8"})
-                .optimization.total_num_update,
-            8);
+  EXPECT_EQ(
+      parse(yaml, {"bin", "--batch-size", "1", "--max-update", "8"}).optimization.total_num_update,
+      8);
 }
 
 TEST_F(HydraOptions, CirclesAndUnknownReferencesAreNamed) {

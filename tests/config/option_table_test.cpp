@@ -133,8 +133,7 @@ TEST_F(OptionTableTest, AnOptionMayHaveAMeaningWithoutAValue) {
     ASSERT_TRUE(table.parse(arguments));
     EXPECT_EQ(updates, expected);
   }
-  for (const auto& [text, expected] :
-       std::vector<std::pair<std::string, std::optional<int64_t>>>{
+  for (const auto& [text, expected] : std::vector<std::pair<std::string, std::optional<int64_t>>>{
            {"true", 100}, {"5", 5}, {"false", std::nullopt}}) {
     updates.reset();
     ASSERT_TRUE(table.parse({"bin", "--config", yaml_file("profile: " + text + "\n")}));
@@ -166,7 +165,9 @@ TEST_F(OptionTableTest, TheReferencesWordsForAValueMeanOurs) {
 
 TEST_F(OptionTableTest, AValueOfTheReferenceThatIsNotSupportedIsRefusedWithItsReason) {
   std::string optimizer = "adam";
-  table.add("optimizer", &optimizer, "Optimiser.").choices({"adam"}).unsupported({"nag"}, "use adam");
+  table.add("optimizer", &optimizer, "Optimiser.")
+      .choices({"adam"})
+      .unsupported({"nag"}, "use adam");
   EXPECT_THAT(error_of({"bin", "--optimizer", "nag"}),
               AllOf(HasSubstr("--optimizer"), HasSubstr("nag"), HasSubstr("use adam")));
 }
@@ -279,8 +280,7 @@ TEST_F(OptionTableTest, AShorthandMayStandInAFileAndInAnOverride) {
   ASSERT_TRUE(table.parse({"bin", "run.cpu=True"}));
   EXPECT_EQ(sample.device, "cpu");
   EXPECT_THAT(error_of({"bin", "run.cpu=often"}), HasSubstr("true or false"));
-  EXPECT_THAT(error_of({"bin", "--config", yaml_file("cpu: often\n")}),
-              HasSubstr("true or false"));
+  EXPECT_THAT(error_of({"bin", "--config", yaml_file("cpu: often\n")}), HasSubstr("true or false"));
 }
 
 TEST_F(OptionTableTest, HydrasOwnSettingsAreNoticed) {

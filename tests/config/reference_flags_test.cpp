@@ -125,10 +125,14 @@ TEST(ReferenceFlags, WhatTheReferencesProgramsHeedIsHeededOrTheReasonIsOfThatPro
   const Tables tables;
   const std::string skip = "skip-invalid-size-inputs-valid-test";
   const std::string multiple = "required-batch-size-multiple", truncate = "truncate-source";
-  for (const auto& [program, name] : std::vector<std::pair<std::string, std::string>>{
-           {"validate", skip},     {"validate", multiple}, {"validate", truncate},
-           {"generate", skip},     {"generate", multiple}, {"generate", truncate},
-           {"validate", "eval-bleu"}}) {
+  for (const auto& [program, name] :
+       std::vector<std::pair<std::string, std::string>>{{"validate", skip},
+                                                        {"validate", multiple},
+                                                        {"validate", truncate},
+                                                        {"generate", skip},
+                                                        {"generate", multiple},
+                                                        {"generate", truncate},
+                                                        {"validate", "eval-bleu"}}) {
     EXPECT_EQ(reason(tables.at(program), name), "") << program << " --" << name;
   }
   using ::testing::HasSubstr;

@@ -40,18 +40,22 @@ TEST(TextBleu, IsSacreBleusForEachTokenizerAndCase) {
   const auto line = [](const std::string& tokenizer, bool lowercase) {
     return scored(pairs(), tokenizer, lowercase).result_line();
   };
-  EXPECT_EQ(line("13a", false),
-            "BLEU = 51.28 76.4/61.2/51.2/44.7 (BP = 0.897 ratio = 0.902 hyp_len = 55 ref_len = 61)");
-  EXPECT_EQ(line("13a", true),
-            "BLEU = 51.59 78.2/61.2/51.2/44.7 (BP = 0.897 ratio = 0.902 hyp_len = 55 ref_len = 61)");
+  EXPECT_EQ(
+      line("13a", false),
+      "BLEU = 51.28 76.4/61.2/51.2/44.7 (BP = 0.897 ratio = 0.902 hyp_len = 55 ref_len = 61)");
+  EXPECT_EQ(
+      line("13a", true),
+      "BLEU = 51.59 78.2/61.2/51.2/44.7 (BP = 0.897 ratio = 0.902 hyp_len = 55 ref_len = 61)");
   EXPECT_EQ(line("none", false),
             "BLEU = 8.69 47.2/23.3/8.3/2.6 (BP = 0.697 ratio = 0.735 hyp_len = 36 ref_len = 49)");
   EXPECT_EQ(line("none", true),
             "BLEU = 8.81 50.0/23.3/8.3/2.6 (BP = 0.697 ratio = 0.735 hyp_len = 36 ref_len = 49)");
-  EXPECT_EQ(line("intl", false),
-            "BLEU = 52.14 69.1/54.8/46.4/42.0 (BP = 1.000 ratio = 1.097 hyp_len = 68 ref_len = 62)");
-  EXPECT_EQ(line("intl", true),
-            "BLEU = 52.80 70.6/56.5/46.4/42.0 (BP = 1.000 ratio = 1.097 hyp_len = 68 ref_len = 62)");
+  EXPECT_EQ(
+      line("intl", false),
+      "BLEU = 52.14 69.1/54.8/46.4/42.0 (BP = 1.000 ratio = 1.097 hyp_len = 68 ref_len = 62)");
+  EXPECT_EQ(
+      line("intl", true),
+      "BLEU = 52.80 70.6/56.5/46.4/42.0 (BP = 1.000 ratio = 1.097 hyp_len = 68 ref_len = 62)");
   EXPECT_EQ(
       line("char", false),
       "BLEU = 61.38 75.5/65.1/57.3/50.4 (BP = 1.000 ratio = 1.076 hyp_len = 155 ref_len = 144)");
@@ -113,7 +117,10 @@ TEST(BleuWords, SplitAsMteval) {
 
 TEST(LowerCase, KnowsUnicodeAndKeepsWhatIsNoText) {
   EXPECT_EQ(lower_case("GRÖSSE ÀÉ ΑΒΓ Привет 你好 1.A"), "grösse àé αβγ привет 你好 1.a");
-  EXPECT_EQ(lower_case("A\xFF" "B"), "a\xFF" "b");
+  EXPECT_EQ(lower_case("A\xFF"
+                       "B"),
+            "a\xFF"
+            "b");
 }
 
 std::vector<int64_t> ids(Dictionary& dictionary, const std::string& line) {

@@ -50,8 +50,11 @@ TEST(LanguagePairDataset, CutsLongSourcesWhenAskedAndElseTheyDoNotFit) {
   const std::vector<Ids> source{{4, 2}, {5, 6, 7, 8, 2}}, target{{4, 2}, {4, 2}};
   const auto whole = pairs(source, target, options);
   EXPECT_EQ(filter_by_size({0, 1}, whole, 0, /*skip_invalid=*/true), Ids{0});
-  expect_error([&] { filter_by_size({0, 1}, whole, 0, /*skip_invalid=*/false); },
-               {"item 1", "3 (source), 4 (target)", "--max-source-positions"});
+  expect_error(
+      [&] {
+        filter_by_size({0, 1}, whole, 0, /*skip_invalid=*/false);
+      },
+      {"item 1", "3 (source), 4 (target)", "--max-source-positions"});
   options.truncate_source = true;
   const auto cut = pairs(source, target, options);
   EXPECT_EQ(cut.source(1), (Ids{5, 6, 2}));
@@ -82,8 +85,11 @@ TEST(LanguagePairDataset, TheFirstPartIsReadSeveralTimesWhenAsked) {
 }
 
 TEST(LanguagePairDataset, SidesOfUnequalCountAreRefusedWithBothCounts) {
-  expect_error([] { pairs({{4, 2}, {5, 2}}, {{4, 2}}); },
-               {"train.de has 2 lines", "train.en has 1"});
+  expect_error(
+      [] {
+        pairs({{4, 2}, {5, 2}}, {{4, 2}});
+      },
+      {"train.de has 2 lines", "train.en has 1"});
 }
 
 TEST(LanguagePairDataset, SourcesAloneMakeABatchWithoutTargets) {

@@ -61,9 +61,7 @@ TEST(MosesDetokenizer, HasTheRulesOfOtherLanguages) {
   EXPECT_EQ(MosesDetokenizer("ga")("b' fhéidir é'"), "b'fhéidir é'");
 }
 
-TEST(MosesDetokenizer, WhatIsNotUtf8IsAWord) {
-  EXPECT_EQ(english("a \xFF' , b"), "a \xFF', b");
-}
+TEST(MosesDetokenizer, WhatIsNotUtf8IsAWord) { EXPECT_EQ(english("a \xFF' , b"), "a \xFF', b"); }
 
 TEST(MosesDetokenizer, RefusesLanguagesWithoutTheirRules) {
   EXPECT_THROW(MosesDetokenizer("cs"), UsageError);

@@ -125,7 +125,6 @@ INSTANTIATE_TEST_SUITE_P(Runs, TrainingBatchesGolden,
                          ::testing::Values("gpt_dense", "gpt_top2", "gpt_dts"),
                          [](const auto& info) { return info.param; });
 
-
 TEST_F(RecordedRuns, AllBatchesOfMaskedModelsAreThoseOfTheReferenceButForItsStaleCache) {
   MaskedLanguageModelDataOptions blocks;
   blocks.tokens_per_sample = 32;

@@ -157,9 +157,8 @@ TEST(Adaptive, CutoffsThatCannotBeAreNamed) {
               ::testing::ThrowsMessage<Error>(::testing::HasSubstr("--adaptive-softmax-cutoff")));
   options = adaptive(false, false);
   options.adaptive_softmax.dropout = 1;
-  EXPECT_THAT([&] { Gpt{options}; },
-              ::testing::ThrowsMessage<UsageError>(
-                  ::testing::HasSubstr("--adaptive-softmax-dropout 1")));
+  EXPECT_THAT([&] { Gpt{options}; }, ::testing::ThrowsMessage<UsageError>(
+                                         ::testing::HasSubstr("--adaptive-softmax-dropout 1")));
 }
 
 }  // namespace

@@ -56,8 +56,9 @@ class ToyModel : public NextTokens {
 /// A distribution that is drawn from the whole text before it.
 std::vector<float> random_distribution(const Tokens& text) {
   uint64_t state = 17;
-  for (const auto token : text) state = state * 6364136223846793005ULL + 1442695040888963407ULL +
-                                        static_cast<uint64_t>(token) * 977;
+  for (const auto token : text)
+    state = state * 6364136223846793005ULL + 1442695040888963407ULL +
+            static_cast<uint64_t>(token) * 977;
   std::vector<float> logit;
   for (int64_t i = 0; i < kVocabulary; ++i) {
     state = state * 6364136223846793005ULL + 1442695040888963407ULL;
@@ -103,9 +104,8 @@ std::vector<Text> all_texts(int64_t sentence, const BeamSearchOptions& options) 
       const double sum = score + next[static_cast<size_t>(i)] - penalty;
       if (i == kEnd) {
         if (length < options.min_len) continue;
-        found.push_back({longer, options.normalize
-                                     ? sum / std::pow(longer.size(), options.lenpen)
-                                     : sum});
+        found.push_back(
+            {longer, options.normalize ? sum / std::pow(longer.size(), options.lenpen) : sum});
       } else if (length < options.max_len_b) {
         go_on(longer, sum);
       }
@@ -131,8 +131,8 @@ std::vector<Text> plain_beam(int64_t sentence, const BeamSearchOptions& options)
         if (i != kEnd && step == options.max_len_b) continue;
         auto longer = hypothesis.token;
         longer.push_back(i);
-        candidates.push_back({longer, static_cast<float>(hypothesis.score) +
-                                          next[static_cast<size_t>(i)]});
+        candidates.push_back(
+            {longer, static_cast<float>(hypothesis.score) + next[static_cast<size_t>(i)]});
       }
     }
     std::stable_sort(candidates.begin(), candidates.end(),
@@ -202,8 +202,8 @@ TEST(BeamSearch, ABatchIsWhatThePlainProcedureFindsForEachSentence) {
 
 TEST(BeamSearch, PositionalScoresAreThoseOfTheTokens) {
   ToyModel model(1, random_distribution);
-  const auto found = beam_search(model, {.sentences = 1, .prefix = {}, .ids = {}},
-                                 short_search(3, 5));
+  const auto found =
+      beam_search(model, {.sentences = 1, .prefix = {}, .ids = {}}, short_search(3, 5));
   for (const auto& hypothesis : found[0]) {
     ASSERT_EQ(hypothesis.positional_score.size(), hypothesis.token.size());
     Tokens text = {0, kEnd};
@@ -273,8 +273,7 @@ TEST(BeamSearch, SentencesThatAreDoneLeaveTheBatch) {
 TEST(BeamSearch, NoNGramComesTwice) {
   const auto repeat = [](const Tokens& text) {
     const auto last = text.back();
-    return last == 4 ? table({0.01, 0.01, 0.03, 0.9, 0.05})
-                     : table({0.01, 0.01, 0.9, 0.03, 0.05});
+    return last == 4 ? table({0.01, 0.01, 0.03, 0.9, 0.05}) : table({0.01, 0.01, 0.9, 0.03, 0.05});
   };
   auto options = short_search(1, 7);
   ToyModel free(1, repeat);
@@ -313,8 +312,8 @@ TEST(BeamSearch, HypothesesBeginWithThePrefixAndCountItsProbability) {
 
 TEST(BeamSearch, AnEndInThePrefixEndsTheSentence) {
   ToyModel model(1, random_distribution);
-  const auto found = beam_search(
-      model, {.sentences = 1, .prefix = {{5, kEnd, 1}}, .ids = {}}, short_search(3, 5));
+  const auto found =
+      beam_search(model, {.sentences = 1, .prefix = {{5, kEnd, 1}}, .ids = {}}, short_search(3, 5));
   ASSERT_EQ(found[0].size(), 3U);
   for (const auto& hypothesis : found[0]) EXPECT_THAT(hypothesis.token, ElementsAre(5, kEnd));
 }
@@ -350,8 +349,8 @@ TEST(BeamSearch, LengthsFollowTheSourceAndTheDecodersPositions) {
 
 TEST(BeamSearch, WhatIsNotANumberIsAnError) {
   ToyModel model(1, [](const Tokens&) { return std::vector<float>(kVocabulary, NAN); });
-  EXPECT_THROW(
-      beam_search(model, {.sentences = 1, .prefix = {}, .ids = {}}, short_search(2, 4)), Error);
+  EXPECT_THROW(beam_search(model, {.sentences = 1, .prefix = {}, .ids = {}}, short_search(2, 4)),
+               Error);
 }
 
 TEST(BeamSearch, SamplesFollowTheDistributionAndNotTheBatch) {
@@ -363,8 +362,7 @@ TEST(BeamSearch, SamplesFollowTheDistributionAndNotTheBatch) {
   };
   options.min_len = 0;
   ToyModel model(sentences, distribution);
-  const auto found =
-      beam_search(model, {.sentences = sentences, .prefix = {}, .ids = {}}, options);
+  const auto found = beam_search(model, {.sentences = sentences, .prefix = {}, .ids = {}}, options);
   std::map<int64_t, double> share;
   for (const auto& of_sentence : found) {
     ASSERT_EQ(of_sentence.size(), 6U);
@@ -380,8 +378,7 @@ TEST(BeamSearch, SamplesFollowTheDistributionAndNotTheBatch) {
   for (size_t i = 0; i < 6; ++i) EXPECT_EQ(one[0][i].token, found[123][i].token);
   options.seed = 2;
   ToyModel other(sentences, distribution);
-  const auto again =
-      beam_search(other, {.sentences = sentences, .prefix = {}, .ids = {}}, options);
+  const auto again = beam_search(other, {.sentences = sentences, .prefix = {}, .ids = {}}, options);
   int64_t same = 0;
   for (size_t i = 0; i < found.size(); ++i) same += found[i][0].token == again[i][0].token ? 1 : 0;
   EXPECT_LT(same, sentences) << "another seed, other samples";

@@ -115,8 +115,8 @@ TEST(LinearCrossEntropy, BiasAndSmoothingAreThePlainFormWithItsGradients) {
   const double each = kEpsilon / (kVocabulary - 1);
   const auto expected = (1 - kEpsilon - each) * nll + each * all;
   const auto found = linear_cross_entropy(
-      x, weight, target, {.ignore_index = 1, .bias_V = bias, .label_smoothing = kEpsilon,
-                          .count_correct = true});
+      x, weight, target,
+      {.ignore_index = 1, .bias_V = bias, .label_smoothing = kEpsilon, .count_correct = true});
   EXPECT_NEAR(found.loss.item<double>() / expected.item<double>(), 1, 1e-6);
   EXPECT_NEAR(found.nll / nll.item<double>(), 1, 1e-6);
   EXPECT_EQ(found.correct, (log_p.argmax(1).eq(target) * kept).sum().item<int64_t>());
@@ -130,9 +130,8 @@ TEST(LinearCrossEntropy, SmoothedGradientsAreFiniteDifferences) {
   const auto target = torch::tensor({0, 3, 1, 4, 1}, torch::kInt64);
   const auto error = testing::gradient_error(
       [&](const auto& in) {
-        return linear_cross_entropy(
-                   in[0], in[1], target,
-                   {.ignore_index = 1, .bias_V = in[2], .label_smoothing = 0.2})
+        return linear_cross_entropy(in[0], in[1], target,
+                                    {.ignore_index = 1, .bias_V = in[2], .label_smoothing = 0.2})
             .loss;
       },
       {torch::randn({5, 4}, torch::kFloat64), torch::randn({6, 4}, torch::kFloat64),
@@ -144,7 +143,9 @@ TEST(LinearCrossEntropy, CountsTheTargetsThatAreMostProbable) {
   const auto x = torch::eye(3), weight = torch::eye(3);
   const auto target = torch::tensor({0, 2, 2}, torch::kInt64);
   EXPECT_EQ(linear_cross_entropy(x, weight, target, {.count_correct = true}).correct, 2);
-  EXPECT_EQ(linear_cross_entropy(x, weight, target, {.ignore_index = 0, .count_correct = true}).correct, 1);
+  EXPECT_EQ(
+      linear_cross_entropy(x, weight, target, {.ignore_index = 0, .count_correct = true}).correct,
+      1);
 }
 
 TEST(LinearCrossEntropy, BadInputsAreNamed) {

@@ -231,14 +231,18 @@ TEST(Adam, MomentsOnDiskGiveTheSameBits) {
   };
   const auto memory = train({}), disk = train(folder.path());
   ASSERT_EQ(memory.size(), disk.size());
-  for (const auto& [name, tensor] : memory) EXPECT_TRUE(torch::equal(tensor, disk.at(name))) << name;
+  for (const auto& [name, tensor] : memory)
+    EXPECT_TRUE(torch::equal(tensor, disk.at(name))) << name;
   EXPECT_TRUE(std::filesystem::is_empty(folder.path())) << "files without a name";
 }
 
 TEST(Adam, AFolderForMomentsThatIsNoneIsNamed) {
   const auto p = random_parameter({600, 700});
-  EXPECT_THAT([&] { Adam({{"p", p}}, {}, "/nowhere/at/all"); },
-              ThrowsMessage<UsageError>(HasSubstr("--offload-moments /nowhere/at/all")));
+  EXPECT_THAT(
+      [&] {
+        Adam({{"p", p}}, {}, "/nowhere/at/all");
+      },
+      ThrowsMessage<UsageError>(HasSubstr("--offload-moments /nowhere/at/all")));
 }
 
 }  // namespace

@@ -88,7 +88,8 @@ TEST(Criterion, TheGateLossIsAveragedOrSummedOverLayersThenTransformed) {
     for (const std::string transform : {"none", "neg_log"}) {
       SCOPED_TRACE(combine + " " + transform);
       auto output = some_output();
-      const auto result = Criterion(moe(combine, transform), kPad)(*model, output, batch, ForwardContext());
+      const auto result =
+          Criterion(moe(combine, transform), kPad)(*model, output, batch, ForwardContext());
       double gate = combine == "average" ? 2.5 : 7.5;
       double slope = (combine == "average" ? 1.0 / 3 : 1.0) * 5 * 0.3;
       if (transform == "neg_log") {
@@ -146,7 +147,9 @@ TEST(Criterion, AModelWithoutRouterLossesHasNoGateLoss) {
   auto output = some_output();
   output.losses.clear();
   output.stats.clear();
-  const auto sums = Criterion(moe("average", "neg_log"), kPad)(*model, output, some_batch(), ForwardContext()).sums;
+  const auto sums =
+      Criterion(moe("average", "neg_log"), kPad)(*model, output, some_batch(), ForwardContext())
+          .sums;
   EXPECT_EQ(sums.gate, 0);
   EXPECT_EQ(sums.loss, sums.inner);
 }
@@ -176,9 +179,8 @@ TEST(Criterion, OfARegressionIsTheSumOfSquaredErrors) {
   auto model = linear_head();
   ModelOutput output;
   // Answers 2.5, -0.5 and 0.5.
-  output.x_BSD = torch::tensor({{{1.0F, 0.0F}, {9.0F, 9.0F}},
-                                {{0.0F, 1.0F}, {9.0F, 9.0F}},
-                                {{0.0F, 0.0F}, {9.0F, 9.0F}}});
+  output.x_BSD = torch::tensor(
+      {{{1.0F, 0.0F}, {9.0F, 9.0F}}, {{0.0F, 1.0F}, {9.0F, 9.0F}}, {{0.0F, 0.0F}, {9.0F, 9.0F}}});
   DeviceBatch batch;
   batch.target = torch::tensor({{2.0F}, {0.5F}, {0.5F}});
   batch.sequences = 3;

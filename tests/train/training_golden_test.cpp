@@ -154,7 +154,8 @@ class TrainingGolden : public ::testing::TestWithParam<std::string> {
                                         validation.at("loss").get<double>());
       largest_["validation loss (absolute)"] =
           std::max(largest_["validation loss (absolute)"], deviation);
-      EXPECT_LE(deviation, is_pair() ? 1e-4 : 3e-6) << run_.name << " validation after update " << trainer.updates();
+      EXPECT_LE(deviation, is_pair() ? 1e-4 : 3e-6)
+          << run_.name << " validation after update " << trainer.updates();
     }
   }
 

@@ -17,8 +17,7 @@ constexpr size_t kLarge = size_t{1} << 20;
 /// Addresses of blocks and their sizes are multiples of it: what files are written from past the
 /// page cache has to lie so, and the system takes memory back in whole pages.
 size_t page_size() {
-  static const auto size =
-      std::max(size_t{1} << 12, static_cast<size_t>(sysconf(_SC_PAGESIZE)));
+  static const auto size = std::max(size_t{1} << 12, static_cast<size_t>(sysconf(_SC_PAGESIZE)));
   return size;
 }
 constexpr size_t kHugePage = size_t{1} << 21;
@@ -190,8 +189,7 @@ class BlockAllocator final : public c10::Allocator {
     auto next = gaps_.lower_bound(begin);
     if (next != gaps_.end() && next->first == begin + gap.size) next = absorb(next);
     if (next != gaps_.begin()) {
-      if (const auto previous = std::prev(next);
-          previous->first + previous->second.size == begin) {
+      if (const auto previous = std::prev(next); previous->first + previous->second.size == begin) {
         begin = previous->first;
         next = absorb(previous);
       }
@@ -236,9 +234,7 @@ class BlockAllocator final : public c10::Allocator {
 
 }  // namespace
 
-void use_block_allocator() {
-  c10::SetCPUAllocator(&BlockAllocator::instance(), /*priority=*/1);
-}
+void use_block_allocator() { c10::SetCPUAllocator(&BlockAllocator::instance(), /*priority=*/1); }
 
 void release_kept_blocks() { BlockAllocator::instance().release_kept(); }
 
