@@ -27,7 +27,8 @@ double pearson(const Numbers& x, const Numbers& y) {
 Numbers ranks(const Numbers& numbers) {
   std::vector<size_t> order(numbers.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return numbers[a] < numbers[b]; });
+  std::sort(order.begin(), order.end(),
+            [&](size_t a, size_t b) { return numbers[a] < numbers[b]; });
   Numbers ranks(numbers.size());
   for (size_t begin = 0, end = 0; begin < order.size(); begin = end) {
     while (end < order.size() && numbers[order[end]] == numbers[order[begin]]) ++end;

@@ -2,7 +2,9 @@
 
 #include <cstdint>
 
+#include "evomoe/models/encoder_decoder.h"
 #include "evomoe/models/gpt.h"
+#include "evomoe/models/roberta.h"
 
 namespace evomoe {
 
@@ -23,10 +25,11 @@ struct MemoryEstimate {
 
 /// The largest micro-batch.
 struct LargestBatch {
-  int64_t tokens = 0;   ///< padding included
+  int64_t tokens = 0;   ///< padding included; of a translation, those of either side
   int64_t columns = 0;  ///< of the longest sequence
   /// Tokens of an MoE layer: more than `tokens` where it pads short batches.
   int64_t moe_tokens = 0;
+  int64_t predicted = 0;  ///< masked_lm: tokens that are predicted
 };
 
 /// What the model's parameters, gradients, activations and workspace take in the update that needs
@@ -34,5 +37,8 @@ struct LargestBatch {
 /// them at one expert where nothing forbids it. Counts what the operations keep and hold
 /// (tests/train/memory_estimate_test.cpp compares it with what they do); float32, Adam.
 MemoryEstimate estimate_memory(const GptOptions& model, const LargestBatch& batch);
+/// With heads of sentences it is they that are trained, else the head of tokens.
+MemoryEstimate estimate_memory(const RobertaOptions& model, const LargestBatch& batch);
+MemoryEstimate estimate_memory(const EncoderDecoderOptions& model, const LargestBatch& batch);
 
 }  // namespace evomoe

@@ -47,7 +47,7 @@ const MemoryChoice& choose_memory(const std::vector<MemoryChoice>& choices, int6
       batch_helps ? "make micro-batches smaller (--batch-size, --max-tokens, --tokens-per-sample; "
                     "--update-freq keeps the size of an update)"
                   : "make the model smaller (--decoder-layers, --decoder-embed-dim, "
-                    "--decoder-ffn-embed-dim, --moe-expert-count)");
+                    "--decoder-ffn-embed-dim, or those of --encoder-..., --moe-expert-count)");
 }
 
 std::string recompute_text(Recomputation recompute) {

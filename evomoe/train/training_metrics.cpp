@@ -92,7 +92,8 @@ void log_correlations(MeterGroup& meters, const LossSums& sums) {
   const auto log = [&](const char* key, double value) {
     meters.scalar(key, value, 1, kPerplexity, 4);
   };
-  if (sums.confusion != decltype(sums.confusion){}) log("mcc", matthews_correlation(sums.confusion));
+  if (sums.confusion != decltype(sums.confusion){})
+    log("mcc", matthews_correlation(sums.confusion));
   if (sums.answers.empty()) return;
   log("pearson", pearson_correlation(sums.answers));
   log("spearman", spearman_correlation(sums.answers));

@@ -7,6 +7,7 @@
 #include "evomoe/base/resident_memory.h"
 #include "evomoe/train/memory_limit.h"
 #include "evomoe/train/settings.h"
+#include "evomoe/train/task.h"
 #include "evomoe/train/training_run.h"
 
 namespace evomoe {
@@ -17,9 +18,20 @@ constexpr int64_t kLibraries = int64_t{56} << 20;
 /// What free memory of small tensors, which is kept as well, may add to that.
 constexpr int64_t kSmallTensors = int64_t{32} << 20;
 
+/// The most tokens that masked_lm predicts of `tokens` in `rows` sequences.
+int64_t most_predicted(const TaskOptions& task, int64_t tokens, int64_t rows) {
+  // Whole words and spans have as many tokens as they have.
+  if (task.mask_whole_words || task.mask_multiple_length > 1) return tokens;
+  const auto share = static_cast<int64_t>(task.mask_prob * static_cast<double>(tokens));
+  return std::min(tokens, share + rows);
+}
+
 LargestBatch largest_batch(const TrainOptions& options, const Dataset& data) {
   int64_t longest = options.task.pad_to_fixed_length ? options.task.tokens_per_sample : 1;
-  for (int64_t i = 0; i < data.size(); ++i) longest = std::max(longest, data.item_size(i));
+  const auto positions = longest_item(options);
+  for (int64_t i = 0; i < data.size(); ++i) {
+    if (data.fits(i, positions)) longest = std::max(longest, data.item_size(i));
+  }
   const auto columns = longest + (options.task.add_bos_token ? 1 : 0);
   const auto& limits = options.dataset;
   // --max-tokens counts items without the added <s>.
@@ -33,7 +45,27 @@ LargestBatch largest_batch(const TrainOptions& options, const Dataset& data) {
     batch.tokens = std::max(batch.tokens, *limits.max_tokens);
   }
   batch.moe_tokens = std::max(batch.tokens, limits.batch_size.value_or(0) * columns);
+  if (options.task.task == "masked_lm")
+    batch.predicted = most_predicted(options.task, batch.tokens, rows);
   return batch;
+}
+
+MemoryEstimate estimate_of(const TrainOptions& options, const Vocabulary& vocabulary,
+                           const LargestBatch& batch) {
+  constexpr bool kShared = false;
+  const auto& task = options.task.task;
+  if (task == "translation")
+    return estimate_memory(encoder_decoder_options(options, vocabulary, kShared), batch);
+  if (task != "language_modeling") {
+    return estimate_memory(
+        roberta_options(options, vocabulary.source, vocabulary.padding, kShared), batch);
+  }
+  const auto model = gpt_options(options, vocabulary.target, vocabulary.padding, kShared);
+  if (model.adaptive_input.used() || model.adaptive_softmax.bands.used()) {
+    fail_usage("--memory-budget {} does not know what adaptive input and softmax take",
+               *options.resources.memory_budget);
+  }
+  return estimate_memory(model, batch);
 }
 
 int64_t bytes_of(const TensorMap& tensors) {
@@ -60,24 +92,14 @@ void TrainingRun::plan_memory() {
   }
   program_memory_ = resident_memory();
   if (!options_.resources.memory_budget) return;
-  if (options_.task.task != "language_modeling") {
-    fail_usage("--memory-budget {} plans the memory of language models only, and this is --task {}",
-               *options_.resources.memory_budget, options_.task.task);
-  }
   const auto budget = parse_byte_size(*options_.resources.memory_budget, "--memory-budget");
   const auto batch = largest_batch(options_, *data_->train(1, options_.dataset.train_subset));
-  auto model = gpt_options(options_, data_->target_dictionary().size(), Dictionary::kPad,
-                           /*shared_expert=*/false);
-  if (model.adaptive_input.used() || model.adaptive_softmax.bands.used()) {
-    fail_usage("--memory-budget {} does not know what adaptive input and softmax take",
-               *options_.resources.memory_budget);
-  }
-  const bool has_experts = model.moe_freq > 0 && model.dense_ffn_dim_of_moe_layers == 0;
   std::vector<MemoryChoice> choices;
-  for (const auto& recompute : recomputations(recompute_, has_experts)) {
-    model.moe.recompute_experts = recompute.experts;
-    model.checkpoint_activations = recompute.blocks;
-    auto estimate = estimate_memory(model, batch);
+  for (const auto& recompute : recomputations(recompute_, has_experts(options_))) {
+    auto options = options_;
+    options.moe.recompute_experts = recompute.experts;
+    options.model.checkpoint_activations = recompute.blocks;
+    auto estimate = estimate_of(options, vocabulary_of(*data_), batch);
     estimate.program = program_memory_ + kLibraries;
     const auto& flags = options_.checkpoint;
     if (offloads_moments()) estimate.moments = 0;

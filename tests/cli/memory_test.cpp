@@ -87,6 +87,45 @@ TEST_F(MemoryBudget, TheReportAddsUp) {
   EXPECT_GE(plan.at("parameters"), peak.at("parameters"));
 }
 
+TEST_F(MemoryBudget, EveryTaskIsPlanned) {
+  const auto folder = folder_.path().string();
+  std::string labels;
+  for (const char c : testing::read_text(folder_ / "train.txt")) labels += c == '\n' ? "0.5\n" : "";
+  fs::create_directories(folder_ / "rows/label");
+  testing::write_text(folder_ / "rows/label/train.label", labels);
+  fs::copy(folder_ / "bin", folder_ / "rows/input0");
+  for (const auto* side : {"a", "b"})
+    fs::copy(folder_ / "train.txt", folder_ / (std::string("pair.") + side));
+  const auto made = evomoe(fmt::format(
+      "preprocess -s a -t b --trainpref {0}/pair --joined-dictionary --destdir {0}/pairs", folder));
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  const std::string encoder =
+      "--encoder-layers 2 --encoder-embed-dim 32 --encoder-ffn-embed-dim 256 "
+      "--encoder-attention-heads 2 ";
+  const std::vector<std::pair<std::string, std::string>> tasks = {
+      {"bin", "--task masked_lm --criterion masked_lm --arch roberta_base --tokens-per-sample 16 "},
+      {"rows", "--task sentence_prediction --criterion sentence_prediction --arch roberta_base "
+               "--regression-target --num-classes 1 "},
+      {"pairs", "--task translation --arch transformer --share-all-embeddings --decoder-layers 2 "
+                "--decoder-embed-dim 32 --decoder-ffn-embed-dim 256 --decoder-attention-heads 2 "}};
+  for (const auto& [data, flags] : tasks) {
+    SCOPED_TRACE(flags);
+    const auto command = fmt::format(
+        "train {0}/{1} --save-dir {0}/run --batch-size 64 --lr 0.001 --max-update 4 --log-format "
+        "none --threads 1 --disable-validation --moe-freq 2 --moe-expert-count 4 "
+        "--moe-top1-expert ",
+        folder, data);
+    const auto result = evomoe(command + encoder + flags + "--memory-budget 1T");
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    const auto plan = record("run", "memory_plan").at("estimate");
+    const auto peak = record("run", "memory_peak");
+    EXPECT_EQ(peak.at("gradients"), plan.at("gradients"));
+    EXPECT_GE(plan.at("parameters"), peak.at("parameters"));
+    EXPECT_LE(peak.at("total"), plan.at("total"));
+    fs::remove_all(folder_ / "run");
+  }
+}
+
 TEST_F(MemoryBudget, AResumedRunPlansAnew) {
   ASSERT_EQ(evomoe(large() + "--max-update 6 --memory-budget 1T").exit_code, 0);
   ASSERT_EQ(evomoe(large() + "--save-dir " + (folder_ / "free").string()).exit_code, 0);

@@ -1,4 +1,4 @@
-// --regression-target from text to checkpoints: a number of each row, learnt, measured, gone on with.
+// --regression-target from text to checkpoints: a number of each row, learnt, measured, resumed.
 #include "evomoe/report/run_log.h"
 #include "tests/cli/commands_fixture.h"
 

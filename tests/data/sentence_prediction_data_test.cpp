@@ -141,7 +141,7 @@ TEST_F(SentencePrediction, WhatIsNoNumberIsNamedByFileLineAndText) {
   auto many = open_regression("1\n2\n3\n4\n");
   expect_error([&] { many.train(1, "train"); }, {"3 lines", "label/train.label has 4 labels"});
   std::filesystem::remove(folder_ / "label" / "train.label");
-  auto none = SentencePredictionData(folder_.path().string(), {.num_classes = 1, .regression = true});
+  SentencePredictionData none(folder_.path().string(), {.num_classes = 1, .regression = true});
   expect_error([&] { none.train(1, "train"); }, {"--regression-target", "label/train.label"});
 }
 

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "evomoe/ops/linear_cross_entropy.h"
 #include "evomoe/train/criterion.h"
 #include "tests/train/tensor_memory.h"
@@ -10,7 +12,7 @@
 namespace evomoe {
 namespace {
 
-constexpr int64_t kRows = 8, kColumns = 128, kPad = 1;
+constexpr int64_t kRows = 8, kColumns = 128, kTokens = kRows * kColumns, kPad = 1;
 
 GptOptions dense() {
   GptOptions options;
@@ -36,55 +38,75 @@ GptOptions mixture(const std::string& method) {
 
 /// What one update really takes, beside parameters and their gradients.
 struct Measured {
-  int64_t parameters = 0;
+  int64_t parameters = 0, gradients = 0;
   int64_t kept = 0;  ///< when the forward pass is over
   int64_t peak = 0;
 };
 
-Measured measure(const GptOptions& options) {
-  Gpt model(options);
-  model->initialise(1);
-  for (auto& [layer, moe] : model->moe_layers()) moe->router()->begin_update({});
-  const auto token_BS = (torch::arange(kRows * kColumns) % 400 + 3).view({kRows, kColumns});
-  const DeviceBatch batch{{token_BS}, token_BS.roll(1, 1), kRows, kRows * kColumns};
-  const Criterion criterion(CriterionOptions(), kPad);
+Measured measure(Model& model, const DeviceBatch& batch, const Criterion& criterion) {
+  model.initialise(1);
+  for (auto& [layer, moe] : model.moe_layers()) moe->router()->begin_update({});
   SelfCommunicator communicator;
   ForwardContext context;
   context.training = true;
   context.communicator = &communicator;
 
   Measured measured;
-  for (const auto& parameter : model->parameters())
+  for (const auto& parameter : model.parameters())
     measured.parameters += static_cast<int64_t>(parameter.nbytes());
   // The gradients of the first update stay.
   for (int update = 0; update < 2; ++update) {
     const testing::TensorMemory memory;
-    const auto output = model->forward(token_BS, context);
+    const auto output = model.forward(batch.input, context);
     measured.kept = memory.held();
-    criterion(*model, output, batch, context).loss.backward();
+    criterion(model, output, batch, context).loss.backward();
     measured.peak = memory.peak();
+  }
+  for (const auto& parameter : model.parameters()) {
+    if (parameter.grad().defined())
+      measured.gradients += static_cast<int64_t>(parameter.grad().nbytes());
   }
   return measured;
 }
 
-void expect_estimate(const std::string& name, const GptOptions& options) {
-  const auto estimate = estimate_memory(options, {kRows * kColumns, kColumns, kRows * kColumns});
-  const auto measured = measure(options);
+torch::Tensor some_tokens() {
+  return (torch::arange(kRows * kColumns) % 400 + 3).view({kRows, kColumns});
+}
+
+/// `of_loss`: what the loss takes of the workspace, which need not be held together with that of a
+/// layer.
+void expect_near(const std::string& name, const MemoryEstimate& estimate, const Measured& measured,
+                 int64_t of_loss) {
   const auto ratio = [](int64_t a, int64_t b) {
     return static_cast<double>(a) / static_cast<double>(b);
   };
-  EXPECT_EQ(estimate.gradients, measured.parameters) << name;
-  EXPECT_EQ(estimate.moments, 2 * measured.parameters) << name;
+  EXPECT_EQ(estimate.gradients, measured.gradients) << name;
+  EXPECT_EQ(estimate.moments, 2 * measured.gradients) << name;
+  EXPECT_GE(estimate.parameters, measured.parameters) << name;
   EXPECT_NEAR(ratio(estimate.activations, measured.kept), 1, 0.05)
       << name << ": estimated " << estimate.activations << ", kept " << measured.kept;
   // The workspace of the loss and that of a layer count together, although they are not held at
   // once: memory that is free in between is not given back.
-  const auto T = kRows * kColumns, V = options.vocab_size;
-  const auto of_loss = 4 * (logit_rows(T, V) * V + 2 * V * options.embed_dim);
   const auto most = estimate.activations + estimate.workspace;
   EXPECT_GE(ratio(most, measured.peak), 0.97) << name << ": " << most << " " << measured.peak;
   EXPECT_LE(ratio(most - of_loss, measured.peak), 1.15)
       << name << ": " << most << " - " << of_loss << " " << measured.peak;
+}
+
+int64_t of_loss(int64_t rows, const TransformerStackOptions& options) {
+  const auto V = options.vocab_size;
+  return 4 * (logit_rows(rows, V) * V + 2 * V * options.embed_dim);
+}
+
+void expect_estimate(const std::string& name, const GptOptions& options) {
+  const auto token_BS = some_tokens();
+  Gpt model(options);
+  const auto measured =
+      measure(*model, {{token_BS}, token_BS.roll(1, 1), kRows, kTokens},
+              Criterion(CriterionOptions(), kPad));
+  EXPECT_EQ(measured.gradients, measured.parameters) << name;
+  expect_near(name, estimate_memory(options, {kTokens, kColumns, kTokens}), measured,
+              of_loss(kTokens, options));
 }
 
 TEST(MemoryEstimate, IsWhatADenseModelTakes) {
@@ -131,6 +153,127 @@ TEST(MemoryEstimate, PaddedBatchesCountInTheExperts) {
   const auto plain = estimate_memory(mixture("dts"), {tokens, kColumns, tokens});
   const auto padded = estimate_memory(mixture("dts"), {tokens, kColumns, 2 * tokens});
   EXPECT_GE(padded.activations - plain.activations, 4 * 3 * 8 * tokens * 256);
+}
+
+void fill(TransformerStackOptions& options) {
+  options.vocab_size = 500;
+  options.layers = 6;
+  options.embed_dim = 64;
+  options.ffn_dim = 256;
+  options.heads = 4;
+  options.max_positions = kColumns;
+  options.dropout = 0.1;
+}
+
+void make_mixture(TransformerStackOptions& options) {
+  options.moe_freq = 2;
+  options.moe.router.method = "dts";
+  options.moe.router.num_experts = 8;
+}
+
+/// Dense and with experts; each with attention dropout and with recomputed layers.
+template <typename Options>
+std::vector<std::pair<std::string, Options>> variants(
+    const Options& plain,
+    const std::function<void(Options&, const std::function<void(TransformerStackOptions&)>&)>&
+        change) {
+  std::vector<std::pair<std::string, Options>> all;
+  for (const bool experts : {false, true}) {
+    for (const std::string kind : {"plain", "attention dropout", "recomputed layers"}) {
+      auto options = plain;
+      change(options, [&](TransformerStackOptions& stack) {
+        if (experts) make_mixture(stack);
+        if (kind == "attention dropout") stack.attention_dropout = 0.1;
+        if (kind == "recomputed layers") stack.checkpoint_activations = true;
+      });
+      all.emplace_back((experts ? "experts, " : "dense, ") + kind, options);
+    }
+  }
+  return all;
+}
+
+/// The last quarter of each second row is padding.
+torch::Tensor padded(torch::Tensor token_BS) {
+  token_BS.slice(0, 1, kRows, 2).slice(1, kColumns * 3 / 4).fill_(kPad);
+  return token_BS;
+}
+
+ModelInput encoder_input() {
+  ModelInput input{padded(some_tokens())};
+  input.source_padding_BS = input.source_BS.eq(kPad);
+  return input;
+}
+
+Criterion criterion_of(const std::string& name) {
+  CriterionOptions options;
+  options.criterion = name;
+  return Criterion(options, kPad, "sentences");
+}
+
+RobertaOptions roberta() {
+  RobertaOptions options;
+  fill(options);
+  return options;
+}
+
+void change_one(RobertaOptions& options,
+                const std::function<void(TransformerStackOptions&)>& change) {
+  change(options);
+}
+
+TEST(MemoryEstimate, IsWhatAMaskedLanguageModelTakes) {
+  const auto input = encoder_input();
+  auto target_BS = torch::full_like(input.source_BS, kPad);
+  target_BS.flatten().slice(0, 0, kTokens, 7).fill_(9);
+  const auto predicted = target_BS.ne(kPad).sum().item<int64_t>();
+  for (const auto& [name, options] : variants<RobertaOptions>(roberta(), change_one)) {
+    Roberta model(options);
+    const auto measured =
+        measure(*model, {input, target_BS, kRows, kTokens}, criterion_of("masked_lm"));
+    expect_near(name, estimate_memory(options, {kTokens, kColumns, kTokens, predicted}), measured,
+                of_loss(predicted, options));
+  }
+}
+
+TEST(MemoryEstimate, IsWhatSentencePredictionTakes) {
+  auto plain = roberta();
+  plain.heads_of_sentences = {{.name = "sentences", .classes = 3}};
+  const auto target_B1 = torch::arange(kRows).remainder(3).view({kRows, 1});
+  for (const auto& [name, options] : variants<RobertaOptions>(plain, change_one)) {
+    Roberta model(options);
+    const auto measured = measure(*model, {encoder_input(), target_B1, kRows, kTokens},
+                                  criterion_of("sentence_prediction"));
+    expect_near(name, estimate_memory(options, {kTokens, kColumns, kTokens}), measured, 0);
+  }
+}
+
+TEST(MemoryEstimate, IsWhatATranslationModelTakes) {
+  EncoderDecoderOptions plain;
+  for (auto* stack : {&plain.encoder, &plain.decoder}) {
+    fill(*stack);
+    stack->norm_first = stack->final_norm = false;
+  }
+  plain.encoder.causal = false;
+  const auto change_both = [](EncoderDecoderOptions& options,
+                              const std::function<void(TransformerStackOptions&)>& change) {
+    change(options.encoder);
+    change(options.decoder);
+  };
+  auto input = encoder_input();
+  input.previous_BU = padded(some_tokens());
+  input.previous_padding_BU = input.previous_BU.eq(kPad);
+  const auto target_BU = padded(some_tokens().roll(1, 1));
+  for (auto [name, options] : variants<EncoderDecoderOptions>(plain, change_both)) {
+    for (const bool shared : {false, true}) {
+      options.share_all_embeddings = shared;
+      EncoderDecoder model(options);
+      const auto measured = measure(*model, {input, target_BU, kRows, kTokens},
+                                    criterion_of("label_smoothed_cross_entropy"));
+      expect_near(name + (shared ? ", shared" : ""),
+                  estimate_memory(options, {kTokens, kColumns, kTokens}), measured,
+                  of_loss(kTokens, options.decoder));
+    }
+  }
 }
 
 }  // namespace

@@ -208,7 +208,8 @@ TEST(Validation, TheBestCheckpointIsThatOfAMeasureWhichTheTaskHas) {
   EXPECT_NE(refusal("mcc"), "");
   options.task.num_classes = 1;
   options.criterion.regression_target = true;
-  for (const auto* metric : {"loss", "pearson", "spearman"}) EXPECT_EQ(refusal(metric), "") << metric;
+  for (const auto* metric : {"loss", "pearson", "spearman"})
+    EXPECT_EQ(refusal(metric), "") << metric;
   const auto words = refusal("accuracy");
   for (const auto* part : {"--best-checkpoint-metric accuracy", "--regression-target", "pearson"})
     EXPECT_NE(words.find(part), std::string::npos) << words;
