@@ -75,9 +75,7 @@ void log_losses(MeterGroup& meters, const LossSums& sums, const CriterionOptions
   }
   meters.derived(
       "ppl",
-      [perplexity_of](const MeterGroup& group) {
-        return perplexity(group.value(perplexity_of));
-      },
+      [perplexity_of](const MeterGroup& group) { return perplexity(group.value(perplexity_of)); },
       kPerplexity, 2);
   if (kind.inner == Inner::kLabelSmoothed && criterion.report_accuracy) {
     const auto predicted = static_cast<double>(sums.predicted);

@@ -57,8 +57,8 @@ MemoryEstimate estimate_of(const TrainOptions& options, const Vocabulary& vocabu
   if (task == "translation")
     return estimate_memory(encoder_decoder_options(options, vocabulary, kShared), batch);
   if (task != "language_modeling") {
-    return estimate_memory(
-        roberta_options(options, vocabulary.source, vocabulary.padding, kShared), batch);
+    return estimate_memory(roberta_options(options, vocabulary.source, vocabulary.padding, kShared),
+                           batch);
   }
   const auto model = gpt_options(options, vocabulary.target, vocabulary.padding, kShared);
   if (model.adaptive_input.used() || model.adaptive_softmax.bands.used()) {
@@ -84,9 +84,10 @@ void TrainingRun::plan_memory() {
                  *text, device_.str());
     }
     if (offloads_moments()) {
-      fail_usage("--offload-moments {} on {}: moments are kept on disk for a run on the CPU only "
-                 "(--device cpu)",
-                 *options_.resources.offload_moments, device_.str());
+      fail_usage(
+          "--offload-moments {} on {}: moments are kept on disk for a run on the CPU only "
+          "(--device cpu)",
+          *options_.resources.offload_moments, device_.str());
     }
     return;
   }

@@ -104,10 +104,12 @@ TEST_F(MemoryBudget, EveryTaskIsPlanned) {
       "--encoder-attention-heads 2 ";
   const std::vector<std::pair<std::string, std::string>> tasks = {
       {"bin", "--task masked_lm --criterion masked_lm --arch roberta_base --tokens-per-sample 16 "},
-      {"rows", "--task sentence_prediction --criterion sentence_prediction --arch roberta_base "
-               "--regression-target --num-classes 1 "},
-      {"pairs", "--task translation --arch transformer --share-all-embeddings --decoder-layers 2 "
-                "--decoder-embed-dim 32 --decoder-ffn-embed-dim 256 --decoder-attention-heads 2 "}};
+      {"rows",
+       "--task sentence_prediction --criterion sentence_prediction --arch roberta_base "
+       "--regression-target --num-classes 1 "},
+      {"pairs",
+       "--task translation --arch transformer --share-all-embeddings --decoder-layers 2 "
+       "--decoder-embed-dim 32 --decoder-ffn-embed-dim 256 --decoder-attention-heads 2 "}};
   for (const auto& [data, flags] : tasks) {
     SCOPED_TRACE(flags);
     const auto command = fmt::format(
@@ -162,7 +164,8 @@ TEST_F(MemoryBudget, MomentsOnDiskAreNotInItAndChangeNoResult) {
   ASSERT_EQ(evomoe(wide).exit_code, 0);
   const auto model = model_file("run"), optimizer = optimizer_file("run");
   fs::remove_all(folder_ / "run");
-  const auto result = evomoe(wide + offload + "--memory-budget 4G --write-checkpoints-asynchronously");
+  const auto result =
+      evomoe(wide + offload + "--memory-budget 4G --write-checkpoints-asynchronously");
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(model_file("run"), model);
   EXPECT_EQ(optimizer_file("run"), optimizer);

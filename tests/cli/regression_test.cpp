@@ -32,9 +32,10 @@ class Regression : public Commands {
       fs::create_directories(folder_ / "bin/label");
       testing::write_text(folder_ / ("bin/label/" + split + ".label"), labels);
     }
-    const auto made = evomoe(fmt::format("preprocess --only-source --trainpref {0}/train.txt "
-                                         "--validpref {0}/valid.txt --destdir {0}/bin/input0",
-                                         folder_.path().string()));
+    const auto made =
+        evomoe(fmt::format("preprocess --only-source --trainpref {0}/train.txt "
+                           "--validpref {0}/valid.txt --destdir {0}/bin/input0",
+                           folder_.path().string()));
     ASSERT_EQ(made.exit_code, 0) << made.err;
   }
 
@@ -102,8 +103,7 @@ TEST_F(Regression, GoesOnFromOursAndFromFairseqsFileUpdateForUpdate) {
   ASSERT_EQ(evomoe(train("whole") + "--max-update 20").exit_code, 0);
   ASSERT_EQ(evomoe(train("part") + "--max-update 12").exit_code, 0);
   const auto theirs = (folder_ / "part.pt").string();
-  const auto made =
-      evomoe("convert " + last("part") + " --to fairseq --output " + theirs);
+  const auto made = evomoe("convert " + last("part") + " --to fairseq --output " + theirs);
   ASSERT_EQ(made.exit_code, 0) << made.err;
   EXPECT_EQ(validated(theirs), validated(last("part")));
   const auto other = evomoe(train("other") + "--max-update 20 --restore-file " + theirs);

@@ -213,7 +213,7 @@ TEST_F(Commands, ALanguageModelGoesOnWithTheItemsOfASplit) {
   for (const std::string command : {"generate --gen-subset valid", "validate"}) {
     expect_refused(fmt::format("{1} {0}/bin --path {0}/run/checkpoint_last --truncate-source",
                                folder_.path().string(), command),
-                   {"--truncate-source needs an encoder-decoder", "--task language_modeling"});
+                   {"--truncate-source needs an encoder-decoder", "--task language_modeling"}, 1);
   }
   const auto result = evomoe(fmt::format(
       "generate {0}/bin --path {0}/run/checkpoint_last --gen-subset valid --beam 2 --max-len-b 15 "

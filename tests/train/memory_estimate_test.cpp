@@ -101,9 +101,8 @@ int64_t of_loss(int64_t rows, const TransformerStackOptions& options) {
 void expect_estimate(const std::string& name, const GptOptions& options) {
   const auto token_BS = some_tokens();
   Gpt model(options);
-  const auto measured =
-      measure(*model, {{token_BS}, token_BS.roll(1, 1), kRows, kTokens},
-              Criterion(CriterionOptions(), kPad));
+  const auto measured = measure(*model, {{token_BS}, token_BS.roll(1, 1), kRows, kTokens},
+                                Criterion(CriterionOptions(), kPad));
   EXPECT_EQ(measured.gradients, measured.parameters) << name;
   expect_near(name, estimate_memory(options, {kTokens, kColumns, kTokens}), measured,
               of_loss(kTokens, options));

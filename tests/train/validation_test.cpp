@@ -159,10 +159,10 @@ TEST(Validation, BatchesAreNumberedByTheSequencesBeforeThem) {
                    /*max_steps=*/2, options.criterion, count, meters);
   EXPECT_EQ(first.size(), 2U);
   const auto nothing = [](const Batch&) { return LossSums(); };
-  EXPECT_THROW(evaluate_dataset(std::make_shared<SomeSequences>(3),
-                                iterator_options(options, false), -1, options.criterion, nothing,
-                                meters),
-               Error);
+  EXPECT_THROW(
+      evaluate_dataset(std::make_shared<SomeSequences>(3), iterator_options(options, false), -1,
+                       options.criterion, nothing, meters),
+      Error);
 }
 
 TEST(Validation, AStopBetweenTwoBatchesReturnsNothing) {
@@ -179,7 +179,8 @@ TEST(Validation, AStopBetweenTwoBatchesReturnsNothing) {
   const auto run = [&](int batches) {
     evaluated = 0;
     return evaluate_dataset(std::make_shared<SomeSequences>(13), iterator_options(options, false),
-                            -1, options.criterion, count, meters, [&] { return evaluated == batches; });
+                            -1, options.criterion, count, meters,
+                            [&] { return evaluated == batches; });
   };
   EXPECT_FALSE(run(0).has_value());
   EXPECT_EQ(evaluated, 0);
