@@ -61,20 +61,10 @@ GenerationModel generation_model(const std::vector<LoadedModel>& models, const S
     model.left_pad_source = task.left_pad_source;
   }
   model.max_source_positions = std::numeric_limits<int64_t>::max();
-  std::vector<Start> starts;
   for (const auto& loaded : models) {
     const auto [start, positions] = start_of(loaded, command);
-    starts.push_back(start);
+    model.starts.push_back(start);
     model.max_source_positions = std::min(model.max_source_positions, positions);
-  }
-  if (starts.size() == 1) {
-    model.start = starts.front();
-  } else {
-    model.start = [starts](const Batch& batch) {
-      std::vector<std::unique_ptr<NextTokens>> steps;
-      for (const auto& start : starts) steps.push_back(start(batch));
-      return std::make_unique<EnsembleSteps>(std::move(steps));
-    };
   }
   return model;
 }
@@ -104,8 +94,10 @@ std::vector<std::vector<Hypothesis>> hypotheses_of(const GenerationModel& model,
       sentences.prefix.emplace_back(begin, begin + std::min(prefix_size, batch.target_columns));
     }
   }
-  const auto steps = model.start(batch);
-  return beam_search(*steps, sentences, options);
+  std::vector<std::unique_ptr<NextTokens>> steps;
+  for (const auto& start : model.starts) steps.push_back(start(batch));
+  EnsembleSteps together(std::move(steps), std::exchange(options.temperature, 1.0));
+  return beam_search(together, sentences, options);
 }
 
 std::vector<int64_t> row_without_padding(const std::vector<int64_t>& matrix, int64_t columns,

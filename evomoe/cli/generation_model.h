@@ -23,7 +23,8 @@ struct GenerationModel {
   int64_t start_token = Dictionary::kEos;  ///< read before a hypothesis
   bool left_pad_source = false;
   int64_t max_source_positions = 0;
-  std::function<std::unique_ptr<NextTokens>(const Batch& batch)> start;
+  /// One for each model.
+  std::vector<std::function<std::unique_ptr<NextTokens>(const Batch& batch)>> starts;
 };
 
 /// Of encoder-decoders or language models of one kind (load_models()), which must outlive it; of

@@ -13,8 +13,8 @@ torch::Tensor log_mean_probability(const std::vector<torch::Tensor>& log_probabi
          std::log(static_cast<double>(log_probability_M.size()));
 }
 
-EnsembleSteps::EnsembleSteps(std::vector<std::unique_ptr<NextTokens>> models)
-    : models_(std::move(models)) {
+EnsembleSteps::EnsembleSteps(std::vector<std::unique_ptr<NextTokens>> models, double temperature)
+    : models_(std::move(models)), temperature_(temperature) {
   EVOMOE_CHECK(!models_.empty(), "an ensemble needs at least one model");
 }
 
@@ -26,7 +26,12 @@ int64_t EnsembleSteps::max_positions() const {
 
 torch::Tensor EnsembleSteps::next(const torch::Tensor& token_N) {
   std::vector<torch::Tensor> log_probability_M;
-  for (const auto& model : models_) log_probability_M.push_back(model->next(token_N));
+  for (const auto& model : models_) {
+    const auto log_probability_NV = model->next(token_N);
+    log_probability_M.push_back(temperature_ == 1.0
+                                    ? log_probability_NV
+                                    : torch::log_softmax(log_probability_NV / temperature_, 1));
+  }
   return log_mean_probability(log_probability_M);
 }
 

@@ -12,11 +12,12 @@ namespace evomoe {
 torch::Tensor log_mean_probability(const std::vector<torch::Tensor>& log_probability_M);
 
 /// Several models that search together, for beam_search(): the probability of a token is the mean
-/// of theirs.
+/// of theirs, each of which has been tempered (its log-probabilities divided by the temperature and
+/// normalised again).
 class EnsembleSteps : public NextTokens {
  public:
   /// At least one; all have the same vocabulary.
-  explicit EnsembleSteps(std::vector<std::unique_ptr<NextTokens>> models);
+  explicit EnsembleSteps(std::vector<std::unique_ptr<NextTokens>> models, double temperature = 1);
 
   /// The smallest of theirs.
   int64_t max_positions() const override;
@@ -25,6 +26,7 @@ class EnsembleSteps : public NextTokens {
 
  private:
   std::vector<std::unique_ptr<NextTokens>> models_;
+  double temperature_;
 };
 
 }  // namespace evomoe

@@ -90,10 +90,10 @@ class GenerateSubset : public ::testing::Test {
     model_.source = model_.target = &dictionary_;
     model_.left_pad_source = true;
     model_.max_source_positions = 10;
-    model_.start = [&](const Batch& batch) {
+    model_.starts.emplace_back([&](const Batch& batch) {
       ++batches_;
       return std::make_unique<Echo>(batch, dictionary_.size());
-    };
+    });
     flags_.search.batch_size = 2;
     flags_.search.beam = 2;
     flags_.max_len = 8;

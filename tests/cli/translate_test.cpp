@@ -116,6 +116,13 @@ TEST_F(Translate, TheLinesMayGoToAFile) {
               HasSubstr("Generate valid with beam=2: BLEU4"));
 }
 
+TEST_F(Translate, CopiesOfAModelTranslateTogetherAsItDoesAlone) {
+  const auto run = (folder_->path() / "run/checkpoint_last").string();
+  const auto together = generate("--path " + run + ":" + run);
+  ASSERT_EQ(together.exit_code, 0) << together.err;
+  EXPECT_EQ(lines(together.out, "D-"), lines(generate("").out, "D-"));
+}
+
 TEST_F(Translate, SamplesAreRepeatedByTheirSeed) {
   const auto sampled = [](int seed) {
     const auto result = generate(fmt::format(

@@ -42,6 +42,18 @@ TEST(EnsembleSteps, AverageTheProbabilitiesAndAskAllModels) {
   EXPECT_EQ(told, (std::vector<int64_t>{1, 1, 1}));
 }
 
+TEST(EnsembleSteps, TemperEachModelBeforeTheMean) {
+  std::vector<int64_t> told;
+  std::vector<std::unique_ptr<NextTokens>> models;
+  models.push_back(std::make_unique<ConstantSteps>(std::vector<float>{.8F, .2F}, 9, &told));
+  models.push_back(std::make_unique<ConstantSteps>(std::vector<float>{.5F, .5F}, 9, &told));
+  EnsembleSteps ensemble(std::move(models), /*temperature=*/0.5);
+  const auto log_probability_NV = ensemble.next(torch::tensor({2}, torch::kInt64));
+  const float first = (.64F / (.64F + .04F) + .5F) / 2;  // squares, normalised
+  EXPECT_TRUE(
+      torch::allclose(log_probability_NV, torch::tensor({{first, 1 - first}}).log(), 1e-5, 1e-6));
+}
+
 TEST(EnsembleSteps, OfOneModelAreItsOwn) {
   const auto log_probability = torch::tensor({-1.25F, -0.5F});
   EXPECT_TRUE(torch::equal(log_mean_probability({log_probability}), log_probability));
