@@ -140,16 +140,16 @@ TrainOptions train_options(const ModelCase& model, bool balanced) {
   TrainOptions options;
   options.task.tokens_per_sample = model.seq;
   auto& m = options.model;
-  m.decoder_layers = model.layers;
-  m.decoder_embed_dim = model.dim;
-  m.decoder_ffn_embed_dim = model.ffn;
-  m.decoder_attention_heads = model.heads;
+  m.decoder.layers = model.layers;
+  m.decoder.embed_dim = model.dim;
+  m.decoder.ffn_embed_dim = model.ffn;
+  m.decoder.attention_heads = model.heads;
   m.activation_fn = "gelu";
   m.dropout = m.attention_dropout = m.activation_dropout = 0.0;
   m.share_decoder_input_output_embed = true;
   // The sinusoidal table is set as positions that are not trained (fill_model): the model's own one
   // would begin at another position, as there is no padding.
-  m.decoder_learned_pos = true;
+  m.decoder.learned_pos = true;
   auto& moe = options.moe;
   moe.moe_freq = model.moe_freq;
   if (model.moe_freq > 0) {

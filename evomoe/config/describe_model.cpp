@@ -1,4 +1,6 @@
 // What is trained: task, Transformer, experts, evolution, criterion.
+#include <fmt/format.h>
+
 #include "evomoe/config/architectures.h"
 #include "evomoe/config/describe_groups.h"
 #include "evomoe/config/legacy_flags.h"
@@ -96,22 +98,28 @@ const std::vector<std::string> kRobertaTasks = {"masked_lm", "sentence_predictio
                                kEncoderTasks = {"masked_lm", "sentence_prediction", "translation"},
                                kDecoderTasks = {"language_modeling", "translation"};
 
+/// `half`: encoder or decoder.
+void describe_half(OptionTable& table, const std::string& half, HalfOptions& o) {
+  table.add(half + "-layers", &o.layers, fmt::format("Number of {} layers.", half)).at_least(1);
+  table.add(half + "-embed-dim", &o.embed_dim, fmt::format("Width of the {}.", half)).at_least(1);
+  table
+      .add(half + "-ffn-embed-dim", &o.ffn_embed_dim,
+           fmt::format("Hidden width of the {}'s feed-forward blocks and experts.", half))
+      .at_least(1);
+  table
+      .add(half + "-attention-heads", &o.attention_heads,
+           fmt::format("Attention heads of the {}.", half))
+      .at_least(1);
+  table.add(half + "-learned-pos", &o.learned_pos,
+            fmt::format("Learned instead of sinusoidal positions of the {}.", half));
+}
+
 void describe_decoder(OptionTable& table, ModelOptions& o) {
   table.for_tasks(kDecoderTasks);
-  table.add("decoder-layers", &o.decoder_layers, "Number of decoder layers.").at_least(1);
-  table.add("decoder-embed-dim", &o.decoder_embed_dim, "Width of the decoder.").at_least(1);
-  table
-      .add("decoder-ffn-embed-dim", &o.decoder_ffn_embed_dim,
-           "Hidden width of the decoder's feed-forward blocks and experts.")
-      .at_least(1);
-  table
-      .add("decoder-attention-heads", &o.decoder_attention_heads, "Attention heads of the decoder.")
-      .at_least(1);
-  table.add("decoder-normalize-before", &o.decoder_normalize_before,
+  describe_half(table, "decoder", o.decoder);
+  table.add("decoder-normalize-before", &o.decoder.normalize_before,
             "Layer norm before each block of the decoder, not after it; language models always "
             "have it there.");
-  table.add("decoder-learned-pos", &o.decoder_learned_pos,
-            "Learned instead of sinusoidal positions of the decoder.");
   table.add("share-decoder-input-output-embed", &o.share_decoder_input_output_embed,
             "One matrix for the decoder's input and output embeddings.");
   table.add("no-decoder-final-norm", &o.no_decoder_final_norm,
@@ -124,19 +132,9 @@ void describe_decoder(OptionTable& table, ModelOptions& o) {
 
 void describe_encoder(OptionTable& table, ModelOptions& o) {
   table.for_tasks(kEncoderTasks);
-  table.add("encoder-layers", &o.encoder_layers, "Number of encoder layers.").at_least(1);
-  table.add("encoder-embed-dim", &o.encoder_embed_dim, "Width of the encoder.").at_least(1);
-  table
-      .add("encoder-ffn-embed-dim", &o.encoder_ffn_embed_dim,
-           "Hidden width of the encoder's feed-forward blocks and experts.")
-      .at_least(1);
-  table
-      .add("encoder-attention-heads", &o.encoder_attention_heads, "Attention heads of the encoder.")
-      .at_least(1);
-  table.add("encoder-normalize-before", &o.encoder_normalize_before,
+  describe_half(table, "encoder", o.encoder);
+  table.add("encoder-normalize-before", &o.encoder.normalize_before,
             "Layer norm before each block of the encoder, not after it.");
-  table.add("encoder-learned-pos", &o.encoder_learned_pos,
-            "Learned instead of sinusoidal positions of the encoder.");
 }
 
 void describe_encoder_decoder(OptionTable& table, ModelOptions& o) {

@@ -56,20 +56,17 @@ struct TaskOptions {
   std::string shorten_method = "none";  ///< none | truncate | random_crop
 };
 
+/// An encoder or a decoder: `--encoder-layers` is encoder.layers. An empty optional means "as the
+/// architecture says".
+struct HalfOptions {
+  std::optional<int64_t> layers, embed_dim, ffn_embed_dim, attention_heads;
+  std::optional<bool> normalize_before, learned_pos;
+};
+
 /// The Transformer. An empty optional means "as the architecture says".
 struct ModelOptions {
   std::string arch = "transformer_lm";
-  std::optional<int64_t> decoder_layers;
-  std::optional<int64_t> decoder_embed_dim;
-  std::optional<int64_t> decoder_ffn_embed_dim;
-  std::optional<int64_t> decoder_attention_heads;
-  std::optional<int64_t> encoder_layers;
-  std::optional<int64_t> encoder_embed_dim;
-  std::optional<int64_t> encoder_ffn_embed_dim;
-  std::optional<int64_t> encoder_attention_heads;
-  std::optional<bool> encoder_normalize_before;
-  std::optional<bool> decoder_normalize_before;
-  std::optional<bool> encoder_learned_pos;
+  HalfOptions encoder, decoder;
   std::optional<bool> share_all_embeddings;
   std::optional<bool> layernorm_embedding;
   std::optional<std::string> pooler_activation_fn;  ///< RoBERTa's classification head
@@ -87,7 +84,6 @@ struct ModelOptions {
   std::optional<double> dropout;
   std::optional<double> attention_dropout;
   std::optional<double> activation_dropout;
-  std::optional<bool> decoder_learned_pos;
   std::optional<bool> no_token_positional_embeddings;
   std::optional<bool> no_scale_embedding;
   std::optional<bool> share_decoder_input_output_embed;

@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <set>
 
 #include "evomoe/base/byte_size.h"
 #include "evomoe/base/error.h"
@@ -178,22 +179,14 @@ void validate_criterion(const TrainOptions& options) {
   if (classes && options.task.num_classes < 1) {
     fail_usage("--task sentence_prediction needs --num-classes: the number of classes, e.g. 2");
   }
-  if (options.criterion.label_smoothing > 0 && !of("label_smoothed")) {
-    fail_usage(
-        "--label-smoothing {} has no effect with --criterion {}; use "
-        "label_smoothed_cross_entropy",
-        options.criterion.label_smoothing, criterion);
-  }
-  if (options.criterion.report_accuracy && !of("label_smoothed"))
-    fail_usage(
-        "--report-accuracy is of label_smoothed_cross_entropy, and this is --criterion {}; "
-        "leave it out",
-        criterion);
-  if (options.criterion.ignore_prefix_size > 0 && !of("label_smoothed"))
-    fail_usage(
-        "--ignore-prefix-size {} is of label_smoothed_cross_entropy, and this is "
-        "--criterion {}; leave it out",
-        options.criterion.ignore_prefix_size, criterion);
+  if (of("label_smoothed")) return;
+  static const std::set<std::string> smoothed = {"label-smoothing", "report-accuracy",
+                                                 "ignore-prefix-size"};
+  for_each_given(options, [&](const OptionTable& table, const Option& option) {
+    if (!smoothed.contains(option.name())) return;
+    fail_usage("{} has no effect with --criterion {}; use label_smoothed_cross_entropy",
+               table.written(option), criterion);
+  });
 }
 
 template <typename Options>

@@ -89,8 +89,7 @@ class Search {
     EVOMOE_CHECK(log_probability_NV.dim() == 2 && log_probability_NV.size(0) == rows,
                  "the model answered {} hypotheses with {} rows of log-probabilities", rows,
                  log_probability_NV.size(0));
-    if (options_.temperature != 1.0)
-      log_probability_NV = torch::log_softmax(log_probability_NV / options_.temperature, 1);
+    log_probability_NV = tempered(log_probability_NV, options_.temperature);
     EVOMOE_CHECK(!log_probability_NV.isnan().any().item<bool>(),
                  "a log-probability of token {} of a hypothesis is NaN; the checkpoint holds "
                  "values that are not finite, or activations overflow",

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "evomoe/base/error.h"
+#include "evomoe/models/token_candidates.h"
 
 namespace evomoe {
 
@@ -26,12 +27,8 @@ int64_t EnsembleSteps::max_positions() const {
 
 torch::Tensor EnsembleSteps::next(const torch::Tensor& token_N) {
   std::vector<torch::Tensor> log_probability_M;
-  for (const auto& model : models_) {
-    const auto log_probability_NV = model->next(token_N);
-    log_probability_M.push_back(temperature_ == 1.0
-                                    ? log_probability_NV
-                                    : torch::log_softmax(log_probability_NV / temperature_, 1));
-  }
+  for (const auto& model : models_)
+    log_probability_M.push_back(tempered(model->next(token_N), temperature_));
   return log_mean_probability(log_probability_M);
 }
 

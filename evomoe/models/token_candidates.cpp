@@ -31,6 +31,11 @@ std::vector<TokenCandidate> best_of_row(const float* row, int64_t size, int64_t 
 
 }  // namespace
 
+torch::Tensor tempered(const torch::Tensor& log_probability_NV, double temperature) {
+  if (temperature == 1.0) return log_probability_NV;
+  return torch::log_softmax(log_probability_NV / temperature, 1);
+}
+
 std::vector<std::vector<TokenCandidate>> best_tokens(const torch::Tensor& log_probability_NV,
                                                      int64_t count) {
   const auto rows = log_probability_NV.size(0), size = log_probability_NV.size(1);

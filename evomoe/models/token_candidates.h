@@ -13,6 +13,9 @@ struct TokenCandidate {
   float log_probability = 0;
 };
 
+/// Log-probabilities [N,V] divided by `temperature` and normalised again.
+torch::Tensor tempered(const torch::Tensor& log_probability_NV, double temperature);
+
 /// The `count` most probable tokens of each row of [N,V], best first, ties by the lower token;
 /// without those that have no probability. On a GPU ties at the last place may fall otherwise.
 std::vector<std::vector<TokenCandidate>> best_tokens(const torch::Tensor& log_probability_NV,

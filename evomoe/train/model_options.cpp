@@ -31,44 +31,32 @@ void fill(TransformerStackOptions& stack, const TrainOptions& options,
   stack.embedding_norm = model.layernorm_embedding.value_or(architecture.embedding_norm);
 }
 
-/// What an encoder or a decoder alone was given.
-struct HalfFlags {
-  std::optional<int64_t> layers, embed_dim, ffn_embed_dim, attention_heads;
-  std::optional<bool> learned_pos;
-  int64_t moe_freq, alternate_ffn_embed_dim;
-};
-
-void fill_half(TransformerStackOptions& stack, const HalfFlags& half, const TrainOptions& options,
+/// `moe_freq` and `alternate_ffn_dim` are those of this half alone.
+void fill_half(TransformerStackOptions& stack, const HalfOptions& half, int64_t moe_freq,
+               int64_t alternate_ffn_dim, const TrainOptions& options,
                const Architecture& architecture) {
   stack.layers = half.layers.value_or(architecture.layers);
   stack.embed_dim = half.embed_dim.value_or(architecture.embed_dim);
   stack.ffn_dim = half.ffn_embed_dim.value_or(architecture.ffn_dim);
   stack.heads = half.attention_heads.value_or(architecture.heads);
   stack.learned_positions = half.learned_pos.value_or(architecture.learned_positions);
-  stack.moe_freq = std::max(options.moe.moe_freq, half.moe_freq);
-  stack.dense_ffn_dim_of_moe_layers = half.alternate_ffn_embed_dim;
+  stack.moe_freq = std::max(options.moe.moe_freq, moe_freq);
+  stack.dense_ffn_dim_of_moe_layers = alternate_ffn_dim;
   stack.moe.router = router_options(options, stack.embed_dim);
 }
 
 void fill_decoder(TransformerStackOptions& stack, const TrainOptions& options,
                   const Architecture& architecture) {
-  const auto& model = options.model;
-  fill_half(stack,
-            {model.decoder_layers, model.decoder_embed_dim, model.decoder_ffn_embed_dim,
-             model.decoder_attention_heads, model.decoder_learned_pos, options.moe.decoder_moe_freq,
-             options.moe.alternate_decoder_ffn_embed_dim},
-            options, architecture);
+  fill_half(stack, options.model.decoder, options.moe.decoder_moe_freq,
+            options.moe.alternate_decoder_ffn_embed_dim, options, architecture);
 }
 
 void fill_encoder(TransformerStackOptions& stack, const TrainOptions& options,
                   const Architecture& architecture) {
-  const auto& model = options.model;
-  fill_half(stack,
-            {model.encoder_layers, model.encoder_embed_dim, model.encoder_ffn_embed_dim,
-             model.encoder_attention_heads, model.encoder_learned_pos, options.moe.encoder_moe_freq,
-             options.moe.alternate_ffn_embed_dim},
+  const auto& encoder = options.model.encoder;
+  fill_half(stack, encoder, options.moe.encoder_moe_freq, options.moe.alternate_ffn_embed_dim,
             options, architecture);
-  stack.norm_first = model.encoder_normalize_before.value_or(architecture.norm_first);
+  stack.norm_first = encoder.normalize_before.value_or(architecture.norm_first);
   stack.final_norm = stack.norm_first;
 }
 
@@ -159,7 +147,7 @@ EncoderDecoderOptions encoder_decoder_options(const TrainOptions& options,
   pair.decoder.vocab_size = vocabulary.target;
   pair.encoder.max_positions = model.max_source_positions.value_or(kPairPositions);
   pair.decoder.max_positions = model.max_target_positions.value_or(kPairPositions);
-  pair.decoder.norm_first = model.decoder_normalize_before.value_or(architecture.norm_first);
+  pair.decoder.norm_first = model.decoder.normalize_before.value_or(architecture.norm_first);
   pair.decoder.final_norm = pair.decoder.norm_first && !model.no_decoder_final_norm.value_or(false);
   pair.share_all_embeddings = model.share_all_embeddings.value_or(false);
   pair.tie_decoder_embeddings = model.share_decoder_input_output_embed.value_or(false);
@@ -250,8 +238,8 @@ bool has_experts(const TrainOptions& options) {
 int64_t embed_dim_of(const TrainOptions& options) {
   const auto& architecture = architecture_of(options);
   const auto& given = architecture.family == ModelFamily::kRoberta
-                          ? options.model.encoder_embed_dim
-                          : options.model.decoder_embed_dim;
+                          ? options.model.encoder.embed_dim
+                          : options.model.decoder.embed_dim;
   return given.value_or(architecture.embed_dim);
 }
 

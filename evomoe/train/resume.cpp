@@ -131,22 +131,19 @@ struct Differences {
 Differences differences(TrainOptions stored, TrainOptions now) {
   Differences found;
   std::set<std::string> compared = {"arch"};
-  const auto was_model = model_values(stored), is_model = model_values(now);
-  const std::map<std::string, std::string> is_value(is_model.begin(), is_model.end());
-  for (const auto& [name, was] : was_model) {
-    compared.insert(name);
-    const auto is = is_value.find(name);
-    // What only one of the models has follows from something else that differs.
-    if (is != is_value.end() && was != is->second)
-      found.model.push_back(fmt::format("--{} {} -> {}", name, was, is->second));
-  }
-  const auto was_trained = training_values(stored), is_trained = training_values(now);
-  for (size_t i = 0; i < was_trained.size(); ++i) {
-    const auto& [name, was] = was_trained[i];
-    compared.insert(name);
-    if (was != is_trained[i].second)
-      found.other.push_back(fmt::format("--{} {} -> {}", name, was, is_trained[i].second));
-  }
+  const auto compare = [&](const Values& values_were, const Values& values,
+                           std::vector<std::string>& differing) {
+    const std::map<std::string, std::string> value_is(values.begin(), values.end());
+    for (const auto& [name, was] : values_were) {
+      compared.insert(name);
+      const auto is = value_is.find(name);
+      // What only one of the models has follows from something else that differs.
+      if (is != value_is.end() && was != is->second)
+        differing.push_back(fmt::format("--{} {} -> {}", name, was, is->second));
+    }
+  };
+  compare(model_values(stored), model_values(now), found.model);
+  compare(training_values(stored), training_values(now), found.other);
   // --moe-freq is that of both halves.
   compared.insert({"moe-freq", "encoder-moe-freq", "decoder-moe-freq"});
   OptionTable stored_table("train", ""), now_table("train", "");

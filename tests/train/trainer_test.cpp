@@ -20,10 +20,10 @@ TrainOptions evolution() {
   TrainOptions options;
   options.task.tokens_per_sample = 8;
   options.model.arch = "transformer_lm_gpt2_tiny";
-  options.model.decoder_layers = 2;
-  options.model.decoder_embed_dim = 8;
-  options.model.decoder_ffn_embed_dim = 16;
-  options.model.decoder_attention_heads = 2;
+  options.model.decoder.layers = 2;
+  options.model.decoder.embed_dim = 8;
+  options.model.decoder.ffn_embed_dim = 16;
+  options.model.decoder.attention_heads = 2;
   options.moe.moe_freq = 2;
   options.moe.moe_expert_count = 4;
   options.moe.moe_router = "dts";

@@ -56,10 +56,10 @@ class SomeSequences : public Dataset {
 TrainOptions some_options() {
   TrainOptions options;
   options.task.tokens_per_sample = 10;
-  options.model.decoder_layers = 2;
-  options.model.decoder_embed_dim = 16;
-  options.model.decoder_ffn_embed_dim = 32;
-  options.model.decoder_attention_heads = 2;
+  options.model.decoder.layers = 2;
+  options.model.decoder.embed_dim = 16;
+  options.model.decoder.ffn_embed_dim = 32;
+  options.model.decoder.attention_heads = 2;
   options.model.dropout = 0.3;
   options.model.attention_dropout = 0.3;
   options.model.activation_dropout = 0.3;
