@@ -13,7 +13,11 @@ void describe(OptionTable& table, RunOptions& o) {
   table.add("suite", &o.suite, "Run a list of cases (--list names them) instead of one.")
       .metavar("NAME");
   table.add("list", &o.list, "Name the suites and their cases, and do nothing.");
-  table.add("threads", &o.threads, "Compute threads; 0: as many as the machine has.").at_least(0);
+  table
+      .add(
+          "threads", &o.threads,
+          "Compute threads; 0: one a core, and in `step` fewer while other programs use the cores.")
+      .at_least(0);
   table
       .add("peak-seconds", &o.peak_seconds,
            "Time spent on measuring the peak of matrix products, before each case; 0: one round.")

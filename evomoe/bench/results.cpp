@@ -48,6 +48,7 @@ nlohmann::ordered_json result_line(const Result& result, const MachinePeak& peak
   line["impl"] = result.impl;
   line["case"] = result.case_label;
   line["ms_median"] = rounded(median, 4);
+  line["ms_mean"] = rounded(timing.mean(), 4);
   line["ms_min"] = rounded(timing.minimum(), 4);
   const double rate = result.gflop / median * 1e3;
   line["gflops"] = result.gflop > 0 ? nlohmann::ordered_json(rounded(rate, 2)) : nullptr;

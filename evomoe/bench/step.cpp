@@ -7,6 +7,7 @@
 #include "evomoe/bench/phase_clock.h"
 #include "evomoe/bench/process_memory.h"
 #include "evomoe/bench/results.h"
+#include "evomoe/train/compute_threads.h"
 
 namespace evomoe::bench {
 namespace {
@@ -14,14 +15,17 @@ namespace {
 /// A trainer and the batches that it takes in turn.
 class StepRun {
  public:
-  StepRun(const ModelCase& model, int64_t batches, bool balanced)
-      : trainer_(make_trainer(model, balanced)), clock_(trainer_->model()) {
+  /// `threads`: as --threads.
+  StepRun(const ModelCase& model, int64_t batches, bool balanced, int64_t threads = 0)
+      : trainer_(make_trainer(model, balanced)), clock_(trainer_->model()), threads_(threads) {
     for (int64_t n = 0; n < batches; ++n) batches_.push_back({hash_batch(model, n)});
   }
 
   void step() {
     clock_.start();
+    threads_.begin();
     const auto result = trainer_->update(batches_[losses_.size() % batches_.size()], /*epoch=*/1);
+    threads_.end(result.flops);
     losses_.push_back(result.sums.inner / static_cast<double>(result.sums.sample_size));
     assignments_ = 0;
     for (const auto& [layer, stats] : result.routers) assignments_ += stats.assignments;
@@ -39,6 +43,7 @@ class StepRun {
  private:
   std::unique_ptr<Trainer> trainer_;
   PhaseClock clock_;
+  ComputeThreads threads_;
   std::vector<std::vector<Batch>> batches_;
   std::vector<double> losses_, forward_backward_ms_;
   int64_t assignments_ = 0;
@@ -71,7 +76,7 @@ nlohmann::ordered_json measure_steps(const ModelCase& model, const StepOptions& 
   const bool balanced = options.debug_balanced_routing;
   prime();
   PeakMemory memory;
-  StepRun run(model, options.batches, balanced);
+  StepRun run(model, options.batches, balanced, options.run.threads);
   const auto step = [&] { run.step(); };
   measure(step, options.run.warmup);
   memory.restart();

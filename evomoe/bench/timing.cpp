@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 
 #include "evomoe/base/error.h"
 
@@ -15,6 +16,10 @@ double median_of(std::vector<double> values) {
 }
 
 double Timing::median() const { return median_of(samples_ms); }
+double Timing::mean() const {
+  return std::accumulate(samples_ms.begin(), samples_ms.end(), 0.0) /
+         static_cast<double>(samples_ms.size());
+}
 double Timing::minimum() const { return *std::min_element(samples_ms.begin(), samples_ms.end()); }
 double Timing::maximum() const { return *std::max_element(samples_ms.begin(), samples_ms.end()); }
 

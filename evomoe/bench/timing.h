@@ -12,6 +12,7 @@ struct Timing {
   std::vector<double> samples_ms;
 
   double median() const;
+  double mean() const;
   double minimum() const;
   double maximum() const;
 };

@@ -106,7 +106,8 @@ int eval_lm_command(const std::vector<std::string>& arguments) {
   };
   WordJoiner joiner;
   int64_t last_item = 0;
-  score_dataset(models, *dataset, items, scorer, [&](const ScoredBlock& block) {
+  ComputeThreads threads(flags.common.threads);
+  score_dataset(models, *dataset, items, scorer, threads, [&](const ScoredBlock& block) {
     last_item = block.item;
     for (size_t i = 0; i < block.token.size(); ++i) {
       const auto token = block.token[i];

@@ -9,6 +9,7 @@
 #include "evomoe/data/bleu.h"
 #include "evomoe/data/text_lines.h"
 #include "evomoe/data/token_text.h"
+#include "evomoe/train/compute_threads.h"
 #include "evomoe/train/search_arguments.h"
 
 namespace evomoe {
@@ -77,13 +78,16 @@ void generate_subset(const GenerationModel& model, const Dataset& dataset,
   const auto batches = batch_by_size(
       std::move(items), [&](int64_t item) { return dataset.item_size(item); }, batch_limits(flags));
   Score score(flags, *model.target);
+  ComputeThreads threads(flags.common.threads);
   bool has_target = true;
   int64_t sentences = 0, tokens = 0;
   double seconds = 0;
   for (int64_t b = 0; b < batches.size(); ++b) {
     const auto batch = dataset.collate(batches[b]);
     const auto begin = Clock::now();
+    threads.begin();
     const auto found = hypotheses_of(model, batch, options, flags.prefix_size);
+    threads.end(static_cast<double>(batch.rows * batch.columns));
     seconds += std::chrono::duration<double>(Clock::now() - begin).count();
     has_target = has_target && !batch.target.empty();
     for (size_t i = 0; i < found.size(); ++i) {

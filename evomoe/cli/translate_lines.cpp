@@ -11,6 +11,7 @@
 #include "evomoe/data/batching.h"
 #include "evomoe/data/text_lines.h"
 #include "evomoe/data/token_text.h"
+#include "evomoe/train/compute_threads.h"
 #include "evomoe/train/search_arguments.h"
 
 namespace evomoe {
@@ -71,6 +72,7 @@ void translate_lines(const GenerationModel& model, const InteractiveOptions& fla
                      std::istream& in, std::ostream& out) {
   const auto options = search_options(flags);
   const auto begin = Clock::now();
+  ComputeThreads threads(flags.common.threads);
   double translating = 0;
   int64_t first = 0;
   BatchLimits limits;
@@ -100,8 +102,10 @@ void translate_lines(const GenerationModel& model, const InteractiveOptions& fla
     const auto batches = batch_by_size(order, size, limits);
     for (int64_t b = 0; b < batches.size(); ++b) {
       const auto batch_begin = Clock::now();
-      const auto found =
-          hypotheses_of(model, batch_of(model, sources, batches[b], first), options, 0);
+      const auto batch = batch_of(model, sources, batches[b], first);
+      threads.begin();
+      const auto found = hypotheses_of(model, batch, options, 0);
+      threads.end(static_cast<double>(batch.rows * batch.columns));
       const double seconds = seconds_since(batch_begin);
       translating += seconds;
       for (size_t i = 0; i < found.size(); ++i) {

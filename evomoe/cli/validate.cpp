@@ -2,6 +2,7 @@
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
 #include "evomoe/config/validate_options.h"
+#include "evomoe/train/compute_threads.h"
 #include "evomoe/train/loaded_model.h"
 #include "evomoe/train/model_options.h"
 #include "evomoe/train/task.h"
@@ -49,6 +50,7 @@ int validate_command(const std::vector<std::string>& arguments) {
   // The model's, whatever --tokens-per-sample is now.
   iterator.max_positions = longest_item(loaded.options);
   const auto max_steps = flags.max_valid_steps.value_or(-1);
+  ComputeThreads threads(flags.common.threads);
   for (const auto& subset : flags.valid_subset) {
     const auto dataset = data->open(subset, /*combine=*/false, /*pad_to_batch_size=*/0);
     for (const auto& [tag, as_trained] : validation_passes(subset, flags.validate_routing)) {
@@ -59,9 +61,12 @@ int validate_command(const std::vector<std::string>& arguments) {
         bleu->reset();
       }
       const auto evaluate = [&, as_trained = as_trained](const Batch& batch) {
+        threads.begin();
         if (translate) bleu->add(*loaded.model, batch, loaded.updates);
-        return evaluate_batch(*loaded.model, criterion, options, batch, loaded.device, as_trained,
-                              loaded.updates);
+        auto losses = evaluate_batch(*loaded.model, criterion, options, batch, loaded.device,
+                                     as_trained, loaded.updates);
+        threads.end(static_cast<double>(batch.tokens));
+        return losses;
       };
       const auto total =
           evaluate_dataset(dataset, iterator, max_steps, options.criterion, evaluate, meters);

@@ -7,7 +7,10 @@ namespace {
 void describe_device(OptionTable& table, CommonOptions& o) {
   table.add("device", &o.device, "auto: CUDA when there is one.").choices({"auto", "cpu", "cuda"});
   table.shorthand("cpu", "device", "cpu", "Computes on the CPU.");
-  table.add("threads", &o.threads, "CPU threads of the computation; 0: as many as the machine has.")
+  table
+      .add("threads", &o.threads,
+           "CPU threads of the computation; 0: one a core, and fewer while other programs use the "
+           "cores, as measured during the run.")
       .range(0, 4096);
 }
 

@@ -78,7 +78,12 @@ void score(const std::vector<LoadedModel>& models, const std::vector<Row>& rows,
 
 void score_dataset(const std::vector<LoadedModel>& models, const LanguageModelDataset& dataset,
                    const std::vector<int64_t>& items, const ScorerOptions& options,
-                   const std::function<void(const ScoredBlock&)>& visit) {
+                   ComputeThreads& threads, const std::function<void(const ScoredBlock&)>& visit) {
+  const auto score_rows = [&](const std::vector<Row>& rows, int64_t longest) {
+    threads.begin();
+    score(models, rows, visit);
+    threads.end(static_cast<double>(longest) * static_cast<double>(rows.size()));
+  };
   std::vector<int64_t> context;
   std::vector<Row> rows;
   int64_t longest = 0, batches = 0;
@@ -96,7 +101,7 @@ void score_dataset(const std::vector<LoadedModel>& models, const LanguageModelDa
             ? count >= options.batch_size
             : count > 0 && std::max(longest, length) * (count + 1) > options.max_tokens;
     if (full) {
-      score(models, rows, visit);
+      score_rows(rows, longest);
       rows.clear();
       longest = 0;
       if (options.max_batches >= 0 && ++batches >= options.max_batches) return;
@@ -104,7 +109,7 @@ void score_dataset(const std::vector<LoadedModel>& models, const LanguageModelDa
     longest = std::max(longest, length);
     rows.push_back(std::move(row));
   }
-  if (!rows.empty()) score(models, rows, visit);
+  if (!rows.empty()) score_rows(rows, longest);
 }
 
 }  // namespace evomoe

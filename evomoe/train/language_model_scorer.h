@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "evomoe/data/language_model_dataset.h"
+#include "evomoe/train/compute_threads.h"
 #include "evomoe/train/loaded_model.h"
 
 namespace evomoe {
@@ -29,6 +30,6 @@ struct ScoredBlock {
 /// each once. Of several language models the probabilities are averaged. Deterministic.
 void score_dataset(const std::vector<LoadedModel>& models, const LanguageModelDataset& dataset,
                    const std::vector<int64_t>& items, const ScorerOptions& options,
-                   const std::function<void(const ScoredBlock&)>& visit);
+                   ComputeThreads& threads, const std::function<void(const ScoredBlock&)>& visit);
 
 }  // namespace evomoe

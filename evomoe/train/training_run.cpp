@@ -20,7 +20,10 @@ constexpr int kTrainWall = 800;  // place in a log line
 }  // namespace
 
 TrainingRun::TrainingRun(const TrainOptions& options)
-    : options_(options), device_(torch::kCPU), progress_(options.common.log_format != "none") {
+    : options_(options),
+      device_(torch::kCPU),
+      threads_(options.common.threads, [this](const auto& change) { report_threads(change); }),
+      progress_(options.common.log_format != "none") {
   validate_options(options_);
   check_settings(options_);
   check_best_metric(options_);
@@ -133,7 +136,9 @@ UpdateResult TrainingRun::next_update() {
     return *iterator_->next_update();
   }();
   metrics_.log([](MeterGroup& meters) { meters.start_time("train_wall", kTrainWall, 0); });
+  threads_.begin();
   auto result = trainer_->update(micro_batches, epoch_);
+  threads_.end(result.flops);
   metrics_.log([](MeterGroup& meters) { meters.stop_time("train_wall"); });
   return result;
 }

@@ -16,6 +16,7 @@
 #include "evomoe/report/meters.h"
 #include "evomoe/report/progress_line.h"
 #include "evomoe/report/run_log.h"
+#include "evomoe/train/compute_threads.h"
 #include "evomoe/train/memory_plan.h"
 #include "evomoe/train/profile.h"
 #include "evomoe/train/trainer.h"
@@ -77,6 +78,7 @@ class TrainingRun {
   /// One update from the next micro-batches, for which it waits.
   UpdateResult next_update();
   void report_update(const UpdateResult& result);
+  void report_threads(const ThreadChoice::Change& change);
   void report_profile(const TimeSummary& summary);
   void log_train_inner(const UpdateResult& result);
   void announce_stage(const UpdateResult& result);
@@ -102,6 +104,7 @@ class TrainingRun {
 
   TrainOptions options_;
   torch::Device device_;
+  ComputeThreads threads_;
   std::unique_ptr<TaskData> data_;
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<EpochIterator> iterator_;

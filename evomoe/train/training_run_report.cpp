@@ -47,6 +47,15 @@ void TrainingRun::report_update(const UpdateResult& result) {
   }
 }
 
+void TrainingRun::report_threads(const ThreadChoice::Change& change) {
+  progress_.clear();
+  log().info("{}", thread_words(change));
+  if (log_) {
+    log_->append("threads", trainer_->updates(),
+                 {{"threads", change.threads}, {"before", change.before}, {"ratio", change.ratio}});
+  }
+}
+
 void TrainingRun::report_profile(const TimeSummary& summary) {
   progress_.clear();
   log().info("where the time of updates {} to {} went{}", summary.last_update - summary.updates + 1,

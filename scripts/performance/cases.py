@@ -21,6 +21,7 @@ class Command:
     arguments: str
     environment: tuple = ()  # (name, value) pairs
     rounds: int = 0        # only in so many first rounds; 0: in all
+    busy_cores: int = 0    # so many other processes compute meanwhile
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,26 @@ def step_case(suite, own_repeats, peer_repeats, peers, more_peers):
     ))
 
 
+# A small model: thousands of short parallel regions, each as late as its slowest thread.
+BUSY_MODEL = ("--layers 4 --dim 64 --heads 4 --ffn 256 --experts 8 --topk 1 "
+              "--moe-freq 1 --vocab 4096 --seq 256 --batch 8")
+# --threads of ours and of the peer; "": what it does without the option.
+CHOSEN = "chosen"
+BUSY_THREADS = {"": CHOSEN, "--threads 1": "1 thread", "--threads 2": "2 threads"}
+BUSY_PEERS = tuple("peer, " + BUSY_THREADS[option] for option in ("--threads 1", "--threads 2"))
+
+
+def busy_case(name, busy_cores):
+    commands = []
+    for option, told in BUSY_THREADS.items():
+        own = f"bench step {BUSY_MODEL} --warmup 40 --steps 60 --peak-seconds 0 {option}".rstrip()
+        commands.append(Command(told, "evomoe", own, rounds=3, busy_cores=busy_cores))
+    for name_of_peer, option in zip(BUSY_PEERS, ("--threads 1", "--threads 2")):
+        peer = f"--variant moe_grouped {BUSY_MODEL} --keep-heap --no-table --warmup 10 --steps 40 --peak-seconds 0"
+        commands.append(Command(name_of_peer, "bench_step.py", f"{peer} {option}", rounds=3, busy_cores=busy_cores))
+    return Case(name, tuple(commands))
+
+
 GENERATE = "--suite small --warmup 1"
 EVERY = ("case", "impl", "ms", "beside", "gflops", "share", "peers_share", "mib", "rounds")
 
@@ -162,6 +183,12 @@ GROUPS = (
           (Case("step-experts", (
               ours("step --suite small --experts 4 --warmup 2 --steps 6 --peak-seconds 0", "E = 4"),
               ours("step --suite small --experts 64 --warmup 2 --steps 6 --peak-seconds 0", "E = 64"))),)),
+    Group("A training step while another program computes",
+          "A model of width 64 (`books_small`), on an idle machine and with one more process that keeps a core busy. "
+          "Without `--threads` the number of threads is chosen by measurement. Milliseconds are means over the steps "
+          "for ours, so that what the choice costs is in them.",
+          ("label", "command", "impl", "mean", "tokens_per_s", "rounds"),
+          (busy_case("busy-idle", 0), busy_case("busy-one-core", 1))),
     Group("Output projection and cross-entropy",
           "`eager` is the plain form that holds all logits, in the same process as ours.",
           ("label", "impl", "ms", "gflops", "share", "mib", "rounds"),

@@ -83,6 +83,19 @@ def beyond_ratio(case):
     return figure
 
 
+def speed_of_choice(case, chosen, fixed):
+    """Speed with the chosen number of threads, over that of the best fixed one. Means: the choice's cost is in them."""
+    def figure(r):
+        return min(r.value(case, "ms_mean", command=name) for name in fixed) / r.value(case, "ms_mean", command=chosen)
+    return figure
+
+
+def beside_best(case, command, others):
+    """The time of the fastest of several commands of peers over ours."""
+    return lambda r: min(r.value(case, "ms_median", command=name) for name in others) / r.value(case, "ms_mean",
+                                                                                              command=command)
+
+
 def worst_slope(case, phases):
     """Largest difference of the time per active expert from that of the first phase, in which all are active."""
     def figure(r):

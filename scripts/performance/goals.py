@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass
 from typing import Callable
 
-from cases import AUTHORS, HALF, LAYERS, OURS, PHASES, RECOMPUTE, SKEWED
-from figures import best_peer, beyond_ratio, ratio, share_of_peak, spread, times_faster, value, worst_slope
+from cases import AUTHORS, BUSY_PEERS, BUSY_THREADS, CHOSEN, HALF, LAYERS, OURS, PHASES, RECOMPUTE, SKEWED
+from figures import (beside_best, best_peer, beyond_ratio, ratio, share_of_peak, speed_of_choice, spread, times_faster,
+                     value, worst_slope)
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,13 @@ def skewed(name):
                 "{:.2f} × the time", at_most=1.1)
 
 
+def busy(what, case):
+    fixed = [name for name in BUSY_THREADS.values() if name != CHOSEN]
+    return Goal(f"step of a small model, {what}, threads chosen", "the better of 1 and 2 threads",
+                speed_of_choice(case, CHOSEN, fixed), "{:.2f} of its speed", at_least=0.95,
+                notes=(("{:.2f} × the peer", beside_best(case, CHOSEN, BUSY_PEERS)),))
+
+
 def layer(name, at_least):
     return Goal(f"layer {LAYERS[name].label}", PEAK, share_of_peak(name), "{:.3f}", at_least=at_least)
 
@@ -86,6 +94,8 @@ GOALS = (
     Goal("top-1 step with E = 64, apart from the optimiser", "E = 4, same tokens",
          ratio(value("step-experts", "forward_backward_ms", command="E = 64"),
                value("step-experts", "forward_backward_ms", command="E = 4")), "{:.2f} × the time", at_most=1.10),
+    busy("idle machine", "busy-idle"),
+    busy("one core busy", "busy-one-core"),
     Goal("projection + cross-entropy, V=50257", "eager, in the same process",
          ratio(value("loss", "ms_median", "eager"), value("loss", "ms_median", "evomoe")), "{:.2f} × faster",
          at_least=1.5),

@@ -44,6 +44,11 @@ def milliseconds(row):
     return told if times.rounds == 1 else f"{told} ({times.low:.{digits}f} – {times.high:.{digits}f})"
 
 
+def mean_ms(row):
+    """The peers' lines have the median alone."""
+    return row.median("ms_mean") or row.median("ms_median")
+
+
 def beside(row):
     """How many times ours' time it takes."""
     if not row.own or row.lines == row.own:
@@ -81,6 +86,7 @@ COLUMNS = {
     "impl": ("implementation", implementation),
     "command": ("", lambda row: row.command),
     "ms": ("ms (rounds)", milliseconds),
+    "mean": ("ms", lambda row: f"{mean_ms(row):.1f}"),
     "beside": ("beside ours", beside),
     "gflops": keyed("GFLOP/s", "gflops", "{:.0f}"),
     "share": keyed("of its own process's peak", "sgemm_fraction", "{:.2f}"),
