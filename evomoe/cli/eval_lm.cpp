@@ -86,7 +86,7 @@ int eval_lm_command(const std::vector<std::string>& arguments) {
   auto longest = longest_item(loaded.options);
   for (const auto& each : models) longest = std::min(longest, longest_item(each.options));
   // As fairseq's eval-lm, it leaves them out with a warning.
-  items = filter_by_size(std::move(items), *dataset, longest, /*skip=*/true);
+  items = filter_by_size(std::move(items), *dataset, {.max_positions = longest});
 
   const TokenText text(loaded);
   Totals totals;

@@ -48,6 +48,8 @@ int validate_command(const std::vector<std::string>& arguments) {
   auto iterator = iterator_options(options, /*training=*/false);
   // The model's, whatever --tokens-per-sample is now.
   iterator.max_positions = longest_item(loaded.options);
+  iterator.positions_option.clear();
+  iterator.tokens_option = "--max-tokens";
   const auto max_steps = flags.max_valid_steps.value_or(-1);
   for (const auto& subset : flags.valid_subset) {
     const auto dataset = data->open(subset, /*combine=*/false, /*pad_to_batch_size=*/0);
@@ -65,6 +67,10 @@ int validate_command(const std::vector<std::string>& arguments) {
       };
       const auto total =
           evaluate_dataset(dataset, iterator, max_steps, options.criterion, evaluate, meters);
+      EVOMOE_CHECK(total->sample_size > 0,
+                   "{}: no token of it is a target, so that there is no loss to compute; validate "
+                   "on another split (--valid-subset) or on more of it",
+                   dataset->name());
       if (translate) log_bleu(meters, bleu->score());
       const auto line = validation_line(meters, *total, options.criterion, loaded.updates);
       const bool json = flags.common.log_format == "json";

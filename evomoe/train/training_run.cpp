@@ -217,16 +217,18 @@ std::optional<double> TrainingRun::validate() {
   RECORD_USER_SCOPE("validation");
   progress_.clear();
   std::optional<double> metric;
+  bool decides = true;
   for (const auto& subset : options_.dataset.valid_subset) {
     for (const auto& pass : validation_passes(subset, options_.moe.validate_routing)) {
-      if (!validate_pass(subset, pass, metric)) return std::nullopt;
+      if (!validate_pass(subset, pass, decides ? &metric : nullptr)) return std::nullopt;
+      decides = false;
     }
   }
   return metric;
 }
 
 bool TrainingRun::validate_pass(const std::string& subset, const ValidationPass& pass,
-                                std::optional<double>& metric) {
+                                std::optional<double>* metric) {
   MeterGroup group;
   const bool translate = bleu_ && !pass.as_trained;
   if (translate) bleu_->reset();
@@ -242,13 +244,17 @@ bool TrainingRun::validate_pass(const std::string& subset, const ValidationPass&
   if (translate) log_bleu(group, bleu_->score());
   auto line =
       validation_line(group, *total, trainer_->criterion().options(), trainer_->updates(), epoch_);
-  if (!metric) {
-    const auto& key = options_.checkpoint.best_checkpoint_metric;
-    metric = group.rounded(key);
+  if (total->sample_size == 0) {
+    warn_once(fmt::format("{}: no token of it is a target, so that its validation has no loss",
+                          valid_sets_.at(subset)->name()));
+  }
+  const auto& key = options_.checkpoint.best_checkpoint_metric;
+  if (metric != nullptr && group.is_known(key)) {
+    *metric = group.rounded(key);
     if (const auto best = checkpoints_->best()) {
       const auto value = options_.checkpoint.maximize_best_checkpoint_metric
-                             ? std::max(*best, *metric)
-                             : std::min(*best, *metric);
+                             ? std::max(*best, **metric)
+                             : std::min(*best, **metric);
       line.add("best_" + key, value, 1000, std::nullopt);
     }
   }
