@@ -187,10 +187,10 @@ TrainingRun::Stop TrainingRun::validate_and_save(bool end_of_epoch) {
   const auto updates = trainer_->updates();
   Stop stop = reached_limit() ? Stop::kLimit : Stop::kNo;
   const bool interval = flags.save_interval_updates > 0 && updates > 0 &&
-                        updates % flags.save_interval_updates == 0 &&
-                        updates >= dataset.validate_after_updates;
+                        updates % flags.save_interval_updates == 0;
   const bool save_epoch = end_of_epoch && epoch_ % flags.save_interval == 0;
-  const bool do_save = save_epoch || stop == Stop::kLimit || interval;
+  const bool do_save = save_epoch || stop == Stop::kLimit ||
+                       (interval && updates >= dataset.validate_after_updates);
   const bool do_validate =
       !dataset.disable_validation && SignalWatch::received() == 0 &&
       ((!end_of_epoch && do_save) || (end_of_epoch && epoch_ % dataset.validate_interval == 0) ||
@@ -209,7 +209,8 @@ TrainingRun::Stop TrainingRun::validate_and_save(bool end_of_epoch) {
   // A signal that came during the validation counts now.
   if (SignalWatch::received() != 0) stop = Stop::kSignal;
   const bool last = stop != Stop::kNo || (end_of_epoch && is_last(epoch_));
-  if (do_save || stop != Stop::kNo) save(save_epoch, interval, metric, last);
+  // As in fairseq, one at the end of an epoch is never called checkpoint_{epoch}_{updates}.
+  if (do_save || stop != Stop::kNo) save(save_epoch, interval && !end_of_epoch, metric, last);
   return stop;
 }
 
