@@ -106,9 +106,8 @@ std::vector<int64_t> filter_by_size(std::vector<int64_t> items, const Dataset& d
     options.push_back(limits.tokens_option);
   }
   const auto raise = options.empty() ? "" : fmt::format("raise {}", fmt::join(options, " and "));
-  const auto found =
-      fmt::format("{} (the first is item {} with {} tokens)", fmt::join(reasons, ", "), *first,
-                  dataset.item_size(*first));
+  const auto found = fmt::format("{} (the first is item {} with {} tokens)",
+                                 fmt::join(reasons, ", "), *first, dataset.item_size(*first));
   EVOMOE_CHECK(limits.skip_invalid,
                "{}: of its {} items {}; {}leave such items out with "
                "--skip-invalid-size-inputs-valid-test",

@@ -118,7 +118,7 @@ class MeterGroup {
 
   bool has(const std::string& key) const;
   bool is_known(const std::string& key) const;  ///< and has a value
-  double value(const std::string& key) const;  ///< not rounded; Error when there is no such key
+  double value(const std::string& key) const;   ///< not rounded; Error when there is no such key
   double rounded(const std::string& key) const;
   std::vector<std::string> keys() const;
   void reset();

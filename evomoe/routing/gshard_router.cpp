@@ -26,8 +26,8 @@ void append_overflow(ReferenceMetrics& metrics, const torch::Tensor& first_E,
   }
   metrics.emplace_back("overflow_expert1",
                        100.0 * over_first_E.sum().to(torch::kFloat32) / first_E.sum().clamp_min(1));
-  metrics.emplace_back("overflow_expert2",
-                       100.0 * over_second_E.sum().to(torch::kFloat32) / second_E.sum().clamp_min(1));
+  metrics.emplace_back("overflow_expert2", 100.0 * over_second_E.sum().to(torch::kFloat32) /
+                                               second_E.sum().clamp_min(1));
 }
 
 /// 0 for the token that is most sure of its first expert, 1 for the next ...

@@ -63,8 +63,7 @@ void log_losses(MeterGroup& meters, const LossSums& sums, const CriterionOptions
     case Inner::kMaskedLm:
       break;
     case Inner::kLabelSmoothed:
-      if (kind.gate == Gate::kLoss)
-        log_mean("inner_loss", sums.inner, sums.sample_size, 3, bits);
+      if (kind.gate == Gate::kLoss) log_mean("inner_loss", sums.inner, sums.sample_size, 3, bits);
       log_nll(sums.nll);
       break;
     case Inner::kSentencePrediction:
