@@ -272,4 +272,13 @@ int64_t longest_source(const TrainOptions& options) {
   return options.model.max_source_positions.value_or(kPairPositions);
 }
 
+void lower_positions(TrainOptions& options, const TrainOptions& other) {
+  auto& model = options.model;
+  model.max_source_positions = std::min(longest_source(options), longest_source(other));
+  auto& longest = architecture_of(options).family == ModelFamily::kRoberta
+                      ? model.max_positions
+                      : model.max_target_positions;
+  longest = std::min(longest_item(options), longest_item(other));
+}
+
 }  // namespace evomoe
