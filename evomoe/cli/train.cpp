@@ -10,9 +10,10 @@ int train_command(const std::vector<std::string>& arguments) {
   describe(table, options);
   if (!parse_command(table, arguments)) return 0;
   if (!table.is_set("lr")) {
-    log().warn("no --lr is given, so it is {}, fairseq's default, which is far too high for Adam; "
-               "give one that suits the model, e.g. --lr 0.0005",
-               options.optimization.lr.front());
+    log().warn(
+        "no --lr is given, so it is {}, fairseq's default, which is far too high for Adam; "
+        "give one that suits the model, e.g. --lr 0.0005",
+        options.optimization.lr.front());
   }
   return TrainingRun(options).run();
 }

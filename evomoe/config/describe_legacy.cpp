@@ -147,10 +147,11 @@ void describe_run(LegacyFlags flags) {
 
 /// Flags that decide in fairseq whether a training survives, each with what happens instead.
 void describe_survival(LegacyFlags flags) {
-  flags.passed_over({"fp16", "memory-efficient-fp16"},
-                    "numbers are float32, which is more exact and needs more memory; an update "
-                    "whose gradient is not finite ends the run, where fp16 skips it: --on-non-finite "
-                    "skip does that too");
+  flags.passed_over(
+      {"fp16", "memory-efficient-fp16"},
+      "numbers are float32, which is more exact and needs more memory; an update "
+      "whose gradient is not finite ends the run, where fp16 skips it: --on-non-finite "
+      "skip does that too");
   flags.passed_over_with_value({"fp16-init-scale", "fp16-scale-window", "fp16-scale-tolerance",
                                 "min-loss-scale", "threshold-loss-scale"},
                                "training is in float32, which needs no loss scale; --on-non-finite "

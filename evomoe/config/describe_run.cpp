@@ -97,8 +97,9 @@ void describe_dataset(OptionTable& table, DatasetOptions& o) {
       .alias("max-sentences")
       .at_least(1);
   table
-      .add("max-tokens-valid", &o.max_tokens_valid,
-           "As max-tokens, in validation, where a longer sequence is an error; not given: the same.")
+      .add(
+          "max-tokens-valid", &o.max_tokens_valid,
+          "As max-tokens, in validation, where a longer sequence is an error; not given: the same.")
       .at_least(1);
   table
       .add("batch-size-valid", &o.batch_size_valid,
@@ -166,9 +167,10 @@ void describe_checkpoint(OptionTable& table, CheckpointOptions& o) {
   table.add("reset-meters", &o.reset_meters, "Does not restore the meters.");
   table.add("reset-optimizer", &o.reset_optimizer, "Does not restore the optimiser.");
   table
-      .add("save-interval", &o.save_interval,
-           "Epochs between checkpoints, checkpoint1, checkpoint2, ..., at their ends. The run's end "
-           "is saved in any case.")
+      .add(
+          "save-interval", &o.save_interval,
+          "Epochs between checkpoints, checkpoint1, checkpoint2, ..., at their ends. The run's end "
+          "is saved in any case.")
       .at_least(1);
   table
       .add("save-interval-updates", &o.save_interval_updates,

@@ -33,10 +33,9 @@ class Check {
 
   /// What ends it, as the user said it.
   std::string end() const {
-    return updates_ == optimization_.max_update
-               ? fmt::format("--max-update {}", updates_)
-               : fmt::format("--max-epoch {}, which is {} updates", optimization_.max_epoch,
-                             updates_);
+    return updates_ == optimization_.max_update ? fmt::format("--max-update {}", updates_)
+                                                : fmt::format("--max-epoch {}, which is {} updates",
+                                                              optimization_.max_epoch, updates_);
   }
 
   void evolution() {
@@ -54,7 +53,8 @@ class Check {
         spawn > 0 ? fmt::format(" after --shared-expert-updates {}", spawn) : "";
     if (updates_ <= sparse) {
       say("the sparse stage (one expert per token) would begin after update {} "
-          "(--switch-to-hard-gumbel-softmax {}{}), so tokens still have several experts at its end; "
+          "(--switch-to-hard-gumbel-softmax {}{}), so tokens still have several experts at its "
+          "end; "
           "make the run longer or switch earlier",
           sparse, flags.switch_to_hard_gumbel_softmax, since);
     } else if (flags.sparse_noise_decay > 0 && updates_ < sparse + flags.sparse_noise_decay) {
@@ -109,7 +109,8 @@ class Check {
   void annealing() {
     const auto& epoch = optimization_.force_anneal;
     if (!epoch || optimization_.max_epoch == 0 || *epoch <= optimization_.max_epoch) return;
-    say("the learning rate would shrink from epoch --force-anneal {} on, after --max-epoch {}; make "
+    say("the learning rate would shrink from epoch --force-anneal {} on, after --max-epoch {}; "
+        "make "
         "the run longer or shrink earlier",
         *epoch, optimization_.max_epoch);
   }

@@ -186,11 +186,11 @@ TrainingRun::Stop TrainingRun::validate_and_save(bool end_of_epoch) {
   const auto& flags = options_.checkpoint;
   const auto updates = trainer_->updates();
   Stop stop = reached_limit() ? Stop::kLimit : Stop::kNo;
-  const bool interval = flags.save_interval_updates > 0 && updates > 0 &&
-                        updates % flags.save_interval_updates == 0;
+  const bool interval =
+      flags.save_interval_updates > 0 && updates > 0 && updates % flags.save_interval_updates == 0;
   const bool save_epoch = end_of_epoch && epoch_ % flags.save_interval == 0;
-  const bool do_save = save_epoch || stop == Stop::kLimit ||
-                       (interval && updates >= dataset.validate_after_updates);
+  const bool do_save =
+      save_epoch || stop == Stop::kLimit || (interval && updates >= dataset.validate_after_updates);
   const bool do_validate =
       !dataset.disable_validation && SignalWatch::received() == 0 &&
       ((!end_of_epoch && do_save) || (end_of_epoch && epoch_ % dataset.validate_interval == 0) ||
