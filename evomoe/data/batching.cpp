@@ -105,17 +105,18 @@ std::vector<int64_t> filter_by_size(std::vector<int64_t> items, const Dataset& d
         fmt::format("{} longer than {} {}", too_many, limits.tokens_option, limits.max_tokens));
     options.push_back(limits.tokens_option);
   }
+  const auto removed = too_long + too_many;
+  const auto found =
+      fmt::format("{}: {} of {} items {} too long: {} (the first is item {} with {} tokens)",
+                  dataset.name(), removed, all, removed == 1 ? "is" : "are",
+                  fmt::join(reasons, ", "), *first, dataset.item_size(*first));
   const auto raise = options.empty() ? "" : fmt::format("raise {}", fmt::join(options, " and "));
-  const auto found = fmt::format("{} (the first is item {} with {} tokens)",
-                                 fmt::join(reasons, ", "), *first, dataset.item_size(*first));
   EVOMOE_CHECK(limits.skip_invalid,
-               "{}: of its {} items {}; {}leave such items out with "
-               "--skip-invalid-size-inputs-valid-test",
-               dataset.name(), all, found, raise.empty() ? "" : raise + ", or ");
-  EVOMOE_CHECK(!items.empty(), "{}: none of its {} items is short enough: {}{}", dataset.name(),
-               all, found, raise.empty() ? "" : "; " + raise);
-  warn_once(fmt::format("{}: {} of its {} items are left out: {}", dataset.name(),
-                        too_long + too_many, all, found));
+               "{}; {}leave such items out with --skip-invalid-size-inputs-valid-test", found,
+               raise.empty() ? "" : raise + ", or ");
+  EVOMOE_CHECK(!items.empty(), "{}, so that none is left{}", found,
+               raise.empty() ? "" : "; " + raise);
+  warn_once(found + "; left out");
   return items;
 }
 

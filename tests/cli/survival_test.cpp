@@ -135,7 +135,7 @@ TEST_F(Survival, ItemsLongerThanMaxTokensAreLeftOutOfTrainingInEveryTask) {
     const auto run = fmt::format("whole{}", ++number), half = fmt::format("half{}", number);
     const auto result = train(run, "");
     ASSERT_EQ(result.exit_code, 0) << result.err;
-    const std::string said = "1 of its 14 items are left out: 1 longer than --max-tokens 16";
+    const std::string said = "1 of 14 items is too long: 1 longer than --max-tokens 16";
     EXPECT_THAT(result.err, HasSubstr(said));
     EXPECT_EQ(result.err.find(said), result.err.rfind(said)) << "it is said once";
     // A run that is broken off and resumed sees the same batches.
@@ -143,17 +143,19 @@ TEST_F(Survival, ItemsLongerThanMaxTokensAreLeftOutOfTrainingInEveryTask) {
     ASSERT_EQ(train(half, "").exit_code, 0);
     EXPECT_EQ(model_file(half), model_file(run));
 
-    const auto refused = train("refused", "--valid-subset valid1 --save-interval 9");
+    const auto refused =
+        train(fmt::format("refused{}", number), "--valid-subset valid1 --save-interval 9");
     EXPECT_EQ(refused.exit_code, 1) << refused.err;
     EXPECT_THAT(refused.err, HasSubstr("1 longer than --max-tokens 16"));
     EXPECT_THAT(refused.err, HasSubstr("--skip-invalid-size-inputs-valid-test"));
-    const auto skipped = train("skipped",
+    const auto skipped = train(fmt::format("skipped{}", number),
                                "--valid-subset valid1 "
                                "--skip-invalid-size-inputs-valid-test");
     EXPECT_EQ(skipped.exit_code, 0) << skipped.err;
-    const auto wide = train("wide", "--valid-subset valid1 --max-tokens-valid 64");
+    const auto wide =
+        train(fmt::format("wide{}", number), "--valid-subset valid1 --max-tokens-valid 64");
     EXPECT_EQ(wide.exit_code, 0) << wide.err;
-    const auto nothing = train("nothing", "--max-tokens 1");
+    const auto nothing = train(fmt::format("nothing{}", number), "--max-tokens 1");
     EXPECT_NE(nothing.exit_code, 0);
     EXPECT_THAT(nothing.err, HasSubstr("--max-tokens 1"));
     EXPECT_THAT(nothing.err, HasSubstr("raise --max-tokens"));
@@ -169,6 +171,14 @@ TEST_F(Survival, ItemsLongerThanMaxTokensAreLeftOutOfTrainingInEveryTask) {
     EXPECT_THAT(too_long.err, HasSubstr("raise --max-tokens, or leave such items out with"));
     EXPECT_EQ(validate("--max-tokens 16 --skip-invalid-size-inputs-valid-test").exit_code, 0);
     EXPECT_EQ(validate("--max-tokens 64").exit_code, 0);
+  }
+  // A block may be longer than the model's positions where that is not all that there are.
+  for (const auto& narrow : {text + "--tokens-per-sample 64 --max-target-positions 16 ",
+                             masked + "--tokens-per-sample 64 --max-positions 16 "}) {
+    const auto result = evomoe(fmt::format("train {} {} --max-tokens 64 --save-dir {}/narrow{}",
+                                           narrow, common, path(), ++number));
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_THAT(result.err, HasSubstr("1 longer than the model's positions, 16"));
   }
   // The positions that validate is told decide too.
   const auto short_positions = [&](const std::string& more) {
@@ -190,9 +200,9 @@ TEST_F(Survival, ItemsLongerThanMaxTokensAreLeftOutOfTrainingInEveryTask) {
       evomoe(fmt::format("train {} {} --save-dir {}/moved --max-update 2", pair, common, path()))
           .exit_code,
       0);
-  expect_refused(
-      fmt::format("train {} {} --save-dir {}/moved --max-source-positions 4", pair, common, path()),
-      {"--max-source-positions 1024 -> 4", "--reset-dataloader"}, 1);
+  expect_refused(fmt::format("train {} {} --save-dir {}/moved --max-source-positions 512", pair,
+                             common, path()),
+                 {"--max-source-positions 1024 -> 512", "--reset-dataloader"}, 1);
   // generate: an item longer than a batch is left out where it is asked for.
   const auto generate = [&](const std::string& more) {
     return evomoe(
@@ -247,7 +257,8 @@ TEST_F(Survival, ValidationsAreMadeWhenTheirOptionsSay) {
     EXPECT_EQ(result.exit_code, 0) << result.err;
     std::vector<int64_t> found;
     for (const auto& record : log_of(run)) {
-      if (record.at("tag") == "valid") found.push_back(record.at("completed_updates").get<int64_t>());
+      if (record.at("tag") == "valid")
+        found.push_back(record.at("completed_updates").get<int64_t>());
     }
     return found;
   };

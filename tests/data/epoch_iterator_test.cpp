@@ -257,8 +257,8 @@ TEST(EpochIterator, ItemsLongerThanMaxTokensAreLeftOutInEveryTask) {
     options.tokens_option = "--max-tokens-valid";
     EpochIterator validation(dataset, options);
     expect_error([&] { validation.start_epoch(1); },
-                 {dataset->name(), "of its 9 items 1 longer than --max-tokens-valid 8", "item 3",
-                  "raise --max-tokens-valid", "--skip-invalid-size-inputs-valid-test"});
+                 {dataset->name(), "1 of 9 items is too long: 1 longer than --max-tokens-valid 8",
+                  "item 3", "raise --max-tokens-valid", "--skip-invalid-size-inputs-valid-test"});
     // It is not so with a batch that holds it.
     options.limits.max_tokens = kShort + 6;
     EpochIterator wide(dataset, options);
@@ -276,7 +276,7 @@ TEST(EpochIterator, WhereNoItemIsShortEnoughTheErrorNamesEachLimit) {
   options.positions_option = "--max-positions";
   EpochIterator none(data, options);
   expect_error([&] { none.start_epoch(1); },
-               {"corpus: none of its 2 items", "1 longer than the model's positions, 6",
+               {"corpus: 2 of 2 items are too long", "1 longer than the model's positions, 6",
                 "1 longer than --max-tokens 4", "raise --max-positions and --max-tokens"});
 }
 
