@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <ctime>
 #include <memory>
+#include <mutex>
+#include <set>
 
 namespace evomoe {
 
@@ -19,6 +21,13 @@ spdlog::logger& log() {
     return made;
   }();
   return *logger;
+}
+
+void warn_once(const std::string& text) {
+  static std::mutex mutex;
+  static std::set<std::string> said;
+  const std::lock_guard lock(mutex);
+  if (said.insert(text).second) log().warn("{}", text);
 }
 
 std::string timestamp() {

@@ -78,7 +78,7 @@ int eval_lm_command(const std::vector<std::string>& arguments) {
   ScorerOptions scorer;
   scorer.context_window = window;
   scorer.batch_size = flags.batch_size.value_or(0);
-  scorer.max_tokens = flags.max_tokens.value_or(36000);
+  scorer.max_tokens = flags.max_tokens.value_or(flags.batch_size ? 0 : 36000);
   scorer.max_batches = flags.max_valid_steps.value_or(-1);
 
   std::vector<int64_t> items(static_cast<size_t>(dataset->size()));
@@ -86,7 +86,7 @@ int eval_lm_command(const std::vector<std::string>& arguments) {
   auto longest = longest_item(loaded.options);
   for (const auto& each : models) longest = std::min(longest, longest_item(each.options));
   // As fairseq's eval-lm, it leaves them out with a warning.
-  items = filter_by_size(std::move(items), *dataset, longest, /*skip=*/true);
+  items = filter_by_size(std::move(items), *dataset, {.max_positions = longest});
 
   const TokenText text(loaded);
   Totals totals;
@@ -145,7 +145,7 @@ int eval_lm_command(const std::vector<std::string>& arguments) {
     return nats / static_cast<double>(std::max<int64_t>(count, 1));
   };
   log().info("Evaluated {} tokens in {:.1f}s ({:.2f} tokens/s)", totals.tokens, seconds,
-             static_cast<double>(totals.tokens) / seconds);
+             seconds > 0 ? static_cast<double>(totals.tokens) / seconds : 0.0);
   nlohmann::ordered_json result;
   result["loss"] = bits_per_token;
   result["perplexity"] = std::exp(per(totals.tokens));

@@ -11,6 +11,7 @@
 #include "evomoe/config/validate_options.h"
 #include "evomoe/models/text_generator.h"
 #include "evomoe/train/loaded_model.h"
+#include "evomoe/train/model_options.h"
 #include "evomoe/train/task.h"
 
 namespace evomoe {
@@ -114,6 +115,7 @@ int generate_from_data(const GenerateOptions& flags, std::vector<LoadedModel>& m
     loaded.encoder_decoder("--truncate-source");
     loaded.options.task.truncate_source = true;
   }
+  for (const auto& each : models) lower_positions(loaded.options, each.options);
   const auto model = generation_model(models, flags.search, "evomoe generate");
   const auto subset = flags.gen_subset.value_or("test");
   const auto data = open_task_data(*flags.data, loaded.options);

@@ -38,7 +38,9 @@ std::string interactive_lines(const SentenceText& sentence, double seconds) {
 }
 
 std::string translated_line(int64_t sentences, int64_t tokens, double seconds) {
-  const auto rate = [&](int64_t count) { return static_cast<double>(count) / seconds; };
+  const auto rate = [&](int64_t count) {
+    return seconds > 0 ? static_cast<double>(count) / seconds : 0.0;
+  };
   return fmt::format(
       "Translated {} sentences ({} tokens) in {:.1f}s ({:.2f} sentences/s, {:.2f} tokens/s)",
       sentences, tokens, seconds, rate(sentences), rate(tokens));

@@ -71,12 +71,13 @@ void generate_subset(const GenerationModel& model, const Dataset& dataset,
   using Clock = std::chrono::steady_clock;
   const auto options = search_options(flags);
   const auto& post_process = flags.search.post_process;
-  auto items =
-      filter_by_size(dataset.ordered_indices(/*seed=*/1), dataset, model.max_source_positions,
-                     flags.skip_invalid_size_inputs_valid_test);
-  EVOMOE_CHECK(!items.empty(), "{}: there is nothing to translate", dataset.name());
+  const auto limits = batch_limits(flags);
+  auto items = filter_by_size(dataset.ordered_indices(/*seed=*/1), dataset,
+                              {.max_positions = model.max_source_positions,
+                               .max_tokens = limits.max_tokens,
+                               .skip_invalid = flags.skip_invalid_size_inputs_valid_test});
   const auto batches = batch_by_size(
-      std::move(items), [&](int64_t item) { return dataset.item_size(item); }, batch_limits(flags));
+      std::move(items), [&](int64_t item) { return dataset.item_size(item); }, limits);
   Score score(flags, *model.target);
   ComputeThreads threads(flags.common.threads);
   bool has_target = true;

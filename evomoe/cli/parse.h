@@ -10,6 +10,17 @@
 
 namespace evomoe {
 
+/// Fills the options that `table` describes from the command line. False when only help was asked
+/// for (it is printed then).
+inline bool parse_command(OptionTable& table, const std::vector<std::string>& arguments) {
+  if (!table.parse(arguments)) {
+    fmt::print("{}", table.help_text());
+    return false;
+  }
+  for (const auto& notice : table.notices()) log().info("{}", notice);
+  return true;
+}
+
 /// Fills `options` from the command line. False when only help was asked for (it is printed then).
 /// `bind` describes the options.
 template <typename Options, typename Bind>
@@ -17,12 +28,7 @@ bool parse_command(const std::string& command, const std::vector<std::string>& a
                    Options& options, Bind bind) {
   OptionTable table(command, command_summary(command));
   bind(table, options);
-  if (!table.parse(arguments)) {
-    fmt::print("{}", table.help_text());
-    return false;
-  }
-  for (const auto& notice : table.notices()) log().info("{}", notice);
-  return true;
+  return parse_command(table, arguments);
 }
 
 }  // namespace evomoe

@@ -6,8 +6,15 @@ namespace evomoe {
 
 int train_command(const std::vector<std::string>& arguments) {
   TrainOptions options;
-  const auto bind = [](OptionTable& table, TrainOptions& o) { describe(table, o); };
-  if (!parse_command("train", arguments, options, bind)) return 0;
+  OptionTable table("train", command_summary("train"));
+  describe(table, options);
+  if (!parse_command(table, arguments)) return 0;
+  if (!table.is_set("lr")) {
+    log().warn(
+        "no --lr is given, so it is {}, fairseq's default, which is far too high for Adam; "
+        "give one that suits the model, e.g. --lr 0.0005",
+        options.optimization.lr.front());
+  }
   return TrainingRun(options).run();
 }
 

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "evomoe/base/error.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
@@ -11,6 +13,23 @@
 #include "evomoe/train/validation.h"
 
 namespace evomoe {
+
+namespace {
+
+/// What the command line says of the longest sequence, of which the model decides the most.
+void limit(std::optional<int64_t>& positions, const std::optional<int64_t>& given, int64_t most,
+           const std::string& option, const LoadedModel& loaded) {
+  if (!given) return;
+  if (positions_option(loaded.options).find(option) == std::string::npos)
+    fail_usage("{} {}: {} has no such positions; leave it out", option, *given,
+               loaded.path.string());
+  if (*given > most)
+    fail_usage("{} {}: {} has {} positions; give at most as many", option, *given,
+               loaded.path.string(), most);
+  positions = given;
+}
+
+}  // namespace
 
 int validate_command(const std::vector<std::string>& arguments) {
   EvalOptions flags;
@@ -33,6 +52,14 @@ int validate_command(const std::vector<std::string>& arguments) {
     options.dataset.skip_invalid_size_inputs_valid_test = true;
   if (flags.required_batch_size_multiple)
     options.dataset.required_batch_size_multiple = *flags.required_batch_size_multiple;
+  limit(options.model.max_source_positions, flags.max_source_positions,
+        longest_source(loaded.options), "--max-source-positions", loaded);
+  auto positions = longest_item(loaded.options);
+  limit(options.model.max_target_positions, flags.max_target_positions, positions,
+        "--max-target-positions", loaded);
+  limit(options.model.max_positions, flags.max_positions, positions, "--max-positions", loaded);
+  positions = std::min({positions, flags.max_target_positions.value_or(positions),
+                        flags.max_positions.value_or(positions)});
   if (flags.truncate_source) {
     loaded.encoder_decoder("--truncate-source");
     options.task.truncate_source = true;
@@ -48,7 +75,9 @@ int validate_command(const std::vector<std::string>& arguments) {
                             options.task.classification_head_name);
   auto iterator = iterator_options(options, /*training=*/false);
   // The model's, whatever --tokens-per-sample is now.
-  iterator.max_positions = longest_item(loaded.options);
+  iterator.max_positions = positions;
+  iterator.positions_option.clear();
+  iterator.tokens_option = "--max-tokens";
   const auto max_steps = flags.max_valid_steps.value_or(-1);
   ComputeThreads threads(flags.common.threads);
   for (const auto& subset : flags.valid_subset) {
@@ -70,6 +99,10 @@ int validate_command(const std::vector<std::string>& arguments) {
       };
       const auto total =
           evaluate_dataset(dataset, iterator, max_steps, options.criterion, evaluate, meters);
+      EVOMOE_CHECK(total->sample_size > 0,
+                   "{}: no token of it is a target, so that there is no loss to compute; validate "
+                   "on another split (--valid-subset) or on more of it",
+                   dataset->name());
       if (translate) log_bleu(meters, bleu->score());
       const auto line = validation_line(meters, *total, options.criterion, loaded.updates);
       const bool json = flags.common.log_format == "json";

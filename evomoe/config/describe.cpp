@@ -113,8 +113,20 @@ void describe_validate(OptionTable& table, EvalOptions& o) {
       .metavar("CHECKPOINT")
       .required();
   table.add("skip-invalid-size-inputs-valid-test", &o.skip_invalid_size_inputs_valid_test,
-            "Leaves out sequences that are longer than the model's positions, with a warning; not "
-            "given: as in training, where they are an error without it.");
+            "Leaves out sequences that are longer than the model's positions or max-tokens, with a "
+            "warning; not given: as in training, where they are an error without it.");
+  table
+      .add("max-source-positions", &o.max_source_positions,
+           "translation: longest source; not given: as in training.")
+      .at_least(1);
+  table
+      .add("max-target-positions", &o.max_target_positions,
+           "Longest sequence (translation: target); not given: as in training.")
+      .at_least(1);
+  table
+      .add("max-positions", &o.max_positions,
+           "RoBERTa: longest sequence; not given: as in training.")
+      .at_least(1);
   table.add("valid-subset", &o.valid_subset, "Splits to validate on.").metavar("NAME,...");
   table
       .add("required-batch-size-multiple", &o.required_batch_size_multiple,

@@ -145,6 +145,22 @@ void describe_run(LegacyFlags flags) {
   describe_registries(flags);
 }
 
+/// Flags that decide in fairseq whether a training survives, each with what happens instead.
+void describe_survival(LegacyFlags flags) {
+  flags.passed_over(
+      {"fp16", "memory-efficient-fp16"},
+      "numbers are float32, which is more exact and needs more memory; an update "
+      "whose gradient is not finite ends the run, where fp16 skips it: --on-non-finite "
+      "skip does that too");
+  flags.passed_over_with_value({"fp16-init-scale", "fp16-scale-window", "fp16-scale-tolerance",
+                                "min-loss-scale", "threshold-loss-scale"},
+                               "training is in float32, which needs no loss scale; --on-non-finite "
+                               "says what an update does whose gradient is not finite");
+  flags.passed_over({"suppress-crashes"}, "an error ends the run with exit status 1 all the same");
+  flags.passed_over_with_value({"heartbeat-timeout"},
+                               "a run that makes no progress is not ended; use `timeout`");
+}
+
 /// Is an option of training one that the reference's other programs have as well, or that its
 /// scripts give them?
 bool evaluation_of_reference_has(const Option& option) {
@@ -174,6 +190,7 @@ void describe_legacy_preprocess(OptionTable& table) {
 }
 
 void describe_legacy_train(OptionTable& table) {
+  describe_survival(LegacyFlags(table));
   describe_run(LegacyFlags(table));
   describe_legacy_training(table);
 }

@@ -29,7 +29,11 @@ void describe_optimization(OptionTable& table, OptimizationOptions& o) {
       .count(2);
   table.add("adam-eps", &o.adam_eps, "Added to the root of the second moment.").at_least(0);
   table.add("weight-decay", &o.weight_decay, "Decoupled weight decay.").alias("wd").at_least(0);
-  table.add("lr", &o.lr, "Learning rate, one per epoch; the last one stays.").at_least(0);
+  table
+      .add("lr", &o.lr,
+           "Learning rate, one per epoch; the last one stays. The default is fairseq's and far too "
+           "high for Adam.")
+      .at_least(0);
   table.add("lr-scheduler", &o.lr_scheduler, "Learning-rate schedule.")
       .choices({"polynomial_decay", "inverse_sqrt", "cosine", "fixed"})
       .unsupported(
@@ -77,7 +81,7 @@ void describe_optimization(OptionTable& table, OptimizationOptions& o) {
            "Hours after which the run ends, earlier parts included; 0: no limit.")
       .at_least(0);
   table.add("stop-min-lr", &o.stop_min_lr,
-            "The run ends at an epoch's end when the rate is not above this.");
+            "The run ends at an epoch's end when the rate is not above this, the warm-up over.");
   table
       .add("on-non-finite", &o.on_non_finite,
            "What a NaN or Inf in loss or gradient does: stop the run, or skip the "
@@ -87,14 +91,18 @@ void describe_optimization(OptionTable& table, OptimizationOptions& o) {
 
 void describe_dataset(OptionTable& table, DatasetOptions& o) {
   table.group("dataset", "Data and validation");
-  table.add("max-tokens", &o.max_tokens, "Most tokens of a micro-batch, padding included.")
+  table
+      .add("max-tokens", &o.max_tokens,
+           "Most tokens of a micro-batch, padding included. Longer sequences are left out of "
+           "training with a warning.")
       .at_least(1);
   table.add("batch-size", &o.batch_size, "Most sequences of a micro-batch.")
       .alias("max-sentences")
       .at_least(1);
   table
-      .add("max-tokens-valid", &o.max_tokens_valid,
-           "As max-tokens, in validation; not given: the same.")
+      .add(
+          "max-tokens-valid", &o.max_tokens_valid,
+          "As max-tokens, in validation, where a longer sequence is an error; not given: the same.")
       .at_least(1);
   table
       .add("batch-size-valid", &o.batch_size_valid,
@@ -117,23 +125,27 @@ void describe_dataset(OptionTable& table, DatasetOptions& o) {
       .alias("combine-val");
   table.add("ignore-unused-valid-subsets", &o.ignore_unused_valid_subsets,
             "Splits valid1, ... that are not named are no error.");
-  table.add("validate-interval", &o.validate_interval, "Epochs between validations.").at_least(1);
+  table
+      .add("validate-interval", &o.validate_interval,
+           "Epochs between validations, at whose ends they are.")
+      .at_least(1);
   table
       .add("validate-interval-updates", &o.validate_interval_updates,
-           "Updates between validations; 0: only at epoch "
-           "ends.")
+           "Updates between validations; 0: only with the checkpoints of save-interval-updates. "
+           "Those of validate-interval and one at the run's end come on top.")
       .at_least(0);
   table
       .add("validate-after-updates", &o.validate_after_updates,
-           "No validation, and none of the checkpoints of save-interval-updates, before this "
-           "update.")
+           "None of the validations of validate-interval-updates and of the checkpoints of "
+           "save-interval-updates before this update; those at the ends of epochs are made.")
       .at_least(0);
   table.add("max-valid-steps", &o.max_valid_steps, "Batches of a validation.")
       .alias("nval")
       .at_least(1);
   table.add("disable-validation", &o.disable_validation, "No validation.");
   table.add("skip-invalid-size-inputs-valid-test", &o.skip_invalid_size_inputs_valid_test,
-            "Too long sequences of validation splits are left out instead of being an error.");
+            "Sequences of validation splits that are longer than the model's positions or "
+            "max-tokens-valid are left out with a warning instead of being an error.");
 }
 
 void describe_checkpoint(OptionTable& table, CheckpointOptions& o) {
@@ -157,10 +169,17 @@ void describe_checkpoint(OptionTable& table, CheckpointOptions& o) {
   table.add("reset-dataloader", &o.reset_dataloader, "Does not restore the position in the data.");
   table.add("reset-meters", &o.reset_meters, "Does not restore the meters.");
   table.add("reset-optimizer", &o.reset_optimizer, "Does not restore the optimiser.");
-  table.add("save-interval", &o.save_interval, "Epochs between checkpoints.").at_least(1);
+  table
+      .add(
+          "save-interval", &o.save_interval,
+          "Epochs between checkpoints, checkpoint1, checkpoint2, ..., at their ends. The run's end "
+          "is saved in any case.")
+      .at_least(1);
   table
       .add("save-interval-updates", &o.save_interval_updates,
-           "Updates between checkpoints; 0: only at epoch ends.")
+           "Updates between the checkpoints within epochs, checkpoint_1_500, ..., each with a "
+           "validation; 0: none. As in fairseq, one that falls on the end of an epoch is "
+           "save-interval's.")
       .at_least(0);
   table
       .add("keep-interval-updates", &o.keep_interval_updates,
@@ -177,8 +196,9 @@ void describe_checkpoint(OptionTable& table, CheckpointOptions& o) {
       .at_least(-1);
   table.add("no-save", &o.no_save, "Writes nothing: no checkpoints, no config.yaml, no log.jsonl.");
   table.add("no-epoch-checkpoints", &o.no_epoch_checkpoints,
-            "Writes no checkpoint1, checkpoint2, ... at the ends of epochs; those of "
-            "save-interval-updates, the best and the last are written.");
+            "Writes no checkpoint1, checkpoint2, ... at the ends of epochs, as in fairseq not even "
+            "where save-interval-updates falls on one; those within epochs, the best and the last "
+            "are written.");
   table.add("no-last-checkpoints", &o.no_last_checkpoints, "Does not write checkpoint_last.");
   table.add("no-best-checkpoints", &o.no_best_checkpoints,
             "Writes neither checkpoint_best nor those of keep-best-checkpoints.");
@@ -195,7 +215,7 @@ void describe_checkpoint(OptionTable& table, CheckpointOptions& o) {
             "The largest value is the best.");
   table
       .add("patience", &o.patience,
-           "Validations without improvement after which the run ends; -1: never.")
+           "Validations without improvement after which the run ends; -1 or 0: never.")
       .at_least(-1);
   table
       .add("write-checkpoints-asynchronously", &o.write_checkpoints_asynchronously,

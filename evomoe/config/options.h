@@ -286,6 +286,7 @@ struct EvalOptions {
   std::optional<double> moe_eval_capacity_token_fraction;
   std::string validate_routing = "reference";
   // validate
+  std::optional<int64_t> max_source_positions, max_target_positions, max_positions;
   std::optional<int64_t> required_batch_size_multiple;
   bool truncate_source = false;
   int64_t num_workers = 1;

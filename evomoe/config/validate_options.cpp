@@ -77,7 +77,10 @@ void validate_lengths(const TrainOptions& options) {
   const auto& task = options.task;
   const auto& positions = options.model.max_target_positions;
   const bool blocks = task.task == "language_modeling" || task.task == "masked_lm";
-  if (task.task == "language_modeling" && positions && task.tokens_per_sample > *positions) {
+  // Other blocks may be shorter, and those that are not are left out as in the reference.
+  const bool whole_blocks = task.sample_break_mode == "none" || task.pad_to_fixed_length;
+  if (task.task == "language_modeling" && whole_blocks && positions &&
+      task.tokens_per_sample > *positions) {
     fail_usage(
         "--tokens-per-sample {} is more than --max-target-positions {}: the model has no position "
         "for the last "

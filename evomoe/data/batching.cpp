@@ -1,7 +1,10 @@
 #include "evomoe/data/batching.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <numeric>
+#include <optional>
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
@@ -78,24 +81,42 @@ Batches batch_by_size(std::vector<int64_t> items, const std::function<int64_t(in
 }
 
 std::vector<int64_t> filter_by_size(std::vector<int64_t> items, const Dataset& dataset,
-                                    int64_t max_positions, bool skip_invalid) {
-  int64_t removed = 0;
-  int64_t first = -1;
+                                    const ItemLimits& limits) {
+  const auto all = items.size();
+  int64_t too_long = 0, too_many = 0;  // for the model, for a batch
+  std::optional<int64_t> first;
   std::erase_if(items, [&](int64_t item) {
-    if (dataset.fits(item, max_positions)) return false;
-    if (removed++ == 0) first = item;
+    const bool fits = dataset.fits(item, limits.max_positions);
+    if (fits && (limits.max_tokens <= 0 || dataset.item_size(item) <= limits.max_tokens))
+      return false;
+    ++(fits ? too_many : too_long);
+    if (!first) first = item;
     return true;
   });
-  if (removed == 0) return items;
-  EVOMOE_CHECK(
-      skip_invalid,
-      "{}: item {} has {} tokens (and {} more items are too long), but the model takes at most {} "
-      "positions; raise --max-target-positions (of a source: --max-source-positions), or leave "
-      "such items out with --skip-invalid-size-inputs-valid-test",
-      dataset.name(), first, dataset.item_size(first), removed - 1,
-      dataset.positions(max_positions));
-  log().warn("{}: {} items are longer than {} positions and are left out (the first is item {})",
-             dataset.name(), removed, dataset.positions(max_positions), first);
+  if (!first) return items;
+  std::vector<std::string> reasons, options;
+  if (too_long > 0) {
+    reasons.push_back(fmt::format("{} longer than the model's positions, {}", too_long,
+                                  dataset.positions(limits.max_positions)));
+    if (!limits.positions_option.empty()) options.push_back(limits.positions_option);
+  }
+  if (too_many > 0) {
+    reasons.push_back(
+        fmt::format("{} longer than {} {}", too_many, limits.tokens_option, limits.max_tokens));
+    options.push_back(limits.tokens_option);
+  }
+  const auto removed = too_long + too_many;
+  const auto found =
+      fmt::format("{}: {} of {} items {} too long: {} (the first is item {} with {} tokens)",
+                  dataset.name(), removed, all, removed == 1 ? "is" : "are",
+                  fmt::join(reasons, ", "), *first, dataset.item_size(*first));
+  const auto raise = options.empty() ? "" : fmt::format("raise {}", fmt::join(options, " and "));
+  EVOMOE_CHECK(limits.skip_invalid,
+               "{}; {}leave such items out with --skip-invalid-size-inputs-valid-test", found,
+               raise.empty() ? "" : raise + ", or ");
+  EVOMOE_CHECK(!items.empty(), "{}, so that none is left{}", found,
+               raise.empty() ? "" : "; " + raise);
+  warn_once(found + "; left out");
   return items;
 }
 

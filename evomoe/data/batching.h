@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "evomoe/data/dataset.h"
@@ -35,9 +36,19 @@ struct BatchLimits {
 Batches batch_by_size(std::vector<int64_t> items, const std::function<int64_t(int64_t)>& size,
                       const BatchLimits& limits);
 
-/// Removes items that do not fit `max_positions` (Dataset::fits), keeping the order. When
-/// `skip_invalid` a warning tells how many, else the first one is an Error.
+/// Which items are too long, and what becomes of them.
+struct ItemLimits {
+  int64_t max_positions = 0;  ///< of the model (Dataset::fits); 0: no limit
+  int64_t max_tokens = 0;     ///< of a batch; 0: no limit
+  bool skip_invalid = true;   ///< they are left out; false: the first one is an Error
+  /// The options that raise the limits, for messages; empty: none does.
+  std::string positions_option;
+  std::string tokens_option = "--max-tokens";
+};
+
+/// Removes the items that are too long, keeping the order. A warning tells how many; that none is
+/// left is an Error.
 std::vector<int64_t> filter_by_size(std::vector<int64_t> items, const Dataset& dataset,
-                                    int64_t max_positions, bool skip_invalid);
+                                    const ItemLimits& limits);
 
 }  // namespace evomoe

@@ -33,10 +33,11 @@ void EpochIterator::form_batches(int64_t epoch) {
   if (dataset == dataset_) return;  // frozen
   const auto size = [&](int64_t item) { return dataset->item_size(item); };
   auto items = filter_by_size(dataset->ordered_indices(options_.seed), *dataset,
-                              options_.max_positions, options_.skip_invalid);
-  EVOMOE_CHECK(!items.empty(),
-               "{}: none of its {} items is at most {} tokens long; raise --max-target-positions",
-               dataset->name(), dataset->size(), dataset->positions(options_.max_positions));
+                              {.max_positions = options_.max_positions,
+                               .max_tokens = options_.limits.max_tokens,
+                               .skip_invalid = options_.skip_invalid,
+                               .positions_option = options_.positions_option,
+                               .tokens_option = options_.tokens_option});
   batches_ = batch_by_size(std::move(items), size, options_.limits);
   dataset_ = std::move(dataset);
 }

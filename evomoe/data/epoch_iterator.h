@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "evomoe/data/batching.h"
@@ -15,9 +16,12 @@ class BatchPrefetcher;
 
 struct EpochIteratorOptions {
   BatchLimits limits;         ///< `--max-tokens`, `--batch-size`, `--required-batch-size-multiple`
-  int64_t max_positions = 0;  ///< longer items are left out (or are an Error); 0: no limit
-  bool skip_invalid =
-      true;  ///< training: true; validation: `--skip-invalid-size-inputs-valid-test`
+  int64_t max_positions = 0;  ///< of the model; 0: no limit
+  /// Items longer than that or max_tokens are left out, else an Error. Training: true; validation:
+  /// `--skip-invalid-size-inputs-valid-test`.
+  bool skip_invalid = true;
+  /// As in ItemLimits.
+  std::string positions_option = "--max-target-positions", tokens_option = "--max-tokens";
   int64_t seed = 1;
   bool shuffle = true;     ///< false for validation: batches come in order of size
   int64_t curriculum = 0;  ///< epochs 1..curriculum are not shuffled either

@@ -125,13 +125,16 @@ torch::Tensor TransformerStackImpl::embed(const torch::Tensor& token_BS,
   if (options_.scale_embedding) x = x * std::sqrt(static_cast<double>(options_.embed_dim));
   if (embed_positions_.defined()) {
     const int64_t first = context.cache != nullptr ? context.cache->length : 0;
-    EVOMOE_CHECK(first + token_BS.size(1) <= options_.max_positions,
-                 "a sequence of {} tokens is longer than the {} positions of the model "
-                 "(--max-target-positions)",
-                 first + token_BS.size(1), options_.max_positions);
-    if (embed_positions_.device() != x.device()) embed_positions_ = embed_positions_.to(x.device());
     const auto position_BS =
         positions_of(token_BS, context.padding_BS, options_.padding_index, first);
+    // Padding behind a sequence needs no positions of its own.
+    EVOMOE_CHECK(
+        first + token_BS.size(1) <= options_.max_positions ||
+            position_BS.max().item<int64_t>() <= options_.max_positions + options_.padding_index,
+        "a sequence of {} tokens is longer than the {} positions of the model "
+        "(--max-target-positions)",
+        first + token_BS.size(1), options_.max_positions);
+    if (embed_positions_.device() != x.device()) embed_positions_ = embed_positions_.to(x.device());
     x = x + torch::embedding(embed_positions_, position_BS, options_.padding_index);
   }
   if (embedding_norm_) x = embedding_norm_->forward(x);

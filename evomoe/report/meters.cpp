@@ -14,6 +14,9 @@ using nlohmann::json;
 
 constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
 
+/// A stored number; what is not finite is stored as null.
+double number(const json& stored) { return stored.is_null() ? kNothing : stored.get<double>(); }
+
 std::unique_ptr<Meter> make_meter(const std::string& kind, const Clock& clock) {
   if (kind == "average") return std::make_unique<AverageMeter>();
   if (kind == "sum") return std::make_unique<SumMeter>();
@@ -62,13 +65,13 @@ json AverageMeter::state() const {
 void AverageMeter::load(const json& state) {
   last_.reset();
   if (!state.at("last").is_null()) last_ = state.at("last").get<double>();
-  sum_ = state.at("sum").get<double>();
+  sum_ = number(state.at("sum"));
   count_ = state.at("count").get<double>();
 }
 
 json SumMeter::state() const { return {{"sum", sum_}}; }
 
-void SumMeter::load(const json& state) { sum_ = state.at("sum").get<double>(); }
+void SumMeter::load(const json& state) { sum_ = number(state.at("sum")); }
 
 TimeMeter::TimeMeter(Clock clock) : clock_(std::move(clock)), start_(clock_()) {}
 
@@ -113,7 +116,7 @@ double StopwatchMeter::value() const { return sum_; }
 json StopwatchMeter::state() const { return {{"sum", sum_}}; }
 
 void StopwatchMeter::load(const json& state) {
-  sum_ = state.at("sum").get<double>();
+  sum_ = number(state.at("sum"));
   started_.reset();
 }
 
@@ -141,9 +144,10 @@ T& MeterGroup::obtain(const std::string& key, int priority, std::optional<int> d
   return *meter;
 }
 
-void MeterGroup::scalar(const std::string& key, double value, double weight, int priority,
-                        std::optional<int> digits) {
-  obtain<AverageMeter>(key, priority, digits).update(value, weight);
+void MeterGroup::scalar(const std::string& key, std::optional<double> value, double weight,
+                        int priority, std::optional<int> digits) {
+  auto& meter = obtain<AverageMeter>(key, priority, digits);
+  if (value) meter.update(*value, weight);
 }
 
 void MeterGroup::sum(const std::string& key, double value, int priority,
@@ -182,6 +186,11 @@ void MeterGroup::derived(const std::string& key, std::function<double(const Mete
 
 bool MeterGroup::has(const std::string& key) const { return find(key) != nullptr; }
 
+bool MeterGroup::is_known(const std::string& key) const {
+  const Entry* entry = find(key);
+  return entry != nullptr && is_known(*entry);
+}
+
 double MeterGroup::value(const std::string& key) const {
   const Entry* entry = find(key);
   EVOMOE_CHECK(entry != nullptr,
@@ -208,10 +217,14 @@ void MeterGroup::reset() {
   }
 }
 
+/// What is derived from a meter without a value has none either.
+bool MeterGroup::is_known(const Entry& entry) const {
+  return entry.meter ? !entry.meter->empty() : !std::isnan(entry.compute(*this));
+}
+
 void MeterGroup::write(LogLine& line) const {
   for (const auto& entry : entries_) {
-    if (entry->key[0] == '_') continue;
-    if (entry->meter && entry->meter->empty()) continue;
+    if (entry->key[0] == '_' || !is_known(*entry)) continue;
     line.add(entry->key, value(entry->key), entry->priority, entry->digits);
   }
 }

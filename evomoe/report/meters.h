@@ -67,7 +67,8 @@ class TimeMeter final : public Meter {
   void update(double amount) { amount_ += amount; }
   void reset() override;
   double value() const override;  ///< amount per second
-  double elapsed() const;         ///< seconds, those of the earlier runs included
+  bool empty() const override { return !(elapsed() > 0); }
+  double elapsed() const;  ///< seconds, those of the earlier runs included
   const char* kind() const override { return "time"; }
   nlohmann::json state() const override;
   void load(const nlohmann::json& state) override;
@@ -100,7 +101,8 @@ class StopwatchMeter final : public Meter {
 class MeterGroup {
  public:
   explicit MeterGroup(Clock clock = steady_clock_seconds());
-  void scalar(const std::string& key, double value, double weight, int priority,
+  /// No value (a mean of nothing): the key is made and keeps what it has.
+  void scalar(const std::string& key, std::optional<double> value, double weight, int priority,
               std::optional<int> digits = std::nullopt);
   void sum(const std::string& key, double value, int priority,
            std::optional<int> digits = std::nullopt);
@@ -115,12 +117,13 @@ class MeterGroup {
                int priority, std::optional<int> digits = std::nullopt);
 
   bool has(const std::string& key) const;
-  double value(const std::string& key) const;  ///< not rounded; Error when there is no such key
+  bool is_known(const std::string& key) const;  ///< and has a value
+  double value(const std::string& key) const;   ///< not rounded; Error when there is no such key
   double rounded(const std::string& key) const;
   std::vector<std::string> keys() const;
   void reset();
-  /// Puts all values into a line, but for empty meters and keys that start with '_', which are
-  /// internal.
+  /// Puts all values into a line, but for empty meters, what is derived from them, and keys that
+  /// start with '_', which are internal.
   void write(LogLine& line) const;
   nlohmann::json state() const;
   void load(
@@ -135,6 +138,7 @@ class MeterGroup {
     std::function<double(const MeterGroup&)> compute;
   };
   Entry* find(const std::string& key) const;
+  bool is_known(const Entry& entry) const;
   template <typename T>
   T& obtain(const std::string& key, int priority, std::optional<int> digits, bool* made = nullptr);
 

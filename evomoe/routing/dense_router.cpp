@@ -15,7 +15,7 @@ Routing DenseRouter::route(const torch::Tensor& x_TD, const RoutingContext& cont
   auto routing = Routing::from_mask(selected_TE, probability_TE);
   routing.losses.push_back(no_balance_loss(probability_TE));
   complete(routing, logits_TE, probability_TE, selected_TE, valid_T);
-  routing.stats.reference.emplace_back("entropy_gating", entropy_T(probability_TE).mean());
+  routing.stats.reference.emplace_back("entropy_gating", mean_entropy(probability_TE));
   return routing;
 }
 

@@ -24,7 +24,7 @@ Routing DtsRouter::route_all(const torch::Tensor& logits_TE, const RoutingContex
   auto routing = Routing::from_mask(selected_TE, probability_TE);
   routing.losses.push_back(no_balance_loss(probability_TE));
   complete(routing, logits_TE, probability_TE, selected_TE, valid_rows(context, logits_TE.size(0)));
-  routing.stats.reference.emplace_back("entropy_gating", entropy_T(probability_TE).mean());
+  routing.stats.reference.emplace_back("entropy_gating", mean_entropy(probability_TE));
   return routing;
 }
 
@@ -71,7 +71,7 @@ void DtsRouter::finish(Routing& routing, const torch::Tensor& logits_TE,
   complete(routing, logits_TE, probability_TE, selected_TE, valid_rows(context, rows));
   routing.stats.reference.emplace_back("gumbel_choosed_experts",
                                        selected_TE.sum().to(torch::kFloat32));
-  routing.stats.reference.emplace_back("entropy_gating", entropy_T(weight_TE).mean());
+  routing.stats.reference.emplace_back("entropy_gating", mean_entropy(weight_TE));
 }
 
 std::optional<int64_t> DtsRouter::capacity(int64_t num_rows, bool training) const {

@@ -15,7 +15,7 @@ namespace evomoe {
 namespace {
 
 /// Percentages of first and second choices that find no place. Second choices queue behind all
-/// first ones, so counts are enough. NaN when nobody chose, as in the reference.
+/// first ones, so counts are enough. 0 when nobody chose, where the reference has NaN.
 void append_overflow(ReferenceMetrics& metrics, const torch::Tensor& first_E,
                      const torch::Tensor& second_E, std::optional<int64_t> capacity) {
   auto over_first_E = torch::zeros_like(first_E);
@@ -25,9 +25,9 @@ void append_overflow(ReferenceMetrics& metrics, const torch::Tensor& first_E,
     over_second_E = torch::minimum((first_E + second_E - *capacity).clamp_min(0), second_E);
   }
   metrics.emplace_back("overflow_expert1",
-                       100.0 * over_first_E.sum().to(torch::kFloat32) / first_E.sum());
-  metrics.emplace_back("overflow_expert2",
-                       100.0 * over_second_E.sum().to(torch::kFloat32) / second_E.sum());
+                       100.0 * over_first_E.sum().to(torch::kFloat32) / first_E.sum().clamp_min(1));
+  metrics.emplace_back("overflow_expert2", 100.0 * over_second_E.sum().to(torch::kFloat32) /
+                                               second_E.sum().clamp_min(1));
 }
 
 /// 0 for the token that is most sure of its first expert, 1 for the next ...
@@ -120,7 +120,7 @@ Routing GshardRouter::route(const torch::Tensor& x_TD, const RoutingContext& con
   routing.losses.push_back(balance_loss(probability_TE, first_count_E, num_tokens));
   complete(routing, logits_TE, probability_TE, selected_TE, valid_rows(context, num_tokens));
   auto& metrics = routing.stats.reference;
-  metrics.emplace_back("entropy_gating", entropy_T(probability_TE).mean());
+  metrics.emplace_back("entropy_gating", mean_entropy(probability_TE));
   append_overflow(metrics, first_count_E, second_TE.sum(0), capacity_of_expert);
   append_histogram_metrics(metrics, "expert1", first_T, num_experts());
   append_histogram_metrics(metrics, "expert2", second_T, num_experts());

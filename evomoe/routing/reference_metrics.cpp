@@ -10,7 +10,7 @@ void append_histogram_metrics(ReferenceMetrics& metrics, const std::string& name
   const torch::NoGradGuard no_grad;
   const auto count_E = torch::bincount(expert_T, /*weights=*/{}, num_experts);
   const auto percent_E =
-      100.0 * count_E.to(torch::kFloat32) / static_cast<double>(expert_T.size(0));
+      100.0 * count_E.to(torch::kFloat32) / std::max<int64_t>(expert_T.size(0), 1);
   const auto sorted_E = std::get<0>(percent_E.sort(/*dim=*/0, /*descending=*/true)) +
                         std::numeric_limits<float>::min();
   // max(ceil(0.2 E), 1) in exact arithmetic.

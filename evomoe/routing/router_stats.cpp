@@ -21,6 +21,10 @@ torch::Tensor entropy_T(const torch::Tensor& probability_TE) {
   return -(probability_TE * probability_TE.clamp(smallest, 1 - smallest).log()).sum(1);
 }
 
+torch::Tensor mean_entropy(const torch::Tensor& probability_TE) {
+  return entropy_T(probability_TE).sum() / std::max<int64_t>(probability_TE.size(0), 1);
+}
+
 void record_stats(Routing& routing, const torch::Tensor& selected_TE,
                   const torch::Tensor& probability_TE, const torch::Tensor& valid_T) {
   const torch::NoGradGuard no_grad;

@@ -10,6 +10,9 @@ namespace evomoe {
 /// torch's Categorical does: a zero contributes zero. Off the graph. [T]
 torch::Tensor entropy_T(const torch::Tensor& probability_TE);
 
+/// Its mean over all rows; 0 of none.
+torch::Tensor mean_entropy(const torch::Tensor& probability_TE);
+
 /// Fills routing.stats, but for its reference metrics, from what was selected before drops. Counts
 /// are over valid tokens. `selected_TE` bool [T,E]; `probability_TE` the softmax of the logits;
 /// `valid_T` bool [T] or undefined (all valid).

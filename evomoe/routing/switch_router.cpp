@@ -45,7 +45,7 @@ Routing SwitchRouter::route_top1(const torch::Tensor& logits_TE,
   routing.losses.push_back(balance_loss(gate_TE, selected_TE.sum(0), num_tokens));
   complete(routing, logits_TE, probability_TE, selected_TE, valid_rows(context, num_tokens));
   auto& metrics = routing.stats.reference;
-  metrics.emplace_back("entropy_gating", entropy_T(gate_TE).mean());
+  metrics.emplace_back("entropy_gating", mean_entropy(gate_TE));
   append_histogram_metrics(metrics, "expert1", expert_T, num_experts());
   return routing;
 }

@@ -61,7 +61,7 @@ Routing TopkRouter::route(const torch::Tensor& x_TD, const RoutingContext& conte
   auto balance = balance_loss(loss_gate_TE, routing.stats.load_E, routing.stats.tokens);
   balance.value = balance.value / options_.k;
   routing.losses.insert(routing.losses.begin(), std::move(balance));
-  routing.stats.reference.emplace_back("entropy_gating", entropy_T(probability_TE).mean());
+  routing.stats.reference.emplace_back("entropy_gating", mean_entropy(probability_TE));
   return routing;
 }
 

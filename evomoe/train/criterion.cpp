@@ -181,6 +181,9 @@ torch::Tensor Criterion::predict_sentences(Model& model, const torch::Tensor& x_
 
 void Criterion::add_gate_losses(const ModelOutput& output, CriterionResult& result) const {
   auto& sums = result.sums;
+  if (kind_.gate != CriterionKind::Gate::kNone) sums.metrics = layer_averages(output);
+  // A loss of no weight: its transform may be infinite, and that times 0 is NaN.
+  if (sums.sample_size == 0) return;
   const auto scale = static_cast<double>(sums.sample_size);
   int64_t layers = 0;
   if (kind_.gate == CriterionKind::Gate::kLoss) {
@@ -194,7 +197,6 @@ void Criterion::add_gate_losses(const ModelOutput& output, CriterionResult& resu
       sums.gate = gate.item<double>();
     }
   }
-  if (kind_.gate != CriterionKind::Gate::kNone) sums.metrics = layer_averages(output);
   if (options_.moe_z_loss_wt > 0) {
     auto z = sum_of(output, "z", layers);
     if (layers > 0) {

@@ -2,6 +2,7 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string>
@@ -30,7 +31,7 @@ struct LossSums {
   double gate =
       0;         ///< balance loss: combined over layers, transformed, times sample size, unweighted
   double z = 0;  ///< router z-loss: summed over layers, times sample size, unweighted
-  int64_t sample_size = 0;  ///< what gradients are divided by: target tokens, or sequences
+  int64_t sample_size = 0;  ///< target tokens, or sequences
   int64_t tokens = 0;
   int64_t sequences = 0;
   int64_t batches = 0;
@@ -45,6 +46,9 @@ struct LossSums {
   std::vector<std::pair<std::string, double>> metrics;
 
   LossSums& operator+=(const LossSums& other);
+
+  /// What gradients are divided by. Without a target they are 0, so that any number will do.
+  double divisor() const { return static_cast<double>(std::max<int64_t>(sample_size, 1)); }
 };
 
 struct CriterionResult {

@@ -96,11 +96,10 @@ void score_dataset(const std::vector<LoadedModel>& models, const LanguageModelDa
     auto row = with_context(item, dataset.item(item), context, options.context_window, positions);
     const auto length = static_cast<int64_t>(row.source.size());
     const auto count = static_cast<int64_t>(rows.size());
-    const bool full =
-        options.batch_size > 0
-            ? count >= options.batch_size
-            : count > 0 && std::max(longest, length) * (count + 1) > options.max_tokens;
-    if (full) {
+    const bool rows_full = options.batch_size > 0 && count >= options.batch_size;
+    const bool tokens_full =
+        options.max_tokens > 0 && std::max(longest, length) * (count + 1) > options.max_tokens;
+    if (count > 0 && (rows_full || tokens_full)) {
       score_rows(rows, longest);
       rows.clear();
       longest = 0;

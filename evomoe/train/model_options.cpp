@@ -256,8 +256,29 @@ int64_t longest_item(const TrainOptions& options) {
   fail("--arch {}: there is no such family of models", options.model.arch);
 }
 
+std::string positions_option(const TrainOptions& options) {
+  switch (architecture_of(options).family) {
+    case ModelFamily::kLanguageModel:
+      return "--max-target-positions";
+    case ModelFamily::kRoberta:
+      return "--max-positions";
+    case ModelFamily::kEncoderDecoder:
+      return "--max-source-positions or --max-target-positions";
+  }
+  fail("--arch {}: there is no such family of models", options.model.arch);
+}
+
 int64_t longest_source(const TrainOptions& options) {
   return options.model.max_source_positions.value_or(kPairPositions);
+}
+
+void lower_positions(TrainOptions& options, const TrainOptions& other) {
+  auto& model = options.model;
+  model.max_source_positions = std::min(longest_source(options), longest_source(other));
+  auto& longest = architecture_of(options).family == ModelFamily::kRoberta
+                      ? model.max_positions
+                      : model.max_target_positions;
+  longest = std::min(longest_item(options), longest_item(other));
 }
 
 }  // namespace evomoe

@@ -54,6 +54,13 @@ int64_t embed_dim_of(const TrainOptions& options);
 
 /// The longest item that the model has positions for; in translation, the longest target.
 int64_t longest_item(const TrainOptions& options);
+
+/// The options that raise the positions of the model, as a message names them.
+std::string positions_option(const TrainOptions& options);
+
+/// Lowers them to those of a model that is used beside it.
+void lower_positions(TrainOptions& options, const TrainOptions& other);
+
 /// The longest source of a translation.
 int64_t longest_source(const TrainOptions& options);
 

@@ -93,8 +93,12 @@ Values training_values(const TrainOptions& options) {
           .front();
   return {{"dropout", text(stack.dropout)},
           {"attention-dropout", text(stack.attention_dropout)},
-          {"activation-dropout", text(stack.activation_dropout)},
-          {family_of_task(options.task.task) == ModelFamily::kRoberta ? "max-positions"
+          {"activation-dropout", text(stack.activation_dropout)}};
+}
+
+/// As kDataOptions: they decide which items are left out.
+Values position_values(const TrainOptions& options) {
+  return {{family_of_task(options.task.task) == ModelFamily::kRoberta ? "max-positions"
                                                                       : "max-target-positions",
            text(longest_item(options))},
           {"max-source-positions", text(longest_source(options))}};
@@ -144,6 +148,7 @@ Differences differences(TrainOptions stored, TrainOptions now) {
   };
   compare(model_values(stored), model_values(now), found.model);
   compare(training_values(stored), training_values(now), found.other);
+  compare(position_values(stored), position_values(now), found.data);
   // --moe-freq is that of both halves.
   compared.insert({"moe-freq", "encoder-moe-freq", "decoder-moe-freq"});
   OptionTable stored_table("train", ""), now_table("train", "");

@@ -92,8 +92,7 @@ UpdateResult Trainer::update(const std::vector<Batch>& micro_batches, int64_t ep
     return result;
   }
   RECORD_USER_SCOPE("optimiser");
-  const auto scale = result.clip_coefficient / static_cast<double>(result.sums.sample_size);
-  optimizer_->step(result.lr, scale);
+  optimizer_->step(result.lr, result.clip_coefficient / result.sums.divisor());
   const auto layers = model_->moe_layers();
   for (size_t i = 0; i < layers.size(); ++i) {
     const auto& moe = layers[i].second;
@@ -161,8 +160,7 @@ void Trainer::reduce_gradients(UpdateResult& result) {
     auto gradient = parameter.tensor.grad();
     if (gradient.defined()) communicator_->all_reduce_sum(gradient);
   }
-  const auto sample_size = static_cast<double>(std::max<int64_t>(result.sums.sample_size, 1));
-  result.gradient_norm = gradient_norm(optimizer_->parameters()) / sample_size;
+  result.gradient_norm = gradient_norm(optimizer_->parameters()) / result.sums.divisor();
   result.clip_coefficient = clip_coefficient(result.gradient_norm, options_.optimization.clip_norm);
 }
 

@@ -18,39 +18,44 @@ void log_losses(MeterGroup& meters, const LossSums& sums, const CriterionOptions
   using Inner = CriterionKind::Inner;
   using Gate = CriterionKind::Gate;
   const auto kind = criterion_kind(criterion.criterion);
-  const auto samples = static_cast<double>(sums.sample_size);
-  const auto tokens = static_cast<double>(sums.tokens);
   const double bits = std::log(2.0);
-  meters.scalar("loss", sums.loss / samples / bits, samples, kLoss, 3);
+  // A mean of nothing (an update without a target token) is no value. The reference has NaN, which
+  // its means do not see either.
+  const auto log_mean = [&](const std::string& key, double sum, int64_t count, int digits,
+                            double unit = 1) {
+    const auto weight = static_cast<double>(count);
+    std::optional<double> mean;
+    if (count > 0) mean = sum / weight / unit;
+    meters.scalar(key, mean, weight, kLoss, digits);
+  };
+  log_mean("loss", sums.loss, sums.sample_size, 3, bits);
   if (kind.gate == Gate::kLoss) {
-    meters.scalar("moe_gate_loss", sums.gate / samples, samples, kLoss, 8);
-    const auto batches = static_cast<double>(sums.batches);
+    log_mean("moe_gate_loss", sums.gate, sums.sample_size, 8);
     for (const auto& [name, value] : sums.metrics) {
       if (name == "gumbel_choosed_experts") {
-        meters.scalar("gumbel_avg_experts", value / samples, samples, kLoss, 3);
+        log_mean("gumbel_avg_experts", value, sums.sample_size, 3);
       } else {
-        meters.scalar(name, value / batches, batches, kLoss, 3);
+        log_mean(name, value, sums.batches, 3);
       }
     }
   }
   if (kind.gate == Gate::kActive) {
     // masked_lm_gumbel divides by all tokens, cross_entropy_gumbel by those that are predicted.
-    const auto by = kind.inner == Inner::kMaskedLm ? tokens : samples;
+    const auto by = kind.inner == Inner::kMaskedLm ? sums.tokens : sums.sample_size;
     for (const auto& [name, value] : sums.metrics) {
-      if (name == "gumbel_choosed_experts")
-        meters.scalar("gumbel_avg_experts", value / by, by, kLoss, 3);
+      if (name == "gumbel_choosed_experts") log_mean("gumbel_avg_experts", value, by, 3);
     }
   }
   const bool by_sentence = sums.sample_size != sums.tokens;
   std::string perplexity_of = "loss";
   const auto log_nll = [&](double value) {
-    meters.scalar("nll_loss", value / tokens / bits, tokens, kLoss, 3);
+    log_mean("nll_loss", value, sums.tokens, 3, bits);
     perplexity_of = "nll_loss";
   };
   switch (kind.inner) {
     case Inner::kCrossEntropy:
       if (kind.gate == Gate::kLoss) {
-        meters.scalar("inner_loss", sums.inner / samples / bits, samples, kLoss, 3);
+        log_mean("inner_loss", sums.inner, sums.sample_size, 3, bits);
         perplexity_of = "inner_loss";
       }
       if (by_sentence) log_nll(sums.nll);
@@ -58,8 +63,7 @@ void log_losses(MeterGroup& meters, const LossSums& sums, const CriterionOptions
     case Inner::kMaskedLm:
       break;
     case Inner::kLabelSmoothed:
-      if (kind.gate == Gate::kLoss)
-        meters.scalar("inner_loss", sums.inner / samples / bits, samples, kLoss, 3);
+      if (kind.gate == Gate::kLoss) log_mean("inner_loss", sums.inner, sums.sample_size, 3, bits);
       log_nll(sums.nll);
       break;
     case Inner::kSentencePrediction:
@@ -68,20 +72,15 @@ void log_losses(MeterGroup& meters, const LossSums& sums, const CriterionOptions
   }
   if (kind.inner == Inner::kSentencePrediction) {
     if (criterion.regression_target) return;
-    const auto sequences = static_cast<double>(sums.sequences);
-    meters.scalar("accuracy", 100.0 * static_cast<double>(sums.correct) / sequences, sequences,
-                  kLoss, 1);
+    log_mean("accuracy", 100.0 * static_cast<double>(sums.correct), sums.sequences, 1);
     return;
   }
   meters.derived(
       "ppl",
       [perplexity_of](const MeterGroup& group) { return perplexity(group.value(perplexity_of)); },
       kPerplexity, 2);
-  if (kind.inner == Inner::kLabelSmoothed && criterion.report_accuracy) {
-    const auto predicted = static_cast<double>(sums.predicted);
-    meters.scalar("accuracy", 100.0 * static_cast<double>(sums.correct) / predicted, predicted,
-                  kLoss, 3);
-  }
+  if (kind.inner == Inner::kLabelSmoothed && criterion.report_accuracy)
+    log_mean("accuracy", 100.0 * static_cast<double>(sums.correct), sums.predicted, 3);
 }
 
 void log_bleu(MeterGroup& meters, double bleu) { meters.scalar("bleu", bleu, 1, kPerplexity, 2); }

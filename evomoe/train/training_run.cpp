@@ -191,11 +191,11 @@ TrainingRun::Stop TrainingRun::validate_and_save(bool end_of_epoch) {
   const auto& flags = options_.checkpoint;
   const auto updates = trainer_->updates();
   Stop stop = reached_limit() ? Stop::kLimit : Stop::kNo;
-  const bool interval = flags.save_interval_updates > 0 && updates > 0 &&
-                        updates % flags.save_interval_updates == 0 &&
-                        updates >= dataset.validate_after_updates;
+  const bool interval =
+      flags.save_interval_updates > 0 && updates > 0 && updates % flags.save_interval_updates == 0;
   const bool save_epoch = end_of_epoch && epoch_ % flags.save_interval == 0;
-  const bool do_save = save_epoch || stop == Stop::kLimit || interval;
+  const bool do_save =
+      save_epoch || stop == Stop::kLimit || (interval && updates >= dataset.validate_after_updates);
   const bool do_validate =
       !dataset.disable_validation && SignalWatch::received() == 0 &&
       ((!end_of_epoch && do_save) || (end_of_epoch && epoch_ % dataset.validate_interval == 0) ||
@@ -214,7 +214,8 @@ TrainingRun::Stop TrainingRun::validate_and_save(bool end_of_epoch) {
   // A signal that came during the validation counts now.
   if (SignalWatch::received() != 0) stop = Stop::kSignal;
   const bool last = stop != Stop::kNo || (end_of_epoch && is_last(epoch_));
-  if (do_save || stop != Stop::kNo) save(save_epoch, interval, metric, last);
+  // As in fairseq, one at the end of an epoch is never called checkpoint_{epoch}_{updates}.
+  if (do_save || stop != Stop::kNo) save(save_epoch, interval && !end_of_epoch, metric, last);
   return stop;
 }
 
@@ -222,16 +223,18 @@ std::optional<double> TrainingRun::validate() {
   RECORD_USER_SCOPE("validation");
   progress_.clear();
   std::optional<double> metric;
+  bool decides = true;
   for (const auto& subset : options_.dataset.valid_subset) {
     for (const auto& pass : validation_passes(subset, options_.moe.validate_routing)) {
-      if (!validate_pass(subset, pass, metric)) return std::nullopt;
+      if (!validate_pass(subset, pass, decides ? &metric : nullptr)) return std::nullopt;
+      decides = false;
     }
   }
   return metric;
 }
 
 bool TrainingRun::validate_pass(const std::string& subset, const ValidationPass& pass,
-                                std::optional<double>& metric) {
+                                std::optional<double>* metric) {
   MeterGroup group;
   const bool translate = bleu_ && !pass.as_trained;
   if (translate) bleu_->reset();
@@ -247,13 +250,17 @@ bool TrainingRun::validate_pass(const std::string& subset, const ValidationPass&
   if (translate) log_bleu(group, bleu_->score());
   auto line =
       validation_line(group, *total, trainer_->criterion().options(), trainer_->updates(), epoch_);
-  if (!metric) {
-    const auto& key = options_.checkpoint.best_checkpoint_metric;
-    metric = group.rounded(key);
+  if (total->sample_size == 0) {
+    warn_once(fmt::format("{}: no token of it is a target, so that its validation has no loss",
+                          valid_sets_.at(subset)->name()));
+  }
+  const auto& key = options_.checkpoint.best_checkpoint_metric;
+  if (metric != nullptr && group.is_known(key)) {
+    *metric = group.rounded(key);
     if (const auto best = checkpoints_->best()) {
       const auto value = options_.checkpoint.maximize_best_checkpoint_metric
-                             ? std::max(*best, *metric)
-                             : std::min(*best, *metric);
+                             ? std::max(*best, **metric)
+                             : std::min(*best, **metric);
       line.add("best_" + key, value, 1000, std::nullopt);
     }
   }

@@ -89,11 +89,12 @@ class TrainingRun {
   bool lr_came_down(int64_t epoch) const;
   /// Does the run end with this epoch, which has no more updates?
   bool is_last(int64_t epoch) const;
-  /// The metric that decides about the best checkpoint; nothing when a signal came.
+  /// The metric that decides about the best checkpoint, of the first pass; nothing when a signal
+  /// came, or when that pass has no target.
   std::optional<double> validate();
-  /// Sets the metric if it has no value yet: the first pass decides. False when a signal came.
+  /// `metric` gets the one that decides; null: this pass does not. False when a signal came.
   bool validate_pass(const std::string& subset, const ValidationPass& pass,
-                     std::optional<double>& metric);
+                     std::optional<double>* metric);
   bool out_of_patience(double metric);
   void save(bool end_of_epoch, bool interval, std::optional<double> metric, bool last = false);
   Checkpoint snapshot() const;

@@ -29,11 +29,13 @@ int64_t most_predicted(const TaskOptions& task, int64_t tokens, int64_t rows) {
 LargestBatch largest_batch(const TrainOptions& options, const Dataset& data) {
   int64_t longest = options.task.pad_to_fixed_length ? options.task.tokens_per_sample : 1;
   const auto positions = longest_item(options);
+  const auto& limits = options.dataset;
   for (int64_t i = 0; i < data.size(); ++i) {
-    if (data.fits(i, positions)) longest = std::max(longest, data.item_size(i));
+    const auto size = data.item_size(i);
+    const bool taken = data.fits(i, positions) && size <= limits.max_tokens.value_or(size);
+    if (taken) longest = std::max(longest, size);
   }
   const auto columns = longest + (options.task.add_bos_token ? 1 : 0);
-  const auto& limits = options.dataset;
   // --max-tokens counts items without the added <s>.
   auto rows = limits.batch_size.value_or(data.size());
   if (limits.max_tokens) rows = std::min(rows, std::max<int64_t>(*limits.max_tokens / longest, 1));

@@ -11,6 +11,7 @@
 #include "evomoe/train/fairseq_import.h"
 #include "evomoe/train/resume.h"
 #include "evomoe/train/run_folder.h"
+#include "evomoe/train/schedule_check.h"
 #include "evomoe/train/settings.h"
 #include "evomoe/train/starting_weights.h"
 #include "evomoe/train/task.h"
@@ -285,6 +286,10 @@ void TrainingRun::announce() const {
         "--moe-topk-expert --use-gumbel-softmax{} for EvoMoE",
         options_.model.arch, classifies ? "" : " --criterion moe_" + options_.criterion.criterion);
   }
+  const auto ahead = updates_ahead();
+  if (!ahead || *ahead <= 0) return;
+  for (const auto& unfit : unfit_schedules(options_, first_update_ + *ahead))
+    log().warn("{}", unfit);
 }
 
 }  // namespace evomoe

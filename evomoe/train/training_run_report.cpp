@@ -26,10 +26,10 @@ void TrainingRun::report_update(const UpdateResult& result) {
   if (progress_.live()) {
     const double now = elapsed();
     const double speed = tokens / std::max(now - last_update_at_, 1e-9);
-    const double loss = result.sums.inner / static_cast<double>(result.sums.sample_size);
-    const bool first = last_update_at_ == 0;
-    shown_loss_ = first ? loss : 0.95 * shown_loss_ + 0.05 * loss;
-    shown_speed_ = first ? speed : 0.95 * shown_speed_ + 0.05 * speed;
+    const double loss = result.sums.inner / result.sums.divisor();
+    if (result.sums.sample_size > 0)
+      shown_loss_ = shown_loss_ == 0 ? loss : 0.95 * shown_loss_ + 0.05 * loss;
+    shown_speed_ = last_update_at_ == 0 ? speed : 0.95 * shown_speed_ + 0.05 * speed;
     last_update_at_ = now;
     Progress progress;
     progress.label = std::filesystem::path(options_.checkpoint.save_dir).filename().string();
@@ -81,7 +81,7 @@ void TrainingRun::log_train_inner(const UpdateResult& result) {
     line.add_data("active_experts", *active_experts(result.routers));
     line.add_data("routers", router_data(result.routers));
   }
-  line.add_data("flops_per_token", inner_flops_ / inner_tokens_);
+  line.add_data("flops_per_token", inner_flops_ / std::max(inner_tokens_, 1.0));
   line.add_data("elapsed", elapsed());
   emit("train_inner", line);
   group.reset();

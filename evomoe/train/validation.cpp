@@ -77,6 +77,8 @@ EpochIteratorOptions iterator_options(const TrainOptions& options, bool training
   iterator.limits.max_sentences = batch_size.value_or(0);
   iterator.limits.multiple = dataset.required_batch_size_multiple;
   iterator.max_positions = longest_item(options);
+  iterator.positions_option = positions_option(options);
+  if (!training && dataset.max_tokens_valid) iterator.tokens_option = "--max-tokens-valid";
   iterator.skip_invalid = training || dataset.skip_invalid_size_inputs_valid_test;
   iterator.seed = options.common.seed;
   iterator.shuffle = training;
@@ -119,7 +121,6 @@ std::optional<LossSums> evaluate_dataset(std::shared_ptr<const Dataset> dataset,
                                          const CriterionOptions& criterion,
                                          const std::function<LossSums(const Batch&)>& evaluate,
                                          MeterGroup& meters, const std::function<bool()>& stop) {
-  const auto name = dataset->name();
   EpochIterator batches(std::move(dataset), options);
   batches.start_epoch(1);
   LossSums total;
@@ -139,7 +140,6 @@ std::optional<LossSums> evaluate_dataset(std::shared_ptr<const Dataset> dataset,
     meters.scalar("bsz", static_cast<double>(sums.sequences), 1, 190, 1);
     total += sums;
   }
-  EVOMOE_CHECK(total.sample_size > 0, "{}: it holds no tokens to validate on", name);
   return total;
 }
 
@@ -158,7 +158,8 @@ LogLine validation_line(MeterGroup& meters, const LossSums& total,
   meters.scalar("num_updates", static_cast<double>(updates), 0, 200);
   auto line = epoch ? LogLine(*epoch) : LogLine();
   meters.write(line);
-  if (criterion_kind(criterion.criterion).inner != CriterionKind::Inner::kSentencePrediction)
+  if (criterion_kind(criterion.criterion).inner != CriterionKind::Inner::kSentencePrediction &&
+      total.predicted > 0)
     line.add_data("perplexity", std::exp(total.nll / static_cast<double>(total.predicted)));
   return line;
 }

@@ -43,7 +43,7 @@ LossSums evaluate_batch(Model& model, const Criterion& criterion, const TrainOpt
 
 /// The losses of a data set (at most `max_steps` batches, negative: all), also into `meters`. A
 /// batch's first_sequence counts the sequences of all batches before it, so that noise does not
-/// depend on the batch size. Throws Error when the set has no tokens.
+/// depend on the batch size.
 /// `stop` is asked before each batch; once it says true nothing is returned, as losses of a part of
 /// the set must not be taken for those of all, and `meters` are to be thrown away.
 std::optional<LossSums> evaluate_dataset(

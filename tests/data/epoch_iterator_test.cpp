@@ -6,6 +6,9 @@
 #include <numeric>
 
 #include "evomoe/data/language_model_dataset.h"
+#include "evomoe/data/language_pair_dataset.h"
+#include "evomoe/data/masked_language_model_dataset.h"
+#include "evomoe/data/sentence_prediction_dataset.h"
 #include "tests/data/expect_error.h"
 
 namespace evomoe {
@@ -186,13 +189,102 @@ TEST(EpochIterator, LeavesOutItemsThatAreTooLongOrRefusesThem) {
   EXPECT_EQ(none.batches_per_epoch(), 1);
 }
 
+using Corpus = std::vector<Ids>;
+
+std::shared_ptr<const MemoryStream> stream(const Corpus& corpus, const std::string& name) {
+  return std::make_shared<MemoryStream>(corpus, name);
+}
+
+/// Some items, of which that of the number kLong alone is longer than kShort tokens, in the
+/// dataset of each task.
+constexpr int64_t kShort = 8, kLong = 3;
+
+struct TaskDataset {
+  std::string task;
+  std::shared_ptr<const Dataset> dataset;
+};
+
+std::vector<TaskDataset> datasets_of_tasks() {
+  Corpus corpus, targets;
+  for (int64_t i = 0; i < 9; ++i) {
+    corpus.emplace_back(i == kLong ? kShort + 5 : 1 + i % 5, 4 + i % 5);
+    targets.emplace_back(1 + i % 4, 5);
+    corpus.back().back() = targets.back().back() = Dictionary::kEos;
+  }
+  const LanguageModelDatasetOptions blocks{.tokens_per_sample = 6, .break_mode = BreakMode::kEos};
+  const LanguagePairDatasetOptions pairs{.max_source_positions = 1024,
+                                         .max_target_positions = 1024};
+  const auto pair = [&](const Corpus& source, const Corpus& target, const std::string& name) {
+    return std::make_shared<LanguagePairDataset>(
+        std::vector<PairFiles>{{stream(source, name), stream(target, name)}}, pairs);
+  };
+  Dictionary dictionary;
+  for (const auto* symbol : {"a", "b", "c", "d", "e", "<mask>"}) dictionary.add(symbol);
+  const auto masking =
+      std::make_shared<TokenMasking>(MaskingOptions{}, dictionary, /*seed=*/1, nullptr);
+  return {
+      {"language_modeling", std::make_shared<LanguageModelDataset>(stream(corpus, "lm"), blocks)},
+      {"masked_lm",
+       std::make_shared<MaskedLanguageModelDataset>(
+           std::make_shared<TokenBlocks>(stream(corpus, "mlm"), BreakMode::kEos, 6), masking,
+           /*epoch=*/1, /*tokens_per_sample=*/7)},
+      {"translation, source", pair(corpus, targets, "source")},
+      {"translation, target", pair(targets, corpus, "target")},
+      {"sentence_prediction", std::make_shared<SentencePredictionDataset>(
+                                  stream(corpus, "sentences"), nullptr,
+                                  std::make_shared<SentenceLabels>(
+                                      SentenceLabels{"labels", std::vector<int64_t>(9, 0), {}}),
+                                  /*epoch=*/1, SentencePredictionDatasetOptions{})}};
+}
+
+TEST(EpochIterator, ItemsLongerThanMaxTokensAreLeftOutInEveryTask) {
+  for (const auto& [task, dataset] : datasets_of_tasks()) {
+    SCOPED_TRACE(task);
+    EpochIteratorOptions options;
+    options.limits = {.max_tokens = kShort, .multiple = 1};
+    EpochIterator training(dataset, options);
+    Ids items;
+    const auto batches = run_epoch(training, 1);
+    for (const auto& batch : batches) items.insert(items.end(), batch.begin(), batch.end());
+    std::sort(items.begin(), items.end());
+    EXPECT_EQ(items, (Ids{0, 1, 2, 4, 5, 6, 7, 8}));
+    // The order, and so a resumed run's, does not depend on when the iterator was made.
+    EpochIterator resumed(dataset, options);
+    const auto rest = run_epoch(resumed, 1, /*offset=*/2);
+    EXPECT_EQ(rest, std::vector<Ids>(batches.begin() + 2, batches.end()));
+
+    options.skip_invalid = false;
+    options.tokens_option = "--max-tokens-valid";
+    EpochIterator validation(dataset, options);
+    expect_error([&] { validation.start_epoch(1); },
+                 {dataset->name(), "1 of 9 items is too long: 1 longer than --max-tokens-valid 8",
+                  "item 3", "raise --max-tokens-valid", "--skip-invalid-size-inputs-valid-test"});
+    // It is not so with a batch that holds it.
+    options.limits.max_tokens = kShort + 6;
+    EpochIterator wide(dataset, options);
+    EXPECT_GT(run_epoch(wide, 1).size(), 0u);
+  }
+}
+
+TEST(EpochIterator, WhereNoItemIsShortEnoughTheErrorNamesEachLimit) {
+  EpochIteratorOptions options;
+  const auto data = std::make_shared<LanguageModelDataset>(
+      stream({Ids(5, 4), Ids(9, 4)}, "corpus"),
+      LanguageModelDatasetOptions{.break_mode = BreakMode::kEos});
+  options.limits.max_tokens = 4;
+  options.max_positions = 6;
+  options.positions_option = "--max-positions";
+  EpochIterator none(data, options);
+  expect_error([&] { none.start_epoch(1); },
+               {"corpus: 2 of 2 items are too long", "1 longer than the model's positions, 6",
+                "1 longer than --max-tokens 4", "raise --max-positions and --max-tokens"});
+}
+
 TEST(EpochIterator, RefusesImpossibleOptions) {
   EpochIteratorOptions options;
   EpochIterator unlimited(dataset(), options);
   expect_error([&] { unlimited.start_epoch(1); }, {"--max-tokens", "--batch-size"});
   options.limits.max_tokens = 5;
-  EpochIterator narrow(dataset(), options);
-  expect_error([&] { narrow.start_epoch(1); }, {"--max-tokens 5"});
   options.update_freq = {0};
   expect_error([&] { EpochIterator(dataset(), options); }, {"--update-freq"});
   options.update_freq = {1};

@@ -132,5 +132,37 @@ TEST(LrSchedule, RefusesBadOptionsByName) {
   EXPECT_NO_THROW(LrScheduleOptions{}.validate());
 }
 
+TEST(LrSchedule, IsFiniteAtItsEdges) {
+  std::vector<LrScheduleOptions> schedules;
+  for (const std::string kind : {"fixed", "polynomial_decay", "inverse_sqrt", "cosine"}) {
+    for (const int64_t warmup : {0, 1, 9, 10}) {
+      for (const double lr : {0.0, 0.5}) {
+        for (const double shrink : {0.0, 1.0}) {
+          LrScheduleOptions options = {.kind = kind,
+                                       .lr = {lr},
+                                       .warmup_updates = warmup,
+                                       .lr_shrink = shrink,
+                                       .max_update = 10};
+          if (kind == "cosine") options.t_mult = 1 + shrink;
+          schedules.push_back(options);
+        }
+      }
+    }
+  }
+  int valid = 0;
+  for (const auto& options : schedules) {
+    try {
+      options.validate();
+    } catch (const UsageError&) {
+      continue;  // one that divides by 0 is refused
+    }
+    ++valid;
+    for (const int64_t update : {0, 1, 8, 9, 10, 11, 1000})
+      EXPECT_TRUE(std::isfinite(lr_at(options, update, 1)))
+          << options.kind << " " << options.warmup_updates << " " << update;
+  }
+  EXPECT_GT(valid, 40);
+}
+
 }  // namespace
 }  // namespace evomoe

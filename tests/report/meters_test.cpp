@@ -105,6 +105,40 @@ TEST(MeterGroup, EmptyMetersAreNotWritten) {
   EXPECT_EQ(line.json_text(), "{}");
 }
 
+TEST(MeterGroup, AMeanOfNothingIsNotWrittenNorWhatIsDerivedFromIt) {
+  MeterGroup group;
+  const auto log = [&](std::optional<double> loss, double weight) {
+    group.scalar("loss", loss, weight, 10);
+    group.derived(
+        "ppl", [](const MeterGroup& g) { return perplexity(g.value("loss")); }, 20, 2);
+  };
+  const auto text = [&] {
+    LogLine line;
+    group.write(line);
+    return line.json_text();
+  };
+  log(std::nullopt, 0);
+  EXPECT_TRUE(group.has("loss"));
+  EXPECT_FALSE(group.is_known("loss"));
+  EXPECT_FALSE(group.is_known("ppl"));
+  EXPECT_FALSE(group.is_known("accuracy"));
+  EXPECT_EQ(text(), "{}");
+  log(3.0, 2);
+  log(std::nullopt, 0);
+  EXPECT_TRUE(group.is_known("ppl"));
+  EXPECT_EQ(text(), R"({"loss": "3", "ppl": "8"})");
+}
+
+TEST(MeterGroup, ASpeedWithoutTimeIsNotWritten) {
+  HandClock hand;
+  MeterGroup group(hand.clock());
+  group.speed("wps", 1000, 90, 1);
+  group.speed("wps", 1000, 90, 1);
+  LogLine line;
+  group.write(line);
+  EXPECT_EQ(line.json_text(), "{}");
+}
+
 TEST(MeterGroup, UnknownAndMisusedKeysAreErrors) {
   MeterGroup group;
   group.scalar("loss", 1, 1, 10);
@@ -176,6 +210,17 @@ TEST(Metrics, StateIsRestoredExactly) {
           {{"train",
             {{{"key", "x"}, {"kind", "odd"}, {"priority", 1}, {"digits", 1}, {"state", {}}}}}}),
       Error);
+}
+
+TEST(Metrics, WhatIsNotFiniteIsRestoredFromItsJson) {
+  Metrics metrics;
+  auto& group = metrics.group("train");
+  group.scalar("loss", std::nan(""), 1, 10);
+  group.sum("tokens", std::nan(""), 20);
+  Metrics next;
+  next.load(nlohmann::json::parse(metrics.state().dump()));
+  EXPECT_TRUE(std::isnan(next.group("train").value("loss")));
+  EXPECT_TRUE(std::isnan(next.group("train").value("tokens")));
 }
 
 TEST(Perplexity, IsTwoToTheLossRoundedAndOverflowsToInfinity) {

@@ -6,6 +6,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/parallel/communicator.h"
+#include "evomoe/routing/router_metrics.h"
 #include "tests/routing/golden_case.h"
 
 namespace evomoe {
@@ -56,6 +57,43 @@ RoutingContext injected(bool training = true) {
 
 torch::Tensor chosen(const torch::Tensor& expert_T) {
   return expert_T.unsqueeze(1) == torch::arange(kExperts);
+}
+
+TEST(Routers, WithoutTokensOrValidOnesEverythingIsFinite) {
+  for (const auto& method : methods()) {
+    for (const bool hard : {false, true}) {
+      for (const bool training : {false, true}) {
+        for (const int64_t tokens : {int64_t{0}, kTokens}) {
+          SCOPED_TRACE(
+              fmt::format("{} hard {} training {} tokens {}", method, hard, training, tokens));
+          auto context = injected(training);
+          for (auto* noise : {&context.gumbel_TE, &context.second_gumbel_TE, &context.uniform_T})
+            *noise = noise->slice(0, 0, tokens);
+          context.valid_T = context.routed_T = torch::zeros({tokens}, torch::kBool);
+          const auto logits_TE = random_logits().slice(0, 0, tokens).clone().requires_grad_(true);
+          const auto routing = route_with_capacity(*noisy_router(method, hard), logits_TE, context);
+          auto sum = routing.weight_A.sum() * 0;
+          for (const auto& loss : routing.losses) {
+            EXPECT_TRUE(torch::isfinite(loss.value).all().item<bool>()) << loss.name;
+            sum = sum + loss.value.sum();
+          }
+          if (sum.requires_grad()) {
+            sum.backward();
+            EXPECT_TRUE(torch::isfinite(logits_TE.grad()).all().item<bool>());
+          }
+          for (const auto& [name, value] : routing.stats.reference)
+            EXPECT_TRUE(torch::isfinite(value).all().item<bool>()) << name;
+          const auto metrics = router_metrics(routing.stats);
+          EXPECT_EQ(metrics.tokens, 0);
+          for (const double value :
+               {metrics.mean_active, metrics.token_entropy, metrics.dropped_share,
+                metrics.unrouted_share, metrics.non_argmax_share, metrics.load_cv,
+                metrics.max_violation, metrics.load_min_ratio, metrics.load_gini})
+            EXPECT_EQ(value, 0);
+        }
+      }
+    }
+  }
 }
 
 TEST(Routers, WeightsEqualTheirDenseDefinitions) {

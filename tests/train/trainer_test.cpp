@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <functional>
 #include <limits>
 
 #include "evomoe/base/error.h"
@@ -207,6 +209,119 @@ TEST(Trainer, TwoMicroBatchesGiveTheUpdateOfTheirUnion) {
     EXPECT_NEAR(a.sums.loss, b.sums.loss, 1e-5 * b.sums.loss);
     EXPECT_NEAR(a.gradient_norm, b.gradient_norm, 1e-4 * b.gradient_norm);
   }
+}
+
+/// A criterion, of a model that it goes with.
+struct WithoutTarget {
+  std::string name;
+  std::function<void(TrainOptions&)> change;
+};
+
+class UpdateWithoutTarget : public ::testing::TestWithParam<WithoutTarget> {
+ protected:
+  static TrainOptions options() {
+    auto options = evolution();
+    options.evolution.shared_expert_updates = 0;
+    options.optimization.weight_decay = 0.1;
+    options.optimization.clip_norm = 0.5;
+    options.criterion.moe_z_loss_wt = 0.1;
+    options.criterion.label_smoothing = 0.1;
+    GetParam().change(options);
+    if (options.task.task == "masked_lm") {
+      options.model.arch = "roberta_base";
+      options.model.encoder = options.model.decoder;
+    }
+    return options;
+  }
+
+  /// As batch(), but nothing in it is to be predicted.
+  static Batch none(int64_t seed) {
+    auto none = batch(seed);
+    none.target.assign(none.target.size(), Dictionary::kPad);
+    none.tokens = 0;
+    return none;
+  }
+};
+
+TEST_P(UpdateWithoutTarget, HasAZeroGradientAndTheRunGoesOn) {
+  auto trainer = make_trainer(options());
+  trainer.update({batch(1)}, 1);
+  TensorMap before;
+  for (const auto& [name, tensor] : trainer.optimizer_state()) before[name] = tensor.clone();
+  const auto result = trainer.update({none(2), none(3)}, 1);
+  EXPECT_TRUE(result.applied);
+  EXPECT_EQ(result.sums.loss, 0);
+  EXPECT_EQ(result.gradient_norm, 0);
+  trainer.check_parameters();
+  // Adam sees a gradient of 0 in each parameter: moments decay, and the weights go on.
+  for (const auto& [name, moment] : trainer.optimizer_state()) {
+    const bool second = name.find("exp_avg_sq") != std::string::npos;
+    if (!second && name.find("exp_avg") == std::string::npos) continue;
+    EXPECT_TRUE(torch::allclose(moment, before.at(name) * (second ? 0.999 : 0.9), 1e-5, 1e-12))
+        << name;
+  }
+  EXPECT_TRUE(std::isfinite(trainer.update({batch(4)}, 1).sums.loss));
+}
+
+TEST_P(UpdateWithoutTarget, AddsNothingAsAMicroBatch) {
+  auto alone = make_trainer(options()), beside = make_trainer(options());
+  alone.update({batch(1)}, 1);
+  beside.update({batch(1), none(2)}, 1);
+  const auto expected = alone.model_state();
+  for (const auto& [name, tensor] : beside.model_state())
+    EXPECT_TRUE(torch::allclose(tensor, expected.at(name), 1e-5, 1e-7)) << name;
+}
+
+WithoutTarget of_criterion(const std::string& criterion, const std::string& task,
+                           const std::string& transform = "none") {
+  return {criterion + "_" + transform, [=](TrainOptions& options) {
+            options.task.task = task;
+            options.criterion.criterion = criterion;
+            options.criterion.moe_gate_loss_transform = transform;
+          }};
+}
+
+const std::vector<WithoutTarget>& kinds_without_target() {
+  const std::string text = "language_modeling", masked = "masked_lm";
+  static const std::vector<WithoutTarget> kinds = {
+      of_criterion("cross_entropy", text),
+      of_criterion("moe_cross_entropy", text),
+      of_criterion("moe_cross_entropy", text, "neg_log"),
+      of_criterion("cross_entropy_gumbel", text),
+      of_criterion("label_smoothed_cross_entropy", text),
+      of_criterion("moe_label_smoothed_cross_entropy", text),
+      of_criterion("masked_lm", masked),
+      of_criterion("moe_masked_lm", masked),
+      of_criterion("moe_masked_lm", masked, "neg_log"),
+      of_criterion("masked_lm_gumbel", masked),
+      {"adaptive_loss",
+       [](TrainOptions& options) {
+         options.criterion.criterion = "adaptive_loss";
+         options.model.adaptive_softmax_cutoff = {8, 14};
+       }},
+      {"top1_without_temperature", [](TrainOptions& options) {
+         options.moe.moe_router = "switch";
+         options.evolution.use_gumbel_softmax = false;
+       }}};
+  return kinds;
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, UpdateWithoutTarget, ::testing::ValuesIn(kinds_without_target()),
+                         [](const auto& info) { return info.param.name; });
+
+TEST(Trainer, AnUpdateWithoutATargetDoesNotHideANonFiniteModel) {
+  auto options = evolution();
+  options.optimization.on_non_finite = "skip";
+  auto trainer = make_trainer(options);
+  trainer.update({batch(1)}, 1);
+  for (const auto& parameter : trainer.parameters()) {
+    if (parameter.name == "decoder.layers.0.fc1.weight")
+      parameter.tensor.detach().view(-1)[3] = std::numeric_limits<float>::infinity();
+  }
+  auto none = batch(2);
+  none.target.assign(none.target.size(), Dictionary::kPad);
+  none.tokens = 0;
+  EXPECT_THROW(trainer.update({none}, 1), DivergenceError);
 }
 
 }  // namespace

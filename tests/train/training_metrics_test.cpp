@@ -70,5 +70,54 @@ TEST(Correlations, AreThoseOfTwoClassesOrOfNumbers) {
   EXPECT_EQ(numbers.rounded("spearman"), 0.9487);
 }
 
+class MeansOfNothing : public ::testing::TestWithParam<std::string> {
+ protected:
+  static CriterionOptions options() {
+    CriterionOptions options;
+    options.criterion = GetParam();
+    options.report_accuracy = true;
+    return options;
+  }
+  /// Sums over `count` targets in as many sequences, each with the same loss.
+  static LossSums sums(int64_t count) {
+    LossSums sums;
+    sums.sample_size = sums.tokens = sums.sequences = sums.predicted = count;
+    sums.correct = count / 2;
+    sums.loss = sums.inner = sums.nll = 2.0 * static_cast<double>(count);
+    sums.gate = 0.5 * static_cast<double>(count);
+    sums.batches = 1;
+    for (const auto& name : reference_metric_names()) sums.metrics.emplace_back(name, 3.0);
+    return sums;
+  }
+  static nlohmann::ordered_json line(const MeterGroup& meters) {
+    LogLine line(1);
+    meters.write(line);
+    return line.to_json();
+  }
+};
+
+TEST_P(MeansOfNothing, HaveNoValueAndChangeNoOther) {
+  MeterGroup nothing;
+  log_losses(nothing, sums(0), options());
+  for (const auto* key :
+       {"loss", "ppl", "nll_loss", "inner_loss", "moe_gate_loss", "accuracy", "gumbel_avg_experts"})
+    EXPECT_FALSE(line(nothing).contains(key)) << key;
+  MeterGroup alone, beside;
+  log_losses(alone, sums(4), options());
+  log_losses(beside, sums(0), options());
+  log_losses(beside, sums(4), options());
+  log_losses(beside, sums(0), options());
+  EXPECT_TRUE(line(alone).contains("loss"));
+  EXPECT_EQ(line(beside), line(alone));
+}
+
+INSTANTIATE_TEST_SUITE_P(Criterions, MeansOfNothing,
+                         ::testing::Values("cross_entropy", "moe_cross_entropy",
+                                           "cross_entropy_gumbel", "masked_lm", "moe_masked_lm",
+                                           "masked_lm_gumbel", "label_smoothed_cross_entropy",
+                                           "moe_label_smoothed_cross_entropy",
+                                           "sentence_prediction"),
+                         [](const auto& info) { return info.param; });
+
 }  // namespace
 }  // namespace evomoe

@@ -158,11 +158,25 @@ TEST(Validation, BatchesAreNumberedByTheSequencesBeforeThem) {
   evaluate_dataset(std::make_shared<SomeSequences>(13), iterator_options(options, false),
                    /*max_steps=*/2, options.criterion, count, meters);
   EXPECT_EQ(first.size(), 2U);
-  const auto nothing = [](const Batch&) { return LossSums(); };
-  EXPECT_THROW(
-      evaluate_dataset(std::make_shared<SomeSequences>(3), iterator_options(options, false), -1,
-                       options.criterion, nothing, meters),
-      Error);
+}
+
+TEST(Validation, WithoutATargetThereIsNoLoss) {
+  auto options = some_options();
+  options.dataset.batch_size = 5;
+  for (const auto* criterion : {"cross_entropy", "moe_cross_entropy", "masked_lm"}) {
+    options.criterion.criterion = criterion;
+    MeterGroup meters;
+    const auto nothing = [](const Batch&) { return LossSums(); };
+    const auto total =
+        evaluate_dataset(std::make_shared<SomeSequences>(3), iterator_options(options, false), -1,
+                         options.criterion, nothing, meters);
+    ASSERT_TRUE(total.has_value());
+    EXPECT_EQ(total->sample_size, 0);
+    EXPECT_FALSE(meters.is_known("loss"));
+    const auto line = validation_line(meters, *total, options.criterion, 7).to_json();
+    for (const auto* key : {"loss", "ppl", "perplexity"}) EXPECT_FALSE(line.contains(key)) << key;
+    EXPECT_EQ(line.at("num_updates"), "7");
+  }
 }
 
 TEST(Validation, AStopBetweenTwoBatchesReturnsNothing) {
