@@ -7,7 +7,7 @@ BUILD := build/$(PRESET)
 JOBS ?= $(shell nproc)
 export PATH := $(PATH):/usr/local/bin
 
-.PHONY: all setup configure build demo test test-slow bench format lint asan clean docs
+.PHONY: all setup configure build install demo test test-slow bench format lint asan clean docs
 
 all: build
 
@@ -18,10 +18,16 @@ setup:
 TORCH := $(if $(EVOMOE_TORCH),$(EVOMOE_TORCH),.venv)
 configure: setup
 	@if [ ! -f $(BUILD)/build.ninja ] || [ "$$(cat $(BUILD)/torch 2>/dev/null)" != "$(TORCH)" ]; then \
-	  cmake --preset $(PRESET) && echo "$(TORCH)" >$(BUILD)/torch; fi
+	  cmake --preset $(PRESET) -DEVOMOE_TORCH="$(EVOMOE_TORCH)" && echo "$(TORCH)" >$(BUILD)/torch; fi
 
 build: configure
 	cmake --build $(BUILD) --parallel $(JOBS)
+
+# The program, its manual pages and completions: make install PREFIX=$$HOME/.local
+PREFIX ?= /usr/local
+install: configure
+	cmake --build $(BUILD) --parallel $(JOBS) --target evomoe_manual
+	cmake --install $(BUILD) --prefix $(abspath $(PREFIX))
 
 demo: configure
 	cmake --build $(BUILD) --parallel $(JOBS) --target evomoe

@@ -27,9 +27,9 @@ if(NOT CMAKE_CUDA_COMPILER)
 endif()
 enable_language(CUDA)
 
-file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/evomoe/kernels/cuda/*.cu)
+file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/evomoe/kernels/cuda/*.cu)
 add_library(evomoe_cuda_kernels OBJECT ${sources})
-target_include_directories(evomoe_cuda_kernels PRIVATE ${CMAKE_SOURCE_DIR})
+target_include_directories(evomoe_cuda_kernels PRIVATE ${PROJECT_SOURCE_DIR})
 # C++17 is the latest that CMake 3.24 can ask nvcc for. base/philox.h uses std::array, whose members are constexpr.
 set_target_properties(evomoe_cuda_kernels PROPERTIES CUDA_STANDARD 17)
 target_compile_options(evomoe_cuda_kernels PRIVATE --expt-relaxed-constexpr)

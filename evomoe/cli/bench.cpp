@@ -19,6 +19,7 @@ namespace {
 struct Benchmark {
   std::string name, summary;
   void (*run)(const Benchmark& self, const std::vector<std::string>& arguments);
+  std::shared_ptr<const OptionTable> (*table)(const Benchmark& self);
 };
 
 template <typename Options>
@@ -34,23 +35,35 @@ void run_benchmark(const Benchmark& self, const std::vector<std::string>& argume
   }
 }
 
+template <typename Options>
+std::shared_ptr<const OptionTable> table_of(const Benchmark& self) {
+  return make_table<Options>(
+      "bench " + self.name, "measures " + self.summary,
+      [](OptionTable& table, Options& options) { describe(table, options); });
+}
+
+template <typename Options>
+Benchmark benchmark(const std::string& name, const std::string& summary) {
+  return {name, summary, run_benchmark<Options>, table_of<Options>};
+}
+
 const std::vector<Benchmark>& benchmarks() {
   static const std::vector<Benchmark> all = {
-      {"gemm", "the matrix products of an MoE layer's experts, by the library alone",
-       run_benchmark<bench::GemmOptions>},
-      {"layer", "one MoE layer with its router, forward and backward",
-       run_benchmark<bench::LayerOptions>},
-      {"step", "training steps of a GPT with MoE layers", run_benchmark<bench::StepOptions>},
-      {"router", "routing methods, forward and backward", run_benchmark<bench::RouterBenchOptions>},
-      {"loss", "output projection and cross-entropy, beside their plain form",
-       run_benchmark<bench::LossOptions>},
-      {"data", "reading a data set, and how long training waits for it",
-       run_benchmark<bench::DataBenchOptions>},
-      {"checkpoint",
-       "training that writes checkpoints in the background, beside training that does not",
-       run_benchmark<bench::CheckpointBenchOptions>},
-      {"generate", "generation of text with a key-value cache",
-       run_benchmark<bench::GenerateBenchOptions>},
+      benchmark<bench::GemmOptions>(
+          "gemm", "the matrix products of an MoE layer's experts, by the library alone"),
+      benchmark<bench::LayerOptions>("layer",
+                                     "one MoE layer with its router, forward and backward"),
+      benchmark<bench::StepOptions>("step", "training steps of a GPT with MoE layers"),
+      benchmark<bench::RouterBenchOptions>("router", "routing methods, forward and backward"),
+      benchmark<bench::LossOptions>("loss",
+                                    "output projection and cross-entropy, beside their plain form"),
+      benchmark<bench::DataBenchOptions>("data",
+                                         "reading a data set, and how long training waits for it"),
+      benchmark<bench::CheckpointBenchOptions>(
+          "checkpoint",
+          "training that writes checkpoints in the background, beside training that does not"),
+      benchmark<bench::GenerateBenchOptions>("generate",
+                                             "generation of text with a key-value cache"),
   };
   return all;
 }
@@ -69,6 +82,12 @@ std::string overview() {
 }
 
 }  // namespace
+
+std::vector<std::shared_ptr<const OptionTable>> benchmark_tables() {
+  std::vector<std::shared_ptr<const OptionTable>> tables;
+  for (const auto& each : benchmarks()) tables.push_back(each.table(each));
+  return tables;
+}
 
 int bench_command(const std::vector<std::string>& arguments) {
   if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h") {

@@ -1,7 +1,10 @@
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
+
+#include "evomoe/config/option_table.h"
 
 /// The commands of the program, one file each; `arguments` are those after the command's name. They
 /// return the exit code.
@@ -20,5 +23,8 @@ int info_command(const std::vector<std::string>& arguments);
 int compare_command(const std::vector<std::string>& arguments);
 int bench_command(const std::vector<std::string>& arguments);
 int options_command(const std::vector<std::string>& arguments);
+
+/// The option tables of the benchmarks, each a command `bench NAME`.
+std::vector<std::shared_ptr<const OptionTable>> benchmark_tables();
 
 }  // namespace evomoe

@@ -57,7 +57,7 @@ const std::vector<CommandSummary>& command_summaries() {
       {"info", "shows what a checkpoint holds"},
       {"compare", "puts run folders side by side in one table"},
       {"bench", "measures speed and memory, beside this machine's own peak"},
-      {"options", "prints the reference page of all options, which is docs/options.md"},
+      {"options", "prints what is known of all options: reference, manual pages, completions"},
   };
   return summaries;
 }
@@ -319,21 +319,35 @@ void describe(OptionTable& table, CompareOptions& o) {
                 "three runs");
 }
 
-std::string options_markdown() {
-  std::string text =
-      "# Options\n\n"
-      "Generated from the option table (`options_markdown()` in evomoe/config/describe.h); do not "
-      "edit by hand.\n\n"
-      "Options may be given as `--name value` (`_` for `-` works too), as `group.name=value`, or "
-      "in a YAML file named by\n"
-      "`--config` (or `--config-dir DIR --config-name NAME`: DIR/NAME.yaml), flat or in groups. "
-      "The command line wins over `group.name=value`, that over "
-      "files, and a later file over an\n"
-      "earlier one.\n";
+void describe(OptionTable& table, OptionsFlags& o) {
+  table.add("markdown", &o.markdown,
+            "The reference page of all options, docs/options.md; so too when nothing is given.");
+  table.add("migration", &o.migration, "What happens to each flag of fairseq, docs/migration.md.");
+  std::vector<std::string> pages = {"evomoe"};
+  for (const auto& command : command_summaries()) pages.push_back(command.name);
+  table
+      .add(
+          "man", &o.man,
+          "The manual page of a command, or of the program: evomoe options --man train | man -l -.")
+      .choices(pages)
+      .bare("evomoe");
+  table.add("completion", &o.completion, "What completes command lines in this shell.")
+      .choices({"bash", "zsh"});
+  table
+      .add("destdir", &o.destdir,
+           "Writes all manual pages and completions into this folder, as /usr/share has them: "
+           "man/man1/, bash-completion/completions/ and zsh/site-functions/.")
+      .metavar("FOLDER");
+  table.example("source <(evomoe options --completion bash)",
+                "complete command lines in this bash");
+  table.example("evomoe options --destdir ~/.local/share",
+                "manual pages and completions for yourself");
+}
+
+std::vector<std::shared_ptr<const OptionTable>> command_tables() {
+  std::vector<std::shared_ptr<const OptionTable>> tables;
   const auto add = [&](const std::string& name, auto options, auto describe_into) {
-    OptionTable table(name, command_summary(name));
-    describe_into(table, options);
-    text += "\n" + table.markdown();
+    tables.push_back(make_table<decltype(options)>(name, command_summary(name), describe_into));
   };
   const auto plain = [](OptionTable& table, auto& options) { describe(table, options); };
   add("bpe", BpeFlags{}, plain);
@@ -347,6 +361,22 @@ std::string options_markdown() {
   add("convert", ConvertOptions{}, plain);
   add("info", InfoOptions{}, plain);
   add("compare", CompareOptions{}, plain);
+  add("options", OptionsFlags{}, plain);
+  return tables;
+}
+
+std::string options_markdown() {
+  std::string text =
+      "# Options\n\n"
+      "Generated from the option table (`options_markdown()` in evomoe/config/describe.h); do not "
+      "edit by hand.\n\n"
+      "Options may be given as `--name value` (`_` for `-` works too), as `group.name=value`, or "
+      "in a YAML file named by\n"
+      "`--config` (or `--config-dir DIR --config-name NAME`: DIR/NAME.yaml), flat or in groups. "
+      "The command line wins over `group.name=value`, that over "
+      "files, and a later file over an\n"
+      "earlier one.\n";
+  for (const auto& table : command_tables()) text += "\n" + table->markdown();
   return text;
 }
 

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "evomoe/config/option_table.h"
 #include "evomoe/config/options.h"
@@ -19,6 +21,23 @@ void describe(OptionTable& table, BpeFlags& options);
 void describe(OptionTable& table, ConvertOptions& options);
 void describe(OptionTable& table, InfoOptions& options);
 void describe(OptionTable& table, CompareOptions& options);
+void describe(OptionTable& table, OptionsFlags& options);
+
+/// A command's table that owns what it fills.
+template <typename Options, typename Describe>
+std::shared_ptr<const OptionTable> make_table(const std::string& command,
+                                              const std::string& summary, Describe describe_into) {
+  struct Both {
+    Options options;
+    OptionTable table;
+  };
+  const auto both = std::shared_ptr<Both>(new Both{{}, {command, summary}});
+  describe_into(both->table, both->options);
+  return {both, &both->table};
+}
+
+/// The tables of all commands but bench, which has one for each benchmark.
+std::vector<std::shared_ptr<const OptionTable>> command_tables();
 
 /// The content of docs/options.md: every option of every command.
 std::string options_markdown();

@@ -206,6 +206,16 @@ std::string Option::metavar() const {
   return "";
 }
 
+bool Option::is_file() const {
+  return metavar_ == "FILE" || metavar_ == "FILE..." || metavar_ == "PATH" ||
+         metavar_ == "CHECKPOINT";
+}
+
+bool Option::is_folder() const {
+  return metavar_ == "FOLDER" || metavar_ == "DIR" || metavar_ == "DATA" || metavar_ == "RUN" ||
+         metavar_ == "RUN...";
+}
+
 std::string Option::allowed() const {
   std::string words;
   if (is_list())

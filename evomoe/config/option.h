@@ -41,6 +41,8 @@ class Option {
   std::string key() const;                           ///< with '_': the field's name
   const std::string& group() const { return group_; }
   std::string help() const;  ///< with the tasks that it is for
+  /// The help with the choices, the default, and whether it is needed.
+  std::string full_help() const;
   const std::vector<std::string>& aliases() const { return aliases_; }
   const std::vector<std::string>& tasks() const { return tasks_; }
   OptionType type() const { return type_; }
@@ -52,6 +54,9 @@ class Option {
   const std::optional<std::string>& bare() const { return bare_; }
   std::string metavar() const;
   const std::vector<std::string>& choices() const { return choices_; }
+  /// What the placeholder says of the value: a path of a file, or of a folder.
+  bool is_file() const;
+  bool is_folder() const;
   std::string allowed() const;  ///< in words: "one of: a, b", "an integer of at least 1"
 
   nlohmann::json value() const { return load_(); }

@@ -59,6 +59,27 @@ std::string all_names(const Option& option, const std::string& before, const std
 
 }  // namespace
 
+std::string Option::full_help() const {
+  std::string text = help();
+  if (!choices_.empty()) text += fmt::format(" One of: {}.", fmt::join(choices_, ", "));
+  const auto value = default_text(*this);
+  if (!value.empty()) text += fmt::format(" (default {})", value);
+  if (required_) text += " (needed)";
+  return text;
+}
+
+const std::vector<GeneralOption>& general_options() {
+  static const std::vector<GeneralOption> options = {
+      {{"-h", "--help"}, "", "Shows this text."},
+      {{"--config"},
+       "FILE",
+       "YAML file with options, flat or in groups; the command line wins over it."},
+      {{"--config-dir"}, "DIR", "With --config-name: a file as Hydra's command lines name it."},
+      {{"--config-name"}, "NAME", "The same as --config DIR/NAME.yaml."},
+  };
+  return options;
+}
+
 std::string harmless_text(const LegacyFlag& flag) {
   std::string text;
   for (const auto& value : flag.harmless)
@@ -98,22 +119,17 @@ std::string OptionTable::help_text() const {
     text +=
         group.name.empty() ? "\nGeneral\n" : fmt::format("\n{} ({})\n", group.title, group.name);
     if (group.name.empty()) {
-      text += entry("-h, --help", "Shows this text.");
-      text += entry("--config FILE",
-                    "YAML file with options, flat or in groups; the command line wins over it.");
-      text += entry("--config-dir DIR --config-name NAME",
-                    "The same for DIR/NAME.yaml, as Hydra's command lines have it.");
+      for (const auto& general : general_options()) {
+        text += entry(fmt::format("{}{}{}", fmt::join(general.names, ", "),
+                                  general.metavar.empty() ? "" : " ", general.metavar),
+                      general.help);
+      }
     }
     for (const auto& option : options_) {
       if (option->group() != group.name) continue;
-      std::string help = option->help();
-      if (!option->choices().empty())
-        help += fmt::format(" One of: {}.", fmt::join(option->choices(), ", "));
-      const auto value = default_text(*option);
-      if (!value.empty()) help += fmt::format(" (default {})", value);
-      if (option->is_required()) help += " (needed)";
       const std::string metavar = option->metavar();
-      text += entry(all_names(*option, "", "") + (metavar.empty() ? "" : " " + metavar), help);
+      text += entry(all_names(*option, "", "") + (metavar.empty() ? "" : " " + metavar),
+                    option->full_help());
     }
     for (const auto& shorthand : shorthands_) {
       if (at(shorthand.target).group() != group.name) continue;

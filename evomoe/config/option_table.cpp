@@ -49,7 +49,7 @@ void OptionTable::shorthand(std::string name, std::string target, std::string va
 }
 
 void OptionTable::example(std::string command_line, std::string what) {
-  examples_.emplace_back(std::move(command_line), std::move(what));
+  examples_.push_back({std::move(command_line), std::move(what)});
 }
 
 Option* OptionTable::find(const std::string& name) const {

@@ -29,6 +29,14 @@ struct LegacyFlag {
   bool refused = false;
 };
 
+/// What every command has beside its table: how to spell it, the placeholder of its value (none: it
+/// takes none), and its help.
+struct GeneralOption {
+  std::vector<std::string> names;
+  std::string metavar, help;
+};
+const std::vector<GeneralOption>& general_options();
+
 /// Its harmless values as a sentence lists them.
 std::string harmless_text(const LegacyFlag& flag);
 
@@ -101,8 +109,19 @@ class OptionTable {
   /// The command's section of docs/options.md.
   std::string markdown() const;
 
+  struct Group {
+    std::string name, title;
+  };
+  /// A command line and what it does.
+  struct Example {
+    std::string line, what;
+  };
   const std::string& command() const { return command_; }
+  const std::string& summary() const { return summary_; }
+  const std::vector<Group>& groups() const { return groups_; }  ///< the first: no name, no title
+  const std::vector<Example>& examples() const { return examples_; }
   const std::vector<std::unique_ptr<Option>>& options() const { return options_; }
+  const std::vector<Option*>& positionals() const { return positionals_; }
   const std::vector<Shorthand>& shorthands() const { return shorthands_; }
   const std::vector<LegacyFlag>& legacy_flags() const { return legacy_; }
   /// The legacy flags, those together of which the same is to be said.
@@ -114,9 +133,6 @@ class OptionTable {
     Option* option;
     nlohmann::json value;
     std::string shown;
-  };
-  struct Group {
-    std::string name, title;
   };
   /// An option that something else must give; how a message names it.
   struct Mandatory {
@@ -164,7 +180,7 @@ class OptionTable {
   std::vector<Option*> positionals_;
   std::vector<Shorthand> shorthands_;
   std::vector<LegacyFlag> legacy_;
-  std::vector<std::pair<std::string, std::string>> examples_;
+  std::vector<Example> examples_;
   std::vector<std::string> notices_;
 };
 

@@ -429,4 +429,11 @@ struct CompareOptions {
   std::string format = "text";  ///< text | markdown | json
 };
 
+struct OptionsFlags {
+  bool markdown = false, migration = false;
+  std::optional<std::string> man;         ///< the page: evomoe, or a command
+  std::optional<std::string> completion;  ///< bash | zsh
+  std::optional<std::string> destdir;
+};
+
 }  // namespace evomoe

@@ -25,7 +25,7 @@ ExpertBankOptions bank_options(const MoELayerOptions& options, int64_t num_exper
           .dropout = options.dropout,
           .recompute = options.recompute_experts,
           .layer = options.layer,
-          .initial_seed = options.initial_seed};
+          .initial_seed = std::nullopt};  // the layer sets gate and experts together
 }
 
 torch::Tensor with_rows(const torch::Tensor& x, int64_t rows, const torch::Scalar& value) {
@@ -77,6 +77,7 @@ MoELayerImpl::MoELayerImpl(const MoELayerOptions& options)
   router_ = register_module("gate", make_router(options.router));
   const auto num_experts = options.shared_expert ? 1 : options.router.num_experts;
   experts_ = register_module("experts", ExpertBank(bank_options(options, num_experts)));
+  if (options.initial_seed) initialise(*options.initial_seed);
 }
 
 void MoELayerImpl::initialise(uint64_t seed) {
@@ -154,9 +155,7 @@ void MoELayerImpl::spawn(int64_t num_experts, const DiversifyOptions& options, u
   const torch::NoGradGuard no_grad;
   const auto spawned = diversify({experts_->w1, experts_->b1, experts_->w2, experts_->b2},
                                  num_experts, options, seed, options_.layer);
-  auto spawned_bank = bank_options(options_, num_experts);
-  spawned_bank.initial_seed.reset();
-  ExpertBank bank(spawned_bank);
+  ExpertBank bank(bank_options(options_, num_experts));
   bank->to(experts_->w1.device(), experts_->w1.scalar_type());
   bank->w1.copy_(spawned.w1);
   bank->b1.copy_(spawned.b1);

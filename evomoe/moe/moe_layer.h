@@ -24,7 +24,8 @@ struct MoELayerOptions {
                                ///< with weight 1 and the gate is unused, until spawn()
   bool recompute_experts = false;
   int64_t layer = 0;
-  /// Of the experts' first values; nothing: they are undefined until initialise() or loading.
+  /// Of the first values of gate and experts, as initialise() sets them; nothing: they are
+  /// undefined until initialise() or loading.
   std::optional<uint64_t> initial_seed = 1;
 };
 

@@ -57,6 +57,31 @@ TEST(MoELayer, InitialisationDependsOnSeedAndLayerOnly) {
   EXPECT_LE(first->router()->gate_weight().abs().max().item<double>(), 0.25);
 }
 
+TEST(MoELayer, EveryFirstValueFollowsFromTheInitialSeed) {
+  for (const bool shared : {false, true}) {
+    for (const char* method : {"dense", "dts", "gshard", "switch", "topk"}) {
+      SCOPED_TRACE(method);
+      auto options = some_options(method, shared);
+      options.initial_seed = 9;
+      torch::manual_seed(1);
+      MoELayer first(options);
+      torch::manual_seed(2);
+      MoELayer second(options);
+      options.initial_seed = 10;
+      MoELayer other(options);
+      options.initial_seed.reset();
+      MoELayer late(options);
+      late->initialise(9);
+      for (const auto& item : first->named_parameters()) {
+        const auto named = [&](MoELayer& layer) { return layer->named_parameters()[item.key()]; };
+        EXPECT_TRUE(torch::equal(item.value(), named(second))) << item.key();
+        EXPECT_TRUE(torch::equal(item.value(), named(late))) << item.key();
+        EXPECT_FALSE(torch::equal(item.value(), named(other))) << item.key();
+      }
+    }
+  }
+}
+
 TEST(MoELayer, TheSharedExpertIsADenseBlockForEveryToken) {
   MoELayer layer(some_options("dts", /*shared=*/true));
   const auto x = some_input();
