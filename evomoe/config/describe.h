@@ -19,6 +19,7 @@ void describe(OptionTable& table, BpeFlags& options);
 void describe(OptionTable& table, ConvertOptions& options);
 void describe(OptionTable& table, InfoOptions& options);
 void describe(OptionTable& table, CompareOptions& options);
+void describe(OptionTable& table, PlotOptions& options);
 
 /// The content of docs/options.md: every option of every command.
 std::string options_markdown();

@@ -425,7 +425,18 @@ struct CompareOptions {
   std::string
       baseline;  ///< the run whose final perplexity the others are timed to reach; empty: the first
   std::string valid_subset = "valid";
+  bool group = false;           ///< seeds of one run are one row
   std::string format = "text";  ///< text | markdown | json
+};
+
+/// `evomoe plot RUN ... --output FILE`.
+struct PlotOptions {
+  std::vector<std::string> run;
+  std::string output;
+  std::string x = "updates";   ///< updates | tokens | flops | seconds
+  std::vector<std::string> y;  ///< empty: all that the runs have
+  bool log_x = false, log_y = false;
+  std::string valid_subset = "valid";
 };
 
 }  // namespace evomoe

@@ -128,6 +128,7 @@ void TrainingRun::save_after_error() {
 
 UpdateResult TrainingRun::next_update() {
   RECORD_USER_SCOPE("update");
+  const double begin = steady_clock_seconds()();
   const auto micro_batches = [&] {
     RECORD_USER_SCOPE("data wait");
     return *iterator_->next_update();
@@ -135,6 +136,8 @@ UpdateResult TrainingRun::next_update() {
   metrics_.log([](MeterGroup& meters) { meters.start_time("train_wall", kTrainWall, 0); });
   auto result = trainer_->update(micro_batches, epoch_);
   metrics_.log([](MeterGroup& meters) { meters.stop_time("train_wall"); });
+  inner_seconds_ += steady_clock_seconds()() - begin;
+  ++inner_updates_;
   return result;
 }
 
