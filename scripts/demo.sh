@@ -34,7 +34,7 @@ if [[ ! -f $folder/data-bin/vocab.bpe ]]; then
 fi
 
 options=(${THREADS:+--threads "$THREADS"})
-comparison=$("$scripts/experiment.sh" "$program" demo "$folder/data-bin" "$folder" "${options[@]}")
+comparison=$(SEEDS="" "$scripts/experiment.sh" "$program" demo "$folder/data-bin" "$folder" "${options[@]}")
 prompt="def main("
 if [[ -n ${DATA:-} ]]; then prompt=$(awk 'NF > 3 { print $1, $2, $3; exit }' "$folder/text/valid.txt"); fi
 echo

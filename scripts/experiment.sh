@@ -53,13 +53,14 @@ train_seeds() {
 mkdir -p "$folder"
 shopt -s nullglob
 runs=()
-baseline=dense
 train_seeds dense "$@"
+baseline=${runs[0]}
 for over in "${recipe%.yaml}".*.yaml; do
   name=$(basename "$over" .yaml)
   name=${name#"$(basename "$recipe" .yaml)".}
+  before=${#runs[@]}
   train_seeds "$name" --config "$over" "$@"
-  if [[ $name == switch ]]; then baseline=switch; fi
+  if [[ $name == switch ]]; then baseline=${runs[before]}; fi
 done
 echo
 group=()

@@ -26,7 +26,7 @@ struct Quantity {
 
 const std::vector<Quantity>& quantities() {
   static const std::vector<Quantity> all = {
-      {"loss", "training loss (bits per token)", &TrainingPoint::loss},
+      {"loss", "training loss (bits, without the gate's)", &TrainingPoint::loss},
       {"temperature", "temperature of the gate", &TrainingPoint::temperature},
       {"experts", "experts per token", &TrainingPoint::active_experts},
       {"max_vio", "max_vio: largest load of an expert / mean - 1", &TrainingPoint::max_violation},
@@ -74,7 +74,7 @@ class Plot {
     for (const auto& run : runs) training_.push_back(training_points(run));
   }
 
-  /// The panels asked for, or all that have a curve.
+  /// The panels asked for, or all that have a curve that is not 0 throughout.
   std::vector<PlotPanel> panels() const {
     auto names = flags_.y;
     const bool all = names.empty();
@@ -83,8 +83,9 @@ class Plot {
     std::vector<PlotPanel> panels;
     for (const auto& name : names) {
       auto panel = name == "perplexity" ? perplexity_panel(/*required=*/!all) : panel_of(name);
+      const bool zero = std::all_of(panel.curves.begin(), panel.curves.end(), is_zero);
+      if (all && zero) continue;
       if (panel.curves.empty()) {
-        if (all) continue;
         fail("--y {}: the log of no run given has it{}", name, remedy(name));
       }
       panels.push_back(std::move(panel));
@@ -99,6 +100,11 @@ class Plot {
   }
 
  private:
+  static bool is_zero(const PlotCurve& curve) {
+    return std::all_of(curve.points.begin(), curve.points.end(),
+                       [](const auto& point) { return !(std::abs(point.second) > 0); });
+  }
+
   static std::string remedy(const std::string& name) {
     if (name == "loss" || name == "time") return "; a line is written every --log-interval updates";
     if (name == "temperature") return "; a dense-to-sparse gate has one (--use-gumbel-softmax)";

@@ -68,6 +68,29 @@ std::string perplexity_text(double perplexity) {
   return std::isnan(perplexity) ? "diverged" : fmt::format("{:.2f}", perplexity);
 }
 
+/// With line ends at spaces, so that no line is longer than 100 characters.
+std::string wrapped(const std::string& text) {
+  constexpr size_t kWidth = 100;
+  std::string result;
+  size_t line = 0, space = std::string::npos;
+  for (const char c : text) {
+    result += c;
+    const size_t at = result.size() - 1;
+    if (c == '\n') {
+      line = at + 1;
+      space = std::string::npos;
+    } else if (c == ' ') {
+      space = at;
+    }
+    if (at - line >= kWidth && at >= line && space != std::string::npos) {
+      result[space] = '\n';
+      line = space + 1;
+      space = std::string::npos;
+    }
+  }
+  return result;
+}
+
 /// The value under keys one in the other, null where there is none.
 ordered_json value_at(const ordered_json& record, std::initializer_list<std::string> keys) {
   ordered_json value = record;
@@ -231,7 +254,9 @@ void Comparison::compare_data(const std::string& subset) {
                          ? subset.substr(0, subset.size() - suffix.size())
                          : subset;
   std::vector<std::string> unknown;
+  size_t runs = 0;
   for (const auto& row : rows_) {
+    runs += row.runs.size();
     for (const auto& run : row.runs) {
       if (run.data.is_null()) unknown.push_back(run.history.name);
       if (&run == &first || run.data.is_null() || first.data.is_null()) continue;
@@ -249,7 +274,7 @@ void Comparison::compare_data(const std::string& subset) {
       }
     }
   }
-  if (rows_.size() + first.data.is_null() > 1 && !unknown.empty()) {
+  if (runs > 1 && !unknown.empty()) {
     notes_.push_back(fmt::format(
         "whether the runs have the same data and vocabulary is not known: there is no data.json "
         "(older versions did not write it) in {}",
@@ -277,7 +302,7 @@ Table Comparison::table(bool utf8) const {
          fmt::format("{:.0f}", row.updates().mean),
          std::isnan(perplexity.mean) ? "diverged" : with_spread(perplexity, utf8, perplexity_text),
          with_spread(row.seconds(), utf8, duration_text), reached_text,
-         fmt::format("{:.4f}", row.gflops_per_token().mean),
+         fmt::format("{:.3g}", row.gflops_per_token().mean),
          with_spread(row.tokens_per_second(), utf8, fixed(0)),
          active ? fmt::format("{:.2f}", active->mean) : "-"});
   }
@@ -331,7 +356,7 @@ std::string evolution_text(const ComparedRun& run, const std::string& name) {
       *most->flops_per_update / 1e9, *last->flops_per_update / 1e9,
       change_text(*most->flops_per_update, *last->flops_per_update, "more", "less"));
   if (most->ms_per_update && last->ms_per_update) {
-    text += fmt::format(", time per update from {:.0f} to {:.0f} ms ({})", *most->ms_per_update,
+    text += fmt::format(", time per update from {:.3g} to {:.3g} ms ({})", *most->ms_per_update,
                         *last->ms_per_update,
                         change_text(*most->ms_per_update, *last->ms_per_update, "more", "less"));
   }
@@ -389,7 +414,7 @@ std::string ranking_text(const std::vector<ComparedRow>& rows) {
   if (one_run_each && rows.size() > 1) {
     text +=
         "One run each: another seed can move a perplexity by a per cent or so (SEEDS=\"1 2 3\" of "
-        "scripts/experiment.sh\ntrains several, and --group shows their mean and spread).\n";
+        "scripts/experiment.sh trains several, and --group shows their mean and spread).\n";
   }
   return text;
 }
@@ -415,7 +440,7 @@ std::string Comparison::verdict() const {
     const auto& run = row.runs.front();
     text += evolution_text(run, row.runs.size() > 1 ? run.history.name : row.name);
   }
-  return text;
+  return wrapped(text);
 }
 
 std::string Comparison::pictures(bool utf8) const {

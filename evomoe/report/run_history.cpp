@@ -31,7 +31,8 @@ std::string tag_of(const ordered_json& line) {
 }
 
 int64_t updates_of(const ordered_json& line) {
-  return static_cast<int64_t>(log_number(line, "completed_updates").value_or(0));
+  const double updates = log_number(line, "completed_updates").value_or(0);
+  return updates >= 0 && updates < 1e18 ? static_cast<int64_t>(updates) : 0;
 }
 
 /// The list `routers` of a line, empty where there is none.
@@ -105,7 +106,9 @@ std::vector<TrainingPoint> training_points(const RunHistory& run) {
     point.tokens = tokens = log_number(line, "train_tokens").value_or(tokens);
     point.flops = flops = log_number(line, "flops").value_or(flops);
     point.seconds = log_number(line, "elapsed").value_or(kUnknown);
-    point.loss = log_number(line, "loss");
+    for (const auto* key : {"loss", "inner_loss", "nll_loss"}) {
+      if (const auto loss = log_number(line, key)) point.loss = loss;
+    }
     const auto evolution = line.find("evolution");
     if (evolution != line.end() && evolution->is_object())
       point.temperature = log_number(*evolution, "temperature");
@@ -159,7 +162,7 @@ std::vector<ValidationPoint> validation_points(const RunHistory& run, const std:
     point.seconds = number(subset + "_elapsed");
     point.flops = number(subset + "_flops");
     point.tokens = number(subset + "_train_tokens");
-    point.updates = static_cast<int64_t>(number("completed_updates"));
+    point.updates = updates_of(line);
     points.push_back(point);
   }
   if (points.empty()) {

@@ -36,7 +36,7 @@ struct RunPlace {
 
 /// A line of training (tag train_inner). What a run or an older log does not have is empty.
 struct TrainingPoint : RunPlace {
-  std::optional<double> loss;  ///< bits
+  std::optional<double> loss;  ///< bits, without losses of the gate and label smoothing
   std::optional<double> temperature;
   std::optional<double> active_experts;  ///< per token, mean over layers
   std::optional<double> max_violation;   ///< largest over layers

@@ -102,7 +102,8 @@ struct Axis {
   double least = std::numeric_limits<double>::infinity(), most = -least;
   double from = 0, to = 0;
 
-  bool draws(double value) const { return std::isfinite(value) && (!log_scale || value > 0); }
+  /// Not what is no number, nor what is so large that differences are none.
+  bool draws(double value) const { return std::abs(value) < 1e300 && (!log_scale || value > 0); }
   void take(double value) {
     if (!draws(value)) return;
     least = std::min(least, value);
@@ -116,13 +117,13 @@ struct Axis {
       most = log_scale ? 10 : 1;
     }
     if (least == most) {
-      const double half = least == 0 ? 1 : std::abs(least) / 10;
+      const double half = std::abs(least) / 10;
       if (log_scale) {
         least /= 1.1;
         most *= 1.1;
       } else {
         least -= half;
-        most += half;
+        most += most == 0 ? 1 : half;
       }
     }
     const double span = (scaled(most) - scaled(least)) * room;

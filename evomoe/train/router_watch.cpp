@@ -47,23 +47,38 @@ std::vector<RouterFinding> RouterWatch::end_interval() {
   return findings;
 }
 
+namespace {
+
+/// What balances the loads of a run, in words that go on "...; ".
+std::string remedy(const CriterionOptions& criterion) {
+  const auto kind = criterion_kind(criterion.criterion);
+  if (kind.gate == CriterionKind::Gate::kLoss) {
+    return fmt::format("raise --moe-gate-loss-wt (now {}) or lower --lr",
+                       criterion.moe_gate_loss_wt);
+  }
+  using Inner = CriterionKind::Inner;
+  const bool adaptive = criterion.criterion == "adaptive_loss";
+  const auto balanced = kind.inner == Inner::kMaskedLm        ? "moe_masked_lm"
+                        : kind.inner == Inner::kLabelSmoothed ? "moe_label_smoothed_cross_entropy"
+                        : kind.inner == Inner::kCrossEntropy && !adaptive ? "moe_cross_entropy"
+                                                                          : "";
+  if (*balanced == '\0')
+    return fmt::format("lower --lr (--criterion {} has no loss for balance)", criterion.criterion);
+  return fmt::format(
+      "--criterion {} has no loss for balance: use {} with --moe-gate-loss-wt 0.01, or lower --lr",
+      criterion.criterion, balanced);
+}
+
+}  // namespace
+
 std::string finding_text(const RouterFinding& finding, const TrainOptions& options) {
   const auto loads =
       fmt::format("expert {} has {:.0f} % of the load, {} of {} experts have none", finding.busiest,
                   100 * finding.busiest_share, finding.dead, finding.experts);
   if (!finding.collapsed)
     return fmt::format("the router of layer {} has recovered: {}", finding.layer, loads);
-  const auto& criterion = options.criterion;
-  const auto remedy =
-      criterion_kind(criterion.criterion).gate == CriterionKind::Gate::kLoss
-          ? fmt::format("raise --moe-gate-loss-wt (now {}) or lower --lr",
-                        criterion.moe_gate_loss_wt)
-          : fmt::format(
-                "--criterion {} has no loss for balance; use moe_cross_entropy or the like "
-                "with --moe-gate-loss-wt 0.01, or lower --lr",
-                criterion.criterion);
   return fmt::format("the router of layer {} has collapsed, for {} log intervals now: {}; {}",
-                     finding.layer, RouterWatch::kIntervals, loads, remedy);
+                     finding.layer, RouterWatch::kIntervals, loads, remedy(options.criterion));
 }
 
 }  // namespace evomoe

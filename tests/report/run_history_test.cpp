@@ -81,15 +81,15 @@ TEST_F(RunHistoryTest, AHalfWrittenLastLineIsLeftOutAndSaidOfWhateverItsLength) 
 }
 
 TEST_F(RunHistoryTest, ValuesOfAnotherKindAreTakenForMissing) {
-  const auto run = read_run_history(make_run(
-      "run", R"({"tag": "train_inner", "completed_updates": 1, "loss": [1], "wpb": null, )"
-             R"("evolution": 3, "routers": {"layer": 1}, "active_experts": "many"})"
-             "\n"
-             R"({"tag": 7, "stage": "sparse"})"
-             "\n"
-             R"({"tag": "stage", "stage": 7})"
-             "\n"
-             R"({"loss": 1})"));
+  const auto run = read_run_history(
+      make_run("run", R"({"tag": "train_inner", "completed_updates": 1, "loss": [1], "wpb": null, )"
+                      R"("evolution": 3, "routers": {"layer": 1}, "active_experts": "many"})"
+                      "\n"
+                      R"({"tag": 7, "stage": "sparse"})"
+                      "\n"
+                      R"({"tag": "stage", "stage": 7})"
+                      "\n"
+                      R"({"loss": 1})"));
   const auto points = training_points(run);
   ASSERT_EQ(points.size(), 1U);
   EXPECT_FALSE(points[0].loss || points[0].temperature || points[0].active_experts ||
@@ -99,17 +99,17 @@ TEST_F(RunHistoryTest, ValuesOfAnotherKindAreTakenForMissing) {
 }
 
 TEST_F(RunHistoryTest, StagesAndValidationsAreFoundByTheirTags) {
-  const auto run = read_run_history(make_run(
-      "run", R"({"tag": "stage", "completed_updates": 9, "stage": "sparse"})"
-             "\n"
-             R"({"tag": "test", "completed_updates": 20, "test_perplexity": 50.5, )"
-             R"("test_elapsed": 60, "test_flops": 2e9, "test_train_tokens": 1000})"
-             "\n"
-             R"({"tag": "test", "completed_updates": 30, "test_perplexity": null, )"
-             R"("test_elapsed": 90, "test_flops": 3e9, "test_train_tokens": 1500})"
-             "\n"
-             R"({"tag": "labels", "completed_updates": 30, "labels_accuracy": 50, )"
-             R"("labels_elapsed": 90})"));
+  const auto run = read_run_history(
+      make_run("run", R"({"tag": "stage", "completed_updates": 9, "stage": "sparse"})"
+                      "\n"
+                      R"({"tag": "test", "completed_updates": 20, "test_perplexity": 50.5, )"
+                      R"("test_elapsed": 60, "test_flops": 2e9, "test_train_tokens": 1000})"
+                      "\n"
+                      R"({"tag": "test", "completed_updates": 30, "test_perplexity": null, )"
+                      R"("test_elapsed": 90, "test_flops": 3e9, "test_train_tokens": 1500})"
+                      "\n"
+                      R"({"tag": "labels", "completed_updates": 30, "labels_accuracy": 50, )"
+                      R"("labels_elapsed": 90})"));
   ASSERT_EQ(stage_marks(run).size(), 1U);
   EXPECT_EQ(stage_marks(run)[0].update, 9);
   EXPECT_EQ(stage_marks(run)[0].name, "sparse");
