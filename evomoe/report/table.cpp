@@ -23,7 +23,7 @@ bool number_like(std::string text) {
   const size_t digit = text.find_first_of("0123456789");
   const size_t first_letter = text.find_first_not_of("0123456789.,:+-~ ");
   return digit != std::string::npos && digit < 2 &&
-         (first_letter == std::string::npos || text.size() - first_letter <= 3);
+         (first_letter == std::string::npos || text.size() - first_letter <= 4);
 }
 
 std::string pad(const std::string& text, size_t width, bool right) {

@@ -46,7 +46,9 @@ TEST(RouterWatch, ACollapsedLayerIsToldOfOnceAfterSeveralIntervals) {
 }
 
 TEST(RouterWatch, ACollapseIsOneExpertWithMostOrMostExpertsWithNothing) {
-  const auto collapses = [](const Loads& load_E) { return told_of({load_E, load_E, load_E})[2]; };
+  const auto collapses = [](const Loads& load_E) -> bool {
+    return told_of({load_E, load_E, load_E})[2];
+  };
   EXPECT_TRUE(collapses({51, 17, 16, 16}));
   EXPECT_FALSE(collapses({50, 18, 16, 16}));
   EXPECT_TRUE(collapses({0, 0, 0, 0, 0, 30, 35, 35})) << "5 of 8 dead";
