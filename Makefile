@@ -1,4 +1,5 @@
-# make demo   train EvoMoE, Switch and dense language models on real text and compare them
+# make demo   train EvoMoE, Switch and dense language models on real text and compare them; THREADS=1 make demo: with one thread,
+#             where other programs keep the machine busy
 # make test   build and run all tests but the slow ones
 # Both install what they need first (scripts/setup.sh). More targets below.
 

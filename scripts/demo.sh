@@ -3,6 +3,7 @@
 # its stages, Switch top-1, and dense of equal active size (recipes/demo*.yaml) - then compares them. Run again to go on where it was stopped.
 #   scripts/demo.sh PROGRAM       DATA=file-or-folder: the text (default: the Python standard library's source files)
 #                                 DEMO=folder: where everything goes (default: demo)
+#                                 THREADS=n: threads of each run (default: those of the machine); 1 stands other busy programs best
 set -euo pipefail
 program=${1:?usage: scripts/demo.sh PROGRAM}
 folder=${DEMO:-demo}
@@ -32,9 +33,18 @@ if [[ ! -f $folder/data-bin/vocab.bpe ]]; then
     --workers "$(nproc)" --destdir "$folder/data-bin"
 fi
 
-"$scripts/experiment.sh" "$program" demo "$folder/data-bin" "$folder"
+options=(${THREADS:+--threads "$THREADS"})
+comparison=$(SEEDS="" "$scripts/experiment.sh" "$program" demo "$folder/data-bin" "$folder" "${options[@]}")
+prompt="def main("
+if [[ -n ${DATA:-} ]]; then prompt=$(awk 'NF > 3 { print $1, $2, $3; exit }' "$folder/text/valid.txt"); fi
 echo
-echo "Text by EvoMoE:"
-"$program" generate --path "$folder/evomoe/checkpoint_last" --prompt "def main(" --max-len 120 --ignore-eos --sampling --temperature 0.8 --sampling-topk 40 --seed 1
+echo "How each continues '$prompt':"
+for run in dense switch evomoe; do
+  echo
+  echo "--- $run"
+  "$program" generate --path "$folder/$run/checkpoint_last" --prompt "$prompt" --max-len 80 --ignore-eos --sampling --temperature 0.8 \
+    --sampling-topk 40 --seed 1 "${options[@]}"
+done
+echo "$comparison"
 echo
-echo "Run folders: $folder/dense $folder/evomoe $folder/switch"
+echo "Run folders: $folder/dense $folder/evomoe $folder/switch. Their curves: $program plot $folder/{dense,switch,evomoe} -o curves.svg"

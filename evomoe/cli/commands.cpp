@@ -34,6 +34,7 @@ const std::map<std::string, Command>& commands() {
       {"convert", convert_command},
       {"info", info_command},
       {"compare", compare_command},
+      {"plot", plot_command},
       {"bench", bench_command},
       {"options", options_command},
   };

@@ -134,7 +134,10 @@ void print_info(const InfoOptions& flags, const nlohmann::json& manifest,
                                             stack.moe.router.method)});
     }
     const auto& evolution = manifest.at("evolution");
-    facts.add_row({"stage", evolution.at("stage").get<std::string>()});
+    // Without an evolution there is none; older checkpoints say "constant".
+    if (const auto stage = evolution.at("stage").get<std::string>();
+        !stage.empty() && stage != "constant")
+      facts.add_row({"stage", stage});
     const double temperature = evolution.at("temperature").get<double>();
     if (temperature > 0) facts.add_row({"temperature", fmt::format("{:.4g}", temperature)});
   }
@@ -145,16 +148,16 @@ void print_info(const InfoOptions& flags, const nlohmann::json& manifest,
   }
   fmt::print("{}", facts.text());
   if (!routers.empty()) {
-    Table table({"layer", "active experts", "load min", "load max", "load cv", "dead", "entropy",
-                 "dropped", "unrouted"});
+    Table table({"layer", "active experts", "load min", "load max", "load cv", "max_vio", "dead",
+                 "entropy", "dropped", "unrouted"});
     for (const auto& router : routers) {
       const auto number = [&](const char* key) { return router.value(key, std::nan("")); };
       table.add_row(
           {fmt::format("{}", router.value("layer", 0)),
            fmt::format("{:.2f}", number("active_experts")),
            fmt::format("{:.0f}", number("load_min")), fmt::format("{:.0f}", number("load_max")),
-           fmt::format("{:.2f}", number("load_cv")), fmt::format("{:.0f}", number("dead_experts")),
-           fmt::format("{:.3f}", number("entropy")),
+           fmt::format("{:.2f}", number("load_cv")), fmt::format("{:.2f}", number("max_vio")),
+           fmt::format("{:.0f}", number("dead_experts")), fmt::format("{:.3f}", number("entropy")),
            fmt::format("{:.1f} %", 100 * number("dropped_share")),
            fmt::format("{:.1f} %", 100 * number("unrouted_share"))});
     }

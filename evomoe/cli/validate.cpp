@@ -107,7 +107,8 @@ int validate_command(const std::vector<std::string>& arguments) {
       const auto line = validation_line(meters, *total, options.criterion, loaded.updates);
       const bool json = flags.common.log_format == "json";
       fmt::print("{} | INFO | {} | {}\n", timestamp(), tag,
-                 json ? line.json_text(tag + "_") : line.bar_text(validation_heading(tag)));
+                 json ? line.json_text(tag + "_")
+                      : line.without_zeros(gate_keys()).bar_text(validation_heading(tag)));
     }
   }
   return 0;

@@ -55,7 +55,8 @@ const std::vector<CommandSummary>& command_summaries() {
       {"score", "computes the BLEU of translations"},
       {"convert", "makes a run folder of a checkpoint of fairseq, or the other way round"},
       {"info", "shows what a checkpoint holds"},
-      {"compare", "puts run folders side by side in one table"},
+      {"compare", "puts run folders side by side: a table, and what it says"},
+      {"plot", "draws the curves of run folders into an SVG file"},
       {"bench", "measures speed and memory, beside this machine's own peak"},
       {"options", "prints what is known of all options: reference, manual pages, completions"},
   };
@@ -314,9 +315,40 @@ void describe(OptionTable& table, CompareOptions& o) {
            "run only has it, its name; not given: the first.")
       .metavar("RUN");
   table.add("valid-subset", &o.valid_subset, "Split whose perplexity is compared.").metavar("NAME");
-  table.add("format", &o.format, "Form of the table.").choices({"text", "markdown", "json"});
+  table.add("group", &o.group,
+            "Runs whose names differ in the number behind their last hyphen alone (dense-1, "
+            "dense-2) are one row: mean and standard deviation.");
+  table
+      .add("format", &o.format,
+           "Form of the result; text has a verdict and, of an evolution, its curves besides.")
+      .choices({"text", "markdown", "json"});
   table.example("evomoe compare runs/evomoe runs/switch runs/dense --baseline runs/switch",
                 "three runs");
+  table.example("evomoe compare runs/* --group --baseline switch", "several seeds of each");
+}
+
+void describe(OptionTable& table, PlotOptions& o) {
+  table.positional("run", &o.run, "Run folders, also of runs that are not over.")
+      .metavar("RUN...")
+      .required();
+  table.add("output", &o.output, "The picture to write, an .svg file.")
+      .alias("o")
+      .metavar("FILE.svg")
+      .required();
+  table.add("x", &o.x, "What the curves are drawn against; seconds and FLOP are those of training.")
+      .choices({"updates", "tokens", "flops", "seconds"});
+  table
+      .add("y", &o.y,
+           "What is drawn, one panel each; not given: all that the runs have. time: milliseconds "
+           "per update; max_vio: largest load of an expert / mean - 1, of the worst layer.")
+      .choices({"loss", "perplexity", "temperature", "experts", "max_vio", "dead_experts", "time"});
+  table.add("log-x", &o.log_x, "Logarithmic x axes.");
+  table.add("log-y", &o.log_y, "Logarithmic y axes.");
+  table.add("valid-subset", &o.valid_subset, "Split whose perplexity is drawn.").metavar("NAME");
+  table.example("evomoe plot runs/evomoe runs/switch -o loss.svg --y loss,experts,time",
+                "two runs, three panels");
+  table.example("evomoe plot runs/* -o perplexity.svg --y perplexity --x seconds --log-y",
+                "perplexity against training time");
 }
 
 void describe(OptionTable& table, OptionsFlags& o) {
@@ -361,6 +393,7 @@ std::vector<std::shared_ptr<const OptionTable>> command_tables() {
   add("convert", ConvertOptions{}, plain);
   add("info", InfoOptions{}, plain);
   add("compare", CompareOptions{}, plain);
+  add("plot", PlotOptions{}, plain);
   add("options", OptionsFlags{}, plain);
   return tables;
 }

@@ -21,6 +21,7 @@ void describe(OptionTable& table, BpeFlags& options);
 void describe(OptionTable& table, ConvertOptions& options);
 void describe(OptionTable& table, InfoOptions& options);
 void describe(OptionTable& table, CompareOptions& options);
+void describe(OptionTable& table, PlotOptions& options);
 void describe(OptionTable& table, OptionsFlags& options);
 
 /// A command's table that owns what it fills.

@@ -426,6 +426,7 @@ struct CompareOptions {
   std::string
       baseline;  ///< the run whose final perplexity the others are timed to reach; empty: the first
   std::string valid_subset = "valid";
+  bool group = false;           ///< seeds of one run are one row
   std::string format = "text";  ///< text | markdown | json
 };
 
@@ -434,6 +435,16 @@ struct OptionsFlags {
   std::optional<std::string> man;         ///< the page: evomoe, or a command
   std::optional<std::string> completion;  ///< bash | zsh
   std::optional<std::string> destdir;
+};
+
+/// `evomoe plot RUN ... --output FILE`.
+struct PlotOptions {
+  std::vector<std::string> run;
+  std::string output;
+  std::string x = "updates";   ///< updates | tokens | flops | seconds
+  std::vector<std::string> y;  ///< empty: all that the runs have
+  bool log_x = false, log_y = false;
+  std::string valid_subset = "valid";
 };
 
 }  // namespace evomoe

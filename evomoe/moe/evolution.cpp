@@ -38,7 +38,7 @@ const char* stage_name(Stage stage) {
     case Stage::kSparse:
       return "sparse";
     case Stage::kConstant:
-      return "constant";
+      return "";
   }
   fail("stage number {} has no name", static_cast<int>(stage));
 }

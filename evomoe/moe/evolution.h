@@ -10,7 +10,7 @@ namespace evomoe {
 /// The parts of an evolution, in order. kConstant: nothing changes (no Gumbel-softmax).
 enum class Stage { kSharedExpert, kDenseToSparse, kSparse, kConstant };
 
-/// "shared-expert", "dense-to-sparse", "sparse", "constant".
+/// "shared-expert", "dense-to-sparse", "sparse"; of kConstant, which is no stage, nothing.
 const char* stage_name(Stage stage);
 
 /// When the experts are spawned and how the dense-to-sparse gate is annealed.

@@ -73,7 +73,11 @@ void LogLine::put(Entry entry) {
 }
 
 void LogLine::add(const std::string& key, double value, int priority, std::optional<int> digits) {
-  put({key, format_g(digits ? round_python(value, *digits) : value), priority});
+  put({key, digits ? round_python(value, *digits) : value, priority, /*text_only=*/false});
+}
+
+void LogLine::add_text(const std::string& key, double value, int priority, int digits) {
+  put({key, round_python(value, digits), priority, /*text_only=*/true});
 }
 
 void LogLine::add_data(const std::string& key, ordered_json value) {
@@ -87,13 +91,30 @@ std::vector<LogLine::Entry> LogLine::sorted() const {
   return entries;
 }
 
-ordered_json LogLine::to_json(const std::string& prefix) const {
+LogLine LogLine::without_zeros(const std::vector<std::string>& keys) const {
+  auto line = *this;
+  std::erase_if(line.entries_, [&](const Entry& entry) {
+    return entry.value == 0 && std::find(keys.begin(), keys.end(), entry.key) != keys.end();
+  });
+  return line;
+}
+
+template <typename Show>
+ordered_json LogLine::json_of(const std::string& prefix, Show show) const {
   ordered_json line = ordered_json::object();
   if (epoch_) line["epoch"] = *epoch_;
   if (update_) line["update"] = *update_;
-  for (const auto& entry : sorted()) line[prefix + entry.key] = entry.text;
+  for (const auto& entry : sorted()) {
+    if (!entry.text_only) line[prefix + entry.key] = show(entry.value);
+  }
   for (const auto& [key, value] : data_) line[prefix + key] = value;
   return line;
+}
+
+ordered_json LogLine::to_json(const std::string& prefix) const { return json_of(prefix, format_g); }
+
+ordered_json LogLine::to_numbers(const std::string& prefix) const {
+  return json_of(prefix, [](double value) { return value; });
 }
 
 std::string LogLine::json_text(const std::string& prefix) const {
@@ -105,7 +126,7 @@ std::string LogLine::simple_text(int64_t step, int64_t steps) const {
                             : fmt::format("{:5d} / {}", step, steps);
   const char* separator = " ";
   for (const auto& entry : sorted()) {
-    text += fmt::format("{}{}={}", separator, entry.key, entry.text);
+    text += fmt::format("{}{}={}", separator, entry.key, format_g(entry.value));
     separator = ", ";
   }
   return text;
@@ -115,7 +136,7 @@ std::string LogLine::bar_text(const std::string& heading) const {
   std::string text = epoch_ ? fmt::format("epoch {:03d}", *epoch_) : "";
   if (!heading.empty()) text += (text.empty() ? "" : " | ") + heading;
   for (const auto& entry : sorted()) {
-    text += fmt::format("{}{} {}", text.empty() ? "" : " | ", entry.key, entry.text);
+    text += fmt::format("{}{} {}", text.empty() ? "" : " | ", entry.key, format_g(entry.value));
   }
   return text;
 }

@@ -20,8 +20,8 @@ std::string python_json(const nlohmann::ordered_json& value);
 
 /// One line of the log: values with a priority, printed as the reference prints them
 /// (reference/evomoe.md section 8.5). Lines hold `epoch` (an integer), `update` (a number, when
-/// training), and then the values as strings, ordered by priority and, within one, by when they
-/// were added.
+/// training), and then the values, ordered by priority and, within one, by when they were added:
+/// as strings where the reference's line is made, as numbers in log.jsonl.
 class LogLine {
  public:
   LogLine() = default;
@@ -34,10 +34,17 @@ class LogLine {
   /// Structured data (per-layer router metrics), in the JSON form only. Comes after everything
   /// else.
   void add_data(const std::string& key, nlohmann::ordered_json value);
+  /// A value for the eyes, in the text forms only.
+  void add_text(const std::string& key, double value, int priority, int digits);
+
+  /// The line without those of the keys whose value is 0.
+  LogLine without_zeros(const std::vector<std::string>& keys) const;
 
   /// {"epoch": 1, "update": 0.476, "loss": "9.284", ...}; every key but epoch and update gets
   /// `prefix` (e.g. "valid_").
   nlohmann::ordered_json to_json(const std::string& prefix = "") const;
+  /// The same with numbers, {"loss": 9.284, ...}; what is not finite becomes null when printed.
+  nlohmann::ordered_json to_numbers(const std::string& prefix = "") const;
   /// The JSON as Python's json.dumps prints it: ", " and ": ".
   std::string json_text(const std::string& prefix = "") const;
   /// epoch 001:    476 / 1000 loss=9.284, ppl=623.44, ... (fairseq's `simple`); `step` of `steps`
@@ -52,10 +59,14 @@ class LogLine {
 
  private:
   struct Entry {
-    std::string key, text;
+    std::string key;
+    double value;  // rounded
     int priority;
+    bool text_only;
   };
   void put(Entry entry);
+  template <typename Show>
+  nlohmann::ordered_json json_of(const std::string& prefix, Show show) const;
   std::vector<Entry> sorted() const;
 
   std::optional<int64_t> epoch_;

@@ -11,7 +11,7 @@
 namespace evomoe {
 namespace {
 
-constexpr int kUsualWidth = 80;
+constexpr int kUsualWidth = 80, kMostWidth = 100;
 
 int terminal_width(std::FILE* stream) {
   winsize size{};
@@ -20,9 +20,9 @@ int terminal_width(std::FILE* stream) {
 }
 
 std::string speed_text(double tokens_per_second) {
-  if (tokens_per_second >= 1e6) return fmt::format("{:.2f}M tokens/s", tokens_per_second / 1e6);
-  if (tokens_per_second >= 1e4) return fmt::format("{:.1f}k tokens/s", tokens_per_second / 1e3);
-  return fmt::format("{:.0f} tokens/s", tokens_per_second);
+  if (tokens_per_second >= 1e6) return fmt::format("{:.2f}M tok/s", tokens_per_second / 1e6);
+  if (tokens_per_second >= 1e4) return fmt::format("{:.1f}k tok/s", tokens_per_second / 1e3);
+  return fmt::format("{:.0f} tok/s", tokens_per_second);
 }
 
 /// Columns on a terminal: one per code point.
@@ -55,16 +55,16 @@ std::string duration_text(double seconds) {
 
 std::string progress_text(const Progress& progress, int width) {
   std::vector<Piece> pieces;
-  if (!progress.label.empty()) pieces.push_back({progress.label, 6});
-  std::string place = fmt::format("update {}", progress.update);
+  const std::string name = "update";
+  std::string place = fmt::format(" {}", progress.update);
   if (progress.last_update > 0) place += fmt::format("/{}", progress.last_update);
-  pieces.push_back({place, 9});
-  if (!progress.stage.empty()) pieces.push_back({progress.stage, 2});
-  pieces.push_back({fmt::format("loss {:.3f}", progress.loss), 8});
-  pieces.push_back({speed_text(progress.tokens_per_second), 5});
-  if (progress.temperature) pieces.push_back({fmt::format("τ {:.3f}", *progress.temperature), 3});
+  pieces.push_back({(progress.label.empty() ? name : progress.label) + place, 9});
+  if (!progress.stage.empty()) pieces.push_back({progress.stage, 5});
+  pieces.push_back({fmt::format("loss {:.2f} bits", progress.loss), 8});
+  pieces.push_back({speed_text(progress.tokens_per_second), 4});
+  if (progress.temperature) pieces.push_back({fmt::format("τ {:.2f}", *progress.temperature), 3});
   if (progress.active_experts_per_token) {
-    pieces.push_back({fmt::format("{:.2f} experts/token", *progress.active_experts_per_token), 4});
+    pieces.push_back({fmt::format("{:.2f} experts", *progress.active_experts_per_token), 6});
   }
   const auto done = static_cast<double>(progress.update - progress.first_update);
   if (progress.last_update > 0 && done > 0) {
@@ -72,6 +72,9 @@ std::string progress_text(const Progress& progress, int width) {
         static_cast<double>(std::max<int64_t>(0, progress.last_update - progress.update));
     pieces.push_back({"ETA " + duration_text(progress.elapsed_seconds / done * left), 7});
   }
+  width = std::min(width, kMostWidth);
+  if (columns(join(pieces)) > width && progress.label.size() > name.size())
+    pieces.front().text = name + place;  // a long name tells less than what would be left out
   while (pieces.size() > 1 && columns(join(pieces)) > width) {
     pieces.erase(std::min_element(pieces.begin(), pieces.end(), [](const Piece& a, const Piece& b) {
       return a.importance < b.importance;

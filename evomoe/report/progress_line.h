@@ -12,17 +12,17 @@ struct Progress {
   std::string label;        ///< e.g. the run's name
   int64_t update = 0;       ///< completed updates
   int64_t last_update = 0;  ///< the update the run ends with; 0: unknown
-  double loss = 0;          ///< nats per token
+  double loss = 0;          ///< bits per token, as in log lines
   double tokens_per_second = 0;
   std::optional<double> temperature;  ///< of the dense-to-sparse gate
   std::optional<double> active_experts_per_token;
-  std::string stage;
+  std::string stage;           ///< of an evolution; empty: none
   double elapsed_seconds = 0;  ///< since the run, or its continuation, began
   int64_t first_update = 0;    ///< completed updates when it began
 };
 
-/// One line of text without an end, at most `width` columns wide; what is least important is left
-/// out first.
+/// One line of text without an end, at most `width` columns wide and never wider than 100: a long
+/// label, and then what is least important, is left out first.
 std::string progress_text(const Progress& progress, int width);
 
 /// 75 -> "1:15", 4000 -> "1:06:40", 200000 -> "2 d 07:33"

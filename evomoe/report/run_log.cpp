@@ -23,7 +23,8 @@ struct StoredLine {
   ordered_json value;
 };
 
-std::vector<StoredLine> read_lines(const std::filesystem::path& path) {
+/// `cut` is set when the last line is not complete.
+std::vector<StoredLine> read_lines(const std::filesystem::path& path, bool* cut = nullptr) {
   std::ifstream file(path, std::ios::binary);
   EVOMOE_CHECK(file.is_open(), "{}: cannot be read: {}", path.string(), std::strerror(errno));
   std::vector<StoredLine> lines;
@@ -39,6 +40,7 @@ std::vector<StoredLine> read_lines(const std::filesystem::path& path) {
     EVOMOE_CHECK(last,
                  "{}:{}: not a JSON object; the file is damaged, move it away to start a new one",
                  path.string(), number);
+    if (cut != nullptr) *cut = true;
   }
   return lines;
 }
@@ -129,9 +131,9 @@ void RunLog::append(const std::string& tag, int64_t update, const ordered_json& 
   write_all(descriptor_, python_json(line) + "\n", path_);
 }
 
-std::vector<ordered_json> read_run_log(const std::filesystem::path& path) {
+std::vector<ordered_json> read_run_log(const std::filesystem::path& path, bool* cut) {
   std::vector<ordered_json> values;
-  for (auto& line : read_lines(path)) values.push_back(std::move(line.value));
+  for (auto& line : read_lines(path, cut)) values.push_back(std::move(line.value));
   return values;
 }
 

@@ -41,11 +41,12 @@ class RunLog {
   std::set<std::string> written_;  // tags of the lines at resume_update_ that the file held already
 };
 
-/// All complete lines of a log.jsonl; a cut last line is left out.
-std::vector<nlohmann::ordered_json> read_run_log(const std::filesystem::path& path);
+/// All complete lines of a log.jsonl; a cut last line is left out, which sets `cut`.
+std::vector<nlohmann::ordered_json> read_run_log(const std::filesystem::path& path,
+                                                 bool* cut = nullptr);
 
-/// A value of a log line as a number: the reference prints most numbers as strings. Nothing when
-/// the key is missing or no number.
+/// A value of a log line as a number: the reference's lines, and logs of before numbers were
+/// numbers, have strings. Nothing when the key is missing or no number.
 std::optional<double> log_number(const nlohmann::ordered_json& line, const std::string& key);
 
 }  // namespace evomoe

@@ -14,13 +14,16 @@ size_t width_of(const std::string& text) {
       std::count_if(text.begin(), text.end(), [](unsigned char c) { return (c & 0xC0) != 0x80; }));
 }
 
-/// A number with at most a short unit behind it: 12, 3.5%, 1:06:40, 7.1k, -; and nothing at all.
-bool number_like(const std::string& text) {
+/// A number with at most a short unit behind it: 12, 3.5%, 1:06:40, 7.1k, 2 ± 1, -; and nothing at
+/// all.
+bool number_like(std::string text) {
+  const std::string spread = "±";
+  if (const auto at = text.find(spread); at != std::string::npos) text.erase(at, spread.size());
   if (text.empty() || text == "-" || text == "–") return true;
   const size_t digit = text.find_first_of("0123456789");
   const size_t first_letter = text.find_first_not_of("0123456789.,:+-~ ");
   return digit != std::string::npos && digit < 2 &&
-         (first_letter == std::string::npos || text.size() - first_letter <= 3);
+         (first_letter == std::string::npos || text.size() - first_letter <= 4);
 }
 
 std::string pad(const std::string& text, size_t width, bool right) {

@@ -1,5 +1,6 @@
 #include "evomoe/train/training_metrics.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "evomoe/routing/router_metrics.h"
@@ -9,8 +10,8 @@ namespace evomoe {
 namespace {
 
 // Priorities of fairseq's log: lower comes first.
-constexpr int kLoss = 10, kPerplexity = 20, kWps = 90, kUps = 100, kWpb = 180, kBsz = 190,
-              kNumUpdates = 200, kLr = 300, kGnorm = 400, kClip = 500;
+constexpr int kLoss = 10, kPerplexity = 20, kRouter = 30, kWps = 90, kUps = 100, kWpb = 180,
+              kBsz = 190, kNumUpdates = 200, kLr = 300, kGnorm = 400, kClip = 500;
 
 }  // namespace
 
@@ -111,6 +112,34 @@ void log_update(MeterGroup& meters, const UpdateResult& result, const Criterion&
   if (clips) meters.scalar("clip", result.clip_coefficient < 1 ? 100 : 0, 1, kClip, 1);
 }
 
+const std::vector<std::string>& gate_keys() {
+  static const auto keys = [] {
+    std::vector<std::string> keys = {"moe_gate_loss", "gumbel_avg_experts"};
+    const auto& names = reference_metric_names();
+    keys.insert(keys.end(), names.begin(), names.end());
+    return keys;
+  }();
+  return keys;
+}
+
+void add_router_text(LogLine& line, const UpdateResult& result) {
+  double dead = 0, violation = 0;
+  bool several = false;
+  for (const auto& [layer, stats] : result.routers) {
+    const auto metrics = router_metrics(stats);
+    several = several || metrics.load_E.size() > 1;
+    dead += static_cast<double>(metrics.dead_experts);
+    violation = std::max(violation, metrics.max_violation);
+  }
+  if (!several) return;
+  if (const auto temperature = result.stage.schedule.temperature; temperature > 0) {
+    line.add_text("temperature", temperature, kRouter, 3);
+    line.add_text("active_experts", *active_experts(result.routers), kRouter, 2);
+  }
+  line.add_text("dead_experts", dead, kRouter, 0);
+  line.add_text("max_vio", violation, kRouter, 2);
+}
+
 nlohmann::ordered_json router_data(const std::vector<std::pair<int64_t, RouterStats>>& routers) {
   auto data = nlohmann::ordered_json::array();
   for (const auto& [layer, stats] : routers) {
@@ -121,6 +150,7 @@ nlohmann::ordered_json router_data(const std::vector<std::pair<int64_t, RouterSt
     entry["load_min"] = metrics.load_min;
     entry["load_max"] = metrics.load_max;
     entry["load_cv"] = metrics.load_cv;
+    entry["max_vio"] = metrics.max_violation;
     entry["dead_experts"] = metrics.dead_experts;
     entry["entropy"] = metrics.token_entropy;
     entry["dropped_share"] = metrics.dropped_share;

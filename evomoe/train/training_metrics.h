@@ -28,8 +28,17 @@ void log_correlations(MeterGroup& meters, const LossSums& sums);
 void log_update(MeterGroup& meters, const UpdateResult& result, const Criterion& criterion,
                 int64_t updates, double lr, bool clips);
 
-/// Per-layer router metrics, as a list: load_min, load_max, load_cv, entropy, dropped_share,
-/// unrouted_share, dead_experts, active_experts ...
+/// The keys of the reference about the gate, most of which are 0 whatever a router does: the text
+/// forms of a line leave out those that are.
+const std::vector<std::string>& gate_keys();
+
+/// What the text forms of a training line say of the routers beyond that: dead_experts of all
+/// layers together, max_vio of the worst one (largest load / mean - 1), temperature and
+/// active_experts of a gate that is annealed. Nothing of layers with one expert.
+void add_router_text(LogLine& line, const UpdateResult& result);
+
+/// Per-layer router metrics, as a list: load_min, load_max, load_cv, max_vio, entropy,
+/// dropped_share, unrouted_share, dead_experts, active_experts ...
 nlohmann::ordered_json router_data(const std::vector<std::pair<int64_t, RouterStats>>& routers);
 
 /// Stage, temperature and noise scale.

@@ -131,6 +131,7 @@ void TrainingRun::save_after_error() {
 
 UpdateResult TrainingRun::next_update() {
   RECORD_USER_SCOPE("update");
+  const double begin = steady_clock_seconds()();
   const auto micro_batches = [&] {
     RECORD_USER_SCOPE("data wait");
     return *iterator_->next_update();
@@ -140,6 +141,8 @@ UpdateResult TrainingRun::next_update() {
   auto result = trainer_->update(micro_batches, epoch_);
   threads_.end(result.flops);
   metrics_.log([](MeterGroup& meters) { meters.stop_time("train_wall"); });
+  inner_seconds_ += steady_clock_seconds()() - begin;
+  ++inner_updates_;
   return result;
 }
 

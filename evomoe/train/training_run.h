@@ -19,6 +19,7 @@
 #include "evomoe/train/compute_threads.h"
 #include "evomoe/train/memory_plan.h"
 #include "evomoe/train/profile.h"
+#include "evomoe/train/router_watch.h"
 #include "evomoe/train/trainer.h"
 #include "evomoe/train/translation_bleu.h"
 #include "evomoe/train/validation.h"
@@ -81,6 +82,7 @@ class TrainingRun {
   void report_threads(const ThreadChoice::Change& change);
   void report_profile(const TimeSummary& summary);
   void log_train_inner(const UpdateResult& result);
+  void show_progress(const UpdateResult& result);
   void announce_stage(const UpdateResult& result);
   std::string stage_words(const UpdateResult& result) const;
   Stop validate_and_save(bool end_of_epoch);
@@ -125,14 +127,16 @@ class TrainingRun {
   int64_t offset_ = 0;          ///< micro-batches of the epoch done
   double earlier_seconds_ = 0;  ///< of training before this process
   double started_ = 0;
-  int64_t first_update_ = 0;                   ///< completed updates when this process began
-  int64_t saved_updates_ = 0;                  ///< completed updates of the last checkpoint
-  double flops_ = 0, tokens_ = 0;              ///< of the whole run
-  double inner_flops_ = 0, inner_tokens_ = 0;  ///< since the last log line
+  int64_t first_update_ = 0;       ///< completed updates when this process began
+  int64_t saved_updates_ = 0;      ///< completed updates of the last checkpoint
+  double flops_ = 0, tokens_ = 0;  ///< of the whole run
+  /// Since the last log line; seconds are those of the updates, the wait for data included.
+  double inner_flops_ = 0, inner_tokens_ = 0, inner_seconds_ = 0, inner_updates_ = 0;
+  RouterWatch watch_;
   double shown_loss_ = 0, shown_speed_ = 0, last_update_at_ = 0;
   std::optional<double> patience_best_;
   int64_t patience_used_ = 0;
-  std::string last_stage_;
+  std::string last_stage_;  ///< empty: no stage of an evolution
 };
 
 }  // namespace evomoe

@@ -8,6 +8,7 @@
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
 #include "evomoe/data/data_folders.h"
+#include "evomoe/train/data_record.h"
 #include "evomoe/train/fairseq_import.h"
 #include "evomoe/train/resume.h"
 #include "evomoe/train/run_folder.h"
@@ -143,6 +144,7 @@ void TrainingRun::restore() {
     if (first_update_ == 0 || !here) move_aside(log_path);
     log_ = RunLog::resume(log_path, first_update_);
     write_run_folder(options_, folder);
+    write_data_record(options_, *data_, valid_sets_, folder / "data.json");
   }
 }
 
@@ -278,6 +280,7 @@ void TrainingRun::announce() const {
                                        : fmt::format("{} to {}", symbols.source, symbols.target));
   log().info("model {}: {} parameters ({} of experts) on {} with {} threads", options_.model.arch,
              parameters, experts, device_.str(), at::get_num_threads());
+  log().info("losses are in bits (log base 2), as in fairseq");
   if (model.moe_layers().empty() && options_.model.arch.ends_with("_moe")) {
     const auto kind = trainer_->criterion().kind();
     const bool classifies = kind.inner == CriterionKind::Inner::kSentencePrediction;

@@ -1,5 +1,6 @@
 // What a run says: log lines, the live line, the stages of the evolution.
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 
 #include "evomoe/base/log.h"
@@ -11,6 +12,7 @@ namespace evomoe {
 
 void TrainingRun::report_update(const UpdateResult& result) {
   if (result.spawned || stage_name(result.stage.stage) != last_stage_) announce_stage(result);
+  watch_.add(result.routers);
   const auto tokens = static_cast<double>(result.sums.tokens);
   flops_ += result.flops;
   tokens_ += tokens;
@@ -22,29 +24,32 @@ void TrainingRun::report_update(const UpdateResult& result) {
                trainer_->next_lr(epoch_), options_.optimization.clip_norm > 0);
   });
   if (trainer_->updates() % options_.common.log_interval == 0) log_train_inner(result);
+  show_progress(result);
+}
 
-  if (progress_.live()) {
-    const double now = elapsed();
-    const double speed = tokens / std::max(now - last_update_at_, 1e-9);
-    const double loss = result.sums.inner / result.sums.divisor();
-    if (result.sums.sample_size > 0)
-      shown_loss_ = shown_loss_ == 0 ? loss : 0.95 * shown_loss_ + 0.05 * loss;
-    shown_speed_ = last_update_at_ == 0 ? speed : 0.95 * shown_speed_ + 0.05 * speed;
-    last_update_at_ = now;
-    Progress progress;
-    progress.label = std::filesystem::path(options_.checkpoint.save_dir).filename().string();
-    progress.update = trainer_->updates();
-    progress.last_update = options_.optimization.max_update;
-    progress.loss = shown_loss_;
-    progress.tokens_per_second = shown_speed_;
-    if (result.stage.schedule.temperature > 0)
-      progress.temperature = result.stage.schedule.temperature;
-    progress.active_experts_per_token = active_experts(result.routers);
-    progress.stage = last_stage_;
-    progress.elapsed_seconds = now - earlier_seconds_;
-    progress.first_update = first_update_;
-    progress_.show(progress);
-  }
+void TrainingRun::show_progress(const UpdateResult& result) {
+  if (!progress_.live()) return;
+  const double now = elapsed();
+  const auto tokens = static_cast<double>(result.sums.tokens);
+  const double speed = tokens / std::max(now - last_update_at_, 1e-9);
+  const double loss = result.sums.loss / result.sums.divisor() / std::log(2.0);
+  if (result.sums.sample_size > 0)
+    shown_loss_ = shown_loss_ == 0 ? loss : 0.95 * shown_loss_ + 0.05 * loss;
+  shown_speed_ = last_update_at_ == 0 ? speed : 0.95 * shown_speed_ + 0.05 * speed;
+  last_update_at_ = now;
+  Progress progress;
+  progress.label = std::filesystem::path(options_.checkpoint.save_dir).filename().string();
+  progress.update = trainer_->updates();
+  progress.last_update = options_.optimization.max_update;
+  progress.loss = shown_loss_;
+  progress.tokens_per_second = shown_speed_;
+  if (result.stage.schedule.temperature > 0)
+    progress.temperature = result.stage.schedule.temperature;
+  progress.active_experts_per_token = active_experts(result.routers);
+  progress.stage = last_stage_;
+  progress.elapsed_seconds = now - earlier_seconds_;
+  progress.first_update = first_update_;
+  progress_.show(progress);
 }
 
 void TrainingRun::report_threads(const ThreadChoice::Change& change) {
@@ -77,15 +82,26 @@ void TrainingRun::log_train_inner(const UpdateResult& result) {
   group.write(line);
   line.add("wall", elapsed(), kWallPriority, 0);
   if (!result.routers.empty()) {
-    line.add_data("evolution", stage_data(result.stage));
+    add_router_text(line, result);
+    if (result.stage.stage != Stage::kConstant)
+      line.add_data("evolution", stage_data(result.stage));
     line.add_data("active_experts", *active_experts(result.routers));
     line.add_data("routers", router_data(result.routers));
   }
   line.add_data("flops_per_token", inner_flops_ / std::max(inner_tokens_, 1.0));
+  line.add_data("ms_per_update", 1000 * inner_seconds_ / inner_updates_);
   line.add_data("elapsed", elapsed());
+  line.add_data("flops", flops_);
+  line.add_data("train_tokens", tokens_);
   emit("train_inner", line);
   group.reset();
-  inner_flops_ = inner_tokens_ = 0;
+  inner_flops_ = inner_tokens_ = inner_seconds_ = inner_updates_ = 0;
+  for (const auto& finding : watch_.end_interval()) {
+    const auto text =
+        fmt::format("update {}: {}", trainer_->updates(), finding_text(finding, options_));
+    progress_.clear();
+    finding.collapsed ? log().warn("{}", text) : log().info("{}", text);
+  }
 }
 
 void TrainingRun::announce_stage(const UpdateResult& result) {
@@ -94,7 +110,10 @@ void TrainingRun::announce_stage(const UpdateResult& result) {
   if (!moe || (result.stage.stage == Stage::kConstant && !result.spawned)) return;
   progress_.clear();
   const auto update = trainer_->updates();
-  log().info("update {}: the {} stage begins{}", update, last_stage_, stage_words(result));
+  log().info("update {}: {}{}", update,
+             last_stage_.empty() ? "the shared-expert stage is over"
+                                 : "the " + last_stage_ + " stage begins",
+             stage_words(result));
   if (log_) {
     auto record = stage_data(result.stage);
     record["spawned"] = result.spawned;
@@ -133,19 +152,18 @@ std::string TrainingRun::stage_words(const UpdateResult& result) const {
 }
 
 void TrainingRun::emit(const std::string& tag, const LogLine& line, const std::string& prefix) {
-  if (log_) log_->append(tag, trainer_->updates(), line.to_json(prefix));
+  if (log_) log_->append(tag, trainer_->updates(), line.to_numbers(prefix));
   const auto& format = options_.common.log_format;
   if (format == "none") return;
   progress_.clear();
   std::string text;
-  const auto heading = tag.starts_with("train") ? "" : validation_heading(tag);
   if (format == "json") {
     text = line.json_text(prefix);
-  } else if (line.update()) {
-    text = format == "simple" ? line.simple_text(offset_, iterator_->batches_per_epoch())
-                              : line.bar_text(heading);
+  } else if (const auto shown = line.without_zeros(gate_keys());
+             line.update() && format == "simple") {
+    text = shown.simple_text(offset_, iterator_->batches_per_epoch());
   } else {
-    text = line.bar_text(heading);
+    text = shown.bar_text(tag.starts_with("train") ? "" : validation_heading(tag));
   }
   fmt::print("{} | INFO | {} | {}\n", timestamp(), tag, text);
   std::fflush(stdout);

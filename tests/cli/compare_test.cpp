@@ -94,6 +94,46 @@ TEST_F(Compare, ARunValidatedAsItsStageRoutesIsComparedByThatTag) {
   EXPECT_EQ(table[0].at("perplexity"), 40);
 }
 
+TEST_F(Compare, TextTellsWhatTheTableMeansAndTheOtherFormsAreTheTableAlone) {
+  make_run("dense", {"50"});
+  make_run("switch", {"40"});
+  EXPECT_THAT(compare("dense switch").out,
+              AllOf(HasSubstr("lower is better"), HasSubstr("switch is best")));
+  EXPECT_THAT(compare("dense switch --format markdown").out, Not(HasSubstr("best")));
+  for (const auto* run : {"dense", "switch"}) {
+    testing::write_text(folder_ / (std::string(run) + "/data.json"),
+                        fmt::format(R"({{"valid": {{"valid": {{"xxh64": "{}"}}}}}})", run));
+  }
+  for (const auto* format : {"markdown", "json"}) {
+    const auto result = compare(std::string("dense switch --format ") + format);
+    EXPECT_THAT(result.err, HasSubstr("not comparable")) << format;
+    EXPECT_THAT(result.out, Not(HasSubstr("not comparable"))) << format;
+  }
+  EXPECT_THAT(compare("dense switch").out, HasSubstr("not comparable"));
+}
+
+TEST_F(Compare, SeedsAreOneRowWhereItIsAskedFor) {
+  make_run("dense-1", {"50"});
+  make_run("dense-2", {"52"});
+  make_run("switch-1", {"40"});
+  const auto table = compare_json("dense-1 dense-2 switch-1 --group --baseline switch");
+  ASSERT_EQ(table.size(), 2U);
+  EXPECT_EQ(table[0].at("run"), "dense");
+  EXPECT_EQ(table[0].at("perplexity"), 51);
+  EXPECT_EQ(table[0].at("seconds_to_baseline"), nullptr);
+  EXPECT_EQ(compare_json("dense-1 dense-2 switch-1").size(), 3U);
+}
+
+TEST_F(Compare, AHalfWrittenLogIsReadUpToThereAndThatIsSaid) {
+  make_run("run", {"50", "40"});
+  const auto log = testing::read_text(folder_ / "run/log.jsonl");
+  testing::write_text(folder_ / "run/log.jsonl", log.substr(0, log.size() - 20));
+  const auto result = compare("run --format json");
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, AllOf(HasSubstr("run/log.jsonl"), HasSubstr("not complete")));
+  EXPECT_EQ(nlohmann::json::parse(result.out)[0].at("perplexity"), 50);
+}
+
 TEST_F(Compare, NamesTheLogThatLacksSomething) {
   make_run("run", {"50"});
   std::filesystem::create_directories(folder_ / "empty");

@@ -1,4 +1,5 @@
 // --regression-target from text to checkpoints: a number of each row, learnt, measured, resumed.
+#include "evomoe/report/log_line.h"
 #include "evomoe/report/run_log.h"
 #include "tests/cli/commands_fixture.h"
 
@@ -75,7 +76,7 @@ class Regression : public Commands {
 };
 
 double number(const nlohmann::ordered_json& line, const std::string& key) {
-  return std::stod(line.at(key).get<std::string>());
+  return line.at(key).get<double>();
 }
 
 TEST_F(Regression, LearnsALinearRuleAndKeepsTheBestByPearsonsCorrelation) {
@@ -95,8 +96,8 @@ TEST_F(Regression, LearnsALinearRuleAndKeepsTheBestByPearsonsCorrelation) {
   const auto manifest = testing::read_json(folder_ / "run/checkpoint_best/manifest.json");
   EXPECT_EQ(manifest.at("sections").at("checkpoint").at("best"), best);
   const auto line = validated(last("run"));
-  EXPECT_THAT(line, HasSubstr("pearson " + end.at("valid_pearson").get<std::string>()));
-  EXPECT_THAT(line, HasSubstr("loss " + end.at("valid_loss").get<std::string>()));
+  EXPECT_THAT(line, HasSubstr("pearson " + format_g(number(end, "valid_pearson"))));
+  EXPECT_THAT(line, HasSubstr("loss " + format_g(number(end, "valid_loss"))));
 }
 
 TEST_F(Regression, GoesOnFromOursAndFromFairseqsFileUpdateForUpdate) {

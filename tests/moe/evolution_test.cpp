@@ -100,7 +100,7 @@ TEST(Evolution, StagesHaveNames) {
   EXPECT_STREQ(stage_name(Stage::kSharedExpert), "shared-expert");
   EXPECT_STREQ(stage_name(Stage::kDenseToSparse), "dense-to-sparse");
   EXPECT_STREQ(stage_name(Stage::kSparse), "sparse");
-  EXPECT_STREQ(stage_name(Stage::kConstant), "constant");
+  EXPECT_STREQ(stage_name(Stage::kConstant), "");
 }
 
 TEST(Evolution, ImpossibleOptionsAreRefusedByName) {

@@ -4,6 +4,8 @@
 
 #include <cmath>
 #include <limits>
+#include <string>
+#include <vector>
 
 namespace evomoe {
 namespace {
@@ -74,6 +76,44 @@ TEST(LogLine, DataComesLastAndOnlyInJson) {
       std::string::npos)
       << line.json_text();
   EXPECT_EQ(line.simple_text(10, 21).find("routers"), std::string::npos);
+}
+
+TEST(LogLine, HasTheSameKeysWithNumbers) {
+  auto line = sample();
+  line.add("gnorm", std::numeric_limits<double>::infinity(), 400, 3);
+  line.add("updates", 1234567, 500);
+  line.add_data("elapsed", 1.5);
+  EXPECT_EQ(
+      python_json(line.to_numbers("train_")),
+      R"({"epoch": 1, "update": 0.476, "train_loss": 9.284, "train_moe_gate_loss": 8.0, )"
+      R"("train_ppl": 623.44, "train_wps": 1771.8, "train_num_updates": 10.0, "train_lr": 0.002, )"
+      R"("train_gnorm": null, "train_updates": 1234567.0, "train_elapsed": 1.5})");
+  std::vector<std::string> strings, numbers;
+  for (const auto& [key, value] : line.to_json().items()) strings.push_back(key);
+  for (const auto& [key, value] : line.to_numbers().items()) numbers.push_back(key);
+  EXPECT_EQ(strings, numbers);
+}
+
+TEST(LogLine, ZerosOfSomeKeysCanBeLeftOut) {
+  auto line = sample();
+  line.add("overflow", 0.0001, 10, 3);
+  line.add("clip", 0, 500, 1);
+  const auto shown = line.without_zeros({"overflow", "moe_gate_loss", "missing"});
+  EXPECT_EQ(shown.bar_text(),
+            "epoch 001 | loss 9.284 | moe_gate_loss 8 | ppl 623.44 | wps 1771.8 | num_updates 10 | "
+            "lr 0.002 | clip 0")
+      << "as it is shown: rounded";
+}
+
+TEST(LogLine, ATextValueIsInTheTextFormsAlone) {
+  auto line = sample();
+  const auto before = line.json_text();
+  line.add_text("max_vio", 1.23456, 15, 2);
+  EXPECT_EQ(line.json_text(), before);
+  EXPECT_FALSE(line.to_numbers().contains("max_vio"));
+  EXPECT_NE(line.simple_text(10, 21).find("moe_gate_loss=8, max_vio=1.23, ppl=623.44"),
+            std::string::npos)
+      << line.simple_text(10, 21);
 }
 
 TEST(LogLine, HasTheTextFormsOfFairseq) {

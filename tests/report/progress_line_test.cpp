@@ -1,8 +1,11 @@
 #include "evomoe/report/progress_line.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <pty.h>
 #include <unistd.h>
+
+#include <algorithm>
 
 #include "tests/testing/paths.h"
 
@@ -23,19 +26,45 @@ Progress sample() {
   return progress;
 }
 
-TEST(ProgressText, ShowsEverythingWhereThereIsRoom) {
-  EXPECT_EQ(progress_text(sample(), 200),
-            "evomoe | update 500/2000 | dense-to-sparse | loss 5.123 | 12.3k tokens/s | τ 1.250 | "
-            "3.40 experts/token | ETA 5:00");
+TEST(ProgressText, ShowsEverythingOfAnEvolutionInATerminalOf100Columns) {
+  const auto text = progress_text(sample(), 99);
+  EXPECT_EQ(text,
+            "evomoe 500/2000 | dense-to-sparse | loss 5.12 bits | 12.3k tok/s | τ 1.25 | 3.40 "
+            "experts | ETA 5:00");
+  EXPECT_EQ(progress_text(sample(), 1000), text);
+}
+
+TEST(ProgressText, ALongNameIsLeftOutBeforeAnythingElse) {
+  auto progress = sample();
+  progress.label = "a_run_folder_with_a_name_that_is_longer_than_all_the_rest_of_the_line";
+  const auto text = progress_text(progress, 1000);
+  EXPECT_TRUE(text.starts_with("update 500/2000 | dense-to-sparse | ")) << text;
+  progress.label.clear();
+  EXPECT_EQ(progress_text(progress, 1000), text);
+}
+
+TEST(ProgressText, NoStageIsShownWhereThereIsNone) {
+  auto progress = sample();
+  progress.stage.clear();
+  progress.temperature.reset();
+  progress.active_experts_per_token.reset();
+  EXPECT_EQ(progress_text(progress, 99),
+            "evomoe 500/2000 | loss 5.12 bits | 12.3k tok/s | ETA 5:00");
 }
 
 TEST(ProgressText, NeverExceedsTheTerminalAndKeepsWhatMattersMost) {
-  for (int width = 20; width < 130; ++width) {
-    const auto text = progress_text(sample(), width);
-    EXPECT_LE(text.size(), static_cast<size_t>(width) + 1) << text;  // one letter is two bytes long
-    EXPECT_NE(text.find("update 500/2000"), std::string::npos);
+  for (const int64_t updates : {500, 50000}) {
+    auto progress = sample();
+    progress.update = updates;
+    progress.last_update = 4 * updates;
+    for (int width = 20; width < 130; ++width) {
+      const auto text = progress_text(progress, width);
+      // One letter is two bytes long.
+      EXPECT_LE(text.size(), static_cast<size_t>(std::min(width, 100)) + 1) << text;
+      EXPECT_NE(text.find(fmt::format("{}/{}", updates, 4 * updates)), std::string::npos);
+    }
   }
-  EXPECT_EQ(progress_text(sample(), 45), "update 500/2000 | loss 5.123 | ETA 5:00");
+  EXPECT_EQ(progress_text(sample(), 45), "evomoe 500/2000 | loss 5.12 bits | ETA 5:00");
 }
 
 TEST(ProgressText, EtaCountsOnlyWhatThisProcessDid) {
@@ -86,7 +115,7 @@ TEST(ProgressLine, RewritesOneLineOfATerminalAndClearsIt) {
     text.append(buffer, static_cast<size_t>(size));
   ASSERT_GT(text.size(), 4U);
   EXPECT_EQ(text.find('\n'), std::string::npos);
-  EXPECT_NE(text.find("\r\x1b[Kevomoe | update 500/2000"), std::string::npos) << text;
+  EXPECT_NE(text.find("\r\x1b[Kevomoe 500/2000"), std::string::npos) << text;
   EXPECT_EQ(text.substr(text.size() - 4), "\r\x1b[K");
   ::close(leader);
 }

@@ -26,6 +26,7 @@ TEST(RouterData, SaysWhatEachRouterDid) {
   EXPECT_EQ(entry.at("load_min"), 0);
   EXPECT_EQ(entry.at("load_max"), 3);
   EXPECT_EQ(entry.at("dead_experts"), 1);
+  EXPECT_EQ(entry.at("max_vio"), 1.25) << "3 of a mean of 4/3";
   EXPECT_EQ(entry.at("entropy"), 0.5);
   EXPECT_EQ(entry.at("dropped_share"), 0.25);
   EXPECT_EQ(entry.at("unrouted_share"), 0.25);
@@ -37,6 +38,27 @@ TEST(ActiveExperts, AreTheMeanOverLayersAndNothingForADenseModel) {
   busy.load_E = torch::tensor({4, 4, 4}, torch::kInt64);
   EXPECT_EQ(active_experts({{1, some_stats()}, {3, busy}}), 2.0);
   EXPECT_FALSE(active_experts({}).has_value());
+}
+
+TEST(RouterText, TellsOfTheWorstLayerAndOfAGateThatIsAnnealed) {
+  const auto text = [](const UpdateResult& result) {
+    LogLine line(1);
+    add_router_text(line, result);
+    return line.bar_text();
+  };
+  UpdateResult result;
+  EXPECT_EQ(text(result), "epoch 001") << "a dense model";
+  auto balanced = some_stats();
+  balanced.load_E = torch::tensor({4, 4, 4}, torch::kInt64);
+  result.routers = {{1, some_stats()}, {3, balanced}, {5, some_stats()}};
+  EXPECT_EQ(text(result), "epoch 001 | dead_experts 2 | max_vio 1.25");
+  result.stage.schedule.temperature = 0.75;
+  EXPECT_EQ(text(result),
+            "epoch 001 | temperature 0.75 | active_experts 1.67 | dead_experts 2 | max_vio 1.25");
+  auto shared = some_stats();
+  shared.load_E = torch::tensor({4}, torch::kInt64);
+  result.routers = {{1, shared}};
+  EXPECT_EQ(text(result), "epoch 001") << "one shared expert";
 }
 
 TEST(StageData, HoldsTheTemperatureWhereThereIsOne) {

@@ -1,0 +1,188 @@
+#include "evomoe/report/run_history.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+
+#include "evomoe/base/error.h"
+#include "evomoe/base/log.h"
+#include "evomoe/report/run_log.h"
+
+namespace evomoe {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+
+constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+
+/// In its shortest spelling, without a slash at the end.
+fs::path normal(const fs::path& folder) {
+  const auto path = folder.lexically_normal();
+  return path.has_filename() ? path : path.parent_path();
+}
+
+std::string tag_of(const ordered_json& line) {
+  const auto tag = line.find("tag");
+  return tag != line.end() && tag->is_string() ? tag->get<std::string>() : "";
+}
+
+int64_t updates_of(const ordered_json& line) {
+  const double updates = log_number(line, "completed_updates").value_or(0);
+  return updates >= 0 && updates < 1e18 ? static_cast<int64_t>(updates) : 0;
+}
+
+/// The list `routers` of a line, empty where there is none.
+const ordered_json& routers_of(const ordered_json& line) {
+  static const auto none = ordered_json::array();
+  const auto found = line.find("routers");
+  return found != line.end() && found->is_array() ? *found : none;
+}
+
+std::optional<double> over_layers(const ordered_json& line, const char* key,
+                                  double (*join)(double, double)) {
+  std::optional<double> result;
+  for (const auto& router : routers_of(line)) {
+    if (!router.is_object()) continue;
+    if (const auto value = log_number(router, key))
+      result = result ? join(*result, *value) : *value;
+  }
+  return result;
+}
+
+}  // namespace
+
+RunHistory read_run_history(const std::string& folder) {
+  RunHistory run;
+  run.folder = normal(fs::absolute(folder));
+  run.name = run.folder.filename().string();
+  EVOMOE_CHECK(fs::exists(run.folder), "{}: there is no such run folder", folder);
+  EVOMOE_CHECK(fs::exists(run.log()), "{}: this is no run folder (it has no log.jsonl)", folder);
+  run.lines = read_run_log(run.log(), &run.cut);
+  return run;
+}
+
+std::vector<RunHistory> read_run_histories(const std::vector<std::string>& folders,
+                                           const std::string& command) {
+  std::vector<RunHistory> runs;
+  for (const auto& folder : folders) runs.push_back(read_run_history(folder));
+  std::map<std::string, int> count;
+  for (const auto& run : runs) ++count[run.name];
+  for (size_t i = 0; i < runs.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      if (fs::equivalent(runs[i].folder, runs[j].folder))
+        fail_usage("{}: {} and {} are the same run folder", command, folders[j], folders[i]);
+    }
+    if (count.at(runs[i].name) > 1) runs[i].name = normal(folders[i]).string();
+    if (runs[i].cut) {
+      log().warn(
+          "{}: its last line is not complete (the run is writing it, or was killed); it is "
+          "read up to there",
+          runs[i].log().string());
+    }
+  }
+  return runs;
+}
+
+std::vector<TrainingPoint> training_points(const RunHistory& run) {
+  std::vector<TrainingPoint> points;
+  double tokens = 0, flops = 0;  // of logs that do not have them
+  int64_t before = 0;
+  for (const auto& line : run.lines) {
+    if (tag_of(line) != "train_inner") continue;
+    TrainingPoint point;
+    point.updates = updates_of(line);
+    const auto updates = static_cast<double>(point.updates - before);
+    before = point.updates;
+    const auto tokens_per_update = log_number(line, "wpb");
+    const auto flops_per_token = log_number(line, "flops_per_token");
+    if (tokens_per_update && flops_per_token)
+      point.flops_per_update = *tokens_per_update * *flops_per_token;
+    tokens += updates * tokens_per_update.value_or(kUnknown);
+    flops += updates * point.flops_per_update.value_or(kUnknown);
+    point.tokens = tokens = log_number(line, "train_tokens").value_or(tokens);
+    point.flops = flops = log_number(line, "flops").value_or(flops);
+    point.seconds = log_number(line, "elapsed").value_or(kUnknown);
+    for (const auto* key : {"loss", "inner_loss", "nll_loss"}) {
+      if (const auto loss = log_number(line, key)) point.loss = loss;
+    }
+    const auto evolution = line.find("evolution");
+    if (evolution != line.end() && evolution->is_object())
+      point.temperature = log_number(*evolution, "temperature");
+    point.active_experts = log_number(line, "active_experts");
+    point.max_violation =
+        over_layers(line, "max_vio", [](double a, double b) { return std::max(a, b); });
+    point.dead_experts =
+        over_layers(line, "dead_experts", [](double a, double b) { return a + b; });
+    point.ms_per_update = log_number(line, "ms_per_update");
+    // Older logs have the speed alone, validations and checkpoints included.
+    const auto speed = log_number(line, "ups");
+    if (!point.ms_per_update && speed && *speed > 0) point.ms_per_update = 1000 / *speed;
+    points.push_back(point);
+  }
+  return points;
+}
+
+std::vector<std::string> validated_subsets(const RunHistory& run) {
+  std::vector<std::string> subsets;
+  for (const auto& line : run.lines) {
+    const auto tag = tag_of(line);
+    if (line.contains(tag + "_perplexity") &&
+        std::find(subsets.begin(), subsets.end(), tag) == subsets.end())
+      subsets.push_back(tag);
+  }
+  std::sort(subsets.begin(), subsets.end());
+  return subsets;
+}
+
+std::vector<ValidationPoint> validation_points(const RunHistory& run, const std::string& subset) {
+  std::vector<ValidationPoint> points;
+  for (const auto& line : run.lines) {
+    if (tag_of(line) != subset) continue;
+    EVOMOE_CHECK(!line.contains(subset + "_elapsed") || line.contains(subset + "_perplexity"),
+                 "{}: the validations of this run have no perplexity: its task predicts classes or "
+                 "numbers, no tokens",
+                 run.log().string());
+    const auto number = [&](const std::string& key) {
+      const auto value = log_number(line, key);
+      EVOMOE_CHECK(value.has_value(),
+                   "{}: a line of '{}' has no number '{}'; it was not written by this version of "
+                   "evomoe train",
+                   run.log().string(), subset, key);
+      return *value;
+    };
+    // JSON has no NaN and no infinity: a run that has diverged has null.
+    const auto perplexity = line.find(subset + "_perplexity");
+    const bool diverged = perplexity != line.end() && perplexity->is_null();
+    ValidationPoint point;
+    point.perplexity = diverged ? kUnknown : number(subset + "_perplexity");
+    point.seconds = number(subset + "_elapsed");
+    point.flops = number(subset + "_flops");
+    point.tokens = number(subset + "_train_tokens");
+    point.updates = updates_of(line);
+    points.push_back(point);
+  }
+  if (points.empty()) {
+    const auto others = validated_subsets(run);
+    fail("{}: its log holds no validation of '{}' yet{}", run.folder.string(), subset,
+         others.empty() ? ""
+                        : fmt::format("; it holds those of: {}; choose one with --valid-subset",
+                                      fmt::join(others, ", ")));
+  }
+  return points;
+}
+
+std::vector<StageMark> stage_marks(const RunHistory& run) {
+  std::vector<StageMark> marks;
+  for (const auto& line : run.lines) {
+    const auto name = line.find("stage");
+    if (tag_of(line) != "stage" || name == line.end() || !name->is_string()) continue;
+    marks.push_back({updates_of(line), name->get<std::string>()});
+  }
+  return marks;
+}
+
+}  // namespace evomoe
