@@ -20,7 +20,8 @@ std::vector<std::string> fairseq_seeds(const fs::path& folder) {
 void read_fairseq(const fs::path& folder, const std::string& bytes) {
   const auto whole = folder / "whole.pt";
   write_torch_zip(whole, bytes);
-  for (const char* name : {"e-shared.pt", "e-rank-0.pt", "e-rank-1.pt", "s-shard0.pt", "s-shard1.pt"}) {
+  for (const char* name :
+       {"e-shared.pt", "e-rank-0.pt", "e-rank-1.pt", "s-shard0.pt", "s-shard1.pt"}) {
     fs::remove(folder / name);
     fs::create_hard_link(whole, folder / name);
   }

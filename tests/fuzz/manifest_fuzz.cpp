@@ -17,7 +17,8 @@ namespace fs = std::filesystem;
 void write_sound(const fs::path& folder) {
   Checkpoint checkpoint;
   checkpoint.manifest["counters"] = {{"updates", 3}};
-  checkpoint.manifest["checkpoint"] = {{"best_metric", "loss"}, {"maximize_best", false}, {"best", 1.5}};
+  checkpoint.manifest["checkpoint"] = {
+      {"best_metric", "loss"}, {"maximize_best", false}, {"best", 1.5}};
   checkpoint.model["a"] = torch::arange(4);
   write_checkpoint(folder / "x", checkpoint);
 }

@@ -10,7 +10,8 @@ namespace evomoe::fuzz {
 namespace {
 
 /// One to four changes: another byte, a cut, a piece left out, doubled, or taken from another seed.
-std::string changed(std::string bytes, const std::vector<std::string>& seeds, std::mt19937& random) {
+std::string changed(std::string bytes, const std::vector<std::string>& seeds,
+                    std::mt19937& random) {
   const auto below = [&](size_t bound) { return bound == 0 ? 0 : random() % bound; };
   for (auto changes = 1 + below(4); changes > 0; --changes) {
     const size_t at = below(bytes.size());
@@ -18,7 +19,8 @@ std::string changed(std::string bytes, const std::vector<std::string>& seeds, st
     switch (below(6)) {
       case 0:
       case 1:
-        if (!bytes.empty()) bytes[at] = static_cast<char>(below(3) == 0 ? "\0\x7f\xff{["[below(5)] : random());
+        if (!bytes.empty())
+          bytes[at] = static_cast<char>(below(3) == 0 ? "\0\x7f\xff{["[below(5)] : random());
         break;
       case 2:
         if (below(8) == 0) bytes.resize(at);

@@ -69,18 +69,18 @@ std::vector<PickleValue> fairseq_files() {
                   {text(expert + "fc1.bias"), tensor({12})},
                   {text(expert + "fc2.weight"), tensor({3, 4})}},
                  {}),
-      checkpoint({{text("decoder._flat_param_0"), tensor({12})}}, {{number(0), adam({12})}},
-                 {{text("shard_metadata"),
-                   dict({{text("param_metadata"),
-                          list({dict({{text("fsdp_path"), text("decoder")},
-                                      {text("params"),
-                                       dict({{text("_flat_param_0"),
-                                              dict({{text("names"), list({text("a"), text("b")})},
-                                                    {text("shapes"),
-                                                     list({list({number(4), number(5)}),
-                                                           list({number(3)})})},
-                                                    {text("numels"), list({number(20), number(3)})},
-                                                    {text("padding"), number(0)}})}})}})})}})}})};
+      checkpoint(
+          {{text("decoder._flat_param_0"), tensor({12})}}, {{number(0), adam({12})}},
+          {{text("shard_metadata"),
+            dict({{text("param_metadata"),
+                   list({dict({{text("fsdp_path"), text("decoder")},
+                               {text("params"),
+                                dict({{text("_flat_param_0"),
+                                       dict({{text("names"), list({text("a"), text("b")})},
+                                             {text("shapes"), list({list({number(4), number(5)}),
+                                                                    list({number(3)})})},
+                                             {text("numels"), list({number(20), number(3)})},
+                                             {text("padding"), number(0)}})}})}})})}})}})};
 }
 
 std::string pickle_of(const PickleValue& value, const std::filesystem::path& folder) {

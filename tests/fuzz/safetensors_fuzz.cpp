@@ -17,9 +17,10 @@ std::string with_header(const std::string& header, const std::string& data) {
 }
 
 std::vector<std::string> safetensors_seeds(const std::filesystem::path& folder) {
-  write_safetensors(folder / "x", {{"a.weight", torch::arange(6).to(torch::kFloat).view({2, 3})},
-                                   {"step", torch::tensor(int64_t{3})},
-                                   {"none", torch::empty({0, 2}, torch::kBFloat16)}},
+  write_safetensors(folder / "x",
+                    {{"a.weight", torch::arange(6).to(torch::kFloat).view({2, 3})},
+                     {"step", torch::tensor(int64_t{3})},
+                     {"none", torch::empty({0, 2}, torch::kBFloat16)}},
                     {{"format", "pt"}});
   return {read_text(folder / "x"),
           with_header(R"({"a":{"dtype":"BOOL","shape":[2],"data_offsets":[0,2]}})", "\x01\x02"),

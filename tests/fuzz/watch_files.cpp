@@ -68,11 +68,11 @@ using evomoe::fuzz::next;
 EVOMOE_WATCH_OPEN(open)
 EVOMOE_WATCH_OPEN(open64)
 
-#define EVOMOE_WATCH_FOPEN(name)                                              \
-  FILE* name(const char* path, const char* mode) {                            \
-    static const auto real = next<FILE*(const char*, const char*)>(#name);    \
-    look_at(path);                                                            \
-    return real(path, mode);                                                  \
+#define EVOMOE_WATCH_FOPEN(name)                                           \
+  FILE* name(const char* path, const char* mode) {                         \
+    static const auto real = next<FILE*(const char*, const char*)>(#name); \
+    look_at(path);                                                         \
+    return real(path, mode);                                               \
   }
 EVOMOE_WATCH_FOPEN(fopen)
 EVOMOE_WATCH_FOPEN(fopen64)
@@ -84,11 +84,11 @@ int rename(const char* from, const char* to) {
   return real(from, to);
 }
 
-#define EVOMOE_WATCH_PATH(name)                                \
-  int name(const char* path) {                                 \
-    static const auto real = next<int(const char*)>(#name);    \
-    look_at(path);                                             \
-    return real(path);                                         \
+#define EVOMOE_WATCH_PATH(name)                             \
+  int name(const char* path) {                              \
+    static const auto real = next<int(const char*)>(#name); \
+    look_at(path);                                          \
+    return real(path);                                      \
   }
 EVOMOE_WATCH_PATH(unlink)
 EVOMOE_WATCH_PATH(remove)
