@@ -8,7 +8,7 @@ BUILD := build/$(PRESET)
 JOBS ?= $(shell nproc)
 export PATH := $(PATH):/usr/local/bin
 
-.PHONY: all setup configure build install demo test test-slow bench format lint asan clean docs
+.PHONY: all setup configure build install demo test test-slow bench format lint asan fuzz clean docs
 
 all: build
 
@@ -46,6 +46,13 @@ bench: build
 
 asan:
 	$(MAKE) PRESET=asan test
+
+# Every reader of files on made-up ones, each for SECONDS; some of them: make fuzz SECONDS=600 TARGETS="pickle bpe".
+SECONDS ?= 60
+fuzz:
+	$(MAKE) PRESET=fuzz configure
+	cmake --build build/fuzz --parallel $(JOBS) --target fuzz_targets
+	@scripts/fuzz.sh build/fuzz $(SECONDS) $(TARGETS)
 
 format: setup
 	@command -v clang-format >/dev/null || { echo "make format needs clang-format (apt-get install clang-format)"; exit 1; }

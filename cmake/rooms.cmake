@@ -111,17 +111,23 @@ function(evomoe_room_tests name)
     if(NOT ${label})
       continue()
     endif()
-    set(target evomoe_${name}_${label}_test)
-    add_executable(${target} ${${label}} ${helpers})
-    target_link_libraries(${target} PRIVATE evomoe_${name} evomoe_testing GTest::gtest GTest::gmock GTest::gtest_main)
-    target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR})
+    evomoe_test_program(${name} ${label} ${${label}} ${helpers})
+    target_link_libraries(evomoe_${name}_${label}_test PRIVATE evomoe_${name})
     if(NOT TEST_PLAIN)
-      target_link_libraries(${target} PRIVATE evomoe_mkl_dispatch)
-      evomoe_use_pch(${target})
+      target_link_libraries(evomoe_${name}_${label}_test PRIVATE evomoe_mkl_dispatch)
+      evomoe_use_pch(evomoe_${name}_${label}_test)
     endif()
-    gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60
-      PROPERTIES LABELS ${label} TIMEOUT 1200
-                 # Several tests run at once; threads of a parallel region that wait for each other would make them crawl.
-                 ENVIRONMENT OMP_NUM_THREADS=1)
   endforeach()
+endfunction()
+
+# evomoe_test_program(<name> <label> <sources>): evomoe_<name>_<label>_test, whose tests are known to CTest as <name>.*.
+function(evomoe_test_program name label)
+  set(target evomoe_${name}_${label}_test)
+  add_executable(${target} ${ARGN})
+  target_link_libraries(${target} PRIVATE evomoe_testing GTest::gtest GTest::gmock GTest::gtest_main)
+  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR})
+  gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60
+    PROPERTIES LABELS ${label} TIMEOUT 1200
+               # Several tests run at once; threads of a parallel region that wait for each other would make them crawl.
+               ENVIRONMENT OMP_NUM_THREADS=1)
 endfunction()

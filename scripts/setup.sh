@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the build needs: system packages (when root or sudo may) and .venv with LibTorch. Run by make; safe to run again.
-# PRESET=gcc builds with g++, so that clang and lld are not needed; asan, tsan and coverage need clang's runtime as well.
+# PRESET=gcc builds with g++, so that clang and lld are not needed; asan, tsan, fuzz and coverage need clang's runtime as well, and
+# llvm-symbolizer to name functions in what they find.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -57,8 +58,9 @@ need "" "${libraries[@]}"  # where there is no dpkg, CMake says which one is mis
 # A python3 that can make virtual environments is enough; it need not be Debian's.
 python3 -c 'import ensurepip, venv' 2>/dev/null || need python3 python3-venv
 install_missing
-if [[ $preset == asan || $preset == tsan || $preset == coverage ]]; then
+if [[ $preset == asan || $preset == tsan || $preset == fuzz || $preset == coverage ]]; then
   need "" "libclang-rt-$(clang++ -dumpversion | cut -d. -f1)-dev"
+  need llvm-symbolizer llvm
   install_missing
 fi
 

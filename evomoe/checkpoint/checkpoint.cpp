@@ -8,6 +8,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/mapped_file.h"
+#include "evomoe/base/parse_json.h"
 #include "evomoe/checkpoint/durable_file.h"
 
 namespace evomoe {
@@ -59,7 +60,7 @@ json load_manifest(const fs::path& folder) {
   const auto body = line == std::string_view::npos ? std::string_view() : text.substr(line + 1);
   EVOMOE_CHECK(line != std::string_view::npos && text.substr(0, line + 1) == manifest_prefix(body),
                "{} does not match its checksum: it is cut, damaged or edited", path.string());
-  const auto content = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const auto content = parse_json(text);
   EVOMOE_CHECK(content.is_object() && content.value("format", "") == kFormat &&
                    content.contains("version") && content["version"].is_number_integer() &&
                    content.contains("files") && content.contains("sections"),

@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/mapped_file.h"
+#include "evomoe/base/parse_json.h"
 #include "evomoe/checkpoint/durable_file.h"
 
 namespace evomoe {
@@ -63,7 +63,10 @@ std::optional<torch::ScalarType> type_of(std::string_view name) {
 /// are watched.
 json parse_unique(std::string_view text, const std::string& file) {
   std::vector<std::set<std::string>> open_objects;
-  const auto watch = [&](int, json::parse_event_t event, json& parsed) {
+  const auto watch = [&](int depth, json::parse_event_t event, json& parsed) {
+    EVOMOE_CHECK(depth <= kMostJsonLevels,
+                 "{}: the safetensors header is nested deeper than {}; the file is damaged", file,
+                 kMostJsonLevels);
     if (event == json::parse_event_t::object_start) open_objects.emplace_back();
     if (event == json::parse_event_t::object_end) open_objects.pop_back();
     if (event == json::parse_event_t::key) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/parse_json.h"
 #include "evomoe/config/describe_groups.h"
 #include "evomoe/config/validate_options.h"
 
@@ -13,7 +14,7 @@ namespace {
 
 /// Fills the options of `table` from the JSON that `flag` has.
 void read_json(const std::string& flag, const std::string& text, const OptionTable& table) {
-  const auto given = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const auto given = parse_json(text);
   if (!given.is_object()) {
     fail_usage("{} '{}': this is no JSON object; write it as '{{\"{}\": value}}'", flag, text,
                table.options().front()->key());

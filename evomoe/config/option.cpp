@@ -281,7 +281,8 @@ bool Option::has_right_type(const json& element) const {
       return element.is_boolean();
     case OptionType::kInteger:
     case OptionType::kIntegerList:
-      return element.is_number_integer();
+      return element.is_number_integer() &&
+             (!element.is_number_unsigned() || element.get<uint64_t>() <= uint64_t{INT64_MAX});
     case OptionType::kNumber:
     case OptionType::kNumberList:
       return element.is_number() && std::isfinite(element.get<double>());

@@ -82,6 +82,9 @@ std::vector<OptionTable::Assignment> OptionTable::read_yaml_file(
     fail_usage("--config {}: the file must hold `option: value` lines, or groups of them", path);
 
   // What `${group.key}` means: the command line's value, else this file's, else the default.
+  // References of references can become more than any machine could write down.
+  constexpr int kMostReferences = 1000;
+  int references = 0;
   const std::function<std::string(const std::string&, const std::string&, std::vector<std::string>)>
       resolve = [&](const std::string& text, const std::string& shown,
                     std::vector<std::string> chain) -> std::string {
@@ -89,6 +92,8 @@ std::vector<OptionTable::Assignment> OptionTable::read_yaml_file(
     if (begin == std::string::npos) return text;
     const size_t end = text.find('}', begin);
     if (end == std::string::npos) fail_usage("{}: '{}' lacks the closing brace", shown, text);
+    if (++references > kMostReferences)
+      fail_usage("--config {}: more than {} references like ${{...}}", path, kMostReferences);
     const std::string name = text.substr(begin + 2, end - begin - 2);
     if (std::find(chain.begin(), chain.end(), name) != chain.end()) {
       fail_usage("{}: the references go round in a circle: {} -> {}", shown,

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <charconv>
-#include <nlohmann/json.hpp>
 #include <ostream>
 #include <queue>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/parse_json.h"
 #include "evomoe/base/philox.h"
 #include "evomoe/base/write_file.h"
 #include "evomoe/data/bpe_words.h"
@@ -59,8 +59,7 @@ ByteBpe ByteBpe::load(const std::filesystem::path& encoder_json,
                       const std::filesystem::path& vocab_bpe) {
   const MappedFile encoder_file(encoder_json);
   const MappedFile merges_file(vocab_bpe);
-  const auto json =
-      nlohmann::json::parse(encoder_file.bytes(), nullptr, /*allow_exceptions=*/false);
+  const auto json = parse_json(encoder_file.bytes());
   EVOMOE_CHECK(json.is_object() && !json.empty(),
                "{}: no JSON object of tokens; it must be GPT-2's encoder.json or one written by "
                "this program",

@@ -30,7 +30,9 @@ T load_at(const char* data, int64_t index = 0) {
 template <typename T>
 void widen(const char* data, int64_t shift, std::span<int64_t> out) {
   for (size_t i = 0; i < out.size(); ++i) {
-    out[i] = static_cast<int64_t>(load_at<T>(data, static_cast<int64_t>(i))) + shift;
+    // Unsigned: a damaged file may hold the least number that there is.
+    const auto stored = static_cast<uint64_t>(load_at<T>(data, static_cast<int64_t>(i)));
+    out[i] = static_cast<int64_t>(stored + static_cast<uint64_t>(shift));
   }
 }
 

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/parse_json.h"
 #include "evomoe/report/log_line.h"
 
 namespace evomoe {
@@ -30,7 +31,7 @@ std::vector<StoredLine> read_lines(const std::filesystem::path& path, bool* cut 
   std::vector<StoredLine> lines;
   std::string text;
   for (size_t number = 1; std::getline(file, text); ++number) {
-    auto value = ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
+    auto value = parse_json<ordered_json>(text);
     if (value.is_object()) {
       lines.push_back({std::move(text), std::move(value)});
       continue;

@@ -121,6 +121,10 @@ TEST(Safetensors, RefusesEveryViolationOfTheFormat) {
        "unknown type \"I7\""},
       {file_of(entry(R"("dtype":8,"shape":[4],"data_offsets":[0,4])"), data), "unknown type 8"},
       {file_of(entry(R"("dtype":"I8","shape":4,"data_offsets":[0,4])"), data), "is not a list"},
+      {file_of(entry(R"("dtype":"I8","data_offsets":[0,4],"shape":)" + std::string(100'000, '[') +
+                     "4" + std::string(100'000, ']')),
+               data),
+       "nested deeper"},
       {file_of(entry(R"("dtype":"I8","shape":[-4],"data_offsets":[0,4])"), data), "shape holds -4"},
       {file_of(entry(R"("dtype":"I8","shape":[4.0],"data_offsets":[0,4])"), data),
        "shape holds 4.0"},

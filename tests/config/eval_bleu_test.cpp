@@ -84,6 +84,7 @@ TEST(EvalBleu, AnErrorNamesFlagKeyAndWhatIsAllowed) {
   EXPECT_THAT(error_of(R"({"beam": "4"})"),
               AllOf(HasSubstr("--eval-bleu-args: beam"), HasSubstr("an integer")));
   EXPECT_THAT(error_of(R"({"beam": 0})"), HasSubstr("--eval-bleu-args: beam"));
+  EXPECT_THAT(error_of(R"({"beam": 18446744073709551615})"), HasSubstr("an integer"));
   EXPECT_THAT(error_of(R"({"unnormalized": 1})"), HasSubstr("true or false"));
   EXPECT_THAT(error_of("beam=4"), AllOf(HasSubstr("'beam=4'"), HasSubstr("JSON object")));
   EXPECT_THAT(error_of("[4]"), HasSubstr("JSON object"));

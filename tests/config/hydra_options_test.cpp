@@ -229,6 +229,22 @@ TEST_F(HydraOptions, CirclesAndUnknownReferencesAreNamed) {
               HasSubstr("model.no_such_thing"));
 }
 
+TEST_F(HydraOptions, ReferencesWithoutEndAreAnError) {
+  // Ten references to the next, each: 10,000 texts of five lines.
+  std::string multiplied = "best_checkpoint_metric: loss\n";
+  std::string last = "best_checkpoint_metric";
+  for (const std::string key : {"init_from", "finetune_from_model", "restore_file", "save_dir"}) {
+    multiplied += key + ":";
+    for (int i = 0; i < 10; ++i) multiplied += " ${" + last + "}";
+    multiplied += "\n";
+    last = key;
+  }
+  EXPECT_THAT(error_of(multiplied), HasSubstr("more than 1000 references"));
+  EXPECT_THAT(error_of("restore_file: ${checkpoint.save_dir}\n",
+                       {"bin", "checkpoint.save_dir=${checkpoint.save_dir}"}),
+              HasSubstr("references"));
+}
+
 TEST_F(HydraOptions, AGroupIsChosenByNameOnTheCommandLineAndInDefaults) {
   const std::string defaults = "defaults:\n  - _self_\n  - task: masked_lm\n";
   const std::vector<std::string> line = {"bin", "model=roberta/base", "criterion=masked_lm",

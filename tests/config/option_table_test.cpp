@@ -342,6 +342,7 @@ TEST_F(OptionTableTest, StoredOptionsAreReadStrictly) {
   EXPECT_THROW(table.from_json({{"model", {{"layrs", 2}}}}), UsageError);
   EXPECT_THROW(table.from_json({{"model", {{"layers", "2"}}}}), UsageError);
   EXPECT_THROW(table.from_json({{"model", {{"layers", 2.5}}}}), UsageError);
+  EXPECT_THROW(table.from_json({{"model", {{"layers", UINT64_MAX}}}}), UsageError);
   EXPECT_THROW(table.from_json({{"run", {{"layers", 2}}}}), UsageError);
   EXPECT_THROW(table.from_json(nlohmann::ordered_json::array()), UsageError);
   EXPECT_EQ(sample.layers, 4);

@@ -80,6 +80,12 @@ TEST_F(RunLogTest, DamageElsewhereIsAnErrorWithTheLine) {
   EXPECT_EQ(testing::read_text(path), text) << "left as it was";
 }
 
+TEST_F(RunLogTest, ALineThatIsNestedWithoutEndIsAnErrorToo) {
+  testing::write_text(path, "{\"layers\": " + std::string(100'000, '[') +
+                                std::string(100'000, ']') + "}\n{\"loss\": 1}\n");
+  EXPECT_THROW(read_run_log(path), Error);
+}
+
 TEST_F(RunLogTest, AForeignFileIsAnError) {
   testing::write_text(path, "{\"loss\": 1}\n{\"loss\": 2}\n");
   EXPECT_THROW(RunLog::resume(path, 10), Error);

@@ -1,5 +1,6 @@
 #include "tests/testing/paths.h"
 
+#include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -78,6 +79,9 @@ CommandResult run_command(const std::string& command) {
   result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   result.out = read_text(out);
   result.err = read_text(err);
+  // Also where the test expects the command to fail.
+  if (result.err.find("Sanitizer: ") != std::string::npos)
+    ADD_FAILURE() << command << "\n" << result.err;
   return result;
 }
 

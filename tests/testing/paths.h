@@ -53,7 +53,8 @@ struct CommandResult {
   std::string err;  ///< stderr
 };
 
-/// Runs `command` (a shell line) and waits for it.
+/// Runs `command` (a shell line) and waits for it. A sanitizer's report in its stderr fails the
+/// test, whatever is expected of the command.
 CommandResult run_command(const std::string& command);
 
 }  // namespace evomoe::testing

@@ -10,6 +10,16 @@
 #include <map>
 #include <mutex>
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#include <sanitizer/asan_interface.h>
+#endif
+#endif
+#ifndef ASAN_POISON_MEMORY_REGION
+#define ASAN_POISON_MEMORY_REGION(data, bytes) ((void)(data), (void)(bytes))
+#define ASAN_UNPOISON_MEMORY_REGION(data, bytes) ((void)(data), (void)(bytes))
+#endif
+
 namespace evomoe::kernels {
 namespace {
 
@@ -62,6 +72,7 @@ class Range {
     const auto more = std::min(round_up(end, kGrowth), size_) - usable_;
     if (end > size_ || mprotect(at(usable_), more, PROT_READ | PROT_WRITE) != 0) return false;
     madvise(at(usable_), more, MADV_HUGEPAGE);
+    ASAN_POISON_MEMORY_REGION(at(usable_), more);  // AddressSanitizer: nobody's until it is taken
     usable_ += more;
     return true;
   }
@@ -90,6 +101,7 @@ class BlockAllocator final : public c10::Allocator {
     void* data = take(round_up(bytes, page_size()));
     // Beyond the range the system may still have memory; else this says that there is none.
     if (data == nullptr) return small_->allocate(bytes);
+    ASAN_UNPOISON_MEMORY_REGION(data, bytes);
     return {data, data, &BlockAllocator::free, c10::Device(c10::DeviceType::CPU)};
   }
 
@@ -178,6 +190,7 @@ class BlockAllocator final : public c10::Allocator {
     const auto block = used_.find(begin);
     TORCH_INTERNAL_ASSERT(block != used_.end(), "a block is freed that is not in use");
     Gap gap{block->second, block->second};
+    ASAN_POISON_MEMORY_REGION(range_.at(begin), gap.size);
     used_.erase(block);
     used_bytes_ -= gap.size;
     kept_bytes_ += gap.size;
