@@ -49,27 +49,29 @@ TEST(LanguagePairDataset, CutsLongSourcesWhenAskedAndElseTheyDoNotFit) {
   LanguagePairDatasetOptions options{.max_source_positions = 3, .max_target_positions = 4};
   const std::vector<Ids> source{{4, 2}, {5, 6, 7, 8, 2}}, target{{4, 2}, {4, 2}};
   const auto whole = pairs(source, target, options);
-  EXPECT_EQ(filter_by_size({0, 1}, whole, 0, /*skip_invalid=*/true), Ids{0});
+  EXPECT_EQ(filter_by_size({0, 1}, whole, {}), Ids{0});
   expect_error(
       [&] {
-        filter_by_size({0, 1}, whole, 0, /*skip_invalid=*/false);
+        filter_by_size({0, 1}, whole,
+                       {.skip_invalid = false, .positions_option = "--max-source-positions"});
       },
       {"item 1", "3 (source), 4 (target)", "--max-source-positions"});
   options.truncate_source = true;
   const auto cut = pairs(source, target, options);
   EXPECT_EQ(cut.source(1), (Ids{5, 6, 2}));
   EXPECT_EQ(cut.source(0), (Ids{4, 2}));
-  EXPECT_EQ(filter_by_size({0, 1}, cut, 0, false), (Ids{0, 1}));
+  EXPECT_EQ(filter_by_size({0, 1}, cut, {.skip_invalid = false}), (Ids{0, 1}));
   EXPECT_EQ(cut.collate(Ids{1}).source, (Ids{5, 6, 2}));
 }
 
 TEST(LanguagePairDataset, EachSideHasItsOwnLimit) {
   const auto dataset = pairs({{4, 5, 6, 7, 2}, {4, 2}}, {{4, 2}, {4, 5, 6, 2}},
                              {.max_source_positions = 5, .max_target_positions = 4});
-  EXPECT_EQ(filter_by_size({0, 1}, dataset, /*max_positions=*/4, false), (Ids{0, 1}))
+  EXPECT_EQ(filter_by_size({0, 1}, dataset, {.max_positions = 4, .skip_invalid = false}),
+            (Ids{0, 1}))
       << "a source may be longer than the target's positions";
   const auto without = pairs({{4, 5, 6, 7, 2}, {4, 2}}, {{4, 2}, {4, 5, 6, 2}}, {});
-  EXPECT_EQ(filter_by_size({0, 1}, without, 4, true), Ids{1});
+  EXPECT_EQ(filter_by_size({0, 1}, without, {.max_positions = 4}), Ids{1});
 }
 
 TEST(LanguagePairDataset, TheFirstPartIsReadSeveralTimesWhenAsked) {
