@@ -34,7 +34,7 @@ install_missing() {
   elif ((EUID != 0)); then
     if ! sudo -n true 2>/dev/null; then
       echo "setup: these packages are missing and I may not install them (no root, no sudo). Please run:" >&2
-      echo "  apt-get install ${missing[*]}" >&2
+      echo "  sudo apt-get install ${missing[*]}     (or, as root: apt-get install ...)" >&2
       exit 1
     fi
     as_root=(sudo)
@@ -66,6 +66,6 @@ fi
 
 if [[ -z "${EVOMOE_TORCH:-}" ]] && ! grep -qs "__version__ = '$torch_version" .venv/lib/python3*/site-packages/torch/version.py; then
   echo "setup: installing torch $torch_version into .venv" >&2
-  [[ -x .venv/bin/pip ]] || python3 -m venv .venv
-  .venv/bin/pip install --quiet --disable-pip-version-check "torch==$torch_version"
+  .venv/bin/python -m pip --version >/dev/null 2>&1 || python3 -m venv --clear .venv  # none, or one of a Python that is gone
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check "torch==$torch_version"
 fi

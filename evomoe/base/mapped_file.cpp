@@ -19,7 +19,10 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   struct stat status {};
   if (::fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) {
     ::close(file);
-    fail("cannot read {}: it is not a regular file", path.string());
+    fail("cannot read {}: it is {}", path.string(),
+         S_ISDIR(status.st_mode)
+             ? "a folder; name a file"
+             : "not a regular file; copy what it gives into one, and name that");
   }
   size_ = status.st_size;
   if (size_ > 0) {

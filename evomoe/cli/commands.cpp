@@ -2,6 +2,7 @@
 
 #include <fmt/ranges.h>
 
+#include <filesystem>
 #include <functional>
 #include <map>
 
@@ -66,12 +67,30 @@ int dispatch(const std::vector<std::string>& arguments) {
   if (found == commands().end()) {
     std::vector<std::string> names;
     for (const auto& [name, command] : commands()) names.push_back(name);
-    const auto nearest = nearest_name(arguments[0], names);
+    auto all = names;
+    all.insert(all.end(), {"--help", "--version"});
+    const auto nearest = nearest_name(arguments[0], all);
     fail_usage("'{}' is no command{}; there are: {}", arguments[0],
                nearest.empty() ? "" : fmt::format(" (did you mean '{}'?)", nearest),
                fmt::join(names, ", "));
   }
   return found->second({arguments.begin() + 1, arguments.end()});
+}
+
+/// Names the options of the command that take less memory.
+std::string out_of_memory(const std::string& command) {
+  std::string remedy;
+  for (const auto& table : command_tables()) {
+    if (table->command() != command) continue;
+    for (const auto& option : table->options()) {
+      const auto& name = option->name();
+      if (name == "max-tokens" || name == "batch-size")
+        remedy += fmt::format("; lower --{}", name);
+      else if (name == "checkpoint-activations")
+        remedy += fmt::format("; give --{}", name);
+    }
+  }
+  return "out of memory" + (remedy.empty() ? "; free some, or use a larger machine" : remedy);
 }
 
 /// What a library threw, without its backtrace.
@@ -90,9 +109,11 @@ int run_command_line(int argc, char** argv) {
     fmt::print(stderr, "evomoe: {}\n", error.what());
     return 1;
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr,
-               "evomoe: out of memory; lower --batch-size or --max-tokens, or use "
-               "--checkpoint-activations\n");
+    fmt::print(stderr, "evomoe: {}\n", out_of_memory(argc > 1 ? argv[1] : ""));
+    return 1;
+  } catch (const std::filesystem::filesystem_error& error) {
+    fmt::print(stderr, "evomoe: {}: {}; check the path and its permissions\n",
+               error.path1().string(), error.code().message());
     return 1;
   } catch (const std::exception& error) {
     fmt::print(stderr, "evomoe: {}\n", first_line(error.what()));

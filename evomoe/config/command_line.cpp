@@ -205,12 +205,7 @@ std::optional<OptionTable::Assignment> OptionTable::read_override(const std::str
   }
   if (!identifier(group) || !identifier(name)) return std::nullopt;  // a path, not an override
   if (!has_group(group) && !is_hydra_group(group)) {
-    std::vector<std::string> names;
-    for (const auto& known : groups_) {
-      if (!known.name.empty()) names.push_back(known.name);
-    }
-    fail_usage("override '{}': there is no group '{}'; the groups are {}", argument, group,
-               fmt::join(names, ", "));
+    fail_usage("override '{}': {}", argument, no_such_group(groups_, group));
   }
   Option* option = find_for_group(group, name);
   if (option == nullptr && find(name) == nullptr) {

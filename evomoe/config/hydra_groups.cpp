@@ -1,8 +1,12 @@
 #include "evomoe/config/hydra_groups.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <map>
 #include <set>
+
+#include "evomoe/base/nearest_name.h"
 
 namespace evomoe {
 namespace {
@@ -57,6 +61,18 @@ std::string group_choice(const std::string& group, const std::string& name) {
   if (file.compare(0, family.size(), family) == 0) return file;
   std::replace(choice.begin(), choice.end(), '/', '_');
   return choice;
+}
+
+std::string no_such_group(const std::vector<OptionTable::Group>& groups, const std::string& name) {
+  std::vector<std::string> names;
+  for (const auto& group : groups) {
+    if (!group.name.empty()) names.push_back(group.name);
+  }
+  const auto nearest = nearest_name(name, names);
+  return fmt::format("there is no group '{}'{}; {}", name,
+                     nearest.empty() ? "" : fmt::format(" (did you mean '{}'?)", nearest),
+                     names.empty() ? "this command's options are in none"
+                                   : fmt::format("the groups are {}", fmt::join(names, ", ")));
 }
 
 }  // namespace evomoe

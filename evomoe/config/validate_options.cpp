@@ -7,6 +7,7 @@
 
 #include "evomoe/base/byte_size.h"
 #include "evomoe/base/error.h"
+#include "evomoe/config/architectures.h"
 #include "evomoe/config/eval_bleu.h"
 #include "evomoe/config/given_options.h"
 
@@ -16,6 +17,31 @@ namespace {
 /// --moe-freq of the half of the model that has most experts; 0: none has any.
 int64_t largest_moe_freq(const MoeOptions& moe) {
   return std::max({moe.moe_freq, moe.encoder_moe_freq, moe.decoder_moe_freq});
+}
+
+/// --moe-freq, or that of one half of the model, as it was given.
+std::string moe_freq_flag(const MoeOptions& moe) {
+  const auto largest = largest_moe_freq(moe);
+  const char* name = moe.moe_freq == largest           ? "moe-freq"
+                     : moe.decoder_moe_freq == largest ? "decoder-moe-freq"
+                                                       : "encoder-moe-freq";
+  return fmt::format("--{} {}", name, largest);
+}
+
+/// The flag that makes all of the model's MoE layers dense; empty: some have experts.
+std::string densifying_flag(const TrainOptions& options) {
+  const auto& moe = options.moe;
+  const auto family = family_of_task(options.task.task);
+  const bool decoder =
+      family != ModelFamily::kRoberta && std::max(moe.moe_freq, moe.decoder_moe_freq) > 0;
+  const bool encoder =
+      family != ModelFamily::kLanguageModel && std::max(moe.moe_freq, moe.encoder_moe_freq) > 0;
+  const bool dense_decoder = decoder && moe.alternate_decoder_ffn_embed_dim > 0;
+  const bool dense_encoder = encoder && moe.alternate_ffn_embed_dim > 0;
+  if (decoder != dense_decoder || encoder != dense_encoder) return "";
+  return dense_decoder ? fmt::format("--alternate-decoder-ffn-embed-dim {}",
+                                     moe.alternate_decoder_ffn_embed_dim)
+                       : fmt::format("--alternate-ffn-embed-dim {}", moe.alternate_ffn_embed_dim);
 }
 
 void validate_moe(const TrainOptions& options) {
@@ -41,35 +67,43 @@ void validate_moe(const TrainOptions& options) {
   const int64_t experts = moe.moe_expert_count;
   if (experts == 0) {
     fail_usage(
-        "--moe-freq {} without --moe-expert-count: give the number of experts of an MoE layer, "
-        "e.g. "
+        "{} without --moe-expert-count: give the number of experts of an MoE layer, e.g. "
         "--moe-expert-count 8",
-        largest_moe_freq(moe));
+        moe_freq_flag(moe));
   }
   if (moe.topk != -1 && moe.topk != experts) {
     fail_usage(
-        "--topk {} is not possible: it is -1 or --moe-expert-count ({}); for a fixed number of "
-        "experts per token use --moe-k {} and a --moe-router that heeds it (docs/routing.md)",
-        moe.topk, experts, moe.topk);
+        "--topk {} is not possible: it is -1 or --moe-expert-count ({}); leave it out{}", moe.topk,
+        experts,
+        moe.topk < 1 || moe.topk > experts
+            ? ""
+            : fmt::format(", and for a fixed number of experts per token use --moe-router topk "
+                          "--moe-k {} (docs/routing.md)",
+                          moe.topk));
   }
   if (moe.alternate_decoder_ffn_embed_dim > 0 && options.task.task == "language_modeling" &&
       gate_loss) {
     fail_usage(
-        "--alternate-decoder-ffn-embed-dim {} makes the MoE layers dense, so --criterion "
-        "moe_cross_entropy has no "
-        "routers; use --criterion cross_entropy",
-        moe.alternate_decoder_ffn_embed_dim);
+        "--alternate-decoder-ffn-embed-dim {} makes the MoE layers dense, so --criterion {} has no "
+        "routers; use --criterion {}",
+        moe.alternate_decoder_ffn_embed_dim, options.criterion.criterion,
+        options.criterion.criterion.substr(4));
   }
 }
 
 void validate_evolution(const TrainOptions& options) {
   const auto updates = options.evolution.shared_expert_updates;
-  const auto& moe = options.moe;
-  const bool moe_layers = largest_moe_freq(moe) > 0;
-  if (updates != 0 && (!moe_layers || moe.alternate_decoder_ffn_embed_dim > 0)) {
+  if (updates == 0) return;
+  if (largest_moe_freq(options.moe) == 0) {
     fail_usage(
         "--shared-expert-updates {} needs MoE layers; give --moe-freq and --moe-expert-count",
         updates);
+  }
+  if (const auto flag = densifying_flag(options); !flag.empty()) {
+    fail_usage(
+        "--shared-expert-updates {} needs MoE layers, and {} makes them dense; leave one of the "
+        "two out",
+        updates, flag);
   }
 }
 
@@ -291,8 +325,10 @@ void validate_options(const InteractiveOptions& options) {
   if (options.search.max_len_a == 0 && options.min_len > options.max_len)
     fail_usage("--min-len {} is more than --max-len-b {}", options.min_len, options.max_len);
   if (options.search.batch_size.value_or(1) > options.buffer_size) {
-    fail_usage("--batch-size {} is more than --buffer-size {}, the lines that are read at a time",
-               *options.search.batch_size, options.buffer_size);
+    fail_usage(
+        "--batch-size {} is more than --buffer-size {}, the lines that are read at a time; give "
+        "--buffer-size {}",
+        *options.search.batch_size, options.buffer_size, *options.search.batch_size);
   }
 }
 

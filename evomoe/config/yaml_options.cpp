@@ -30,6 +30,13 @@ std::string where(const std::string& path, const YAML::Node& node) {
   return fmt::format("{}:{}", path, node.Mark().line + 1);
 }
 
+/// The name before a colon.
+std::string key_text(const YAML::Node& node, const std::string& path) {
+  if (!node.IsScalar())
+    fail_usage("{}: the name of an option or group is needed before the colon", where(path, node));
+  return node.Scalar();
+}
+
 /// The elements of a YAML list, or one scalar, as the command line would write them.
 std::string scalar_text(const YAML::Node& node, const std::string& shown) {
   if (node.IsScalar()) return node.Scalar();
@@ -123,7 +130,7 @@ std::vector<OptionTable::Assignment> OptionTable::read_yaml_file(
   std::set<const Option*> seen;
   const auto take = [&](const std::string& group, const YAML::Node& key_node,
                         const YAML::Node& value) {
-    const std::string key = key_node.Scalar();
+    const std::string key = key_text(key_node, path);
     const std::string shown = fmt::format("{}: {}", where(path, key_node), key);
     if (key == "_group_") return;  // Hydra's own
     Option* option = key == "_name" || key == "_name_" ? option_of_group(group) : find(key);
@@ -168,7 +175,7 @@ std::vector<OptionTable::Assignment> OptionTable::read_yaml_file(
     assignments.back().value = option->read(text, shown);
   };
   for (const auto& entry : root) {
-    const std::string key = entry.first.Scalar();
+    const std::string key = key_text(entry.first, path);
     if (key == "hydra") continue;  // where Hydra writes its own files
     if (key == "defaults" && entry.second.IsSequence()) {
       for (const auto& choice : entry.second) {
@@ -196,7 +203,7 @@ std::vector<OptionTable::Assignment> OptionTable::read_yaml_file(
                    where(path, entry.first), key);
       }
       if (!has_group(key) && !is_hydra_group(key)) {
-        fail_usage("{}: there is no group '{}'{}", where(path, entry.first), key, hint(key, ""));
+        fail_usage("{}: {}", where(path, entry.first), no_such_group(groups_, key));
       }
       for (const auto& inner : entry.second) take(key, inner.first, inner.second);
     } else if ((has_group(key) || is_hydra_group(key)) && entry.second.IsNull()) {

@@ -7,6 +7,17 @@
 #include "evomoe/data/indexed_dataset.h"
 
 namespace evomoe {
+namespace {
+
+void require_data_folder(const std::filesystem::path& folder) {
+  EVOMOE_CHECK(std::filesystem::is_directory(folder),
+               "{}: {}; `evomoe preprocess` makes a data-bin folder (see evomoe preprocess --help)",
+               folder.string(),
+               std::filesystem::exists(folder) ? "it is a file, and a data-bin folder is needed"
+                                               : "there is no such data folder");
+}
+
+}  // namespace
 
 std::vector<std::filesystem::path> split_paths(const std::string& paths, const std::string& name) {
   std::vector<std::filesystem::path> parts;
@@ -27,18 +38,13 @@ std::vector<std::filesystem::path> split_data_paths(const std::string& paths) {
 std::vector<std::filesystem::path> open_data_paths(const std::string& paths) {
   auto folders = split_data_paths(paths);
   for (const auto& folder : folders) {
-    EVOMOE_CHECK(std::filesystem::is_directory(folder),
-                 "the data folder {} is not there (data path `{}`); make it with `evomoe "
-                 "preprocess --destdir {}`",
-                 folder.string(), paths, folder.string());
+    require_data_folder(folder);
   }
   return folders;
 }
 
 Dictionary load_dictionary_of(const std::filesystem::path& folder, const std::string& name) {
-  EVOMOE_CHECK(std::filesystem::is_directory(folder),
-               "the data folder {} is not there; make it with `evomoe preprocess --destdir {}`",
-               folder.string(), folder.string());
+  require_data_folder(folder);
   const auto file = folder / name;
   EVOMOE_CHECK(std::filesystem::exists(file),
                "{} is not there: {} is no folder made by `evomoe preprocess` for this; check the "

@@ -50,62 +50,81 @@ TEST_P(RefusedOptions, NameTheFlagAndTheRemedy) {
 
 INSTANTIATE_TEST_SUITE_P(
     Train, RefusedOptions,
-    ::testing::Values(Refusal{"NoExpertCount", [](auto& o) { o.moe.moe_expert_count = 0; },
-                              "--moe-freq 2", "--moe-expert-count 8"},
-                      Refusal{"NoFreq", [](auto& o) { o.moe.moe_freq = 0; }, "--moe-expert-count 4",
-                              "--moe-freq 2"},
-                      Refusal{"TopkNotE", [](auto& o) { o.moe.topk = 2; }, "--topk 2", "--moe-k 2"},
-                      Refusal{"SharedWithoutMoe",
-                              [](auto& o) {
-                                o.evolution.shared_expert_updates = 5, o.moe.moe_freq = 0,
-                                o.moe.moe_expert_count = 0;
-                              },
-                              "--shared-expert-updates 5", "--moe-freq"},
-                      Refusal{"MoeCriterionWithoutMoe",
-                              [](auto& o) {
-                                o.criterion.criterion = "moe_cross_entropy", o.moe.moe_freq = 0,
-                                o.moe.moe_expert_count = 0;
-                              },
-                              "moe_cross_entropy", "--criterion cross_entropy"},
-                      Refusal{"PseudoMoeCriterion",
-                              [](auto& o) {
-                                o.criterion.criterion = "moe_cross_entropy",
-                                o.moe.alternate_decoder_ffn_embed_dim = 64;
-                              },
-                              "--alternate-decoder-ffn-embed-dim 64", "cross_entropy"},
-                      Refusal{"RegressionOfTwo",
-                              [](auto& o) {
-                                o.task.task = o.criterion.criterion = "sentence_prediction",
-                                o.criterion.regression_target = true, o.task.num_classes = 2;
-                              },
-                              "--num-classes is 2", "--num-classes 1"},
-                      Refusal{"RegressionOfAnotherTask",
-                              [](auto& o) { o.criterion.regression_target = true; },
-                              "--regression-target", "sentence_prediction"},
-                      Refusal{"NoBatchSize", [](auto& o) { o.dataset.batch_size.reset(); },
-                              "--max-tokens", "--batch-size 8"},
-                      Refusal{"TooLong", [](auto& o) { o.model.max_target_positions = 512; },
-                              "--tokens-per-sample 1024", "--max-target-positions 512"},
-                      Refusal{"BatchBelowSequence", [](auto& o) { o.dataset.max_tokens = 512; },
-                              "--max-tokens 512", "1024"},
-                      Refusal{"PadWithoutBatchSize",
-                              [](auto& o) {
-                                o.task.pad_to_fixed_bsz = true, o.dataset.batch_size.reset(),
-                                o.dataset.max_tokens = 4096;
-                              },
-                              "--pad-to-fixed-bsz", "--batch-size"},
-                      Refusal{"TwoOrigins",
-                              [](auto& o) {
-                                o.checkpoint.finetune_from_model = "a",
-                                o.checkpoint.init_from = "b";
-                              },
-                              "--init-from", "use one"},
-                      Refusal{"FinetuneReset",
-                              [](auto& o) {
-                                o.checkpoint.finetune_from_model = "a",
-                                o.checkpoint.reset_optimizer = true;
-                              },
-                              "--finetune-from-model", "leave the --reset-"}),
+    ::testing::Values(
+        Refusal{"NoExpertCount", [](auto& o) { o.moe.moe_expert_count = 0; }, "--moe-freq 2",
+                "--moe-expert-count 8"},
+        Refusal{"NoFreq", [](auto& o) { o.moe.moe_freq = 0; }, "--moe-expert-count 4",
+                "--moe-freq 2"},
+        Refusal{"TopkNotE", [](auto& o) { o.moe.topk = 2; }, "--topk 2", "--moe-k 2"},
+        Refusal{"TopkAboveE", [](auto& o) { o.moe.topk = 16; }, "--topk 16",
+                "--moe-expert-count (4); leave it out"},
+        Refusal{"FreqOfTheDecoder",
+                [](auto& o) {
+                  o.moe.moe_expert_count = o.moe.moe_freq = 0;
+                  o.moe.decoder_moe_freq = 3;
+                },
+                "--decoder-moe-freq 3 without", "--moe-expert-count 8"},
+        Refusal{"SharedOfDenseLayers",
+                [](auto& o) {
+                  o.evolution.shared_expert_updates = 5;
+                  o.moe.alternate_decoder_ffn_embed_dim = 64;
+                },
+                "--alternate-decoder-ffn-embed-dim 64 makes them dense",
+                "leave one of the two out"},
+        Refusal{"SharedOfADenseEncoder",
+                [](auto& o) {
+                  o.task.task = o.criterion.criterion = "masked_lm";
+                  o.evolution.shared_expert_updates = 5;
+                  o.moe.alternate_ffn_embed_dim = 64;
+                },
+                "--alternate-ffn-embed-dim 64 makes them dense", "leave one of the two out"},
+        Refusal{"SharedWithoutMoe",
+                [](auto& o) {
+                  o.evolution.shared_expert_updates = 5, o.moe.moe_freq = 0,
+                  o.moe.moe_expert_count = 0;
+                },
+                "--shared-expert-updates 5", "--moe-freq"},
+        Refusal{"MoeCriterionWithoutMoe",
+                [](auto& o) {
+                  o.criterion.criterion = "moe_cross_entropy", o.moe.moe_freq = 0,
+                  o.moe.moe_expert_count = 0;
+                },
+                "moe_cross_entropy", "--criterion cross_entropy"},
+        Refusal{"PseudoMoeCriterion",
+                [](auto& o) {
+                  o.criterion.criterion = "moe_cross_entropy",
+                  o.moe.alternate_decoder_ffn_embed_dim = 64;
+                },
+                "--alternate-decoder-ffn-embed-dim 64", "cross_entropy"},
+        Refusal{"RegressionOfTwo",
+                [](auto& o) {
+                  o.task.task = o.criterion.criterion = "sentence_prediction",
+                  o.criterion.regression_target = true, o.task.num_classes = 2;
+                },
+                "--num-classes is 2", "--num-classes 1"},
+        Refusal{"RegressionOfAnotherTask", [](auto& o) { o.criterion.regression_target = true; },
+                "--regression-target", "sentence_prediction"},
+        Refusal{"NoBatchSize", [](auto& o) { o.dataset.batch_size.reset(); }, "--max-tokens",
+                "--batch-size 8"},
+        Refusal{"TooLong", [](auto& o) { o.model.max_target_positions = 512; },
+                "--tokens-per-sample 1024", "--max-target-positions 512"},
+        Refusal{"BatchBelowSequence", [](auto& o) { o.dataset.max_tokens = 512; },
+                "--max-tokens 512", "1024"},
+        Refusal{"PadWithoutBatchSize",
+                [](auto& o) {
+                  o.task.pad_to_fixed_bsz = true, o.dataset.batch_size.reset(),
+                  o.dataset.max_tokens = 4096;
+                },
+                "--pad-to-fixed-bsz", "--batch-size"},
+        Refusal{
+            "TwoOrigins",
+            [](auto& o) { o.checkpoint.finetune_from_model = "a", o.checkpoint.init_from = "b"; },
+            "--init-from", "use one"},
+        Refusal{"FinetuneReset",
+                [](auto& o) {
+                  o.checkpoint.finetune_from_model = "a", o.checkpoint.reset_optimizer = true;
+                },
+                "--finetune-from-model", "leave the --reset-"}),
     [](const auto& info) { return std::string(info.param.name); });
 
 TEST(ValidateOptions, WhatARoomKnowsBetterIsNotItsBusiness) {
