@@ -59,7 +59,7 @@ void read_config(const std::filesystem::path& folder, const std::string& bytes) 
   if (written.table.to_json() != train.table.to_json())
     throw std::logic_error("config.yaml gives other options");
   validate_options(train.options);
-  bleu_search(train.options.task.eval_bleu);
+  bleu_search(train.options.task.bleu);
 }
 
 const Registration registration("config", {config_seeds, read_config});
