@@ -138,8 +138,30 @@ void fail_experts_lost(const std::string& file) {
 const PickleValue& entry(const PickleValue& value, const std::string& key,
                          const std::string& file) {
   const auto* found = value.find(key);
-  EVOMOE_CHECK(found != nullptr, "{}: has no '{}'; it is no checkpoint of fairseq", file, key);
+  EVOMOE_CHECK(found != nullptr, "{}: has no '{}', which checkpoints of fairseq have", file, key);
   return *found;
+}
+
+void fail_kind(const PickleValue& value, const std::string& what, const std::string& expected,
+               const std::string& file) {
+  if (const auto* opaque = value.get_if<OpaqueValue>(); opaque != nullptr) {
+    fail(
+        "{}: '{}' is {}, and {} is needed there; such values are skipped and never executed. Load "
+        "the file with the code that wrote it, make plain data of this value and save it again",
+        file, opaque->path, kind_of(value), expected);
+  }
+  fail("{}: '{}' is {}, and {} is needed there; the file was not written by fairseq", file, what,
+       kind_of(value), expected);
+}
+
+std::optional<double> as_number(const PickleValue& value, const std::string& what,
+                                const std::string& file) {
+  if (value.get_if<std::monostate>() != nullptr) return std::nullopt;
+  if (const auto* integer = value.get_if<int64_t>()) return static_cast<double>(*integer);
+  if (const auto* real = value.get_if<double>()) return *real;
+  const auto* tensor = value.get_if<torch::Tensor>();
+  if (tensor == nullptr || tensor->numel() != 1) fail_kind(value, what, "a number", file);
+  return tensor->to(torch::kFloat64).item<double>();
 }
 
 int64_t integer_or(const PickleValue* value, int64_t otherwise) {

@@ -170,10 +170,10 @@ Checkpoint checkpoint_of_fairseq(const FairseqCheckpoint& theirs, TrainOptions o
   manifest["progress"] = {
       {"seconds", theirs.seconds}, {"flops", 0.0}, {"tokens", 0.0}, {"meters", Metrics().state()}};
   manifest["patience"] = {{"used", 0}, {"best", nullptr}};
-  if (const auto* best = theirs.best.get_if<double>()) {
+  if (theirs.best) {
     manifest["checkpoint"] = {{"best_metric", options.checkpoint.best_checkpoint_metric},
                               {"maximize_best", options.checkpoint.maximize_best_checkpoint_metric},
-                              {"best", *best}};
+                              {"best", *theirs.best}};
   }
   return ours;
 }
