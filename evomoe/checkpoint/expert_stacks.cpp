@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "evomoe/base/error.h"
-#include "evomoe/checkpoint/fairseq_part.h"
+#include "evomoe/checkpoint/fairseq_names.h"
 
 namespace evomoe {
 

@@ -8,6 +8,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/checkpoint/expert_stacks.h"
+#include "evomoe/checkpoint/fairseq_names.h"
 #include "evomoe/checkpoint/fairseq_shards.h"
 #include "evomoe/checkpoint/torch_file.h"
 
@@ -131,21 +132,41 @@ PickleValue read_file(const std::string& file, bool with_optimizer) {
 /// Of a set without shards: the whole file, or the shared one and then the experts, each once.
 std::vector<FairseqPart> read_parts(const FileSet& files, const PickleValue& root, int64_t experts,
                                     bool with_optimizer) {
-  std::vector<FairseqPart> parts = {read_fairseq_part(root, files.first(), !files.parts)};
-  if (!files.parts) return parts;
+  const auto first = files.first();
+  std::vector<FairseqPart> parts = {read_fairseq_part(root, first, !files.parts)};
+  const auto optimizer = read_fairseq_optimizer(root, first);
+  if (!files.parts) {
+    if (optimizer) give_optimizer(*optimizer, first, {&parts[0]});
+    return parts;
+  }
+  // Process 0 alone saved its flat state of all its parameters, into the shared file.
+  const bool flat = optimizer && optimizer->tensors == 1;
   int64_t found = 0;
   for (int64_t rank = 0; rank == 0 || found < experts || fs::exists(files.experts(rank)); ++rank) {
     const auto name = files.experts(rank);
     expect_file(name, fmt::format("the {} files before it hold {} of {} experts (it belongs to {})",
-                                  rank, found, experts, files.first()));
-    auto part = read_fairseq_part(read_file(name, with_optimizer), name, /*whole=*/false);
+                                  rank, found, experts, first));
+    const auto own = read_file(name, with_optimizer);
+    auto part = read_fairseq_part(own, name, /*whole=*/false);
     const auto here = experts_of(part);
     EVOMOE_CHECK(here > 0, "{}: holds no expert", name);
+    // The optimizer of a process has the shared parameters and those of its experts.
+    if (rank == 0 && optimizer) give_optimizer(*optimizer, first, {&parts[0], &part});
+    if (const auto of_experts = read_fairseq_optimizer(own, name); of_experts && !flat) {
+      auto shared = parts[0];
+      give_optimizer(*of_experts, name, {&shared, &part});
+    }
     if (experts > 0 && found == experts) {
       // More processes than experts: rank r holds the same as rank r % experts.
-      check_same(part, parts[1 + static_cast<size_t>(rank) % (parts.size() - 1)]);
+      const auto& holder = parts[1 + static_cast<size_t>(rank) % (parts.size() - 1)];
+      if (flat) part.optimizer = holder.optimizer;
+      check_same(part, holder);
       continue;
     }
+    EVOMOE_CHECK(rank == 0 || !flat,
+                 "{}: of its experts no optimizer state was saved: with --fp16 and without "
+                 "--fp16-no-flatten-grads fairseq saves that of process 0 alone, in {}; {}",
+                 name, first, kFairseqOptimizerRemedy);
     found += here;
     parts.push_back(std::move(part));
   }

@@ -1,12 +1,11 @@
 #pragma once
 
-#include <map>
 #include <optional>
-#include <regex>
 #include <string>
 #include <vector>
 
 #include "evomoe/base/error.h"
+#include "evomoe/checkpoint/fairseq_optimizer.h"
 #include "evomoe/checkpoint/pickle_value.h"
 #include "evomoe/checkpoint/safetensors.h"
 
@@ -20,25 +19,18 @@ struct FairseqPart {
   TensorMap optimizer;
 };
 
-/// Reads a file of whole tensors: of a whole model (`whole`) or of a part of it.
+/// Reads the weights of a file of whole tensors: of a whole model (`whole`) or of a part of it.
 FairseqPart read_fairseq_part(const PickleValue& root, const std::string& file, bool whole);
 
-/// The state of each parameter by its position in the optimiser; empty where the file has none.
-std::map<int64_t, const PickleValue*> optimizer_states(const PickleValue& root,
-                                                       const std::string& file);
+/// Gives the state in `file` to the parameters of `parts`, together those of a process's model:
+/// each to one, or a flat one, of all, cut in their order. A parameter without a state has step 0.
+/// Where the state does not fit, an Error tells what was expected.
+void give_optimizer(const FairseqOptimizer& optimizer, const std::string& file,
+                    const std::vector<FairseqPart*>& parts);
 
-/// The number of updates of a parameter's state: an int in fairseq's Adam, a tensor in torch's.
-int64_t step_of(const PickleValue& state, const std::string& file);
-
-/// A buffer that is made anew with the model.
-bool is_derived(const std::string& name);
-
-/// A tensor comes again under a second name: it is one of `earlier`, or a copy of an embedding (a
-/// GPU's tensors are copied one by one when they are saved).
-bool is_tied(const torch::Tensor& tensor, const TensorMap& earlier);
-
-/// "(decoder.layers.1.moe_layer.experts).(0).(fc1).(weight)(.exp_avg)"
-const std::regex& expert_pattern();
+/// `tensor` comes again under a second name: a tensor of `earlier` that may be used as `name` is
+/// the same or a copy of it (a GPU's tensors are copied one by one when they are saved).
+bool is_tied(const std::string& name, const torch::Tensor& tensor, const TensorMap& earlier);
 
 /// The same type, shape and values.
 bool is_same(const torch::Tensor& a, const torch::Tensor& b);

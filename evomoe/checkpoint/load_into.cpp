@@ -6,6 +6,7 @@
 #include <map>
 
 #include "evomoe/base/error.h"
+#include "evomoe/checkpoint/fairseq_names.h"
 #include "evomoe/checkpoint/fairseq_part.h"
 
 namespace evomoe {

@@ -50,13 +50,11 @@ bool is_true(const PickleValue* flag) {
   return truth != nullptr && *truth;
 }
 
-/// Groups whose options are about the run, not about a call or its machine.
-bool is_of_the_run(const std::string& group) {
-  static const std::set<std::string> groups = {"task",      "model",        "criterion",
-                                               "optimizer", "lr_scheduler", "optimization",
-                                               "dataset",   "common",       "checkpoint"};
-  return groups.contains(group);
-}
+/// Groups whose options are about the run, not about a call or its machine. Where two have the same
+/// option, the later one counts.
+constexpr const char* kGroupsOfTheRun[] = {"common",     "dataset",   "optimization",
+                                           "checkpoint", "model",     "task",
+                                           "criterion",  "optimizer", "lr_scheduler"};
 
 /// Where things lie, where the run began and what is measured (their --profile is a flag) is a
 /// matter of this call.
@@ -102,9 +100,8 @@ void add_group(const OptionTable& table, const std::string& group, const Dict& o
 TrainOptions options_of_fairseq(const FairseqCheckpoint& theirs, const std::string& data,
                                 bool weights_only) {
   const auto& cfg = theirs.cfg;
-  const auto* groups = cfg.get_if<Dict>();
   const auto* model = cfg.find("model");
-  EVOMOE_CHECK(groups != nullptr && model != nullptr && model->get_if<Dict>() != nullptr,
+  EVOMOE_CHECK(model != nullptr && model->get_if<Dict>() != nullptr,
                "{}: it has no options by group (`cfg`), as checkpoints of before fairseq 1.0; load "
                "and save it with the authors' code once",
                theirs.file);
@@ -112,13 +109,11 @@ TrainOptions options_of_fairseq(const FairseqCheckpoint& theirs, const std::stri
   OptionTable table("train", "");
   describe(table, options);
   std::vector<std::string> arguments;
-  for (size_t i = 0; i < groups->keys.size(); ++i) {
-    const auto* group = groups->keys[i].get_if<std::string>();
-    const auto* dict = groups->values[i].get_if<Dict>();
-    if (weights_only && group != nullptr && (*group == "optimizer" || *group == "lr_scheduler"))
-      continue;
-    if (group != nullptr && dict != nullptr && is_of_the_run(*group))
-      add_group(table, *group, *dict, arguments);
+  for (const std::string group : kGroupsOfTheRun) {
+    if (weights_only && (group == "optimizer" || group == "lr_scheduler")) continue;
+    const auto* found = cfg.find(group);
+    const auto* dict = found == nullptr ? nullptr : found->get_if<Dict>();
+    if (dict != nullptr) add_group(table, group, *dict, arguments);
   }
   if (is_true(model->find("moe_top1_expert"))) {
     arguments.emplace_back("--moe-top1-expert");
