@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <limits>
 #include <regex>
 #include <set>
 
@@ -108,7 +109,7 @@ void check_same(const FairseqPart& replica, const FairseqPart& first) {
       const auto found = mine->find(name);
       EVOMOE_CHECK(found != mine->end() && is_same(found->second, tensor),
                    "{}: '{}' differs from that in {}, though both processes hold the same expert; "
-                   "delete the files of those that shall not count",
+                   "use the files that one run wrote at the same update",
                    replica.file, name, first.file);
     }
   }
@@ -256,6 +257,12 @@ FairseqCheckpoint read_fairseq_checkpoint(const fs::path& path, bool with_optimi
           entry_or<int64_t>(*iterator, "train_iterator", "iterations_in_epoch", 0, file);
     }
   }
+  EVOMOE_CHECK(checkpoint.updates >= 0 && checkpoint.epoch >= 1 &&
+                   checkpoint.iterations_in_epoch >= 0 &&
+                   checkpoint.iterations_in_epoch <= std::numeric_limits<int32_t>::max(),
+               "{}: it says that it was written in epoch {} after {} batches and {} updates, which "
+               "cannot be; the file is damaged",
+               file, checkpoint.epoch, checkpoint.iterations_in_epoch, checkpoint.updates);
   return checkpoint;
 }
 

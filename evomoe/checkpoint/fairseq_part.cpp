@@ -134,9 +134,11 @@ bool is_tied(const std::string& name, const torch::Tensor& tensor, const TensorM
 
 void fail_experts_lost(const std::string& file) {
   fail(
-      "{}: has gates and no experts. Trained in one process, fairseq writes its experts and all "
-      "other tensors to files of the same name, so that the experts are overwritten: they are "
-      "lost, by a defect of the reference. Train with two processes there, or here",
+      "{}: has gates and no experts. It is the shared part of a mixture, which is read where it is "
+      "named x-shared.pt and the files x-rank-0.pt ... of its experts lie beside it; or it was "
+      "trained in one process, where a defect of the reference writes experts and all other "
+      "tensors to one file name, so that the experts are lost: train with two processes there, or "
+      "here",
       file);
 }
 

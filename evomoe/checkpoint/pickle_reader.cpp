@@ -18,7 +18,7 @@ constexpr int64_t kMaxValues = 10'000'000;
 constexpr size_t kLongestName = 1000;  // of a class
 constexpr size_t kMaxDimensions = 16;
 /// A stride of 0 makes many elements out of few; more than this are not made.
-constexpr int64_t kMostExpanded = int64_t{1} << 31;
+constexpr int64_t kMostExpanded = int64_t{1} << 28;
 
 enum class Kind {
   kNone,

@@ -40,10 +40,20 @@ PickleValue read_torch_file(const std::filesystem::path& path, const PicklePaths
   const auto name = path.string();
   try {
     caffe2::serialize::PyTorchStreamReader reader(name);
+    const auto file_size = std::filesystem::file_size(path);
+    const auto get = [&](const std::string& record) {
+      EVOMOE_CHECK(reader.hasRecord(record), "{}: {} is missing in it", name, record);
+      const auto bytes = reader.getRecordSize(record);
+      EVOMOE_CHECK(bytes <= file_size,
+                   "{}: {} has {} bytes, more than the file of {}, and torch.save does not compress; "
+                   "load the file and save it again",
+                   name, record, bytes, file_size);
+      return reader.getRecord(record);
+    };
     EVOMOE_CHECK(reader.hasRecord("data.pkl"), "{}: has no data.pkl; it is no file of torch.save",
                  name);
     if (reader.hasRecord("byteorder")) {
-      const auto [order, order_size] = reader.getRecord("byteorder");
+      const auto [order, order_size] = get("byteorder");
       EVOMOE_CHECK(std::string_view(static_cast<const char*>(order.get()), order_size) == "little",
                    "{}: its byte order is not little-endian; save it again on a machine that has it",
                    name);
@@ -51,8 +61,7 @@ PickleValue read_torch_file(const std::filesystem::path& path, const PicklePaths
     const StorageReader storage = [&](const std::string& key, torch::ScalarType type,
                                       int64_t elements) {
       const auto record = "data/" + key;
-      EVOMOE_CHECK(reader.hasRecord(record), "{}: storage {} is missing", name, record);
-      auto [data, size] = reader.getRecord(record);
+      auto [data, size] = get(record);
       // Divided, since the product could overflow.
       const auto width = static_cast<int64_t>(torch::elementSize(type));
       EVOMOE_CHECK(
@@ -62,7 +71,7 @@ PickleValue read_torch_file(const std::filesystem::path& path, const PicklePaths
       if (elements == 0) return torch::empty({0}, type);
       return torch::from_blob(data.get(), {elements}, type).clone();
     };
-    const auto [pickle, size] = reader.getRecord("data.pkl");
+    const auto [pickle, size] = get("data.pkl");
     return read_pickle({static_cast<const char*>(pickle.get()), size}, name, storage, wanted);
   } catch (const Error&) {
     throw;
