@@ -1,11 +1,11 @@
 #pragma once
 
-#include <map>
-#include <regex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "evomoe/base/error.h"
+#include "evomoe/checkpoint/fairseq_optimizer.h"
 #include "evomoe/checkpoint/pickle_value.h"
 #include "evomoe/checkpoint/safetensors.h"
 
@@ -19,25 +19,18 @@ struct FairseqPart {
   TensorMap optimizer;
 };
 
-/// Reads a file of whole tensors: of a whole model (`whole`) or of a part of it.
+/// Reads the weights of a file of whole tensors: of a whole model (`whole`) or of a part of it.
 FairseqPart read_fairseq_part(const PickleValue& root, const std::string& file, bool whole);
 
-/// The state of each parameter by its position in the optimiser; empty where the file has none.
-std::map<int64_t, const PickleValue*> optimizer_states(const PickleValue& root,
-                                                       const std::string& file);
+/// Gives the state in `file` to the parameters of `parts`, together those of a process's model:
+/// each to one, or a flat one, of all, cut in their order. A parameter without a state has step 0.
+/// Where the state does not fit, an Error tells what was expected.
+void give_optimizer(const FairseqOptimizer& optimizer, const std::string& file,
+                    const std::vector<FairseqPart*>& parts);
 
-/// The number of updates of a parameter's state: an int in fairseq's Adam, a tensor in torch's.
-int64_t step_of(const PickleValue& state, const std::string& file);
-
-/// A buffer that is made anew with the model.
-bool is_derived(const std::string& name);
-
-/// A tensor comes again under a second name: it is one of `earlier`, or a copy of an embedding (a
-/// GPU's tensors are copied one by one when they are saved).
-bool is_tied(const torch::Tensor& tensor, const TensorMap& earlier);
-
-/// "(decoder.layers.1.moe_layer.experts).(0).(fc1).(weight)(.exp_avg)"
-const std::regex& expert_pattern();
+/// `tensor` comes again under a second name: a tensor of `earlier` that may be used as `name` is
+/// the same or a copy of it (a GPU's tensors are copied one by one when they are saved).
+bool is_tied(const std::string& name, const torch::Tensor& tensor, const TensorMap& earlier);
 
 /// The same type, shape and values.
 bool is_same(const torch::Tensor& a, const torch::Tensor& b);
@@ -49,10 +42,18 @@ bool is_same(const torch::Tensor& a, const torch::Tensor& b);
 
 const PickleValue& entry(const PickleValue& value, const std::string& key, const std::string& file);
 
+/// Error: `value`, which is called `what`, is none of what `expected` says.
+[[noreturn]] void fail_kind(const PickleValue& value, const std::string& what,
+                            const std::string& expected, const std::string& file);
+
 template <typename T>
 const T& as(const PickleValue& value, const std::string& what, const std::string& file) {
   const auto* found = value.get_if<T>();
-  EVOMOE_CHECK(found != nullptr, "{}: '{}' is of another type than fairseq writes", file, what);
+  if (found == nullptr) {
+    PickleValue example;
+    example.value = T();
+    fail_kind(value, what, kind_of(example), file);
+  }
   return *found;
 }
 
@@ -63,5 +64,19 @@ const T& entry_as(const PickleValue& value, const std::string& key, const std::s
 }
 
 int64_t integer_or(const PickleValue* value, int64_t otherwise);
+
+/// An entry of the dict `value`, which is called `what`, that may be missing or None.
+template <typename T>
+T entry_or(const PickleValue& value, const std::string& what, const std::string& key, T otherwise,
+           const std::string& file) {
+  as<PickleValue::Dict>(value, what, file);
+  const auto* found = value.find(key);
+  if (found == nullptr || found->get_if<std::monostate>() != nullptr) return otherwise;
+  return as<T>(*found, key, file);
+}
+
+/// A number: an integer, a real or a tensor of one element; nothing for None.
+std::optional<double> as_number(const PickleValue& value, const std::string& what,
+                                const std::string& file);
 
 }  // namespace evomoe

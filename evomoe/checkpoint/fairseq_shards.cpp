@@ -4,6 +4,8 @@
 #include <functional>
 #include <set>
 
+#include "evomoe/checkpoint/fairseq_names.h"
+
 namespace evomoe {
 namespace {
 
@@ -25,7 +27,7 @@ struct FlatParameter {
 struct Process {
   const FairseqShard* shard = nullptr;
   TensorMap model;
-  std::map<int64_t, const PickleValue*> states;  ///< by position in `flat`
+  std::optional<FairseqOptimizer> optimizer;  ///< by position in `flat`
   std::vector<FlatParameter> flat;
 
   const std::string& file() const { return shard->shared.name; }
@@ -89,9 +91,15 @@ std::vector<FlatParameter> read_metadata(const PickleValue& root, const std::str
     const auto& path = entry_as<std::string>(instance, "fsdp_path", file);
     if (const auto* params = instance.find("params"); params != nullptr) {
       const auto& dict = as<Dict>(*params, "params", file);
+      // flat_param_0, flat_param_1 ...: the module's parameters by their numbers.
+      std::map<std::pair<size_t, std::string>, const PickleValue*> numbered;
       for (size_t i = 0; i < dict.keys.size(); ++i) {
-        all.push_back(read_flat(path, as<std::string>(dict.keys[i], "params", file), dict.values[i],
-                                "", entry_as<int64_t>(dict.values[i], "padding", file), file));
+        const auto& key = as<std::string>(dict.keys[i], "params", file);
+        numbered[{key.size(), key}] = &dict.values[i];
+      }
+      for (const auto& [key, fields] : numbered) {
+        all.push_back(read_flat(path, key.second, *fields, "",
+                                entry_as<int64_t>(*fields, "padding", file), file));
       }
     } else if (!entry_as<List>(instance, "param_names", file).empty()) {
       // fairscale before 0.4
@@ -112,8 +120,15 @@ void add_file(const FairseqFile& file, Process& process) {
     const auto& name = as<std::string>(model.keys[i], "model", file.name);
     process.model[name] = as<torch::Tensor>(model.values[i], name, file.name);
   }
-  for (const auto& [position, state] : optimizer_states(file.root, file.name)) {
-    EVOMOE_CHECK(process.states.emplace(position, state).second,
+  auto optimizer = read_fairseq_optimizer(file.root, file.name);
+  if (!optimizer) return;
+  EVOMOE_CHECK(optimizer->tensors == static_cast<int64_t>(process.flat.size()),
+               "{}: the optimizer has the state of {} tensors, expected {}, those of the metadata; "
+               "{}",
+               file.name, optimizer->tensors, process.flat.size(), kFairseqOptimizerRemedy);
+  if (!process.optimizer) process.optimizer = FairseqOptimizer{optimizer->tensors, {}};
+  for (auto& [position, moments] : optimizer->moments) {
+    EVOMOE_CHECK(process.optimizer->moments.emplace(position, std::move(moments)).second,
                  "{} and {}: both have the optimizer state of parameter {}", process.file(),
                  file.name, position);
   }
@@ -122,13 +137,9 @@ void add_file(const FairseqFile& file, Process& process) {
 Process read_process(const FairseqShard& shard) {
   Process process;
   process.shard = &shard;
+  process.flat = read_metadata(shard.shared.root, shard.shared.name);
   add_file(shard.shared, process);
   if (shard.experts) add_file(*shard.experts, process);
-  process.flat = read_metadata(shard.shared.root, shard.shared.name);
-  const auto& states = process.states;
-  EVOMOE_CHECK(states.empty() || states.rbegin()->first < static_cast<int64_t>(process.flat.size()),
-               "{}: the optimizer has a parameter {}, the metadata {} parameters", process.file(),
-               states.rbegin()->first, process.flat.size());
   return process;
 }
 
@@ -195,7 +206,7 @@ std::vector<torch::Tensor> whole_weights(const Group& group, size_t position) {
       const auto& other = replica->file_of(position);
       EVOMOE_CHECK(is_same(tensor_of(*replica, flat.names[i], other), tensor),
                    "{}: '{}' differs from that in {}, though both processes hold the same expert; "
-                   "the files are of different checkpoints",
+                   "use the files that one run wrote at the same update",
                    other, flat.names[i], file);
     }
   }
@@ -205,27 +216,29 @@ std::vector<torch::Tensor> whole_weights(const Group& group, size_t position) {
 void add_state(const Group& group, size_t position, FairseqPart& part) {
   const auto& first = *group.front();
   const auto& names = first.flat[position].names;
-  if (first.states.empty()) return;
-  const auto state_of = [&](const Process& process) -> const PickleValue& {
-    const auto found = process.states.find(static_cast<int64_t>(position));
-    EVOMOE_CHECK(found != process.states.end(), "{}: has no optimizer state of '{}'",
-                 process.file_of(position), names.front());
-    return *found->second;
+  if (!first.optimizer) return;
+  // Nothing: it was not updated yet.
+  const auto moments_of = [&](const Process& process) {
+    EVOMOE_CHECK(process.optimizer.has_value(), "{}: has no optimizer state, but {} has one",
+                 process.file_of(position), first.file_of(position));
+    const auto found = process.optimizer->moments.find(static_cast<int64_t>(position));
+    return found == process.optimizer->moments.end() ? FairseqMoments() : found->second;
   };
-  const auto step = step_of(state_of(first), first.file_of(position));
+  const auto step = moments_of(first).step;
   for (const auto* process : group) {
-    EVOMOE_CHECK(step_of(state_of(*process), process->file_of(position)) == step,
-                 "{}: is of another update than {}", process->file_of(position),
-                 first.file_of(position));
+    EVOMOE_CHECK(moments_of(*process).step == step, "{}: is of another update than {}",
+                 process->file_of(position), first.file_of(position));
   }
   for (const auto& name : names)
     part.optimizer[name + ".step"] = torch::tensor(step, torch::kInt64);
   if (step == 0) return;
-  for (const std::string moment : {"exp_avg", "exp_avg_sq"}) {
+  for (const bool second : {false, true}) {
     const auto moments = unflatten(group, position, [&](const Process& process) {
-      return entry_as<torch::Tensor>(state_of(process), moment, process.file_of(position));
+      const auto of_process = moments_of(process);
+      return second ? of_process.exp_avg_sq : of_process.exp_avg;
     });
-    for (size_t i = 0; i < names.size(); ++i) part.optimizer[names[i] + "." + moment] = moments[i];
+    const std::string moment = second ? ".exp_avg_sq" : ".exp_avg";
+    for (size_t i = 0; i < names.size(); ++i) part.optimizer[names[i] + moment] = moments[i];
   }
 }
 
@@ -284,7 +297,7 @@ std::vector<FairseqPart> join_fairseq_shards(const std::vector<FairseqShard>& sh
       add_parameters(group_from(holder, holders), position, parts[1 + holder]);
   }
   for (const auto& [name, tensor] : first.model) {
-    if (!known.contains(name) && !is_derived(name) && !is_tied(tensor, parts[0].model))
+    if (!known.contains(name) && !is_derived(name) && !is_tied(name, tensor, parts[0].model))
       parts[0].model[name] = tensor;
   }
   return parts;

@@ -131,8 +131,7 @@ torch::Tensor TransformerStackImpl::embed(const torch::Tensor& token_BS,
     EVOMOE_CHECK(
         first + token_BS.size(1) <= options_.max_positions ||
             position_BS.max().item<int64_t>() <= options_.max_positions + options_.padding_index,
-        "a sequence of {} tokens is longer than the {} positions of the model "
-        "(--max-target-positions)",
+        "a sequence of {} tokens is longer than the {} positions of the model; give a shorter one",
         first + token_BS.size(1), options_.max_positions);
     if (embed_positions_.device() != x.device()) embed_positions_ = embed_positions_.to(x.device());
     x = x + torch::embedding(embed_positions_, position_BS, options_.padding_index);

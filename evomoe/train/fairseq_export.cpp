@@ -10,6 +10,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/checkpoint/checkpoint.h"
+#include "evomoe/checkpoint/fairseq_names.h"
 #include "evomoe/checkpoint/pickle_value.h"
 #include "evomoe/checkpoint/torch_file_writer.h"
 #include "evomoe/config/describe.h"
@@ -49,21 +50,28 @@ std::vector<TheirTensor> their_parameters(const Model& model) {
   static const std::vector<std::pair<std::string, std::string>> parts = {
       {"w1", "fc1.weight"}, {"b1", "fc1.bias"}, {"w2", "fc2.weight"}, {"b2", "fc2.bias"}};
   const std::string experts = ".moe_layer.experts.";
-  std::vector<TheirTensor> all;
+  std::map<std::string, TheirTensor> all;
+  std::vector<std::string> names;
+  const auto add = [&](TheirTensor tensor) {
+    names.push_back(tensor.name);
+    all[tensor.name] = std::move(tensor);
+  };
   for (const auto& item : model.named_parameters()) {
     const auto at = item.key().find(experts);
     if (at == std::string::npos) {
-      all.push_back({item.key(), false, item.key(), -1});
+      add({item.key(), false, item.key(), -1});
       continue;
     }
-    if (!item.key().ends_with(".w1")) continue;  // all four come at once
     const auto bank = item.key().substr(0, at + experts.size());
-    for (int64_t e = 0; e < item.value().size(0); ++e) {
-      for (const auto& [ours, theirs] : parts)
-        all.push_back({fmt::format("{}{}.{}", bank, e, theirs), true, bank + ours, e});
+    for (const auto& [ours, theirs] : parts) {
+      if (item.key() != bank + ours) continue;
+      for (int64_t e = 0; e < item.value().size(0); ++e)
+        add({fmt::format("{}{}.{}", bank, e, theirs), true, item.key(), e});
     }
   }
-  return all;
+  std::vector<TheirTensor> ordered;
+  for (const auto& name : in_parameter_order(std::move(names))) ordered.push_back(all.at(name));
+  return ordered;
 }
 
 torch::Tensor piece(const torch::Tensor& tensor, const TheirTensor& part) {
@@ -183,8 +191,9 @@ std::string criterion_class(const std::string& name) {
 }  // namespace
 
 std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::path& checkpoint,
-                                                      const std::filesystem::path& path) {
-  const auto ours = load_checkpoint(checkpoint, /*with_optimizer=*/true);
+                                                      const std::filesystem::path& path,
+                                                      bool with_optimizer) {
+  const auto ours = load_checkpoint(checkpoint, with_optimizer);
   const auto options = stored_options(ours.manifest);
   const auto& router = options.moe.moe_router;
   const bool experts = has_experts(options);
@@ -212,13 +221,13 @@ std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::pat
       if (!whole && part.expert != expert_part) continue;
       put(state, part.name, value(piece(ours.model.at(part.ours), part)));
       if (ours.optimizer.empty()) continue;
-      // Of a parameter that was never updated, what Adam begins with: the reference finds the
-      // parameters of a part by counting.
+      // Of a parameter that was never updated, what Adam begins with.
       const auto average = ours.optimizer.find(part.ours + ".exp_avg");
       const bool updated = average != ours.optimizer.end();
       const auto zeros = [&] { return torch::zeros_like(piece(ours.model.at(part.ours), part)); };
       Dict of_parameter;
-      put(of_parameter, "step", value(updated ? updates : int64_t{0}));
+      const auto step = updated ? ours.optimizer.at(part.ours + ".step").item<int64_t>() : 0;
+      put(of_parameter, "step", value(step));
       put(of_parameter, "exp_avg", value(updated ? piece(average->second, part) : zeros()));
       put(of_parameter, "exp_avg_sq",
           value(updated ? piece(ours.optimizer.at(part.ours + ".exp_avg_sq"), part) : zeros()));

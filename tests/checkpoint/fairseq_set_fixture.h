@@ -16,6 +16,7 @@
 namespace evomoe::fairseq_sets {
 
 namespace fs = std::filesystem;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 using Dict = PickleValue::Dict;

@@ -40,6 +40,11 @@ std::filesystem::path data_dir() {
 
 std::filesystem::path program() { return EVOMOE_PROGRAM; }
 
+std::filesystem::path python() {
+  return from_environment("EVOMOE_PYTHON",
+                          std::filesystem::path(EVOMOE_SOURCE_DIR) / ".venv/bin/python");
+}
+
 std::string read_text(const std::filesystem::path& path) {
   std::ifstream stream(path, std::ios::binary);
   if (!stream) throw std::runtime_error("cannot read " + path.string());

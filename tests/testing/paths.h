@@ -27,6 +27,9 @@ std::filesystem::path data_dir();
 /// The program under test, build/<preset>/evomoe.
 std::filesystem::path program();
 
+/// A Python that may have torch: EVOMOE_PYTHON, default .venv/bin/python of the checkout.
+std::filesystem::path python();
+
 nlohmann::json read_json(const std::filesystem::path& path);
 
 std::string read_text(const std::filesystem::path& path);

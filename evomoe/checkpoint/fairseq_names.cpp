@@ -1,0 +1,99 @@
+#include "evomoe/checkpoint/fairseq_names.h"
+
+#include <algorithm>
+#include <charconv>
+#include <iterator>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+namespace evomoe {
+namespace {
+
+constexpr std::string_view kHeads = "classification_heads";
+
+/// The parts of names. Those of one module stand in the order in which it registers them; its own
+/// parameters come before those of its children.
+constexpr std::string_view kWords[] = {
+    "weight", "bias",
+    // a model, and the encoder of a RoBERTa
+    "encoder", "decoder", kHeads, "sentence_encoder", "lm_head",
+    // an encoder or a decoder
+    "embed_tokens", "embed_positions", "layernorm_embedding", "layers",
+    // a layer
+    "self_attn", "self_attn_layer_norm", "encoder_attn", "encoder_attn_layer_norm", "fc1", "fc2",
+    "moe_layer", "final_layer_norm",
+    // attention and heads
+    "k_proj", "v_proj", "q_proj", "dense", "out_proj", "layer_norm",
+    // a mixture of experts
+    "gate", "wg", "experts",
+    // adaptive input and softmax, and the plain output
+    "embeddings", "adaptive_softmax", "head", "word_proj", "class_proj", "tail",
+    "output_projection"};
+
+/// One step for each part of a name; heads of sentences have names of the user.
+using Place = std::vector<std::pair<int64_t, std::string_view>>;
+
+/// Nothing where a part is unknown.
+std::optional<Place> place_of(std::string_view name) {
+  Place place;
+  bool of_user = false;
+  while (!name.empty()) {
+    const auto part = name.substr(0, name.find('.'));
+    name.remove_prefix(std::min(part.size() + 1, name.size()));
+    const auto word = std::find(std::begin(kWords), std::end(kWords), part);
+    int64_t number = 0;
+    const auto read = std::from_chars(part.data(), part.data() + part.size(), number);
+    if (of_user) {
+      place.emplace_back(0, part);
+    } else if (word != std::end(kWords)) {
+      place.emplace_back(word - std::begin(kWords), "");
+    } else if (read.ec == std::errc() && read.ptr == part.data() + part.size()) {
+      place.emplace_back(number, "");
+    } else {
+      return std::nullopt;
+    }
+    of_user = !of_user && part == kHeads;
+  }
+  return place;
+}
+
+bool has_part(const std::string& name, const std::string& part) {
+  return ("." + name + ".").find("." + part + ".") != std::string::npos;
+}
+
+}  // namespace
+
+std::vector<std::string> in_parameter_order(std::vector<std::string> names) {
+  std::vector<std::pair<std::optional<Place>, const std::string*>> places;
+  for (const auto& name : names) places.emplace_back(place_of(name), &name);
+  std::sort(places.begin(), places.end(), [](const auto& a, const auto& b) {
+    if (a.first.has_value() != b.first.has_value()) return a.first.has_value();
+    return a.first != b.first ? *a.first < *b.first : *a.second < *b.second;
+  });
+  std::vector<std::string> ordered;
+  for (const auto& [place, name] : places) ordered.push_back(*name);
+  return ordered;
+}
+
+bool has_parameter_order(const std::string& name) { return place_of(name).has_value(); }
+
+bool may_be_tied(const std::string& name, const std::string& earlier) {
+  if (!has_part(earlier, "embed_tokens")) return false;
+  for (const auto* part : {"embed_tokens", "output_projection", "lm_head", "adaptive_softmax"}) {
+    if (has_part(name, part)) return true;
+  }
+  return false;
+}
+
+bool is_derived(const std::string& name) {
+  return name.ends_with("_float_tensor") || name.ends_with(".version");
+}
+
+const std::regex& expert_pattern() {
+  static const std::regex pattern(
+      R"((.*\.moe_layer\.experts)\.(\d{1,6})\.(fc1|fc2)\.(weight|bias)(\..*)?)");
+  return pattern;
+}
+
+}  // namespace evomoe

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <regex>
+#include <string>
+#include <vector>
+
+/// What the names of the tensors in a model of fairseq tell. Their order in a file tells nothing:
+/// torch loads weights by name.
+namespace evomoe {
+
+/// The names in the order in which fairseq's model lists its parameters. Its optimizer numbers them
+/// so. Names without a place come last.
+std::vector<std::string> in_parameter_order(std::vector<std::string> names);
+
+/// Whether the order of parameters knows this name.
+bool has_parameter_order(const std::string& name);
+
+/// Whether a model may use the tensor `earlier`, an embedding, again under the name `name`.
+bool may_be_tied(const std::string& name, const std::string& earlier);
+
+/// A buffer that is made anew with the model.
+bool is_derived(const std::string& name);
+
+/// "(decoder.layers.1.moe_layer.experts).(0).(fc1).(weight)(.exp_avg)"
+const std::regex& expert_pattern();
+
+}  // namespace evomoe
