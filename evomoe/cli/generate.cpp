@@ -9,6 +9,8 @@
 #include "evomoe/cli/generate_subset.h"
 #include "evomoe/cli/parse.h"
 #include "evomoe/config/validate_options.h"
+#include "evomoe/data/text_lines.h"
+#include "evomoe/data/token_text.h"
 #include "evomoe/models/text_generator.h"
 #include "evomoe/train/loaded_model.h"
 #include "evomoe/train/model_options.h"
@@ -17,93 +19,91 @@
 namespace evomoe {
 namespace {
 
-/// Text to model tokens: by the BPE, or split at white space. The end-of-sentence token comes
-/// first, as before each training line.
-std::vector<int64_t> encode(const LoadedModel& loaded, const std::string& text) {
-  std::vector<int64_t> tokens = {Dictionary::kEos};
-  if (loaded.bpe == nullptr) {
-    const auto words = loaded.dictionary.encode_line(text, /*append_eos=*/false);
-    tokens.insert(tokens.end(), words.begin(), words.end());
-  } else {
-    for (const auto id : loaded.bpe->encode(text))
-      tokens.push_back(loaded.dictionary.index(std::to_string(id)));
-  }
-  return tokens;
-}
-
-std::string decode(const LoadedModel& loaded, const std::vector<int64_t>& tokens) {
-  if (loaded.bpe == nullptr) return loaded.dictionary.string(tokens);
+/// What stands behind the prompt. An end of sentence is an end of line.
+std::string continuation(const GenerationModel& model, const std::vector<int64_t>& tokens) {
   std::string text;
-  std::vector<int32_t> run;
-  const auto flush = [&] {
-    text += loaded.bpe->decode(run);
-    run.clear();
+  std::vector<int64_t> line;
+  const auto end_line = [&] {
+    text += decoded_text(model.bpe, symbol_text(*model.target, line, /*post_process=*/{}));
+    line.clear();
   };
   for (const auto token : tokens) {
-    if (token == Dictionary::kEos) {
-      flush();
-      text += "\n";
-      continue;
-    }
-    // What stands for no BPE token is not text.
-    if (const auto id = bpe_token_of(loaded.dictionary.symbol(token))) run.push_back(*id);
+    line.push_back(token);
+    if (token != Dictionary::kEos) continue;
+    end_line();
+    text += "\n";
   }
-  flush();
+  end_line();
   return text;
 }
 
-/// Each line of the file (or stdin) is a prompt.
-std::vector<std::string> read_prompts(const GenerateOptions& flags) {
-  if (flags.prompt) return {*flags.prompt};
-  std::vector<std::string> prompts;
-  std::ifstream file;
-  if (flags.input != "-") {
-    file.open(flags.input);
-    EVOMOE_CHECK(file, "--input {}: the file cannot be read", flags.input);
-  } else if (isatty(STDIN_FILENO) != 0) {
-    log().info("reading prompts from the terminal, one a line; end with Ctrl-D");
+/// Calls `take` with each line of the file (or stdin), or with the one prompt of the command line.
+void for_each_prompt(
+    const GenerateOptions& flags, const GenerationModel& model,
+    const std::function<void(const std::string& text, const std::string& name)>& take) {
+  if (flags.prompt) {
+    take(*flags.prompt, "--prompt");
+    return;
   }
-  std::istream& stream = flags.input == "-" ? std::cin : file;
-  for (std::string line; std::getline(stream, line);) prompts.push_back(line);
-  EVOMOE_CHECK(!prompts.empty(),
+  if (flags.input == "-" && isatty(STDIN_FILENO) != 0)
+    log().info("reading prompts from the terminal, one a line; end with Ctrl-D");
+  LineReader reader("input", flags.input);
+  for (std::string line; reader.next(line);) {
+    if (model.bpe == nullptr) require_utf8(line, reader.where());
+    take(line, reader.where());
+  }
+  EVOMOE_CHECK(reader.number() > 0,
                "there is no prompt: give --prompt TEXT, or lines on stdin or in --input FILE");
-  return prompts;
 }
 
 /// Goes on with each prompt, one token at a time.
-int generate_from_prompts(const GenerateOptions& flags, LoadedModel& loaded) {
+int generate_from_prompts(const GenerateOptions& given, std::vector<LoadedModel>& models) {
+  const auto& loaded = models.front();
+  const auto flags =
+      prompt_options(given, /*running_text=*/loaded.options.task.sample_break_mode != "eos");
   validate_prompts(flags);
   GenerationOptions options;
   options.max_new_tokens = flags.max_len;
   options.min_new_tokens = flags.min_len.value_or(0);
-  options.sample = flags.sampling;
+  options.sample = *flags.sampling;
   options.temperature = flags.temperature;
-  options.top_k = std::max<int64_t>(flags.sampling_topk, 0);
+  options.top_k = std::max<int64_t>(*flags.sampling_topk, 0);
   options.top_p = std::max(flags.sampling_topp, 0.0);
   options.seed = static_cast<uint64_t>(flags.common.seed);
-  options.end_token = flags.ignore_eos ? -1 : Dictionary::kEos;
+  options.end_token = *flags.ignore_eos ? -1 : Dictionary::kEos;
   options.never = {Dictionary::kPad, Dictionary::kBos, Dictionary::kUnk};
   options.validate();
-  auto model = loaded.language_model("evomoe generate --prompt");
+  auto gpt = loaded.language_model("evomoe generate --prompt");
+  const auto model = generation_model(models, flags.search, "evomoe generate --prompt");
   uint32_t stream = 0;
-  for (const auto& prompt : read_prompts(flags)) {
+  for_each_prompt(flags, model, [&](const std::string& line, const std::string& name) {
+    const std::string prompt(flags.keep_whitespace ? line : strip(line));
+    const auto tokens = source_tokens(model, line, flags.keep_whitespace);
+    const auto length = static_cast<int64_t>(tokens.size());
+    const auto read = prompt_window(length, model.max_source_positions);
+    if (read < length) {
+      log().warn(
+          "{}: the prompt has {} tokens, more than the {} positions of the model; only its "
+          "last {} are read",
+          name, length, model.max_source_positions, read);
+    }
     for (int64_t sample = 0; sample < flags.num_samples; ++sample) {
-      const auto tokens = generate(model, encode(loaded, prompt), options, stream++);
-      const auto text = decode(loaded, tokens);
-      const bool words = loaded.bpe == nullptr && !prompt.empty();
+      const auto made = generate(gpt, tokens, options, stream++);
+      const auto text = continuation(model, made);
+      const bool words = model.bpe == nullptr && !prompt.empty();
       if (flags.common.log_format == "json") {
-        nlohmann::ordered_json line;
-        line["prompt"] = prompt;
-        line["sample"] = sample;
-        line["text"] = text;
-        line["tokens"] = tokens.size();
-        fmt::print("{}\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+        nlohmann::ordered_json object;
+        object["prompt"] = prompt;
+        object["sample"] = sample;
+        object["text"] = text;
+        object["tokens"] = made.size();
+        fmt::print("{}\n", object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
       } else {
         fmt::print("{}{}{}\n", prompt, words ? " " : "", text);
       }
       std::fflush(stdout);
     }
-  }
+  });
   return 0;
 }
 
@@ -153,7 +153,7 @@ int generate_command(const std::vector<std::string>& arguments) {
           "with --gen-subset",
           flags.path);
     }
-    return generate_from_prompts(flags, models.front());
+    return generate_from_prompts(flags, models);
   }
   if (flags.prompt || flags.input != "-") {
     fail_usage(

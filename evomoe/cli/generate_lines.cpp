@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace evomoe {
@@ -10,10 +11,18 @@ namespace {
 /// In single precision, as fairseq's tensors are divided.
 float binary(float score) { return score / static_cast<float>(std::log(2.0)); }
 
+/// A text in which an end of line, which a byte-level BPE may make, is a space: each record of the
+/// output is one line, which `evomoe score` and others read.
+std::string one_line(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
+  return text;
+}
+
 std::string hypothesis_lines(int64_t id, const HypothesisText& hypothesis) {
   const auto score = python_number(binary(hypothesis.score));
   auto lines = fmt::format("H-{0}\t{1}\t{2}\nD-{0}\t{1}\t{3}\nP-{0}\t", id, score,
-                           hypothesis.symbols, hypothesis.text);
+                           hypothesis.symbols, one_line(hypothesis.text));
   for (size_t i = 0; i < hypothesis.positional_score.size(); ++i)
     lines += fmt::format("{}{:.4f}", i == 0 ? "" : " ", binary(hypothesis.positional_score[i]));
   return lines + "\n";
@@ -22,8 +31,8 @@ std::string hypothesis_lines(int64_t id, const HypothesisText& hypothesis) {
 }  // namespace
 
 std::string generate_lines(const SentenceText& sentence) {
-  auto lines = fmt::format("S-{}\t{}\n", sentence.id, sentence.source);
-  if (sentence.target) lines += fmt::format("T-{}\t{}\n", sentence.id, *sentence.target);
+  auto lines = fmt::format("S-{}\t{}\n", sentence.id, one_line(sentence.source));
+  if (sentence.target) lines += fmt::format("T-{}\t{}\n", sentence.id, one_line(*sentence.target));
   for (const auto& hypothesis : sentence.hypotheses)
     lines += hypothesis_lines(sentence.id, hypothesis);
   return lines;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "evomoe/base/error.h"
+#include "evomoe/data/text_lines.h"
 #include "evomoe/data/token_text.h"
 #include "evomoe/models/ensemble_steps.h"
 #include "evomoe/models/language_model_steps.h"
@@ -67,6 +68,29 @@ GenerationModel generation_model(const std::vector<LoadedModel>& models, const S
     model.max_source_positions = std::min(model.max_source_positions, positions);
   }
   return model;
+}
+
+std::vector<int64_t> source_tokens(const GenerationModel& model, std::string_view text,
+                                   bool keep_whitespace) {
+  std::vector<int64_t> tokens;
+  if (model.continues_source) tokens.push_back(model.start_token);
+  if (!keep_whitespace) text = strip(text);
+  bool first = true;
+  for_each_line(text, [&](std::string_view line) {
+    if (!first) tokens.push_back(Dictionary::kEos);
+    first = false;
+    if (model.bpe == nullptr) {
+      const auto words = model.source->encode_line(line, /*append_eos=*/false);
+      tokens.insert(tokens.end(), words.begin(), words.end());
+      return;
+    }
+    for (const auto id : model.bpe->encode(line))
+      tokens.push_back(model.source->index(std::to_string(id)));
+  });
+  if (text.ends_with('\n') || text.ends_with('\r')) tokens.push_back(Dictionary::kEos);
+  // A language model goes on behind the text; others know from </s> that it is whole.
+  if (!model.continues_source) tokens.push_back(Dictionary::kEos);
+  return tokens;
 }
 
 std::vector<std::vector<Hypothesis>> hypotheses_of(const GenerationModel& model, const Batch& batch,

@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "evomoe/cli/generate_lines.h"
@@ -32,6 +33,12 @@ struct GenerationModel {
 /// UsageError: languages that the checkpoints do not translate.
 GenerationModel generation_model(const std::vector<LoadedModel>& models, const SearchFlags& flags,
                                  const std::string& command);
+
+/// What the model reads of a text: for a language model its start of a sentence (<s> with
+/// --add-bos-token, else </s>) and then the text, else the text and </s>. White space at both ends
+/// is left out unless it is to be kept; an end of line within is an </s>.
+std::vector<int64_t> source_tokens(const GenerationModel& model, std::string_view text,
+                                   bool keep_whitespace);
 
 /// The hypotheses of a batch's sentences. `prefix_size`: target tokens that they begin with.
 std::vector<std::vector<Hypothesis>> hypotheses_of(const GenerationModel& model, const Batch& batch,

@@ -10,6 +10,7 @@
 #include "evomoe/checkpoint/safetensors.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
+#include "evomoe/data/unicode.h"
 #include "evomoe/kernels/cpu/mkl_dispatch.h"
 #include "evomoe/kernels/cpu/vectorize.h"
 #include "evomoe/report/run_log.h"
@@ -195,6 +196,7 @@ void print_machine(const InfoOptions& flags) {
       {"matrix products", kernels::mkl_dispatch()},
       {"LibTorch", TORCH_VERSION},
       {"LibTorch's kernels", at::get_cpu_capability()},
+      {"Unicode", unicode_version()},
       {"CUDA devices", fmt::format("{}", torch::cuda::device_count())}};
   if (flags.log_format == "json") {
     nlohmann::ordered_json out;

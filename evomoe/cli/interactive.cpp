@@ -1,6 +1,5 @@
 #include <unistd.h>
 
-#include <fstream>
 #include <iostream>
 
 #include "evomoe/base/error.h"
@@ -16,11 +15,7 @@ int interactive_command(const std::vector<std::string>& arguments) {
   const auto bind = [](OptionTable& table, InteractiveOptions& o) { describe(table, o); };
   if (!parse_command("interactive", arguments, flags, bind)) return 0;
   validate_options(flags);
-  std::ifstream file;
-  if (flags.input != "-") {
-    file.open(flags.input);
-    EVOMOE_CHECK(file, "--input {}: the file cannot be read", flags.input);
-  }
+  LineReader lines("input", flags.input);
   const auto models = load_models(
       flags.path, {.data = flags.data.value_or(""),
                    .bpe = flags.bpe,
@@ -30,7 +25,7 @@ int interactive_command(const std::vector<std::string>& arguments) {
   log().info("NOTE: hypothesis and token scores are output in base 2");
   if (flags.input == "-" && isatty(STDIN_FILENO) != 0)
     log().info("Type the input sentence and press return; end with Ctrl-D:");
-  translate_lines(model, flags, flags.input == "-" ? std::cin : file, std::cout);
+  translate_lines(model, flags, lines, std::cout);
   return 0;
 }
 

@@ -1,30 +1,22 @@
-#include <fstream>
-#include <iostream>
-#include <iterator>
-
 #include "evomoe/base/error.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
 #include "evomoe/config/validate_options.h"
 #include "evomoe/data/bleu.h"
-#include "evomoe/data/bleu_words.h"
 #include "evomoe/data/dictionary.h"
 #include "evomoe/data/text_lines.h"
+#include "evomoe/data/unicode.h"
 
 namespace evomoe {
 namespace {
 
 std::vector<std::string> read_lines(const std::string& option, const std::string& path) {
-  std::ifstream file;
-  if (path != "-") {
-    file.open(path, std::ios::binary);
-    EVOMOE_CHECK(file, "{} {}: the file cannot be read", option, path);
-  }
-  std::istream& stream = path == "-" ? std::cin : file;
-  const std::string text{std::istreambuf_iterator<char>(stream), {}};
-  EVOMOE_CHECK(!stream.bad(), "{} {}: it cannot be read", option, path);
+  LineReader reader(option, path);
   std::vector<std::string> lines;
-  for_each_line(text, [&](std::string_view line) { lines.emplace_back(line); });
+  for (std::string line; reader.next(line);) {
+    require_utf8(line, reader.where());
+    lines.push_back(line);
+  }
   return lines;
 }
 
@@ -43,7 +35,7 @@ int score_command(const std::vector<std::string>& arguments) {
   const auto bind = [](OptionTable& table, ScoreOptions& o) { describe(table, o); };
   if (!parse_command("score", arguments, flags, bind)) return 0;
   validate_options(flags);
-  auto system = read_lines("--sys", flags.sys), reference = read_lines("--ref", flags.ref);
+  auto system = read_lines("sys", flags.sys), reference = read_lines("ref", flags.ref);
   EVOMOE_CHECK(system.size() == reference.size(),
                "--sys {} has {} lines, --ref {} has {}: there must be one reference for each "
                "translation, in the same order",

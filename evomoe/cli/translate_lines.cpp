@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <istream>
 #include <numeric>
 #include <ostream>
 
@@ -23,27 +22,12 @@ double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-/// What the model reads of a line.
-std::vector<int64_t> source_tokens(const GenerationModel& model, const std::string& line) {
-  std::vector<int64_t> tokens;
-  if (model.bpe == nullptr) {
-    tokens = model.source->encode_line(line, /*append_eos=*/false);
-  } else {
-    for (const auto id : model.bpe->encode(line))
-      tokens.push_back(model.source->index(std::to_string(id)));
-  }
-  // A language model goes on behind the line; others know from </s> that it is whole.
-  if (model.continues_source) {
-    tokens.insert(tokens.begin(), model.start_token);
-  } else {
-    tokens.push_back(Dictionary::kEos);
-  }
-  return tokens;
-}
+/// The lines that are translated together; those that are left out have no tokens.
+using Sources = std::vector<std::vector<int64_t>>;
 
 /// `first`: number of line 0 in the whole input.
-Batch batch_of(const GenerationModel& model, const std::vector<std::vector<int64_t>>& sources,
-               std::span<const int64_t> lines, int64_t first) {
+Batch batch_of(const GenerationModel& model, const Sources& sources, std::span<const int64_t> lines,
+               int64_t first) {
   Batch batch;
   batch.rows = static_cast<int64_t>(lines.size());
   for (const auto line : lines) {
@@ -68,8 +52,8 @@ Batch batch_of(const GenerationModel& model, const std::vector<std::vector<int64
 
 }  // namespace
 
-void translate_lines(const GenerationModel& model, const InteractiveOptions& flags,
-                     std::istream& in, std::ostream& out) {
+void translate_lines(const GenerationModel& model, const InteractiveOptions& flags, LineReader& in,
+                     std::ostream& out) {
   const auto options = search_options(flags);
   const auto begin = Clock::now();
   ComputeThreads threads(flags.common.threads);
@@ -79,48 +63,84 @@ void translate_lines(const GenerationModel& model, const InteractiveOptions& fla
   limits.max_tokens = flags.search.max_tokens.value_or(0);
   limits.max_sentences = flags.search.batch_size.value_or(flags.search.max_tokens ? 0 : 1);
   limits.multiple = 1;
-  for (bool more = true; more;) {
-    std::vector<std::vector<int64_t>> sources;
-    std::string line;
-    while (static_cast<int64_t>(sources.size()) < flags.buffer_size &&
-           (more = static_cast<bool>(std::getline(in, line)))) {
-      sources.push_back(source_tokens(model, std::string(strip(line))));
-      const auto length = static_cast<int64_t>(sources.back().size());
-      EVOMOE_CHECK(length <= model.max_source_positions,
-                   "line {} has {} tokens, more than the {} positions of the model; split it",
-                   first + static_cast<int64_t>(sources.size()), length,
-                   model.max_source_positions);
+  const auto size_of = [](const std::vector<int64_t>& source) {
+    return static_cast<int64_t>(source.size());
+  };
+  /// Why a line cannot be translated; nothing where it can.
+  const auto refusal = [&](const std::vector<int64_t>& source) -> std::string {
+    if (size_of(source) > model.max_source_positions) {
+      return fmt::format("{}: the line has {} tokens, more than the {} positions of the model",
+                         in.where(), size_of(source), model.max_source_positions);
     }
-    const auto size = [&](int64_t i) {
-      return static_cast<int64_t>(sources[static_cast<size_t>(i)].size());
-    };
-    std::vector<int64_t> order(sources.size());
-    std::iota(order.begin(), order.end(), 0);
+    if (limits.max_tokens > 0 && size_of(source) > limits.max_tokens) {
+      return fmt::format("{}: the line has {} tokens, more than --max-tokens {}", in.where(),
+                         size_of(source), limits.max_tokens);
+    }
+    return "";
+  };
+  /// Translates the lines and writes them in their order.
+  const auto translate = [&](const Sources& sources) {
+    const auto size = [&](int64_t i) { return size_of(sources[static_cast<size_t>(i)]); };
+    std::vector<int64_t> order;
+    for (int64_t i = 0; i < static_cast<int64_t>(sources.size()); ++i)
+      if (size(i) > 0) order.push_back(i);
     std::stable_sort(order.begin(), order.end(),
                      [&](int64_t a, int64_t b) { return size(a) < size(b); });
     std::vector<std::string> written(sources.size());
-    const auto batches = batch_by_size(order, size, limits);
-    for (int64_t b = 0; b < batches.size(); ++b) {
-      const auto batch_begin = Clock::now();
-      const auto batch = batch_of(model, sources, batches[b], first);
-      threads.begin();
-      const auto found = hypotheses_of(model, batch, options, 0);
-      threads.end(static_cast<double>(batch.rows * batch.columns));
-      const double seconds = seconds_since(batch_begin);
-      translating += seconds;
-      for (size_t i = 0; i < found.size(); ++i) {
-        const auto at = static_cast<size_t>(batches[b][i]);
-        SentenceText sentence;
-        sentence.id = first + batches[b][i];
-        sentence.source = symbol_text(*model.source, sources[at], flags.search.post_process);
-        sentence.hypotheses =
-            hypothesis_texts(model, found[i], flags.nbest, flags.search.post_process);
-        written[at] = interactive_lines(sentence, seconds / static_cast<double>(found.size()));
+    const auto write = [&] {
+      for (const auto& lines : written) out << lines;
+      out.flush();
+    };
+    try {
+      const auto batches = batch_by_size(order, size, limits);
+      for (int64_t b = 0; b < batches.size(); ++b) {
+        const auto batch_begin = Clock::now();
+        const auto batch = batch_of(model, sources, batches[b], first);
+        threads.begin();
+        const auto found = hypotheses_of(model, batch, options, 0);
+        threads.end(static_cast<double>(batch.rows * batch.columns));
+        const double seconds = seconds_since(batch_begin);
+        translating += seconds;
+        for (size_t i = 0; i < found.size(); ++i) {
+          const auto at = static_cast<size_t>(batches[b][i]);
+          SentenceText sentence;
+          sentence.id = first + batches[b][i];
+          sentence.source = symbol_text(*model.source, sources[at], flags.search.post_process);
+          sentence.hypotheses =
+              hypothesis_texts(model, found[i], flags.nbest, flags.search.post_process);
+          written[at] = interactive_lines(sentence, seconds / static_cast<double>(found.size()));
+        }
+      }
+    } catch (...) {
+      write();  // what is translated already
+      throw;
+    }
+    write();
+    first += static_cast<int64_t>(sources.size());
+  };
+  for (bool more = true; more;) {
+    Sources sources;
+    std::string line, failure;
+    while (failure.empty() && static_cast<int64_t>(sources.size()) < flags.buffer_size &&
+           (more = in.next(line))) {
+      if (model.bpe == nullptr && !is_utf8(line)) {
+        failure = not_utf8(in.where());
+        continue;
+      }
+      auto source = source_tokens(model, line, flags.keep_whitespace);
+      const auto reason = refusal(source);
+      if (!reason.empty() && !flags.skip_invalid_size_inputs_valid_test) {
+        failure = reason +
+                  "; split it, or leave such lines out with --skip-invalid-size-inputs-valid-test";
+      } else if (!reason.empty()) {
+        log().warn("{}; it is left out", reason);
+        sources.emplace_back();
+      } else {
+        sources.push_back(std::move(source));
       }
     }
-    for (const auto& lines : written) out << lines;
-    out.flush();
-    first += static_cast<int64_t>(sources.size());
+    if (!sources.empty()) translate(sources);
+    if (!failure.empty()) fail("{}", failure);
   }
   log().info("Total time: {:.3f} seconds; translation time: {:.3f}", seconds_since(begin),
              translating);

@@ -53,20 +53,29 @@ void describe_search(OptionTable& table, SearchFlags& o) {
             "Capacity as a fraction of the tokens; not given: as in training.");
 }
 
+/// What the help says of sampling, which prompts do otherwise than searches.
+struct SamplingHelp {
+  std::string sampling = "Samples instead of taking the most probable tokens.";
+  std::string top_k = "Samples from so many most probable tokens; -1: from all.";
+};
+
 template <typename Options>
-void describe_sampling(OptionTable& table, Options& o) {
-  table.add("sampling", &o.sampling, "Samples instead of taking the most probable tokens.");
+void describe_sampling(OptionTable& table, Options& o, const SamplingHelp& help = {}) {
+  table.add("sampling", &o.sampling, help.sampling);
   table.add("temperature", &o.temperature, "Of the distribution of tokens; below 1 is surer.")
       .above(0);
-  table
-      .add("sampling-topk", &o.sampling_topk,
-           "Samples from so many most probable tokens; -1: from all.")
-      .at_least(-1);
+  table.add("sampling-topk", &o.sampling_topk, help.top_k).at_least(-1);
   table
       .add("sampling-topp", &o.sampling_topp,
-           "Samples from the most probable tokens that have this probability together; below 0: "
-           "from all.")
+           "Samples from the most probable tokens that have this share of the probability together "
+           "(of what --sampling-topk leaves: both hold); below 0: from all.")
       .range(-1, 1);
+}
+
+void describe_keep_whitespace(OptionTable& table, bool& target) {
+  table.add("keep-whitespace", &target,
+            "White space at both ends of a text is encoded too, for a model whose data was made "
+            "with it (preprocess --keep-whitespace).");
 }
 
 /// The reference's flags for both that mean nothing here, or are not supported.
@@ -175,25 +184,48 @@ void describe(OptionTable& table, GenerateOptions& o) {
                   "Not given: the one trained on.")
       .metavar("DATA");
   describe_checkpoints(table, o.path);
-  table.add("prompt", &o.prompt, "Text to continue, for a language model.");
+  table.add(
+      "prompt", &o.prompt,
+      "Text to continue, for a language model. An end of line within is an end of sentence, as "
+      "in training.");
   table
-      .add("input", &o.input,
-           "File of prompts, one a line; -: stdin. Not read when there is a prompt.")
+      .add(
+          "input", &o.input,
+          "File of prompts, one a line (\\n, \\r\\n or \\r ends it); -: stdin. Not read when there "
+          "is a prompt.")
       .metavar("FILE");
   table
       .add("gen-subset", &o.gen_subset,
            "Split to translate, or whose items a language model continues; not given: test for a "
            "translation model, else prompts are continued.")
       .metavar("NAME");
-  table.add("max-len", &o.max_len, "Most new tokens.").alias("max-len-b").at_least(1);
+  table
+      .add("max-len", &o.max_len,
+           "Most new tokens. Prompts: when prompt and text fill the model's positions, it goes on "
+           "from their second half.")
+      .alias("max-len-b")
+      .at_least(1);
   table.add("min-len", &o.min_len, "Fewest new tokens; not given: 1, for prompts 0.").at_least(0);
-  describe_sampling(table, o);
+  describe_sampling(
+      table, o,
+      {.sampling =
+           "Samples instead of taking the most probable tokens. Not given: prompts of a "
+           "model of running text (--sample-break-mode not eos) are sampled, and those with "
+           "--sampling-topk, --sampling-topp or several --num-samples.",
+       .top_k =
+           "Samples from so many most probable tokens; -1: from all; not given: 50 for prompts, "
+           "as in transformers, else all."});
+  table.shorthand("greedy", "sampling", "false", "Takes the most probable token each time.");
   table
       .add("num-samples", &o.num_samples,
            "Continuations of each prompt; hypotheses that are written of each sentence.")
       .alias("nbest")
       .at_least(1);
-  table.add("ignore-eos", &o.ignore_eos, "Prompts: goes on after an end of sentence.");
+  table.add("ignore-eos", &o.ignore_eos,
+            "Prompts: goes on after an end of sentence, which is written as an end of line. Not "
+            "given: for a model of running text.");
+  table.shorthand("stop-at-eos", "ignore-eos", "false", "Prompts: ends with the sentence.");
+  describe_keep_whitespace(table, o.keep_whitespace);
   table.add("prefix-size", &o.prefix_size, "Hypotheses begin with so many tokens of the target.")
       .at_least(0);
   table.add("quiet", &o.quiet, "Writes the final score only.");
@@ -224,8 +256,8 @@ void describe(OptionTable& table, GenerateOptions& o) {
       "--remove-bpe",
       "translations of the test split, and their BLEU");
   table.example(
-      "evomoe generate --path runs/a/checkpoint_best --prompt 'def main(' --sampling --temperature "
-      "0.8",
+      "evomoe generate --path runs/a/checkpoint_best --prompt 'def main(' --max-len 100 "
+      "--temperature 0.8",
       "one sampled continuation");
 }
 
@@ -233,7 +265,10 @@ void describe(OptionTable& table, InteractiveOptions& o) {
   table.positional("data", &o.data, "Folder with the dictionaries; not given: the one trained on.")
       .metavar("DATA");
   describe_checkpoints(table, o.path);
-  table.add("input", &o.input, "File to translate, line by line; -: stdin.").metavar("FILE");
+  table
+      .add("input", &o.input,
+           "File to translate, line by line (\\n, \\r\\n or \\r ends one); -: stdin.")
+      .metavar("FILE");
   table
       .add("buffer-size", &o.buffer_size,
            "Lines that are read before they are translated, shortest first; 0: one.")
@@ -243,9 +278,11 @@ void describe(OptionTable& table, InteractiveOptions& o) {
   table.add("min-len", &o.min_len, "Fewest new tokens.").at_least(0);
   describe_sampling(table, o);
   table.add("nbest", &o.nbest, "Hypotheses that are written of each line.").at_least(1);
+  describe_keep_whitespace(table, o.keep_whitespace);
+  table.add("skip-invalid-size-inputs-valid-test", &o.skip_invalid_size_inputs_valid_test,
+            "Leaves out lines that are longer than the model's positions or --max-tokens, with a "
+            "warning; not given: the first is an error, behind the translations of those before.");
   LegacyFlags flags(table);
-  flags.passed_over({"skip-invalid-size-inputs-valid-test"},
-                    "no line is left out; one that is too long is an error");
   flags.passed_over({"truncate-source"}, "lines are read whole, as the reference does");
   flags.passed_over_with_value({"valid-subset"}, "lines are read from --input");
   describe_how(table, o);

@@ -41,6 +41,7 @@ GenerateOptions bleu_search(const EvalBleuOptions& options) {
   OptionTable table("generate", "");
   describe_bleu_search(table, search);
   read_json("--eval-bleu-args", options.eval_bleu_args, table);
+  if (!search.sampling) search.sampling = false;
   try {
     validate_options(search);
   } catch (const UsageError& error) {

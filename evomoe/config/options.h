@@ -325,12 +325,13 @@ struct GenerateOptions {
   std::string input = "-";         ///< file of prompts, one a line; - is stdin
   int64_t max_len = 200;           ///< new tokens
   std::optional<int64_t> min_len;  ///< not given: 1; behind prompts 0
-  bool sampling = false;           ///< not given: greedy
+  std::optional<bool> sampling;    ///< not given: prompts of a model of running text
   double temperature = 1.0;
-  int64_t sampling_topk = -1;   ///< -1: all
-  double sampling_topp = -1.0;  ///< -1: all
-  int64_t num_samples = 1;      ///< per prompt; hypotheses that are written of a sentence
-  bool ignore_eos = false;
+  std::optional<int64_t> sampling_topk;  ///< -1: all; not given: 50, of a search all
+  double sampling_topp = -1.0;           ///< -1: all
+  int64_t num_samples = 1;               ///< per prompt; hypotheses that are written of a sentence
+  std::optional<bool> ignore_eos;        ///< not given: of a model of running text
+  bool keep_whitespace = false;          ///< prompts are not stripped
   // of a split of a data-bin folder
   std::optional<std::string> gen_subset;  ///< not given: test of a translation; else prompts
   int64_t prefix_size = 0;                ///< target tokens that hypotheses begin with
@@ -360,6 +361,8 @@ struct InteractiveOptions {
   int64_t sampling_topk = -1;
   double sampling_topp = -1.0;
   int64_t nbest = 1;
+  bool keep_whitespace = false;
+  bool skip_invalid_size_inputs_valid_test = false;
   SearchFlags search;
   BpeFiles bpe;
   CommonOptions common;

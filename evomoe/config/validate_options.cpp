@@ -226,14 +226,20 @@ void validate_criterion(const TrainOptions& options) {
   });
 }
 
-template <typename Options>
-void validate_sampling(const Options& options) {
-  const bool filtered = options.sampling_topk != -1 || options.sampling_topp >= 0;
-  if (filtered && !options.sampling) {
+void validate_filters(bool filtered, bool sampling) {
+  if (filtered && !sampling) {
     fail_usage(
         "--sampling-topk and --sampling-topp need --sampling; without it the most probable token "
         "is taken");
   }
+}
+
+bool is_filtered(const GenerateOptions& options) {
+  return options.sampling_topk.value_or(-1) != -1 || options.sampling_topp >= 0;
+}
+
+template <typename Options>
+void validate_sampling(const Options& options) {
   if (options.sampling_topk == 0)
     fail_usage("--sampling-topk 0 leaves no token; use -1 for all, or at least 1");
   if (options.sampling_topp == 0)
@@ -283,6 +289,7 @@ void validate_options(const EvalOptions& options) {
 void validate_options(const GenerateOptions& options) {
   validate_bpe_files(options.bpe);
   validate_sampling(options);
+  validate_filters(is_filtered(options), options.sampling.value_or(true));
   if (options.search.max_len_a == 0 && options.min_len.value_or(0) > options.max_len)
     fail_usage("--min-len {} is more than --max-len {}", *options.min_len, options.max_len);
   if (options.gen_subset && (options.prompt || options.input != "-")) {
@@ -293,6 +300,14 @@ void validate_options(const GenerateOptions& options) {
   }
   if (options.gen_subset && !options.data)
     fail_usage("--gen-subset {} is a split of DATA: name the data-bin folder", *options.gen_subset);
+}
+
+GenerateOptions prompt_options(GenerateOptions options, bool running_text) {
+  const bool several = is_filtered(options) || options.num_samples > 1;
+  if (!options.sampling) options.sampling = running_text || several;
+  if (!options.sampling_topk) options.sampling_topk = 50;
+  if (!options.ignore_eos) options.ignore_eos = running_text;
+  return options;
 }
 
 void validate_prompts(const GenerateOptions& options) {
@@ -306,21 +321,25 @@ void validate_prompts(const GenerateOptions& options) {
         "leave --beam, --max-len-a, --lenpen, --unkpen, --unnormalized, --no-repeat-ngram-size and "
         "--prefix-size away, or name a split of DATA with --gen-subset");
   }
-  if (options.num_samples > 1 && !options.sampling) {
+  if (options.num_samples > 1 && !options.sampling.value_or(true)) {
     fail_usage("--num-samples {} needs --sampling; without it all would be equal",
                options.num_samples);
   }
 }
 
 void validate_generation(const GenerateOptions& options) {
-  validate_hypotheses(options.num_samples, options.search.beam, options.sampling);
-  if (options.ignore_eos)
+  const bool sampling = options.sampling.value_or(false);
+  validate_filters(is_filtered(options), sampling);
+  validate_hypotheses(options.num_samples, options.search.beam, sampling);
+  if (options.keep_whitespace) fail_usage("--keep-whitespace is for prompts; leave it away");
+  if (options.ignore_eos.value_or(false))
     fail_usage("--ignore-eos is for prompts; hypotheses of a search end with the end of sentence");
 }
 
 void validate_options(const InteractiveOptions& options) {
   validate_bpe_files(options.bpe);
   validate_sampling(options);
+  validate_filters(options.sampling_topk != -1 || options.sampling_topp >= 0, options.sampling);
   validate_hypotheses(options.nbest, options.search.beam, options.sampling);
   if (options.search.max_len_a == 0 && options.min_len > options.max_len)
     fail_usage("--min-len {} is more than --max-len-b {}", options.min_len, options.max_len);

@@ -12,7 +12,13 @@
 namespace evomoe {
 namespace {
 
-std::string quoted(const std::string& text) {
+/// yaml-cpp's tag of a scalar between quotation marks.
+constexpr const char* kQuoted = "!";
+
+/// A text as read_yaml_file() reads it back: `${` in it is no reference.
+std::string quoted(std::string text) {
+  for (size_t at = 0; (at = text.find("${", at)) != std::string::npos; at += 3)
+    text.insert(at, "\\");
   YAML::Emitter emitter;
   emitter << YAML::DoubleQuoted << text;
   return emitter.c_str();
@@ -97,6 +103,8 @@ std::vector<OptionTable::Assignment> OptionTable::read_yaml_file(
                     std::vector<std::string> chain) -> std::string {
     const size_t begin = text.find("${");
     if (begin == std::string::npos) return text;
+    if (begin > 0 && text[begin - 1] == '\\')  // not a reference, as in OmegaConf
+      return text.substr(0, begin - 1) + "${" + resolve(text.substr(begin + 2), shown, chain);
     const size_t end = text.find('}', begin);
     if (end == std::string::npos) fail_usage("{}: '{}' lacks the closing brace", shown, text);
     if (++references > kMostReferences)
@@ -122,8 +130,8 @@ std::vector<OptionTable::Assignment> OptionTable::read_yaml_file(
       value = value_text(option->default_value());
     }
     if (value.empty()) fail_usage("{}: ${{{}}} has no value; give it one", shown, name);
-    return resolve(text.substr(0, begin) + value + text.substr(end + 1), shown,
-                   {chain.begin(), chain.end() - 1});
+    chain.pop_back();
+    return text.substr(0, begin) + value + resolve(text.substr(end + 1), shown, chain);
   };
 
   std::vector<Assignment> assignments;
@@ -156,7 +164,7 @@ std::vector<OptionTable::Assignment> OptionTable::read_yaml_file(
                  option->group());
     }
     if (!seen.insert(option).second) fail_usage("{}: given twice in this file", shown);
-    if (value.IsScalar() && value.Scalar() == "???") {
+    if (value.IsScalar() && value.Scalar() == "???" && value.Tag() != kQuoted) {
       const std::string name =
           group.empty() ? spelled(option->name()) : group + "." + key + "=VALUE";
       mandatory.push_back({option, shown, "add " + name + " to the command"});

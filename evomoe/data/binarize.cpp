@@ -16,9 +16,10 @@ constexpr int64_t kPieceBytes = 2 << 20;
 /// Words must be UTF-8, for the dictionary is a UTF-8 file. BPE takes any bytes.
 void check_utf8(const MappedFile& file, std::string_view line) {
   if (is_utf8(line)) return;
-  const auto number = 1 + std::count(file.bytes().data(), line.data(), '\n');
-  fail("{}:{}: not UTF-8; convert the file (`iconv -t UTF-8`), or encode it with a byte-level BPE",
-       file.path().string(), number);
+  int64_t number = 1;
+  const auto before = static_cast<size_t>(line.data() - file.bytes().data());
+  for_each_line(file.bytes().substr(0, before), [&](std::string_view) { ++number; });
+  require_utf8(line, fmt::format("{}:{}", file.path().string(), number));
 }
 
 /// The dictionary index of each BPE id: the symbols of a dictionary over BPE text are decimal ids.

@@ -8,6 +8,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/data/bleu_words.h"
+#include "evomoe/data/unicode.h"
 
 namespace evomoe {
 namespace {

@@ -1,8 +1,5 @@
 #include "evomoe/data/bleu_words.h"
 
-#include <locale.h>
-#include <wctype.h>
-
 #include <algorithm>
 
 #include "evomoe/base/error.h"
@@ -90,25 +87,6 @@ std::string tokenize_characters(std::string_view line) {
   return out;
 }
 
-void append_utf8(std::string& text, uint32_t code) {
-  const auto rest = [&](int shift) { text += static_cast<char>(0x80 | ((code >> shift) & 0x3F)); };
-  if (code < 0x80) {
-    text += static_cast<char>(code);
-  } else if (code < 0x800) {
-    text += static_cast<char>(0xC0 | (code >> 6));
-    rest(0);
-  } else if (code < 0x10000) {
-    text += static_cast<char>(0xE0 | (code >> 12));
-    rest(6);
-    rest(0);
-  } else {
-    text += static_cast<char>(0xF0 | (code >> 18));
-    rest(12);
-    rest(6);
-    rest(0);
-  }
-}
-
 }  // namespace
 
 std::vector<std::string> bleu_words(std::string_view line, const std::string& tokenizer) {
@@ -131,27 +109,6 @@ std::vector<std::string> bleu_words(std::string_view line, const std::string& to
   std::vector<std::string> words;
   for_each_word(text, [&](std::string_view word) { words.emplace_back(word); });
   return words;
-}
-
-std::string lower_case(std::string_view text) {
-  static const locale_t unicode = [] {
-    const auto made = newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
-    EVOMOE_CHECK(made != nullptr,
-                 "the locale C.UTF-8, which lower case is taken from, is not there");
-    return made;
-  }();
-  std::string lower;
-  for (size_t at = 0; at < text.size();) {
-    uint32_t code = 0;
-    const int length = utf8_character(text, at, code);
-    if (length == 0) {
-      lower += text[at++];
-      continue;
-    }
-    append_utf8(lower, static_cast<uint32_t>(towlower_l(static_cast<wint_t>(code), unicode)));
-    at += static_cast<size_t>(length);
-  }
-  return lower;
 }
 
 }  // namespace evomoe

@@ -12,8 +12,4 @@ namespace evomoe {
 /// text that is not UTF-8.
 std::vector<std::string> bleu_words(std::string_view line, const std::string& tokenizer);
 
-/// Each character in lower case, by the C library's Unicode tables. Python's lower() differs in two
-/// characters (İ, and Σ at the end of a word). What is not UTF-8 stays.
-std::string lower_case(std::string_view text);
-
 }  // namespace evomoe

@@ -40,6 +40,7 @@ WordCounts count_words(const std::vector<std::filesystem::path>& files, int thre
   WordCounts counts;
   for (const auto& path : files) {
     const MappedFile file(path);
+    warn_of_byte_order_mark(file.bytes(), path.string());
     const auto pieces = split_at_lines(file.bytes(), kPieceBytes);
     std::vector<WordCounts> partial(pieces.size());
     parallel_in_order(

@@ -1,15 +1,23 @@
 #include "evomoe/data/dictionary.h"
 
 #include <algorithm>
-#include <charconv>
 #include <numeric>
+#include <optional>
 #include <ostream>
+#include <unordered_set>
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/write_file.h"
+#include "evomoe/data/python_number.h"
 #include "evomoe/data/text_lines.h"
 
 namespace evomoe {
+namespace {
+
+/// Behind a count: the symbol takes the place of an earlier one that is spelled alike.
+constexpr std::string_view kOverwrite = " #fairseq:overwrite";
+
+}  // namespace
 
 Dictionary::Dictionary() {
   for (const char* special : {"<s>", "<pad>", "</s>", "<unk>"}) add(special, 1);
@@ -17,24 +25,19 @@ Dictionary::Dictionary() {
 
 Dictionary Dictionary::load(const std::filesystem::path& path) {
   const MappedFile file(path);
+  warn_of_byte_order_mark(file.bytes(), path.string());
   Dictionary dictionary;
   int64_t number = 0;
   for_each_line(file.bytes(), [&](std::string_view line) {
     ++number;
-    EVOMOE_CHECK(is_utf8(line), "{}:{}: not UTF-8; write the dictionary again as UTF-8",
-                 path.string(), number);
+    require_utf8(line, fmt::format("{}:{}", path.string(), number));
     line = strip_end(line);
-    constexpr std::string_view kOverwrite = " #fairseq:overwrite";
     const bool overwrite = line.ends_with(kOverwrite);
     if (overwrite) line.remove_suffix(kOverwrite.size());
     const size_t space = line.rfind(' ');
-    int64_t count = -1;
-    if (space != std::string_view::npos) {
-      const auto digits = line.substr(space + 1);
-      const auto [end, error] = std::from_chars(digits.begin(), digits.end(), count);
-      if (error != std::errc() || end != digits.end()) count = -1;
-    }
-    EVOMOE_CHECK(count >= 0,
+    std::optional<int64_t> count;
+    if (space != std::string_view::npos) count = python_int(line.substr(space + 1));
+    EVOMOE_CHECK(count.has_value(),
                  "{}:{}: expected `symbol count`, found `{}`; this is no fairseq dictionary",
                  path.string(), number, line);
     const auto symbol = line.substr(0, space);
@@ -42,7 +45,7 @@ Dictionary Dictionary::load(const std::filesystem::path& path) {
                  "{}:{}: symbol `{}` comes a second time; remove the line, or end it with "
                  "` #fairseq:overwrite` to let it take the place of the first",
                  path.string(), number, symbol);
-    dictionary.add(symbol, count, overwrite);
+    dictionary.add(symbol, *count, overwrite);
   });
   EVOMOE_CHECK(dictionary.size() > kSpecials,
                "{}: no symbol in it; copy the dict.txt that the data was made with again, or make "
@@ -53,7 +56,11 @@ Dictionary Dictionary::load(const std::filesystem::path& path) {
 
 void Dictionary::save(const std::filesystem::path& path) const {
   write_file(path, [&](std::ostream& stream) {
-    for (int64_t i = kSpecials; i < size(); ++i) stream << symbols_[i] << ' ' << counts_[i] << '\n';
+    std::unordered_set<std::string_view> written(symbols_.begin(), symbols_.begin() + kSpecials);
+    for (int64_t i = kSpecials; i < size(); ++i) {
+      const bool overwrites = !written.insert(symbols_[i]).second;
+      stream << symbols_[i] << ' ' << counts_[i] << (overwrites ? kOverwrite : "") << '\n';
+    }
   });
 }
 

@@ -32,11 +32,13 @@ class Dictionary {
 
   Dictionary();
 
-  /// Reads a dict.txt. A missing or empty file, a malformed line and a symbol that comes twice
-  /// (unless its second line ends in ` #fairseq:overwrite`) are Errors that name the line.
+  /// Reads a dict.txt. A count is what Python's int() reads, within 64 bits (python_int). A missing
+  /// or empty file, a malformed line and a symbol that comes twice (unless its second line ends in
+  /// ` #fairseq:overwrite`) are Errors that name the line.
   static Dictionary load(const std::filesystem::path& path);
 
-  /// Writes a dict.txt, all symbols but the specials, under a temporary name first.
+  /// Writes a dict.txt that load() reads back to the same, all symbols but the specials, under a
+  /// temporary name first.
   void save(const std::filesystem::path& path) const;
 
   /// Adds `count` occurrences of `symbol`, which is appended when new (or always, when

@@ -1,25 +1,20 @@
 #include "evomoe/data/label_numbers.h"
 
-#include <charconv>
 #include <cmath>
 #include <optional>
 #include <string_view>
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/mapped_file.h"
+#include "evomoe/data/python_number.h"
 #include "evomoe/data/text_lines.h"
 
 namespace evomoe {
 namespace {
 
 std::optional<float> parse_label(std::string_view text) {
-  if (text.starts_with('+')) text.remove_prefix(1);
-  double number = 0;
-  const auto* end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, number);
-  const auto label = static_cast<float>(number);
-  if (error != std::errc() || rest != end || !std::isfinite(label)) return std::nullopt;
-  return label;
+  const auto label = static_cast<float>(python_float(text).value_or(NAN));
+  return std::isfinite(label) ? std::optional(label) : std::nullopt;
 }
 
 }  // namespace

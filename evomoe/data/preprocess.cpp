@@ -123,8 +123,10 @@ void check(const PreprocessOptions& options, const std::vector<Side>& sides) {
           side.dict_option);
     }
     for (const auto& split : side.splits) {
-      EVOMOE_CHECK(!MappedFile(split.source).bytes().empty(),
-                   "{}: it is empty; a split needs at least one line", split.source.string());
+      const MappedFile file(split.source);
+      EVOMOE_CHECK(!file.bytes().empty(), "{}: it is empty; a split needs at least one line",
+                   split.source.string());
+      warn_of_byte_order_mark(file.bytes(), split.source.string());
     }
   }
   for (size_t i = 0; sides.size() == 2 && i < sides[0].splits.size(); ++i) {
@@ -179,6 +181,11 @@ PreprocessResult preprocess(const PreprocessOptions& options) {
     }
     auto dictionary = build_dictionary(files, options.workers, encoding, progress("dictionary"));
     dictionary.finalize(threshold, words, options.padding_factor);
+    const char* side = first == 0 ? "src" : "tgt";
+    EVOMOE_CHECK(dictionary.size() > Dictionary::kSpecials,
+                 "{}: no word is left for the dictionary: lower --threshold{} {}, or raise "
+                 "--nwords{} {} (the four special symbols count)",
+                 files.front().string(), side, threshold, side, words);
     return dictionary;
   };
   const bool pair = sides.size() == 2;

@@ -4,10 +4,13 @@
 #include <condition_variable>
 #include <cstring>
 #include <exception>
+#include <fstream>
+#include <iostream>
 #include <mutex>
 #include <thread>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/log.h"
 
 namespace evomoe {
 
@@ -110,6 +113,55 @@ void for_each_line(std::string_view text, const std::function<void(std::string_v
     if (end + 1 < text.size() && text[end] == '\r' && text[end + 1] == '\n') ++begin;
   }
 }
+
+std::string not_utf8(const std::string& where) {
+  return where + ": not UTF-8; convert the file, by its encoding (`iconv -f latin1 -t UTF-8`)";
+}
+
+void require_utf8(std::string_view line, const std::string& where) {
+  EVOMOE_CHECK(is_utf8(line), "{}", not_utf8(where));
+}
+
+void warn_of_byte_order_mark(std::string_view text, const std::string& name) {
+  if (!text.starts_with("\uFEFF")) return;
+  log().warn(
+      "{}: it begins with a byte order mark, which is read as a character of its first word, as in "
+      "fairseq; `sed -i '1s/^\\xEF\\xBB\\xBF//'` takes it away",
+      name);
+}
+
+LineReader::LineReader(const std::string& name, const std::string& path)
+    : file_(path == "-" ? nullptr : std::make_unique<std::ifstream>(path, std::ios::binary)),
+      stream_(file_ ? *file_ : std::cin),
+      name_(path == "-" ? "stdin" : path) {
+  EVOMOE_CHECK(path == "-" || (*file_ && !std::filesystem::is_directory(path)),
+               "--{} {}: the file cannot be read; check the path", name, path);
+}
+
+LineReader::LineReader(std::istream& stream, std::string name)
+    : stream_(stream), name_(std::move(name)) {}
+
+LineReader::~LineReader() = default;
+
+bool LineReader::next(std::string& line) {
+  using Traits = std::char_traits<char>;
+  line.clear();
+  auto c = stream_.get();
+  if (after_return_ && c == '\n') c = stream_.get();
+  after_return_ = false;
+  if (c == Traits::eof()) {
+    EVOMOE_CHECK(!stream_.bad(), "{}: it cannot be read beyond line {}", name_, number_);
+    return false;
+  }
+  for (; c != Traits::eof() && c != '\n' && c != '\r'; c = stream_.get())
+    line += Traits::to_char_type(c);
+  EVOMOE_CHECK(!stream_.bad(), "{}: it cannot be read beyond line {}", name_, number_);
+  after_return_ = c == '\r';
+  if (++number_ == 1) warn_of_byte_order_mark(line, name_);
+  return true;
+}
+
+std::string LineReader::where() const { return fmt::format("{}:{}", name_, number_); }
 
 std::vector<std::string_view> split_at_lines(std::string_view text, int64_t piece_bytes) {
   std::vector<std::string_view> pieces;

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <iosfwd>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,8 +35,42 @@ std::string replaced(std::string text, std::string_view from, std::string_view t
 /// Calls `word` for each piece between white space.
 void for_each_word(std::string_view line, const std::function<void(std::string_view)>& word);
 
-/// Calls `line` for each line, without its end: \n, \r\n or \r, as Python reads text.
+/// Calls `line` for each line, without its end: \n, \r\n or \r, as Python reads text. LineReader
+/// does the same with a stream.
 void for_each_line(std::string_view text, const std::function<void(std::string_view)>& line);
+
+/// What is said of a line that is not UTF-8: `where` (`FILE:3`) and how it is converted.
+std::string not_utf8(const std::string& where);
+
+/// Error for such a line.
+void require_utf8(std::string_view line, const std::string& where);
+
+/// A warning for a text that begins with a byte order mark: as in fairseq that is a character of
+/// its first word.
+void warn_of_byte_order_mark(std::string_view text, const std::string& name);
+
+/// The lines of a stream or a file by the rules of for_each_line, each as soon as its end is there.
+class LineReader {
+ public:
+  /// Of the file that the option `--name` gives as `path`; `-`: stdin. Error for one that cannot be
+  /// read.
+  LineReader(const std::string& name, const std::string& path);
+  /// Of a stream, which must outlive it; `name`: what messages call it.
+  LineReader(std::istream& stream, std::string name);
+  ~LineReader();
+
+  /// The next line, without its end; false behind the last one.
+  bool next(std::string& line);
+  int64_t number() const { return number_; }  ///< of the last line, from 1
+  std::string where() const;                  ///< the place of the last line: `news.de:3`
+
+ private:
+  std::unique_ptr<std::istream> file_;
+  std::istream& stream_;
+  std::string name_;
+  int64_t number_ = 0;
+  bool after_return_ = false;  ///< a \n that follows belongs to the end of the last line
+};
 
 /// Cuts a text behind ends of lines into pieces of about `piece_bytes`.
 std::vector<std::string_view> split_at_lines(std::string_view text, int64_t piece_bytes);

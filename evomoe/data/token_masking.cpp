@@ -34,6 +34,10 @@ std::vector<double> replacement_weights(const Dictionary& dictionary, bool by_fr
   std::vector<double> weights(dictionary.size(), 1.0);
   for (int64_t i = 0; by_frequency && i < dictionary.size(); ++i) {
     weights[i] = static_cast<double>(dictionary.count(i));
+    EVOMOE_CHECK(weights[i] >= 0,
+                 "--freq-weighted-replacement draws tokens by the counts of the dictionary, and "
+                 "`{}` has {}; leave the flag out, or count words (`evomoe preprocess`)",
+                 dictionary.symbol(i), dictionary.count(i));
   }
   std::fill_n(weights.begin(), Dictionary::kSpecials, 0.0);
   return cumulative_weights(weights);

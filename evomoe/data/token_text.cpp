@@ -4,6 +4,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/data/text_lines.h"
+#include "evomoe/data/unicode.h"
 
 namespace evomoe {
 std::string symbol_text(const Dictionary& dictionary, const std::vector<int64_t>& tokens,
@@ -53,7 +54,7 @@ std::string decoded_text(const ByteBpe* bpe, const std::string& symbols) {
   for_each_word(symbols, [&](std::string_view word) {
     if (const auto id = bpe_token_of(word)) ids.push_back(*id);
   });
-  return bpe->decode(ids);
+  return valid_utf8(bpe->decode(ids));
 }
 
 }  // namespace evomoe

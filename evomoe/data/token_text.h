@@ -23,7 +23,8 @@ std::string symbol_text(const Dictionary& dictionary, const std::vector<int64_t>
 /// `silence`, `none`. UsageError: another name.
 std::string join_subwords(std::string_view text, const std::string& how);
 
-/// Symbols as text: by the BPE, if there is one (what is none of its tokens is left out).
+/// Symbols as text: by the BPE, if there is one (what is none of its tokens is left out). Bytes
+/// that make no character become U+FFFD.
 std::string decoded_text(const ByteBpe* bpe, const std::string& symbols);
 
 }  // namespace evomoe

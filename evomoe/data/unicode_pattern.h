@@ -6,7 +6,7 @@
 
 namespace evomoe {
 
-/// A regular expression (PCRE2's) over Unicode's characters and their classes.
+/// A regular expression (ICU's) over Unicode's characters and their classes.
 class UnicodePattern {
  public:
   /// Error for what is no expression.

@@ -76,22 +76,29 @@ TokenCandidate sampled_token(const torch::Tensor& log_probability_V, int64_t top
   const auto size = row.size(0);
   const auto* value = row.const_data_ptr<float>();
   const auto mass_of = [&](int64_t token) { return std::exp(static_cast<double>(value[token])); };
-  std::vector<int64_t> kept(static_cast<size_t>(size));
-  std::iota(kept.begin(), kept.end(), 0);
+  const auto mass_of_all = [&](const std::vector<int64_t>& tokens) {
+    double mass = 0;
+    for (const auto token : tokens) mass += mass_of(token);
+    return mass;
+  };
+  std::vector<int64_t> kept;
+  if (top_k > 0) {
+    for (const auto& candidate : best_of_row(value, size, std::min(top_k, size)))
+      kept.push_back(candidate.token);
+  } else {
+    kept.resize(static_cast<size_t>(size));
+    std::iota(kept.begin(), kept.end(), 0);
+  }
   if (top_p > 0) {
     std::stable_sort(kept.begin(), kept.end(),
                      [&](int64_t a, int64_t b) { return value[a] > value[b]; });
+    const double enough = top_p * mass_of_all(kept);
     double mass = 0;
     size_t count = 0;
-    while (count < kept.size() && mass < top_p) mass += mass_of(kept[count++]);
+    while (count < kept.size() && mass < enough) mass += mass_of(kept[count++]);
     kept.resize(count);
-  } else if (top_k > 0) {
-    kept.clear();
-    for (const auto& candidate : best_of_row(value, size, std::min(top_k, size)))
-      kept.push_back(candidate.token);
   }
-  double total = 0;
-  for (const auto token : kept) total += mass_of(token);
+  const double total = mass_of_all(kept);
   double below = 0;
   TokenCandidate last{-1, kNone};
   for (const auto token : kept) {

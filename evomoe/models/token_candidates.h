@@ -22,9 +22,9 @@ std::vector<std::vector<TokenCandidate>> best_tokens(const torch::Tensor& log_pr
                                                      int64_t count);
 
 /// The token of a row [V] (on the CPU) at which `u` in (0,1) lies in the distribution that is left
-/// when it is cut to the fewest tokens that exceed `top_p` together (0: all), else to the `top_k`
-/// most probable ones (0: all). Its log-probability is that before cutting. A row without any
-/// probability: token -1.
+/// when it is cut to the `top_k` most probable tokens (0: all), and these to the fewest that have
+/// the share `top_p` of their probability (0: all): both hold, as in transformers. Its
+/// log-probability is that before cutting. A row without any probability: token -1.
 TokenCandidate sampled_token(const torch::Tensor& log_probability_V, int64_t top_k, double top_p,
                              double u);
 

@@ -16,8 +16,9 @@ BeamSearchOptions common_options(const Flags& flags) {
   options.unkpen = flags.search.unkpen;
   options.temperature = flags.temperature;
   options.no_repeat_ngram = flags.search.no_repeat_ngram_size;
-  options.sampling = flags.sampling;
-  options.sampling_topk = std::max<int64_t>(flags.sampling_topk, 0);
+  options.sampling = std::optional<bool>(flags.sampling).value_or(false);
+  options.sampling_topk =
+      std::max<int64_t>(std::optional<int64_t>(flags.sampling_topk).value_or(0), 0);
   options.sampling_topp = std::max(flags.sampling_topp, 0.0);
   options.seed = static_cast<uint64_t>(flags.common.seed);
   options.validate();

@@ -35,6 +35,15 @@ TEST(GenerateLines, AreFairseqs) {
   EXPECT_EQ(generate_lines(without), "S-12\tein Hund\n");
 }
 
+TEST(GenerateLines, ATextWithEndsOfLinesIsOneLine) {
+  auto sentence = example();
+  sentence.source = "a\rb";
+  sentence.target = "a\nb";
+  sentence.hypotheses = {{"1 2", "x\r\ny\n", 0, {0}}};
+  EXPECT_EQ(generate_lines(sentence),
+            "S-12\ta b\nT-12\ta b\nH-12\t0.0\t1 2\nD-12\t0.0\tx  y \nP-12\t0.0000\n");
+}
+
 TEST(GenerateLines, OfInteractiveHaveTheTimeAndNoTarget) {
   auto sentence = example();
   sentence.hypotheses.pop_back();

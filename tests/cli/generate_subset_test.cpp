@@ -105,6 +105,18 @@ class GenerateSubset : public ::testing::Test {
     return out.str();
   }
 
+  std::string interactive(const std::string& text, const InteractiveOptions& flags) {
+    std::istringstream in(text);
+    LineReader lines(in, "news");
+    std::ostringstream out;
+    try {
+      translate_lines(model_, flags, lines, out);
+    } catch (const Error& error) {
+      out << "error: " << error.what();
+    }
+    return out.str();
+  }
+
   Dictionary dictionary_;
   GenerationModel model_;
   GenerateOptions flags_;
@@ -194,10 +206,7 @@ TEST_F(GenerateSubset, InteractiveKeepsTheOrderOfTheLines) {
   flags.buffer_size = 3;
   flags.search.batch_size = 2;
   flags.max_len = 8;
-  std::istringstream in("a a a a\n d \n\na xyz\nb@@ c");
-  std::ostringstream out;
-  translate_lines(model_, flags, in, out);
-  const auto text = out.str();
+  const auto text = interactive("a a a a\n d \r\n\na xyz\rb@@ c", flags);
   std::string order;
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
@@ -212,6 +221,78 @@ TEST_F(GenerateSubset, InteractiveKeepsTheOrderOfTheLines) {
   EXPECT_THAT(text, HasSubstr("S-3\ta <unk>\n"));
   EXPECT_THAT(text, ::testing::ContainsRegex("D-4\t[-.0-9]+\tb@@ c\n"));
   EXPECT_EQ(batches_, 3) << "two of the first three lines, one of the others";
+}
+
+/// The ids of the translations in `text`, in their order.
+std::string ids_of(const std::string& text) {
+  std::string ids;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);)
+    if (line.starts_with("D-")) ids += line.substr(2, line.find('\t') - 2) + " ";
+  return ids;
+}
+
+TEST_F(GenerateSubset, InteractiveLeavesOutLinesThatAreTooLong) {
+  model_.max_source_positions = 4;
+  InteractiveOptions flags;
+  flags.search.beam = 1;
+  flags.max_len = 8;
+  const std::string text = "a\nb@@ c\na a a a\nd\na c d a d\nc\n";
+  for (const int64_t buffer : {1, 2, 16}) {
+    flags.buffer_size = buffer;
+    flags.skip_invalid_size_inputs_valid_test = true;
+    const auto out = interactive(text, flags);
+    EXPECT_EQ(ids_of(out), "0 1 3 5 ") << "as in fairseq, what is left out has a number";
+    EXPECT_THAT(out, Not(HasSubstr("error")));
+    flags.skip_invalid_size_inputs_valid_test = false;
+    const auto stopped = interactive(text, flags);
+    EXPECT_EQ(ids_of(stopped), "0 1 ") << "those before are answered";
+    EXPECT_THAT(stopped, HasSubstr("error: news:3: the line has 5 tokens, more than the 4"));
+    EXPECT_THAT(stopped, HasSubstr("--skip-invalid-size-inputs-valid-test"));
+  }
+  // --max-tokens is a limit as well.
+  model_.max_source_positions = 10;
+  flags.search.max_tokens = 4;
+  EXPECT_THAT(interactive(text, flags),
+              HasSubstr("news:3: the line has 5 tokens, more than --max-tokens 4"));
+  flags.skip_invalid_size_inputs_valid_test = true;
+  EXPECT_EQ(ids_of(interactive(text, flags)), "0 1 3 5 ");
+}
+
+TEST_F(GenerateSubset, InteractiveAnswersWhatItCanBeforeAnError) {
+  InteractiveOptions flags;
+  flags.search.beam = 1;
+  flags.buffer_size = 16;
+  const auto not_text = interactive("a\nd\n\xFF\nc\n", flags);
+  EXPECT_EQ(ids_of(not_text), "0 1 ");
+  EXPECT_THAT(not_text, HasSubstr("error: news:3: not UTF-8"));
+  // A line that is too short for --min-len.
+  flags.search.max_len_a = 1;
+  flags.max_len = 1;
+  flags.min_len = 4;
+  EXPECT_EQ(ids_of(interactive("a a a a\n", flags)), "0 ");
+  flags.buffer_size = 1;
+  const auto short_line = interactive("a a a a\na\n", flags);
+  EXPECT_EQ(ids_of(short_line), "0 ");
+  EXPECT_THAT(short_line, HasSubstr("error: --min-len 4"));
+}
+
+TEST_F(GenerateSubset, TextIsReadAsItWasInTraining) {
+  using ::testing::ElementsAre;
+  const auto read = [&](std::string_view text, bool keep = false) {
+    return source_tokens(model_, text, keep);
+  };
+  EXPECT_THAT(read(" a d\r"), ElementsAre(4, 7, 2));
+  EXPECT_THAT(read(""), ElementsAre(2));
+  model_.continues_source = true;
+  for (const auto start : {Dictionary::kBos, Dictionary::kEos}) {
+    model_.start_token = start;
+    EXPECT_THAT(read("a d\n"), ElementsAre(start, 4, 7));
+    EXPECT_THAT(read(""), ElementsAre(start));
+    for (const auto* text : {"a\nd", "a\rd", " a \r\n d\n"})
+      EXPECT_THAT(read(text), ElementsAre(start, 4, 2, 7)) << "ends of lines are ends of sentences";
+    EXPECT_THAT(read("a\n\nd\n", /*keep=*/true), ElementsAre(start, 4, 2, 2, 7, 2));
+  }
 }
 
 }  // namespace

@@ -48,5 +48,37 @@ TEST_F(PreprocessCommand, RefusesWhatItCannotDoBeforeAnyWork) {
   EXPECT_FALSE(std::filesystem::exists(folder_ / "pair"));
 }
 
+TEST_F(Commands, WhatPreprocessWritesOtherCommandsRead) {
+  // A dictionary with a symbol twice, a special one anew, and SentencePiece's counts.
+  testing::write_text(
+      folder_ / "given",
+      "the -1\nw4 1_0\nsees -2\nthe -3 #fairseq:overwrite\n<unk> 0 #fairseq:overwrite\n");
+  testing::write_text(folder_ / "dos.txt", "the w4\r\nsees w4\r\n");
+  const auto made =
+      evomoe(fmt::format("preprocess --only-source --srcdict {0}/given --trainpref {0}/dos.txt "
+                         "--validpref {0}/dos.txt "
+                         "--destdir {0}/again",
+                         folder_.path().string()));
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  EXPECT_EQ(testing::read_text(folder_ / "again/dict.txt"),
+            "the -1\nw4 10\nsees -2\nthe -3 #fairseq:overwrite\n<unk> 0 #fairseq:overwrite\n");
+  auto arguments = train_arguments("other") + "--max-update 1";
+  arguments.replace(arguments.find("/bin"), 4, "/again");
+  const auto trained = evomoe(arguments);
+  EXPECT_EQ(trained.exit_code, 0) << trained.err;
+  const auto generated =
+      evomoe(fmt::format("generate --path {}/other/checkpoint_last --prompt 'the w4' --max-len 2",
+                         folder_.path().string()));
+  EXPECT_EQ(generated.exit_code, 0) << generated.err;
+}
+
+TEST_F(Commands, PreprocessWritesNoDictionaryWithoutAWord) {
+  expect_refused(
+      fmt::format("preprocess --only-source --trainpref {0}/train.txt --destdir {0}/none "
+                  "--thresholdsrc 100000 --padding-factor 1",
+                  folder_.path().string()),
+      {"train.txt", "--thresholdsrc 100000"}, 1);
+}
+
 }  // namespace
 }  // namespace evomoe

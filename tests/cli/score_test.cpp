@@ -60,5 +60,22 @@ TEST_F(Score, RefusesWhatDoesNotGoTogether) {
   EXPECT_EQ(score("--order 5").exit_code, 2);
 }
 
+TEST_F(Score, CaseIsPythons) {
+  testing::write_text(folder_ / "sys", "ΟΔΥΣΣΕΥΣ ΚΑΙ ΑΣ, İSTANBUL VE ÇOK\r\n");
+  testing::write_text(folder_ / "ref", "οδυσσευς και ας, i\u0307stanbul ve çok\n");
+  EXPECT_THAT(score("--sacrebleu --ignore-case").out, HasSubstr("BLEU = 100.00"));
+  EXPECT_THAT(score("--ignore-case").out, HasSubstr("BLEU4 = 100.00"));
+}
+
+TEST_F(Score, ReadsLinesByTheirEndsAndNamesWhatIsNotText) {
+  const auto lines = score("--sacrebleu").out;
+  testing::write_text(folder_ / "sys", "a b c d e\r\nThe dog, 1.5 <unk>\r\r\n");
+  EXPECT_EQ(score("--sacrebleu").out, lines);
+  testing::write_text(folder_ / "sys", "a b\rc\n\xE9\n");
+  const auto result = score("");
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, ::testing::AllOf(HasSubstr("sys:3"), HasSubstr("not UTF-8")));
+}
+
 }  // namespace
 }  // namespace evomoe

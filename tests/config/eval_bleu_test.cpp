@@ -57,7 +57,7 @@ TEST(EvalBleu, WhatIsNotGivenHasFairseqsDefaults) {
   EXPECT_EQ(search.search.unkpen, 0);
   EXPECT_EQ(search.temperature, 1);
   EXPECT_FALSE(search.search.unnormalized);
-  EXPECT_FALSE(search.sampling);
+  EXPECT_FALSE(*search.sampling);
   EXPECT_EQ(bleu_detokenizer_language({}), "en");
 }
 
@@ -72,7 +72,7 @@ TEST(EvalBleu, EveryArgumentOfFairseqsSearchIsRead) {
   EXPECT_TRUE(search.search.unnormalized);
   EXPECT_EQ(search.temperature, 2);
   EXPECT_EQ(search.search.no_repeat_ngram_size, 3);
-  EXPECT_TRUE(search.sampling);
+  EXPECT_TRUE(*search.sampling);
   EXPECT_EQ(search.sampling_topk, 10);
   EXPECT_EQ(search.sampling_topp, 0.9);
 }

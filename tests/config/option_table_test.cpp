@@ -337,6 +337,27 @@ TEST_F(OptionTableTest, JsonAndYamlGiveBackTheSameValuesExactly) {
   EXPECT_EQ(sample.rate, given.rate);
 }
 
+TEST_F(OptionTableTest, YamlGivesBackEveryText) {
+  for (const std::string text : {"yes",         "1e5",   "0x10",
+                                 "null",        "~",     "true",
+                                 "???",         "${lr}", "a${",
+                                 "\\${run.lr}", "a\\b",  " a ",
+                                 "a: b",        "# a",   "- a",
+                                 "[a, b]",      "{a}",   "&a",
+                                 "*a",          "!a",    "%a",
+                                 "@a",          "'a\"",  "a\nb",
+                                 "a\r\n",       "\t",    "\u00e9\u2028\u4e2d",
+                                 "\x01\x7F",    "a,b",   "None",
+                                 "..."}) {
+    ASSERT_TRUE(table.parse({"bin"}));
+    sample.data = text;
+    const auto yaml = yaml_file(table.to_yaml());
+    sample.data.clear();
+    ASSERT_TRUE(table.parse({"--config", yaml})) << text;
+    EXPECT_EQ(sample.data, text);
+  }
+}
+
 TEST_F(OptionTableTest, StoredOptionsAreReadStrictly) {
   ASSERT_TRUE(table.parse({"bin", "--layers", "4"}));
   EXPECT_THROW(table.from_json({{"model", {{"layrs", 2}}}}), UsageError);

@@ -230,9 +230,10 @@ TEST(ValidateOptions, ASearchAndPromptsDoNotMix) {
   GenerateOptions prompts;
   EXPECT_NO_THROW(validate_prompts(prompts));
   prompts.num_samples = 3;
-  EXPECT_THROW(validate_prompts(prompts), UsageError);
-  prompts.sampling = true;
-  EXPECT_NO_THROW(validate_prompts(prompts));
+  EXPECT_NO_THROW(validate_prompts(prompt_options(prompts, /*running_text=*/false)));
+  prompts.sampling = false;
+  EXPECT_THROW(validate_prompts(prompts), UsageError) << "--greedy";
+  prompts.sampling.reset();
   prompts.search.lenpen = 0.6;
   EXPECT_THROW(validate_prompts(prompts), UsageError);
 
@@ -250,6 +251,23 @@ TEST(ValidateOptions, ASearchAndPromptsDoNotMix) {
   EXPECT_NO_THROW(validate_options(data));
   data.prompt = "a";
   EXPECT_THROW(validate_options(data), UsageError);
+}
+
+TEST(ValidateOptions, PromptsOfRunningTextAreSampledAndGoOnBehindLines) {
+  const auto text = prompt_options({}, /*running_text=*/true);
+  EXPECT_TRUE(*text.sampling && *text.ignore_eos);
+  EXPECT_EQ(text.sampling_topk, 50);
+  const auto lines = prompt_options({}, /*running_text=*/false);
+  EXPECT_FALSE(*lines.sampling || *lines.ignore_eos);
+  GenerateOptions given;
+  given.sampling = given.ignore_eos = false;
+  given.sampling_topk = -1;
+  const auto kept = prompt_options(given, /*running_text=*/true);
+  EXPECT_FALSE(*kept.sampling || *kept.ignore_eos);
+  EXPECT_EQ(kept.sampling_topk, -1);
+  GenerateOptions filtered;
+  filtered.sampling_topp = 0.9;
+  EXPECT_TRUE(*prompt_options(filtered, /*running_text=*/false).sampling);
 }
 
 TEST(ValidateOptions, InteractiveAndScoreRefuseWhatCannotWork) {
@@ -271,7 +289,9 @@ TEST(ValidateOptions, OtherCommandsRefuseWhatCannotWork) {
   GenerateOptions generate;
   EXPECT_NO_THROW(validate_options(generate));
   generate.sampling_topk = 5;
-  EXPECT_THROW(validate_options(generate), UsageError);
+  EXPECT_THROW(validate_generation(generate), UsageError) << "a search";
+  generate.sampling = false;
+  EXPECT_THROW(validate_options(generate), UsageError) << "--greedy";
   generate.sampling = true;
   EXPECT_NO_THROW(validate_options(generate));
   generate.bpe.bpe = "gpt2";

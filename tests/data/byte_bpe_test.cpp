@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <unicode/regex.h>
 
 #include <algorithm>
 #include <map>
+#include <memory>
 #include <random>
 #include <sstream>
 #include <tuple>
@@ -20,11 +22,40 @@ namespace {
 using testing::TemporaryFolder;
 using testing::write_text;
 
-std::vector<std::string> words_of(std::string_view text, bool by_regex = false) {
+std::vector<std::string> words_of(std::string_view text) {
   std::vector<std::string> words;
   BpeWords cutter(text);
-  for (std::string_view word; by_regex ? cutter.next_by_regex(word) : cutter.next(word);) {
-    words.emplace_back(word);
+  for (std::string_view word; cutter.next(word);) words.emplace_back(word);
+  return words;
+}
+
+/// The same by GPT-2's regular expression; what is not UTF-8 is a word of its own.
+std::vector<std::string> words_by_expression(std::string_view text) {
+  static const auto pattern = [] {
+    UErrorCode status = U_ZERO_ERROR;
+    return std::unique_ptr<icu::RegexPattern>(icu::RegexPattern::compile(
+        icu::UnicodeString::fromUTF8(
+            R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+)"
+            R"(|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+)"),
+        0, status));
+  }();
+  std::vector<std::string> words;
+  while (!text.empty()) {
+    uint32_t code = 0;
+    const bool valid = utf8_character(text, 0, code) > 0;
+    size_t end = 0;
+    while (end < text.size() && (utf8_character(text, end, code) > 0) == valid)
+      end += std::max(1, utf8_character(text, end, code));
+    const auto stretch = text.substr(0, end);
+    text.remove_prefix(end);
+    if (!valid) {
+      words.emplace_back(stretch);
+      continue;
+    }
+    UErrorCode status = U_ZERO_ERROR;
+    const auto unicode = icu::UnicodeString::fromUTF8(stretch);
+    const std::unique_ptr<icu::RegexMatcher> matcher(pattern->matcher(unicode, status));
+    while (matcher->find(status) != 0) matcher->group(status).toUTF8String(words.emplace_back());
   }
   return words;
 }
@@ -111,11 +142,22 @@ TEST(BpeWords, CutsAsGpt2) {
   EXPECT_EQ(words_of("a\n\nb"), (std::vector<std::string>{"a", "\n", "\n", "b"}));
 }
 
-TEST(BpeWords, TheFastPathCutsAsTheRegularExpression) {
+TEST(BpeWords, AreThoseOfTheRegularExpression) {
   std::mt19937 random(7);
   for (int i = 0; i < 20000; ++i) {
     const auto text = random_text(random, i % 2 == 1);
-    ASSERT_EQ(words_of(text), words_of(text, /*by_regex=*/true)) << text;
+    ASSERT_EQ(words_of(text), words_by_expression(text)) << text;
+  }
+}
+
+TEST(BpeWords, KnowEachCharacterOfThisUnicode) {
+  // Behind each other, behind a space, and between letters and digits.
+  for (uint32_t code = 0x80; code < 0x110000; ++code) {
+    if (code >= 0xD800 && code < 0xE000) continue;
+    std::string character;
+    icu::UnicodeString(static_cast<UChar32>(code)).toUTF8String(character);
+    const auto text = character + character + " " + character + "a" + character + "1" + character;
+    ASSERT_EQ(words_of(text), words_by_expression(text)) << fmt::format("U+{:04X}", code);
   }
 }
 
@@ -252,6 +294,20 @@ TEST(ByteBpe, ComesBackFromItsFiles) {
   EXPECT_EQ(testing::read_text(folder / "encoder.json"),
             testing::read_text(folder / "encoder2.json"));
   EXPECT_EQ(testing::read_text(folder / "vocab.bpe"), testing::read_text(folder / "vocab2.bpe"));
+}
+
+TEST(ByteBpe, OfAnyBytesComesBackFromItsFiles) {
+  const TemporaryFolder folder;
+  std::string bytes;
+  for (int i = 0; i < 4096; ++i)
+    bytes += fmt::format("{0}{1}{0}{1}", static_cast<char>(i), static_cast<char>(i / 16));
+  write_text(folder / "text", bytes + "#version: 0.2 #version\n");
+  const auto bpe = ByteBpe::train({folder / "text"}, 700, 1, /*keep_whitespace=*/true);
+  bpe.save(folder / "encoder.json", folder / "vocab.bpe");
+  const auto loaded = ByteBpe::load(folder / "encoder.json", folder / "vocab.bpe");
+  ASSERT_EQ(loaded.size(), bpe.size());
+  for (int32_t id = 0; id < bpe.size(); ++id) EXPECT_EQ(loaded.bytes(id), bpe.bytes(id));
+  EXPECT_EQ(loaded.encode(bytes), bpe.encode(bytes));
 }
 
 TEST(ByteBpe, NamesWhatIsWrongWithItsFiles) {

@@ -1,6 +1,10 @@
 #include "evomoe/data/dictionary.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+
+#include <limits>
+#include <random>
 
 #include "tests/data/expect_error.h"
 #include "tests/testing/paths.h"
@@ -77,6 +81,63 @@ TEST(Dictionary, LetsAnOverwriteTakeThePlaceOfAnEarlierSymbol) {
   EXPECT_EQ(dictionary.size(), 8);
   EXPECT_EQ(dictionary.index("a"), 7);
   EXPECT_EQ(dictionary.index("<unk>"), 6);
+}
+
+TEST(Dictionary, ReadsTheCountsThatPythonReads) {
+  const TemporaryFolder folder;
+  write_text(folder / "dict.txt",
+             "a -3\nb +1_000\n\u2581c \u0663\nd \t7\ne 99999999999999999999 \r\n");
+  const auto dictionary = Dictionary::load(folder / "dict.txt");
+  EXPECT_EQ(dictionary.count(4), -3);
+  EXPECT_EQ(dictionary.count(5), 1000);
+  EXPECT_EQ(dictionary.count(6), 3);
+  EXPECT_EQ(dictionary.count(7), 7);
+  EXPECT_EQ(dictionary.count(8), std::numeric_limits<int64_t>::max());
+  for (const auto* line : {"a -3.5", "a 1e3", "a _1", "a", "5", "a 1  #fairseq:overwrite"}) {
+    write_text(folder / "dict.txt", line);
+    expect_error([&] { Dictionary::load(folder / "dict.txt"); }, {":1", "symbol count"});
+  }
+}
+
+TEST(Dictionary, WhateverIsReadIsWrittenSoThatItIsReadBack) {
+  const TemporaryFolder folder;
+  std::mt19937 random(3);
+  const std::vector<std::string> symbols = {"a",
+                                            "b",
+                                            "",
+                                            " ",
+                                            "a b",
+                                            "<s>",
+                                            "</s>",
+                                            "<unk>",
+                                            "a 5",
+                                            "\u00A0",
+                                            "\xE2\x80\xA8",
+                                            "#fairseq:overwrite",
+                                            "a #fairseq:overwrite",
+                                            "\t",
+                                            std::string(1, '\0')};
+  for (int i = 0; i < 500; ++i) {
+    std::string text;
+    Dictionary seen;
+    for (size_t k = 1 + random() % 12; k > 0; --k) {
+      const auto& symbol = symbols[random() % symbols.size()];
+      const bool overwrite = seen.contains(symbol);
+      seen.add(symbol, 1, overwrite);
+      text += fmt::format("{} {}{}\n", symbol, static_cast<int>(random() % 9) - 4,
+                          overwrite || random() % 4 == 0 ? " #fairseq:overwrite" : "");
+    }
+    write_text(folder / "one", text);
+    const auto first = Dictionary::load(folder / "one");
+    first.save(folder / "two");
+    const auto second = Dictionary::load(folder / "two");
+    ASSERT_EQ(second.size(), first.size()) << text;
+    for (int64_t index = 0; index < first.size(); ++index) {
+      EXPECT_EQ(second.symbol(index), first.symbol(index)) << text;
+      EXPECT_EQ(second.count(index), first.count(index)) << text;
+      EXPECT_EQ(second.index(first.symbol(index)), first.index(first.symbol(index))) << text;
+    }
+  }
 }
 
 TEST(Dictionary, SplitsLinesAtUnicodeWhiteSpaceAndCountsUnknownWords) {

@@ -2,7 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
+#include <sstream>
+
 #include "tests/data/expect_error.h"
+#include "tests/testing/paths.h"
 
 namespace evomoe {
 namespace {
@@ -17,6 +21,42 @@ TEST(TextLines, EndAsInPythonsTextFiles) {
   EXPECT_EQ(lines_of("a\n\r\nb\rc"), (std::vector<std::string>{"a", "", "b", "c"}));
   EXPECT_EQ(lines_of("a\n"), std::vector<std::string>{"a"});
   EXPECT_TRUE(lines_of("").empty());
+}
+
+std::vector<std::string> lines_of_stream(const std::string& text) {
+  std::istringstream stream(text);
+  LineReader reader(stream, "text");
+  std::vector<std::string> lines;
+  for (std::string line; reader.next(line);) lines.push_back(line);
+  EXPECT_EQ(reader.number(), static_cast<int64_t>(lines.size()));
+  return lines;
+}
+
+TEST(LineReader, ReadsTheSameLinesOfAStreamAsOfAFile) {
+  for (const auto* text : {"", "\n", "\r", "\r\n", "\n\r", "a", "a\r", "a\r\nb", "\r\r\n\n"})
+    EXPECT_EQ(lines_of_stream(text), lines_of(text)) << ::testing::PrintToString(text);
+  std::mt19937 random(5);
+  // Of these, only the first two end lines: not the others that Unicode calls ends of lines.
+  const std::vector<std::string> pieces = {
+      "\n", "\r", "a", " ", "\xFF", "\v", "\f", "\u0085", "\u2028", "\x1E", std::string(1, '\0')};
+  for (int i = 0; i < 5000; ++i) {
+    std::string text;
+    for (size_t k = random() % 12; k > 0; --k) text += pieces[random() % pieces.size()];
+    ASSERT_EQ(lines_of_stream(text), lines_of(text)) << ::testing::PrintToString(text);
+  }
+}
+
+TEST(LineReader, NamesThePlaceAndWhatCannotBeRead) {
+  const testing::TemporaryFolder folder;
+  testing::write_text(folder / "text", "a\rb\r\n\xFF\n");
+  LineReader reader("input", (folder / "text").string());
+  std::string line;
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(reader.next(line));
+  expect_error([&] { require_utf8(line, reader.where()); },
+               {(folder / "text").string() + ":3", "not UTF-8", "iconv"});
+  EXPECT_FALSE(reader.next(line));
+  for (const auto& path : {folder.path(), folder / "none"})
+    expect_error([&] { LineReader("input", path.string()); }, {"--input " + path.string()});
 }
 
 TEST(TextLines, PiecesAddUpToTheTextAndEndWithALine) {

@@ -117,6 +117,16 @@ TEST(TokenMasking, OtherTokensAreDrawnByFrequencyWhenAsked) {
   EXPECT_GT(frequent, 0.95 * drawn);
 }
 
+TEST(TokenMasking, CountsBelowZeroAreNoFrequencies) {
+  auto dictionary = dictionary_of(50);
+  dictionary.add("w7", -1000);
+  const auto masking = [&](bool by_frequency) {
+    TokenMasking({.freq_weighted_replacement = by_frequency}, dictionary, 1, nullptr);
+  };
+  EXPECT_NO_THROW(masking(false));
+  expect_error([&] { masking(true); }, {"--freq-weighted-replacement", "`w7`", "-"});
+}
+
 TEST(TokenMasking, MasksTokensInARow) {
   const TokenMasking masking({.mask_prob = 0.05,
                               .leave_unmasked_prob = 0,

@@ -396,6 +396,10 @@ TEST(SampledToken, IsCutToTheBestTokensOrToAMass) {
   EXPECT_THAT(tokens(2, 0), ElementsAre(Pair(1, 571), Pair(3, 429)));
   EXPECT_THAT(tokens(0, 0.6), ElementsAre(Pair(1, 571), Pair(3, 429))) << ".4 is not enough";
   EXPECT_THAT(tokens(0, 0.3), ElementsAre(Pair(1, 1000)));
+  EXPECT_THAT(tokens(1, 0.9), ElementsAre(Pair(1, 1000))) << "both hold";
+  EXPECT_THAT(tokens(3, 0.3), ElementsAre(Pair(1, 1000)));
+  EXPECT_THAT(tokens(3, 0.8), ElementsAre(Pair(1, 444), Pair(2, 223), Pair(3, 333)))
+      << ".8 of the .9 that the three have";
   EXPECT_NEAR(sampled_token(x_V, 0, 0.3, 0.5).log_probability, std::log(0.4), 1e-6)
       << "the score is that of the whole distribution";
   EXPECT_EQ(sampled_token(torch::full({4}, -INFINITY), 0, 0, 0.5).token, -1);

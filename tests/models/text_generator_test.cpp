@@ -6,6 +6,7 @@
 #include <map>
 
 #include "evomoe/base/error.h"
+#include "evomoe/models/token_candidates.h"
 #include "tests/models/small_gpt.h"
 
 namespace evomoe {
@@ -91,50 +92,80 @@ TEST(Generate, SamplesDependOnSeedAndStreamAlone) {
 }
 
 /// How often each token comes when u runs evenly through (0,1).
-std::map<int64_t, double> shares(const torch::Tensor& logit_V, const GenerationOptions& options) {
+std::map<int64_t, double> shares(const torch::Tensor& log_probability_V,
+                                 const GenerationOptions& options) {
   std::map<int64_t, double> count;
   const int steps = 1000;
   for (int i = 0; i < steps; ++i) {
-    count[choose_token(logit_V, options, (i + 0.5) / steps)] += 1.0 / steps;
+    count[choose_token(log_probability_V, options, (i + 0.5) / steps)] += 1.0 / steps;
   }
   return count;
 }
 
 TEST(ChooseToken, KeepsTopKAndTheSmallestSetThatReachesTopP) {
-  const auto logit_V = torch::tensor({0.1, 0.4, 0.2, 0.3}).log();
+  const auto log_probability_V = torch::tensor({0.1, 0.4, 0.2, 0.3}).log();
   GenerationOptions options;
-  EXPECT_EQ(choose_token(logit_V, options, 0.99), 1) << "greedy";
+  EXPECT_EQ(choose_token(log_probability_V, options, 0.99), 1) << "greedy";
   options.sample = true;
-  auto share = shares(logit_V, options);
+  auto share = shares(log_probability_V, options);
   EXPECT_NEAR(share[0], 0.1, 2e-3);
   EXPECT_NEAR(share[1], 0.4, 2e-3);
   options.top_k = 2;
-  share = shares(logit_V, options);
+  share = shares(log_probability_V, options);
   EXPECT_EQ(share.size(), 2U);
   EXPECT_NEAR(share[1], 4.0 / 7, 2e-3);
   EXPECT_NEAR(share[3], 3.0 / 7, 2e-3);
   options.top_k = 0;
   options.top_p = 0.65;  // .4 + .3
-  EXPECT_EQ(shares(logit_V, options).size(), 2U);
+  EXPECT_EQ(shares(log_probability_V, options).size(), 2U);
   options.top_p = 0.75;  // .4 + .3 + .2
-  share = shares(logit_V, options);
+  share = shares(log_probability_V, options);
   EXPECT_EQ(share.size(), 3U);
   EXPECT_NEAR(share[2], 2.0 / 9, 2e-3);
   options.top_p = 1e-6;
-  EXPECT_EQ(shares(logit_V, options).size(), 1U);
+  EXPECT_EQ(shares(log_probability_V, options).size(), 1U);
   options.top_k = 3;
-  options.top_p = 0.75;  // of what top-k left: all three
-  EXPECT_EQ(shares(logit_V, options).size(), 3U);
+  options.top_p = 0.75;  // of what top-k left: 4/9 + 3/9
+  EXPECT_EQ(shares(log_probability_V, options).size(), 2U);
+  options.top_p = 0.8;
+  EXPECT_EQ(shares(log_probability_V, options).size(), 3U);
 }
 
 TEST(ChooseToken, TheTemperatureSharpensOrFlattens) {
-  const auto logit_V = torch::tensor({0.2, 0.8}).log();
+  const auto log_probability_V = torch::tensor({0.2, 0.8}).log();
   GenerationOptions options;
   options.sample = true;
   options.temperature = 0.5;
-  EXPECT_NEAR(shares(logit_V, options)[1], 0.64 / 0.68, 2e-3);
+  EXPECT_NEAR(shares(log_probability_V, options)[1], 0.64 / 0.68, 2e-3);
   options.temperature = 100;
-  EXPECT_NEAR(shares(logit_V, options)[1], 0.5, 5e-3);
+  EXPECT_NEAR(shares(log_probability_V, options)[1], 0.5, 5e-3);
+}
+
+TEST(ChooseToken, HasTheSamplerOfTheBeamSearch) {
+  const auto x_V = torch::tensor({0.05, 0.35, 0.2, 0.3, 0.1}).log();
+  GenerationOptions options;
+  options.sample = true;
+  for (const int64_t k : {0, 1, 2, 4}) {
+    for (const double p : {0.0, 0.3, 0.6, 0.9}) {
+      options.top_k = k;
+      options.top_p = p;
+      for (double u = 0.01; u < 1; u += 0.02)
+        EXPECT_EQ(choose_token(x_V, options, u), sampled_token(x_V, k, p, u).token)
+            << k << " " << p;
+    }
+  }
+}
+
+TEST(ChooseToken, WithoutAnyProbabilityThereIsNone) {
+  GenerationOptions options;
+  EXPECT_EQ(choose_token(torch::full({4}, -INFINITY), options, 0.5), -1);
+  EXPECT_THROW(choose_token(torch::full({4}, NAN), options, 0.5), Error);
+}
+
+TEST(PromptWindow, IsHalfOfThePositionsWhereAPromptIsLonger) {
+  EXPECT_EQ(prompt_window(10, 10), 10);
+  EXPECT_EQ(prompt_window(11, 10), 5);
+  EXPECT_EQ(prompt_window(2, 1), 1);
 }
 
 TEST(Generate, ImpossibleOptionsAreRefused) {
