@@ -1,5 +1,7 @@
 #include "evomoe/checkpoint/fairseq_names.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 #include <iterator>
@@ -58,8 +60,8 @@ std::optional<Place> place_of(std::string_view name) {
   return place;
 }
 
-bool has_part(const std::string& name, const std::string& part) {
-  return ("." + name + ".").find("." + part + ".") != std::string::npos;
+bool has_part(const std::string& name, const char* part) {
+  return ("." + name + ".").find(fmt::format(".{}.", part)) != std::string::npos;
 }
 
 }  // namespace
@@ -78,12 +80,11 @@ std::vector<std::string> in_parameter_order(std::vector<std::string> names) {
 
 bool has_parameter_order(const std::string& name) { return place_of(name).has_value(); }
 
-bool may_be_tied(const std::string& name, const std::string& earlier) {
-  if (!has_part(earlier, "embed_tokens")) return false;
-  for (const auto* part : {"embed_tokens", "output_projection", "lm_head", "adaptive_softmax"}) {
-    if (has_part(name, part)) return true;
-  }
-  return false;
+bool is_embedding(const std::string& name) { return has_part(name, "embed_tokens"); }
+
+bool may_be_embedding(const std::string& name) {
+  return is_embedding(name) || has_part(name, "output_projection") || has_part(name, "lm_head") ||
+         has_part(name, "adaptive_softmax");
 }
 
 bool is_derived(const std::string& name) {

@@ -15,8 +15,10 @@ std::vector<std::string> in_parameter_order(std::vector<std::string> names);
 /// Whether the order of parameters knows this name.
 bool has_parameter_order(const std::string& name);
 
-/// Whether a model may use the tensor `earlier`, an embedding, again under the name `name`.
-bool may_be_tied(const std::string& name, const std::string& earlier);
+bool is_embedding(const std::string& name);
+
+/// Whether a model may have an embedding again under this name.
+bool may_be_embedding(const std::string& name);
 
 /// A buffer that is made anew with the model.
 bool is_derived(const std::string& name);

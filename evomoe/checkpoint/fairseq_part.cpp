@@ -127,8 +127,9 @@ bool is_same(const torch::Tensor& a, const torch::Tensor& b) {
 }
 
 bool is_tied(const std::string& name, const torch::Tensor& tensor, const TensorMap& earlier) {
+  if (!may_be_embedding(name) || tensor.numel() == 0) return false;
   return std::any_of(earlier.begin(), earlier.end(), [&](const auto& item) {
-    return may_be_tied(name, item.first) && tensor.numel() > 0 && is_same(tensor, item.second);
+    return is_embedding(item.first) && is_same(tensor, item.second);
   });
 }
 

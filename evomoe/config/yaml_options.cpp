@@ -185,26 +185,7 @@ std::vector<OptionTable::Assignment> OptionTable::read_yaml_file(
   for (const auto& entry : root) {
     const std::string key = key_text(entry.first, path);
     if (key == "hydra") continue;  // where Hydra writes its own files
-    if (key == "defaults" && entry.second.IsSequence()) {
-      for (const auto& choice : entry.second) {
-        if (!choice.IsMap()) continue;  // _self_
-        for (const auto& chosen : choice) {
-          const std::string name = chosen.first.Scalar();
-          const std::string group = name.compare(0, 9, "override ") == 0 ? name.substr(9) : name;
-          Option* option = option_of_group(group);
-          if (option == nullptr || chosen.second.IsNull() ||
-              find_value(root, group + "._name", "").IsDefined()) {
-            continue;  // the group itself says it
-          }
-          if (!seen.insert(option).second) continue;
-          const std::string shown =
-              fmt::format("{}: defaults: {}", where(path, chosen.first), group);
-          assignments.push_back(
-              {option, option->read(group_choice(group, chosen.second.Scalar()), shown), shown});
-        }
-      }
-      continue;
-    }
+    if (key == "defaults" && entry.second.IsSequence()) continue;
     if (entry.second.IsMap()) {
       if (!has_group(key) && !is_hydra_group(key) && find(key) != nullptr) {
         fail_usage("{}: {}: a single value or a list is needed here, not a group of keys",
@@ -218,6 +199,34 @@ std::vector<OptionTable::Assignment> OptionTable::read_yaml_file(
       continue;  // a group without options
     } else {
       take("", entry.first, entry.second);
+    }
+  }
+  // What the file says itself counts before a choice among the defaults, wherever it stands.
+  if (const auto defaults = root["defaults"]; defaults.IsDefined() && defaults.IsSequence()) {
+    for (const auto& choice : defaults) {
+      if (!choice.IsMap()) continue;  // _self_
+      for (const auto& chosen : choice) {
+        const std::string name = chosen.first.Scalar();
+        const std::string group = name.compare(0, 9, "override ") == 0 ? name.substr(9) : name;
+        Option* option = option_of_group(group);
+        if (option == nullptr || chosen.second.IsNull() ||
+            find_value(root, group + "._name", "").IsDefined()) {
+          continue;  // the group itself says it
+        }
+        if (!seen.insert(option).second) continue;
+        const std::string shown = fmt::format("{}: defaults: {}", where(path, chosen.first), group);
+        assignments.push_back(
+            {option, option->read(group_choice(group, chosen.second.Scalar()), shown), shown});
+      }
+    }
+  }
+  for (size_t i = 0; i < assignments.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      const auto &one = assignments[j], &other = assignments[i];
+      if (one.option == other.option && one.value != other.value) {
+        fail_usage("{} and {} contradict each other: {} cannot be both '{}' and '{}'", one.shown,
+                   other.shown, one.option->key(), value_text(one.value), value_text(other.value));
+      }
     }
   }
   return assignments;

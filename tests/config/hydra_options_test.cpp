@@ -254,6 +254,20 @@ TEST_F(HydraOptions, AGroupIsChosenByNameOnTheCommandLineAndInDefaults) {
   EXPECT_EQ(options.model.arch, "roberta_base");
 }
 
+TEST_F(HydraOptions, TheOrderOfTheEntriesMeansNothing) {
+  const std::string head = "task: {_name: masked_lm}\ncriterion: {_name: masked_lm}\n";
+  const std::string defaults = "defaults:\n  - model: roberta/base\n",
+                    arch = "arch: roberta_large\n";
+  const std::vector<std::string> line = {"bin", "--batch-size", "1"};
+  EXPECT_EQ(parse(head + defaults + arch, line).model.arch, "roberta_large");
+  EXPECT_EQ(parse(head + arch + defaults, line).model.arch, "roberta_large");
+  const std::string one = "moe_top1_expert: true\n", other = "moe_router: dts\n";
+  for (const auto& yaml : {one + other, other + one, one + "moe_topk_expert: true\n"}) {
+    EXPECT_THAT(error_of(yaml),
+                AllOf(HasSubstr("moe_top1_expert"), HasSubstr("contradict each other")));
+  }
+}
+
 TEST_F(HydraOptions, OverridesReachOptionsOfOurOwnGroups) {
   const auto options =
       parse("", {"bin", "--batch-size", "1", "task=masked_lm", "model=roberta/large_moe",
