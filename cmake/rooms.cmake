@@ -22,7 +22,7 @@ function(evomoe_find_torch)
     message(FATAL_ERROR "There is no LibTorch: ${PROJECT_SOURCE_DIR}/.venv has none. Run scripts/setup.sh in ${PROJECT_SOURCE_DIR} "
                         "(it makes .venv with torch==2.13.0), or set EVOMOE_TORCH=/path/to/libtorch.")
   endif()
-  set(version "of before 2.9")
+  set(version "of unknown version")
   if(EXISTS "${torch}/include/torch/headeronly/version.h")
     file(READ "${torch}/include/torch/headeronly/version.h" version_header)
     string(REGEX MATCH "define TORCH_VERSION_MAJOR ([0-9]+)" _ "${version_header}")

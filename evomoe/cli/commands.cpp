@@ -77,20 +77,22 @@ int dispatch(const std::vector<std::string>& arguments) {
   return found->second({arguments.begin() + 1, arguments.end()});
 }
 
-/// Names the options of the command that take less memory.
+/// With the options of the command that take less memory.
 std::string out_of_memory(const std::string& command) {
-  std::string remedy;
+  static const std::map<std::string, std::string> kRemedies = {
+      {"max-tokens", "lower --max-tokens"},
+      {"batch-size", "lower --batch-size"},
+      {"checkpoint-activations", "give --checkpoint-activations"},
+      {"decoder-embed-dim", "make the model smaller"}};
+  std::string text = "out of memory: ";
   for (const auto& table : command_tables()) {
     if (table->command() != command) continue;
     for (const auto& option : table->options()) {
-      const auto& name = option->name();
-      if (name == "max-tokens" || name == "batch-size")
-        remedy += fmt::format("; lower --{}", name);
-      else if (name == "checkpoint-activations")
-        remedy += fmt::format("; give --{}", name);
+      if (const auto found = kRemedies.find(option->name()); found != kRemedies.end())
+        text += found->second + ", ";
     }
   }
-  return "out of memory" + (remedy.empty() ? "; free some, or use a larger machine" : remedy);
+  return text + "free some, or use a larger machine";
 }
 
 /// What a library threw, without its backtrace.
@@ -116,7 +118,9 @@ int run_command_line(int argc, char** argv) {
                error.path1().string(), error.code().message());
     return 1;
   } catch (const std::exception& error) {
-    fmt::print(stderr, "evomoe: {}\n", first_line(error.what()));
+    const auto text = first_line(error.what());
+    const bool memory = text.find("can't allocate memory") != std::string::npos;  // LibTorch's
+    fmt::print(stderr, "evomoe: {}\n", memory ? out_of_memory(argv[1]) : text);
     return 1;
   }
 }

@@ -31,6 +31,28 @@ TEST_F(BadInput, AMissingEmptyTruncatedOrForeignDataFileIsRefused) {
   expect_refused(train_arguments(), {"`train`", "valid"}, 1);
 }
 
+TEST_F(BadInput, AFileForAFolderAndAFolderForAFileAreToldApart) {
+  const auto file = at("train.txt"), folder = at("bin");
+  expect_refused("train " + file + " --batch-size 4", {file, "it is a file", "evomoe preprocess"},
+                 1);
+  expect_refused("train " + at("none") + " --batch-size 4", {at("none"), "there is no such"}, 1);
+  expect_refused(train_arguments() + "--init-from " + folder, {folder, "it is a folder"}, 1);
+  expect_refused("preprocess --only-source --trainpref " + folder + " --destdir " + at("new"),
+                 {folder, "it is a folder"}, 1);
+  expect_refused("bpe train " + file + " --destdir " + file,
+                 {file + ": Not a directory", "check the path"}, 1);
+}
+
+TEST_F(BadInput, WithoutMemoryTheRemediesAreOptionsOfTheCommand) {
+  // A weight of four TiB.
+  const auto result = testing::run_command(
+      "ASAN_OPTIONS=allocator_may_return_null=1 " + testing::program().string() + " " +
+      train_arguments() + "--decoder-embed-dim 1048576 --decoder-attention-heads 1");
+  EXPECT_EQ(result.exit_code, 1) << result.err;
+  EXPECT_THAT(result.err, AllOf(HasSubstr("out of memory"), HasSubstr("lower --batch-size"),
+                                HasSubstr("give --checkpoint-activations")));
+}
+
 TEST_F(BadInput, ATokenBeyondTheDictionaryIsRefusedAtTheStart) {
   const auto dictionary = testing::read_text(folder_ / "bin/dict.txt");
   testing::write_text(folder_ / "bin/dict.txt", dictionary.substr(0, dictionary.find('\n') + 1));

@@ -301,7 +301,11 @@ TEST_F(OptionTableTest, YamlErrorsNameFileLineAndOption) {
               AllOf(HasSubstr("config.yaml:1"), HasSubstr("many")));
   EXPECT_THAT(error_of({"bin", "--config", yaml_file("model: {lr: 0.5}\n")}), HasSubstr("'run'"));
   EXPECT_THAT(error_of({"bin", "--config", yaml_file("modle: {layers: 1}\n")}),
-              HasSubstr("no group 'modle'"));
+              AllOf(HasSubstr("no group 'modle' (did you mean 'model'?)"),
+                    HasSubstr("the groups are model, run")));
+  EXPECT_THAT(error_of({"bin", "modle.layers=1"}), HasSubstr("(did you mean 'model'?)"));
+  EXPECT_THAT(error_of({"bin", "--config", yaml_file("[a, b]: 1\n")}),
+              AllOf(HasSubstr("config.yaml:1"), HasSubstr("before the colon")));
   EXPECT_THAT(error_of({"bin", "--config", yaml_file("layers: 1\nmodel: {layers: 2}\n")}),
               HasSubstr("twice"));
   EXPECT_THAT(error_of({"bin", "--config", yaml_file("layers: [1\n")}), HasSubstr("not YAML"));
