@@ -19,6 +19,13 @@ using nlohmann::ordered_json;
 
 constexpr const char* kUpdateKey = "completed_updates";
 
+/// Whether what every line has is of its type where it is there.
+bool has_right_types(const ordered_json& line) {
+  const auto tag = line.find("tag"), update = line.find(kUpdateKey);
+  return (tag == line.end() || tag->is_string()) &&
+         (update == line.end() || update->is_number_integer());
+}
+
 struct StoredLine {
   std::string text;
   ordered_json value;
@@ -33,6 +40,10 @@ std::vector<StoredLine> read_lines(const std::filesystem::path& path, bool* cut 
   for (size_t number = 1; std::getline(file, text); ++number) {
     auto value = parse_json<ordered_json>(text);
     if (value.is_object()) {
+      EVOMOE_CHECK(has_right_types(value),
+                   "{}:{}: its 'tag' is no text or its '{}' no integer; this is not the log of an "
+                   "evomoe run, move it away",
+                   path.string(), number, kUpdateKey);
       lines.push_back({std::move(text), std::move(value)});
       continue;
     }

@@ -18,7 +18,9 @@ std::vector<std::string> run_log_seeds(const std::filesystem::path& folder) {
     log.append("valid", 10, {{"valid_loss", "8.5"}, {"layers", {{{"load", {1, 2, 3}}}}}});
   }
   const auto text = testing::read_text(folder / "log.jsonl");
-  return {text, text + text.substr(0, 30)};
+  return {text, text + text.substr(0, 30),
+          R"({"tag": ["valid"], "completed_updates": 10})"
+          "\n"};
 }
 
 void read_log(const std::filesystem::path& folder, const std::string& bytes) {

@@ -89,6 +89,12 @@ TEST_F(RunLogTest, ALineThatIsNestedWithoutEndIsAnErrorToo) {
 TEST_F(RunLogTest, AForeignFileIsAnError) {
   testing::write_text(path, "{\"loss\": 1}\n{\"loss\": 2}\n");
   EXPECT_THROW(RunLog::resume(path, 10), Error);
+  for (const char* line : {R"({"tag": 1, "completed_updates": 10})",
+                           R"({"tag": "train", "completed_updates": "10"})"}) {
+    testing::write_text(path, std::string(line) + "\n");
+    EXPECT_THROW(RunLog::resume(path, 10), Error) << line;
+    EXPECT_THROW(read_run_log(path), Error) << line;
+  }
 }
 
 TEST_F(RunLogTest, StartsAnewOrContinuesAMissingFile) {
