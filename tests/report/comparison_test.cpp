@@ -49,8 +49,8 @@ class ComparisonTest : public ::testing::Test {
                           {"model",
                            {{"vocabulary", 100},
                             {"dictionary", "d"},
-                            {"source_vocabulary", 100},
-                            {"source_dictionary", "d"}}},
+                            {"source_vocabulary", 200},
+                            {"source_dictionary", "s"}}},
                           {"train", {{"items", 10}, {"tokens", 5000}}},
                           {"valid", {{"valid", {{"items", 3}, {"tokens", 900}, {"xxh64", "a"}}}}},
                           {"settings", {{"tokens-per-sample", 512}, {"max-valid-steps", nullptr}}}};
