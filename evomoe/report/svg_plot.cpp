@@ -155,15 +155,18 @@ std::vector<std::pair<double, double>> thinned(const std::vector<std::pair<doubl
 
 class Panel {
  public:
-  Panel(const PlotPanel& panel, double left, double top)
+  /// `all`: the panels that have the x axis with this one in common.
+  Panel(const PlotPanel& panel, const std::vector<PlotPanel>& all, double left, double top)
       : panel_(panel), left_(left + kLeft), top_(top + kTop) {
     x_.log_scale = panel.log_x;
     y_.log_scale = panel.log_y;
-    for (const auto& curve : panel.curves) {
-      for (const auto& [x, y] : curve.points) {
-        if (!x_.draws(x) || !y_.draws(y)) continue;
-        x_.take(x);
-        y_.take(y);
+    for (const auto& other : all) {
+      for (const auto& curve : other.curves) {
+        for (const auto& [x, y] : curve.points) {
+          if (!x_.draws(x) || !y_.draws(y)) continue;
+          x_.take(x);
+          if (&other == &panel) y_.take(y);
+        }
       }
     }
     x_.settle(0);
@@ -317,7 +320,7 @@ std::string svg_text(const std::vector<PlotPanel>& panels, const std::vector<std
   text += kStyleSheet;
   text += "<rect class=\"page\" width=\"100%\" height=\"100%\"/>\n" + legend;
   for (size_t i = 0; i < panels.size(); ++i) {
-    text += Panel(panels[i], kPanelWidth * static_cast<double>(i % columns),
+    text += Panel(panels[i], panels, kPanelWidth * static_cast<double>(i % columns),
                   top + kPanelHeight * static_cast<double>(i / columns))
                 .text();
   }

@@ -27,7 +27,8 @@ struct PlotPanel {
   std::vector<PlotMark> marks;
 };
 
-/// The panels side by side, two in a row, under a legend of the styles' names: an SVG file that
+/// The panels side by side, two in a row with the same x axis, under a legend of the styles' names:
+/// an SVG file that
 /// needs no script and no font, and that is readable on white and, where the viewer says so, on
 /// black. Names may be any bytes.
 std::string svg_text(const std::vector<PlotPanel>& panels, const std::vector<std::string>& names);

@@ -10,7 +10,8 @@
 namespace evomoe {
 namespace {
 
-constexpr int kLabel = 7, kColumns = 88, kRows = 6;  // together less than 100 columns wide
+constexpr size_t kLabel = 7, kColumns = 88;  // together less than 100 columns wide
+constexpr int kRows = 6;
 
 /// What a bar that fills the given share of a cell looks like.
 std::string cell(double filled, bool utf8) {
@@ -28,27 +29,33 @@ std::vector<double> column_values(const std::vector<std::pair<double, double>>& 
   const double begin = std::min(0.0, points.front().first), end = points.back().first;
   std::vector<double> values;
   size_t next = 0;
-  for (int column = 0; column < kColumns; ++column) {
-    const double x = begin + (end - begin) * (column + 1) / kColumns;
+  for (size_t column = 0; column < kColumns; ++column) {
+    const double x = begin + (end - begin) * static_cast<double>(column + 1) / kColumns;
     while (next + 1 < points.size() && points[next + 1].first <= x) ++next;
     values.push_back(points[next].second);
   }
   return values;
 }
 
-/// The marks, each under its column; one that would overlap the one before is left out.
-std::string marks_line(const TerminalChart& chart, double end) {
-  std::string line(kColumns, ' ');
-  size_t free = 0;
+/// The marks, each under its column, on as many lines as they need not to overlap.
+std::vector<std::string> mark_lines(const TerminalChart& chart, double end) {
+  std::vector<std::string> lines;
   for (const auto& [x, name] : chart.marks) {
-    if (!(x >= 0 && x <= end) || end <= 0) continue;
-    const auto column = static_cast<size_t>(std::min(kColumns - 1.0, x / end * kColumns));
-    const auto text = "^" + name;
-    if (column < free || column + text.size() > line.size()) continue;
-    line.replace(column, text.size(), text);
-    free = column + text.size() + 1;
+    if (!(x >= 0 && x <= end) || name.empty() || name.size() >= kColumns) continue;
+    const double share = end > 0 ? x / end : 0;
+    const auto column = static_cast<size_t>(std::min(kColumns - 1.0, share * kColumns));
+    const bool fits = column + name.size() < kColumns;
+    const auto begin = fits ? column : column - name.size();
+    const auto text = fits ? "^" + name : name + "^";
+    const auto from = begin > 0 ? begin - 1 : 0;
+    const auto line = std::find_if(lines.begin(), lines.end(), [&](const std::string& other) {
+      return other.size() <= from || other.find_first_not_of(' ', from) == std::string::npos;
+    });
+    auto& chosen = line != lines.end() ? *line : lines.emplace_back();
+    chosen.resize(std::max(chosen.size(), begin), ' ');
+    chosen.replace(begin, text.size(), text);
   }
-  return line.substr(0, line.find_last_not_of(' ') + 1);
+  return lines;
 }
 
 std::string number_text(double value) {
@@ -88,13 +95,13 @@ std::string chart_text(const TerminalChart& chart, bool utf8) {
     text += bars.substr(0, bars.find_last_not_of(' ') + 1) + "\n";
   }
   std::string axis;
-  for (int column = 0; column < kColumns; ++column) axis += utf8 ? "─" : "-";
+  for (size_t column = 0; column < kColumns; ++column) axis += utf8 ? "─" : "-";
   text += fmt::format("{:>{}} {}{}\n", "0", kLabel, utf8 ? "└" : "+", axis);
   const double end = points.back().first;
   const auto last = fmt::format("{} {}", number_text(end), chart.x_unit);
   const std::string margin(kLabel + 2, ' ');
   text += fmt::format("{}0{:>{}}\n", margin, last, kColumns - 1);
-  if (const auto marks = marks_line(chart, end); !marks.empty()) text += margin + marks + "\n";
+  for (const auto& marks : mark_lines(chart, end)) text += margin + marks + "\n";
   return text;
 }
 

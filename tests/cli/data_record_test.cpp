@@ -59,7 +59,7 @@ TEST_F(DataRecord, AnotherVocabularyAndOtherValidationsAreSeen) {
   fs::remove_all(folder_ / "run");
   fs::remove_all(folder_ / "bin");
   const auto again = evomoe(
-      fmt::format("preprocess --only-source --nwordssrc 20 --trainpref {0}/train.txt --validpref "
+      fmt::format("preprocess --only-source --nwordssrc 12 --trainpref {0}/train.txt --validpref "
                   "{0}/valid.txt --destdir {0}/bin",
                   folder_.path().string()));
   ASSERT_EQ(again.exit_code, 0) << again.err;

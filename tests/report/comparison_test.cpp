@@ -49,8 +49,8 @@ class ComparisonTest : public ::testing::Test {
                           {"model",
                            {{"vocabulary", 100},
                             {"dictionary", "d"},
-                            {"source_vocabulary", 100},
-                            {"source_dictionary", "d"}}},
+                            {"source_vocabulary", 200},
+                            {"source_dictionary", "s"}}},
                           {"train", {{"items", 10}, {"tokens", 5000}}},
                           {"valid", {{"valid", {{"items", 3}, {"tokens", 900}, {"xxh64", "a"}}}}},
                           {"settings", {{"tokens-per-sample", 512}, {"max-valid-steps", nullptr}}}};
@@ -158,7 +158,7 @@ TEST_F(ComparisonTest, EachKindOfOtherDataIsToldOfAndThenNothingIsRanked) {
   const std::vector<std::tuple<const char*, nlohmann::json, const char*>> changes = {
       {"/model/vocabulary", 101, "vocabularies of 101 against 100 symbols"},
       {"/model/dictionary", "e", "other symbols in the dictionary"},
-      {"/model/source_vocabulary", 7, "source vocabularies of 7 against 100"},
+      {"/model/source_vocabulary", 7, "source vocabularies of 7 against 200"},
       {"/model/source_dictionary", "e", "other symbols in the source dictionary"},
       {"/valid/valid/tokens", 901, "'valid' of 901 against 900 tokens"},
       {"/valid/valid/xxh64", "b", "other text in the validation data 'valid'"},
@@ -174,6 +174,18 @@ TEST_F(ComparisonTest, EachKindOfOtherDataIsToldOfAndThenNothingIsRanked) {
     EXPECT_THAT(comparison.verdict(), AllOf(HasSubstr("not comparable"), Not(HasSubstr("is best"))))
         << where;
   }
+}
+
+TEST_F(ComparisonTest, OneDictionaryForBothSidesIsToldOfOnce) {
+  make_run("a", {50});
+  make_run("b", {40});
+  for (const auto* run : {"a", "b"}) {
+    auto one = data_;
+    for (const auto* key : {"dictionary", "source_dictionary"}) one["model"][key] = run;
+    write_data(run, one);
+  }
+  ASSERT_EQ(compare({"a", "b"}).differences().size(), 1U);
+  EXPECT_EQ(compare({"a", "b"}).differences()[0], "b and a have other symbols in the dictionary");
 }
 
 TEST_F(ComparisonTest, TheSameDataUnderAnotherNameAreTheSameAndOtherTrainingDataANote) {

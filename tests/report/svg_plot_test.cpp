@@ -93,6 +93,15 @@ TEST(SvgPlot, HigherValuesLieHigherAndLaterOnesFurtherRight) {
   }
 }
 
+TEST(SvgPlot, ThePanelsHaveTheXAxisInCommon) {
+  const auto curves =
+      curves_of(svg_text({panel_of({{0, 1}, {100, 2}}), panel_of({{50, 1}, {60, 900}})}, {"run"}));
+  ASSERT_EQ(curves.size(), 2U);
+  const double width = curves[0][1].first - curves[0][0].first;
+  EXPECT_NEAR(curves[1][1].first - curves[1][0].first, width / 10, 0.2);
+  EXPECT_EQ(curves[1][1].second, curves[0][1].second) << "each has its own y axis";
+}
+
 TEST(SvgPlot, WhatCannotBeDrawnMakesAGap) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   auto panel =

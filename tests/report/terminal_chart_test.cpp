@@ -36,7 +36,7 @@ TerminalChart sample() {
 
 TEST(TerminalChart, BarsRiseWithTheValuesAndLieOverTheirPlaces) {
   const auto lines = lines_of(chart_text(sample(), /*utf8=*/false));
-  ASSERT_EQ(lines.size(), 10U);
+  ASSERT_EQ(lines.size(), 11U);
   EXPECT_EQ(lines[0], "evomoe: experts per token");
   const auto frame = lines[1].find('|');
   EXPECT_EQ(lines[1].substr(0, frame), "      8 ");
@@ -46,7 +46,9 @@ TEST(TerminalChart, BarsRiseWithTheValuesAndLieOverTheirPlaces) {
   EXPECT_EQ(lines[6].substr(frame + 1, 43), std::string(43, ':'));
   EXPECT_TRUE(lines[8].ends_with("800 updates"));
   EXPECT_EQ(lines[9].find("^dense-to-sparse"), frame + 1 + 44);
-  EXPECT_EQ(lines[9].find("^sparse"), std::string::npos) << "it would lie over another name";
+  EXPECT_EQ(lines[10].find("^sparse"), frame + 1 + 45) << "on a line of its own";
+  EXPECT_EQ(lines[9].find("late^"), frame + 1 + 87 - 4) << "to the left where it has no room";
+  EXPECT_EQ(lines[9].substr(frame, 15), " ^shared-expert");
 }
 
 TEST(TerminalChart, IsAtMost100ColumnsWideAndOfOneByteCharactersWithoutUtf8) {
