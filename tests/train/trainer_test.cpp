@@ -298,6 +298,7 @@ const std::vector<WithoutTarget>& kinds_without_target() {
        [](TrainOptions& options) {
          options.criterion.criterion = "adaptive_loss";
          options.model.adaptive_softmax_cutoff = {8, 14};
+         options.model.adaptive_softmax_factor = 2;
        }},
       {"top1_without_temperature", [](TrainOptions& options) {
          options.moe.moe_router = "switch";
