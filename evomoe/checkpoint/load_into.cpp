@@ -75,7 +75,8 @@ Match matched(const NamedTensors& wanted, const TensorMap& source) {
       match.found[name] = found->second;
   }
   for (const auto& [name, tensor] : source) {
-    if (!is_wanted.contains(name) && !is_derived(name)) match_tied(name, tensor, wanted, match);
+    if (!is_wanted.contains(name) && !is_derived(name) && tensor.numel() > 0)
+      match_tied(name, tensor, wanted, match);
   }
   for (const auto& [name, tensor] : wanted) {
     const auto found = match.found.find(name);

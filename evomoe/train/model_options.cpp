@@ -137,6 +137,7 @@ EncoderDecoderOptions encoder_decoder_options(const TrainOptions& options,
   const auto& model = options.model;
   const auto& architecture = architecture_of(options);
   EncoderDecoderOptions pair;
+  pair.encoder.half = "encoder";
   for (auto* stack : {&pair.encoder, &pair.decoder}) {
     fill(*stack, options, architecture, vocabulary.padding, shared_expert);
     stack->scale_embedding = !model.no_scale_embedding.value_or(false);

@@ -58,6 +58,7 @@ TEST(LoadInto, IgnoresWhatAModelMakesItself) {
             {{"a", torch::ones({2})},
              {"decoder.version", torch::tensor({3.0F})},
              {"encoder.version", torch::tensor({3.0F})},
+             {"more", torch::zeros({0, 3})},
              {"decoder.embed_positions._float_tensor", torch::zeros({1})}},
             "x", "");
   EXPECT_TRUE(a.equal(torch::ones({2})));

@@ -153,5 +153,38 @@ TEST_F(FirstWeights, FinetuningIsRecommendedWhereItWorks) {
   EXPECT_EQ(evomoe(train_arguments("fine") + other + finetune + "--max-update 2").exit_code, 0);
 }
 
+TEST_F(FirstWeights, TheHalvesOfATranslationModelAreComparedByTheirOwnFlags) {
+  for (const auto* half : {"train", "valid"}) {
+    for (const auto* side : {"a", "b"})
+      std::filesystem::copy_file(folder_ / (std::string(half) + ".txt"),
+                                 folder_ / fmt::format("{}.{}", half, side));
+  }
+  const auto folder = folder_.path().string();
+  ASSERT_EQ(evomoe(fmt::format("preprocess -s a -t b --joined-dictionary --trainpref {0}/train "
+                               "--validpref {0}/valid --destdir {0}/pairs",
+                               folder))
+                .exit_code,
+            0);
+  const auto train = [&](int encoder_layers, const std::string& run) {
+    return fmt::format(
+        "train {0}/pairs --save-dir {0}/{2} --task translation --arch transformer "
+        "--encoder-layers {1} --decoder-layers 1 --encoder-embed-dim 16 --decoder-embed-dim 16 "
+        "--encoder-ffn-embed-dim 32 --decoder-ffn-embed-dim 24 --encoder-attention-heads 2 "
+        "--decoder-attention-heads 2 --share-all-embeddings --batch-size 8 --lr 0.001 "
+        "--log-format none --threads 1 ",
+        folder, encoder_layers, run);
+  };
+  ASSERT_EQ(evomoe(train(2, "run") + "--max-update 2").exit_code, 0);
+  const auto more = evomoe(train(2, "run") + "--max-update 3");
+  EXPECT_EQ(more.exit_code, 0) << more.err;
+  expect_refused(train(3, "run") + "--max-update 4", {"(--encoder-layers 2 -> 3)"}, 1);
+  expect_refused(train(3, "new") + "--max-update 4 --finetune-from-model " + folder +
+                     "/run/checkpoint_last",
+                 {"(--encoder-layers 2 -> 3); use the values of that run"}, 1);
+  const auto info = evomoe("info " + folder + "/run/checkpoint_last");
+  EXPECT_THAT(info.out, HasSubstr("transformer, encoder: 2 layers"));
+  EXPECT_THAT(info.out, HasSubstr("transformer, decoder: 1 layers"));
+}
+
 }  // namespace
 }  // namespace evomoe
