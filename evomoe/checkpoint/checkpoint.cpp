@@ -83,7 +83,7 @@ TensorMap load_verified(const fs::path& folder, const char* name, const json& fi
                "{} has {} bytes, but was written with {}: it is cut or damaged", path.string(),
                file.bytes().size(), bytes);
   EVOMOE_CHECK(hex(xxhash64(file.bytes())) == expected.at("xxh64").get<std::string>(),
-               "{} does not match its checksum: it is damaged", path.string());
+               "{} does not match its checksum: it is damaged or was changed", path.string());
   return parse_safetensors(file.bytes(), path.string());
 }
 
@@ -110,6 +110,10 @@ fs::path resolve(const fs::path& path) {
                  path.string(), fs::read_symlink(path).string());
     EVOMOE_CHECK(!error, "cannot open {}: {}", path.string(), error.message());
   }
+  EVOMOE_CHECK(path.extension() != ".safetensors",
+               "{} is not a checkpoint but weights alone: evomoe train begins with them by "
+               "--init-from",
+               path.string());
   EVOMOE_CHECK(fs::is_directory(folder),
                "{} is not a checkpoint: a checkpoint is a folder with {}; `evomoe convert` makes "
                "one of a .pt file of fairseq",

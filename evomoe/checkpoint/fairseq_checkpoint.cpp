@@ -3,10 +3,12 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <limits>
 #include <regex>
 #include <set>
 
 #include "evomoe/base/error.h"
+#include "evomoe/checkpoint/expert_stacks.h"
 #include "evomoe/checkpoint/fairseq_names.h"
 #include "evomoe/checkpoint/fairseq_shards.h"
 #include "evomoe/checkpoint/torch_file.h"
@@ -84,29 +86,11 @@ void expect_file(const std::string& file, const std::string& why) {
   EVOMOE_CHECK(fs::is_regular_file(file), "{}: is missing; {}", file, why);
 }
 
-/// Of each stacked tensor the experts' by their number.
-using Stacks = std::map<std::string, std::map<int64_t, torch::Tensor>>;
-
-/// Moves the tensors of `from` to our names: others as they are, experts into `stacks` at
-/// `first_expert` plus their number.
-void sort_names(const TensorMap& from, int64_t first_expert, TensorMap& plain, Stacks& stacks) {
-  for (const auto& [name, tensor] : from) {
-    std::smatch match;
-    if (!std::regex_match(name, match, expert_pattern())) {
-      plain[name] = tensor;
-      continue;
-    }
-    const auto ours = match[1].str() + "." + (match[4] == "weight" ? "w" : "b") +
-                      (match[3] == "fc1" ? "1" : "2") + match[5].str();
-    stacks[ours][first_expert + std::stoll(match[2])] = tensor;
-  }
-}
-
 /// The number of experts of a part, of each layer alike.
 int64_t experts_of(const FairseqPart& part) {
-  Stacks stacks;
+  ExpertStacks stacks;
   TensorMap plain;
-  sort_names(part.model, 0, plain, stacks);
+  sort_experts(part.model, 0, plain, stacks);
   int64_t count = -1;
   for (const auto& [name, experts] : stacks) {
     const auto here = static_cast<int64_t>(experts.size());
@@ -117,28 +101,6 @@ int64_t experts_of(const FairseqPart& part) {
   return std::max<int64_t>(count, 0);
 }
 
-void stack(const Stacks& stacks, const std::string& file, TensorMap& into) {
-  for (const auto& [name, experts] : stacks) {
-    std::vector<torch::Tensor> tensors;
-    for (const auto& [index, tensor] : experts) {
-      EVOMOE_CHECK(tensors.empty() || tensor.sizes() == tensors[0].sizes(),
-                   "{}: the experts of '{}' have different shapes", file, name);
-      tensors.push_back(tensor);
-    }
-    if (name.ends_with(".step")) {
-      for (const auto& step : tensors) {
-        EVOMOE_CHECK(step.equal(tensors[0]),
-                     "{}: the experts of '{}' had different numbers of updates, but here they "
-                     "share one",
-                     file, name);
-      }
-      into[name] = tensors[0];
-    } else {
-      into[name] = torch::stack(tensors);
-    }
-  }
-}
-
 /// Error unless two processes hold the same expert.
 void check_same(const FairseqPart& replica, const FairseqPart& first) {
   for (const auto& [mine, theirs] :
@@ -147,20 +109,25 @@ void check_same(const FairseqPart& replica, const FairseqPart& first) {
       const auto found = mine->find(name);
       EVOMOE_CHECK(found != mine->end() && is_same(found->second, tensor),
                    "{}: '{}' differs from that in {}, though both processes hold the same expert; "
-                   "delete the files of those that shall not count",
+                   "use the files that one run wrote at the same update",
                    replica.file, name, first.file);
     }
   }
 }
 
+/// What is read of a file; anything may lie beside it (the metrics of validations, the state of
+/// another task).
 PickleValue read_file(const std::string& file, bool with_optimizer) {
-  auto root = read_torch_file(file);
-  auto* dict = std::get_if<PickleValue::Dict>(&root.value);
-  for (size_t i = 0; !with_optimizer && dict != nullptr && i < dict->keys.size(); ++i) {
-    const auto* key = dict->keys[i].get_if<std::string>();
-    if (key != nullptr && *key == "last_optimizer_state") dict->values[i] = {};
-  }
-  return root;
+  PicklePaths wanted = {"cfg",
+                        "args",
+                        "model",
+                        "shard_metadata",
+                        "optimizer_history",
+                        "extra_state.best",
+                        "extra_state.previous_training_time",
+                        "extra_state.train_iterator"};
+  if (with_optimizer) wanted.emplace_back("last_optimizer_state");
+  return read_torch_file(file, wanted);
 }
 
 /// Of a set without shards: the whole file, or the shared one and then the experts, each once.
@@ -238,7 +205,7 @@ FairseqCheckpoint read_fairseq_checkpoint(const fs::path& path, bool with_optimi
   FairseqCheckpoint checkpoint;
   checkpoint.file = file;
   const auto* cfg = root.find("cfg");
-  if (cfg == nullptr || cfg->get_if<PickleValue::Dict>() == nullptr) cfg = root.find("args");
+  if (cfg == nullptr || cfg->get_if<std::monostate>() != nullptr) cfg = root.find("args");
   if (cfg != nullptr) checkpoint.cfg = *cfg;
   const auto option = [&](const std::string& group, const std::string& name) {
     const auto* options = checkpoint.cfg.find(group);
@@ -250,17 +217,17 @@ FairseqCheckpoint read_fairseq_checkpoint(const fs::path& path, bool with_optimi
           ? read_shards(files, root, option("distributed_training", "distributed_world_size"),
                         experts, with_optimizer)
           : read_parts(files, root, experts, with_optimizer);
-  Stacks model, optimizer;
+  ExpertStacks model, optimizer;
   int64_t first_expert = 0;
   for (const auto& part : parts) {
-    sort_names(part.model, first_expert, checkpoint.model, model);
-    sort_names(part.optimizer, first_expert, checkpoint.optimizer, optimizer);
+    sort_experts(part.model, first_expert, checkpoint.model, model);
+    sort_experts(part.optimizer, first_expert, checkpoint.optimizer, optimizer);
     first_expert += experts_of(part);
   }
   EVOMOE_CHECK(experts == 0 || first_expert == experts,
                "{}: the files hold {} experts, but the model has {}", file, first_expert, experts);
-  stack(model, file, checkpoint.model);
-  stack(optimizer, file, checkpoint.optimizer);
+  stack_experts(model, file, checkpoint.model);
+  stack_experts(optimizer, file, checkpoint.optimizer);
   for (auto* tensors : {&checkpoint.model, &checkpoint.optimizer}) {
     for (auto& [name, tensor] : *tensors) {
       // --memory-efficient-fp16 saves halves; ours are trained in float32.
@@ -269,19 +236,33 @@ FairseqCheckpoint read_fairseq_checkpoint(const fs::path& path, bool with_optimi
   }
 
   const auto* history = root.find("optimizer_history");
-  const auto* list = history == nullptr ? nullptr : history->get_if<PickleValue::List>();
-  if (list != nullptr && !list->empty())
-    checkpoint.updates = integer_or(list->back().find("num_updates"), 0);
-  if (const auto* extra = root.find("extra_state"); extra != nullptr) {
-    if (const auto* best = extra->find("best"); best != nullptr) checkpoint.best = *best;
-    const auto* seconds = extra->find("previous_training_time");
-    if (seconds != nullptr && seconds->get_if<double>() != nullptr)
-      checkpoint.seconds = *seconds->get_if<double>();
-    if (const auto* iterator = extra->find("train_iterator"); iterator != nullptr) {
-      checkpoint.epoch = integer_or(iterator->find("epoch"), 1);
-      checkpoint.iterations_in_epoch = integer_or(iterator->find("iterations_in_epoch"), 0);
+  if (history != nullptr && history->get_if<std::monostate>() == nullptr) {
+    const auto& list = as<PickleValue::List>(*history, "optimizer_history", file);
+    if (!list.empty()) {
+      checkpoint.updates =
+          entry_or<int64_t>(list.back(), "optimizer_history", "num_updates", 0, file);
     }
   }
+  if (const auto* extra = root.find("extra_state"); extra != nullptr) {
+    as<PickleValue::Dict>(*extra, "extra_state", file);
+    const auto number = [&](const std::string& key) {
+      const auto* found = extra->find(key);
+      return found == nullptr ? std::nullopt : as_number(*found, key, file);
+    };
+    checkpoint.best = number("best");
+    checkpoint.seconds = number("previous_training_time").value_or(0);
+    if (const auto* iterator = extra->find("train_iterator"); iterator != nullptr) {
+      checkpoint.epoch = entry_or<int64_t>(*iterator, "train_iterator", "epoch", 1, file);
+      checkpoint.iterations_in_epoch =
+          entry_or<int64_t>(*iterator, "train_iterator", "iterations_in_epoch", 0, file);
+    }
+  }
+  EVOMOE_CHECK(checkpoint.updates >= 0 && checkpoint.epoch >= 1 &&
+                   checkpoint.iterations_in_epoch >= 0 &&
+                   checkpoint.iterations_in_epoch <= std::numeric_limits<int32_t>::max(),
+               "{}: it says that it was written in epoch {} after {} batches and {} updates, which "
+               "cannot be; the file is damaged",
+               file, checkpoint.epoch, checkpoint.iterations_in_epoch, checkpoint.updates);
   return checkpoint;
 }
 

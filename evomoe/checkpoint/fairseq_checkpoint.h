@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "evomoe/checkpoint/pickle_value.h"
@@ -18,7 +19,7 @@ struct FairseqCheckpoint {
   int64_t epoch = 1;
   int64_t iterations_in_epoch = 0;  ///< micro-batches
   double seconds = 0;               ///< of training
-  PickleValue best;                 ///< the best value of the validations; None before the first
+  std::optional<double> best;       ///< the best value of the validations
 };
 
 /// Reads `x.pt`, or a set of files, of which `path` is one or the name that they have in common:

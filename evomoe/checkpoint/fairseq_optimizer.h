@@ -12,7 +12,7 @@ namespace evomoe {
 /// What ends each refusal of an optimizer's state.
 inline constexpr const char* kFairseqOptimizerRemedy =
     "evomoe train takes the weights alone with --finetune-from-model, or with --restore-file and "
-    "--reset-optimizer";
+    "--reset-optimizer, and evomoe convert with --no-save-optimizer-state";
 
 /// Adam's state of one tensor of the optimizer, of its true size (--fp16-adam-stats stores it
 /// scaled) and in float32.

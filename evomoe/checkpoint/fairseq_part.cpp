@@ -122,7 +122,8 @@ void give_optimizer(const FairseqOptimizer& optimizer, const std::string& file,
 }
 
 bool is_same(const torch::Tensor& a, const torch::Tensor& b) {
-  return a.scalar_type() == b.scalar_type() && a.equal(b);
+  return a.scalar_type() == b.scalar_type() && a.sizes() == b.sizes() &&
+         torch::allclose(a, b, /*rtol=*/0, /*atol=*/0, /*equal_nan=*/true);
 }
 
 bool is_tied(const std::string& name, const torch::Tensor& tensor, const TensorMap& earlier) {
@@ -134,17 +135,41 @@ bool is_tied(const std::string& name, const torch::Tensor& tensor, const TensorM
 
 void fail_experts_lost(const std::string& file) {
   fail(
-      "{}: has gates and no experts. Trained in one process, fairseq writes its experts and all "
-      "other tensors to files of the same name, so that the experts are overwritten: they are "
-      "lost, by a defect of the reference. Train with two processes there, or here",
+      "{}: has gates and no experts. It is the shared part of a mixture, which is read where it is "
+      "named x-shared.pt and the files x-rank-0.pt ... of its experts lie beside it; or it was "
+      "trained in one process, where a defect of the reference writes experts and all other "
+      "tensors to one file name, so that the experts are lost: train with two processes there, or "
+      "here",
       file);
 }
 
 const PickleValue& entry(const PickleValue& value, const std::string& key,
                          const std::string& file) {
   const auto* found = value.find(key);
-  EVOMOE_CHECK(found != nullptr, "{}: has no '{}'; it is no checkpoint of fairseq", file, key);
+  EVOMOE_CHECK(found != nullptr, "{}: has no '{}', which checkpoints of fairseq have", file, key);
   return *found;
+}
+
+void fail_kind(const PickleValue& value, const std::string& what, const std::string& expected,
+               const std::string& file) {
+  if (const auto* opaque = value.get_if<OpaqueValue>(); opaque != nullptr) {
+    fail(
+        "{}: '{}' is {}, and {} is needed there; such values are skipped and never executed. Load "
+        "the file with the code that wrote it, make plain data of this value and save it again",
+        file, opaque->path, kind_of(value), expected);
+  }
+  fail("{}: '{}' is {}, and {} is needed there; the file was not written by fairseq", file, what,
+       kind_of(value), expected);
+}
+
+std::optional<double> as_number(const PickleValue& value, const std::string& what,
+                                const std::string& file) {
+  if (value.get_if<std::monostate>() != nullptr) return std::nullopt;
+  if (const auto* integer = value.get_if<int64_t>()) return static_cast<double>(*integer);
+  if (const auto* real = value.get_if<double>()) return *real;
+  const auto* tensor = value.get_if<torch::Tensor>();
+  if (tensor == nullptr || tensor->numel() != 1) fail_kind(value, what, "a number", file);
+  return tensor->to(torch::kFloat64).item<double>();
 }
 
 int64_t integer_or(const PickleValue* value, int64_t otherwise) {

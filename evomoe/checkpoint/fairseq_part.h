@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,10 +42,18 @@ bool is_same(const torch::Tensor& a, const torch::Tensor& b);
 
 const PickleValue& entry(const PickleValue& value, const std::string& key, const std::string& file);
 
+/// Error: `value`, which is called `what`, is none of what `expected` says.
+[[noreturn]] void fail_kind(const PickleValue& value, const std::string& what,
+                            const std::string& expected, const std::string& file);
+
 template <typename T>
 const T& as(const PickleValue& value, const std::string& what, const std::string& file) {
   const auto* found = value.get_if<T>();
-  EVOMOE_CHECK(found != nullptr, "{}: '{}' is of another type than fairseq writes", file, what);
+  if (found == nullptr) {
+    PickleValue example;
+    example.value = T();
+    fail_kind(value, what, kind_of(example), file);
+  }
   return *found;
 }
 
@@ -55,5 +64,19 @@ const T& entry_as(const PickleValue& value, const std::string& key, const std::s
 }
 
 int64_t integer_or(const PickleValue* value, int64_t otherwise);
+
+/// An entry of the dict `value`, which is called `what`, that may be missing or None.
+template <typename T>
+T entry_or(const PickleValue& value, const std::string& what, const std::string& key, T otherwise,
+           const std::string& file) {
+  as<PickleValue::Dict>(value, what, file);
+  const auto* found = value.find(key);
+  if (found == nullptr || found->get_if<std::monostate>() != nullptr) return otherwise;
+  return as<T>(*found, key, file);
+}
+
+/// A number: an integer, a real or a tensor of one element; nothing for None.
+std::optional<double> as_number(const PickleValue& value, const std::string& what,
+                                const std::string& file);
 
 }  // namespace evomoe

@@ -206,7 +206,7 @@ std::vector<torch::Tensor> whole_weights(const Group& group, size_t position) {
       const auto& other = replica->file_of(position);
       EVOMOE_CHECK(is_same(tensor_of(*replica, flat.names[i], other), tensor),
                    "{}: '{}' differs from that in {}, though both processes hold the same expert; "
-                   "the files are of different checkpoints",
+                   "use the files that one run wrote at the same update",
                    other, flat.names[i], file);
     }
   }

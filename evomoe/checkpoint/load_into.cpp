@@ -2,9 +2,12 @@
 
 #include <fmt/ranges.h>
 
-#include <set>
+#include <algorithm>
+#include <map>
 
 #include "evomoe/base/error.h"
+#include "evomoe/checkpoint/fairseq_names.h"
+#include "evomoe/checkpoint/fairseq_part.h"
 
 namespace evomoe {
 namespace {
@@ -25,39 +28,90 @@ std::string describe(const torch::Tensor& tensor) {
                      fmt::join(tensor.sizes(), ", "));
 }
 
-}  // namespace
+bool is_converted(torch::ScalarType from, torch::ScalarType to) {
+  return from == to || (c10::isFloatingType(from) && c10::isFloatingType(to));
+}
 
-void load_into(const std::vector<std::pair<std::string, torch::Tensor>>& destination,
-               const TensorMap& source, const std::string& what) {
-  std::vector<std::string> missing, unknown, different;
-  std::set<std::string> wanted;
-  for (const auto& [name, tensor] : destination) {
-    wanted.insert(name);
-    const auto found = source.find(name);
-    if (found == source.end()) {
-      missing.push_back(name);
-    } else if (found->second.sizes() != tensor.sizes() ||
-               found->second.scalar_type() != tensor.scalar_type()) {
-      different.push_back(fmt::format("{} (is {}, the model has {})", name, describe(found->second),
-                                      describe(tensor)));
+/// For each tensor of the model the one of the source, and what does not fit.
+struct Match {
+  std::map<std::string, torch::Tensor> found;
+  std::vector<std::string> missing, unknown, different, untied;
+
+  bool fits() const {
+    return missing.empty() && unknown.empty() && different.empty() && untied.empty();
+  }
+};
+
+/// A tensor that the model has under another name: an embedding that it ties.
+void match_tied(const std::string& name, const torch::Tensor& tensor, const NamedTensors& wanted,
+                Match& match) {
+  std::string absent, unequal;
+  for (const auto& [partner, own] : wanted) {
+    if (!may_be_tied(name, partner) || own.sizes() != tensor.sizes()) continue;
+    const auto found = match.found.find(partner);
+    if (found == match.found.end()) {
+      absent = partner;
+    } else if (is_same(found->second, tensor)) {
+      return;
+    } else {
+      unequal = partner;
     }
   }
-  for (const auto& [name, tensor] : source) {
-    if (!wanted.contains(name)) unknown.push_back(name);
+  if (!unequal.empty()) {
+    match.untied.push_back(fmt::format("{} (from {})", name, unequal));
+  } else if (!absent.empty()) {
+    match.found[absent] = tensor;
+  } else {
+    match.unknown.push_back(name);
   }
-  if (!missing.empty() || !unknown.empty() || !different.empty()) {
-    std::string message = fmt::format("{} does not fit the model", what);
-    append_problems(message, "missing", missing);
-    append_problems(message, "unknown", unknown);
-    append_problems(message, "of another shape or type", different);
-    fail("{}; build the model with the options it was saved with", message);
-  }
+}
 
+Match matched(const NamedTensors& wanted, const TensorMap& source) {
+  Match match;
+  std::map<std::string, bool> is_wanted;
+  for (const auto& [name, tensor] : wanted) {
+    is_wanted[name] = true;
+    if (const auto found = source.find(name); found != source.end())
+      match.found[name] = found->second;
+  }
+  for (const auto& [name, tensor] : source) {
+    if (!is_wanted.contains(name) && !is_derived(name)) match_tied(name, tensor, wanted, match);
+  }
+  for (const auto& [name, tensor] : wanted) {
+    const auto found = match.found.find(name);
+    if (found == match.found.end()) {
+      match.missing.push_back(name);
+    } else if (found->second.sizes() != tensor.sizes() ||
+               !is_converted(found->second.scalar_type(), tensor.scalar_type())) {
+      match.different.push_back(fmt::format("{} (is {}, the model has {})", name,
+                                            describe(found->second), describe(tensor)));
+    }
+  }
+  return match;
+}
+
+}  // namespace
+
+void load_into(const NamedTensors& destination, const TensorMap& source, const std::string& what,
+               const std::string& remedy) {
+  const auto match = matched(destination, source);
+  if (!match.fits()) {
+    std::string message = fmt::format("{} does not fit the model", what);
+    append_problems(message, "missing", match.missing);
+    append_problems(message, "unknown", match.unknown);
+    append_problems(message, "of another shape or type", match.different);
+    append_problems(message, "different from what this model ties it to", match.untied);
+    fail("{}; {}", message, remedy);
+  }
   torch::NoGradGuard no_grad;
   for (const auto& [name, tensor] : destination) {
     torch::Tensor target = tensor;
-    target.copy_(source.at(name));
+    target.copy_(match.found.at(name));
   }
+}
+
+bool fits_into(const NamedTensors& destination, const TensorMap& source) {
+  return matched(destination, source).fits();
 }
 
 }  // namespace evomoe

@@ -9,15 +9,23 @@
 
 namespace evomoe {
 
+/// A value that was skipped: of a class that is not known, or data that plain ones cannot hold.
+struct OpaqueValue {
+  std::string type;  ///< "numpy.ndarray", or in words: "data that contain themselves"
+  std::string path;  ///< where it lies in the file: "extra_state.metrics.valid"
+};
+
 /// Plain data out of a pickle. Sets and tuples are lists; OrderedDict, defaultdict and
-/// argparse.Namespace are dicts, which keep their order. Bytes are a string.
+/// argparse.Namespace are dicts, which keep their order. Everything else (bytes too) is opaque.
 struct PickleValue {
   using List = std::vector<PickleValue>;
   struct Dict {
     std::vector<PickleValue> keys;
     std::vector<PickleValue> values;  ///< beside keys
   };
-  std::variant<std::monostate, bool, int64_t, double, std::string, List, Dict, torch::Tensor> value;
+  std::variant<std::monostate, bool, int64_t, double, std::string, List, Dict, torch::Tensor,
+               OpaqueValue>
+      value;
 
   template <typename T>
   const T* get_if() const {
@@ -35,5 +43,8 @@ struct PickleValue {
     return nullptr;
   }
 };
+
+/// "an integer", "a value of the class numpy.ndarray" ..., for errors.
+std::string kind_of(const PickleValue& value);
 
 }  // namespace evomoe

@@ -20,6 +20,7 @@ using nlohmann::json;
 
 constexpr uint64_t kLengthBytes = 8;
 constexpr uint64_t kLongestHeader = 100'000'000;  // the limit of the reference implementation
+constexpr size_t kMostDimensions = 64;               // of LibTorch's tensors
 constexpr const char* kMetadata = "__metadata__";
 
 struct TypeName {
@@ -27,7 +28,8 @@ struct TypeName {
   torch::ScalarType type;
 };
 
-constexpr std::array<TypeName, 10> kTypes = {{{"F64", torch::kFloat64},
+/// Those of the format that LibTorch has; it also has types of 4 and 6 bits.
+constexpr std::array<TypeName, 17> kTypes = {{{"F64", torch::kFloat64},
                                               {"F32", torch::kFloat32},
                                               {"F16", torch::kFloat16},
                                               {"BF16", torch::kBFloat16},
@@ -36,7 +38,14 @@ constexpr std::array<TypeName, 10> kTypes = {{{"F64", torch::kFloat64},
                                               {"I16", torch::kInt16},
                                               {"I8", torch::kInt8},
                                               {"U8", torch::kUInt8},
-                                              {"BOOL", torch::kBool}}};
+                                              {"BOOL", torch::kBool},
+                                              {"U64", torch::kUInt64},
+                                              {"U32", torch::kUInt32},
+                                              {"U16", torch::kUInt16},
+                                              {"C64", torch::kComplexFloat},
+                                              {"F8_E5M2", torch::kFloat8_e5m2},
+                                              {"F8_E4M3", torch::kFloat8_e4m3fn},
+                                              {"F8_E8M0", torch::kFloat8_e8m0fnu}}};
 
 std::string known_types() {
   std::string names;
@@ -57,6 +66,19 @@ std::optional<torch::ScalarType> type_of(std::string_view name) {
     if (entry.name == name) return entry.type;
   }
   return std::nullopt;
+}
+
+/// The JSON of a header: it begins with '{' and may only be padded with spaces. nlohmann would take
+/// a NUL for its end.
+std::string_view without_padding(std::string_view text, const std::string& file) {
+  EVOMOE_CHECK(text.starts_with('{'), "{}: the safetensors header does not begin with '{{'", file);
+  const auto end = text.find_last_not_of(' ') + 1;
+  const auto last = static_cast<unsigned char>(text[end - 1]);
+  EVOMOE_CHECK(last == '}' && text.find('\0') == std::string_view::npos,
+               "{}: the safetensors header ends with or contains byte 0x{:02x}, and only spaces may "
+               "follow its JSON; write the file again with a library that keeps to the format",
+               file, last == '}' ? 0 : last);
+  return text.substr(0, end);
 }
 
 /// Parses the header; nlohmann would keep only the last of two entries of one name, so the names
@@ -100,19 +122,27 @@ SafetensorsEntry parse_entry(const std::string& name, const json& value, uint64_
                name);
   const auto& dtype = value["dtype"];
   const auto type = dtype.is_string() ? type_of(dtype.get_ref<const std::string&>()) : std::nullopt;
-  EVOMOE_CHECK(type.has_value(), "{}: tensor '{}' has the unknown type {}; known: {}", file, name,
+  EVOMOE_CHECK(type.has_value(),
+               "{}: tensor '{}' has type {}, which is not read; save it as one of {}", file, name,
                dtype.dump(), known_types());
 
   SafetensorsEntry entry;
   entry.dtype = *type;
   const auto& shape = value["shape"];
   EVOMOE_CHECK(shape.is_array(), "{}: the shape of tensor '{}' is not a list", file, name);
-  uint64_t bytes = c10::elementSize(*type);
+  EVOMOE_CHECK(shape.size() <= kMostDimensions,
+               "{}: tensor '{}' has {} dimensions; at most {} are read", file, name, shape.size(),
+               kMostDimensions);
+  uint64_t bytes = c10::elementSize(*type), without_empty = bytes;
   for (const auto& dimension : shape) {
     const uint64_t size = read_count(dimension, file, name, "shape");
-    EVOMOE_CHECK(!__builtin_mul_overflow(bytes, size, &bytes),
+    // An empty tensor has no bytes whatever its other sizes; LibTorch must be able to count them.
+    EVOMOE_CHECK(!__builtin_mul_overflow(without_empty, std::max<uint64_t>(size, 1),
+                                         &without_empty) &&
+                     without_empty <= uint64_t{INT64_MAX},
                  "{}: the shape {} of tensor '{}' is larger than any file", file, shape.dump(),
                  name);
+    bytes *= size;
     entry.shape.push_back(static_cast<int64_t>(size));
   }
 
@@ -222,17 +252,23 @@ FileDigest write_safetensors(const std::filesystem::path& path, const TensorMap&
 }
 
 SafetensorsHeader parse_safetensors_header(std::string_view file, const std::string& name) {
+  EVOMOE_CHECK(!file.starts_with("PK"),
+               "{}: is a zip file, as torch.save writes it, and no safetensors file; evomoe train "
+               "takes the weights of a checkpoint of fairseq with --finetune-from-model",
+               name);
   EVOMOE_CHECK(file.size() >= kLengthBytes,
                "{}: {} bytes are too few for a safetensors file; it is cut or of another format",
                name, file.size());
   uint64_t length = 0;
   std::memcpy(&length, file.data(), kLengthBytes);
   EVOMOE_CHECK(
-      length <= kLongestHeader && length <= file.size() - kLengthBytes,
+      length <= file.size() - kLengthBytes,
       "{}: the file of {} bytes claims a header of {} bytes; it is cut or not a safetensors file",
       name, file.size(), length);
-  const auto text = file.substr(kLengthBytes, length);
-  EVOMOE_CHECK(text.starts_with('{'), "{}: the safetensors header does not begin with '{{'", name);
+  EVOMOE_CHECK(length <= kLongestHeader,
+               "{}: its header has {} bytes, more than the {} that the format allows", name, length,
+               kLongestHeader);
+  const auto text = without_padding(file.substr(kLengthBytes, length), name);
   const auto parsed = parse_unique(text, name);
 
   SafetensorsHeader header;

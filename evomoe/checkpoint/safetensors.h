@@ -10,7 +10,8 @@
 #include <vector>
 
 /// The safetensors format: eight bytes of header length (little-endian), a JSON header, then the
-/// raw tensors without gaps. Types: F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL.
+/// raw tensors without gaps. Types: F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL, and U64 U32 U16 C64
+/// F8_E5M2 F8_E4M3 F8_E8M0.
 namespace evomoe {
 
 using TensorMap = std::map<std::string, torch::Tensor>;

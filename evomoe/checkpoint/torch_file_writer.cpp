@@ -55,6 +55,10 @@ class PickleWriter {
     }
     text += 'u';
   }
+  void put(const OpaqueValue& opaque) {
+    fail("'{}' was skipped when it was read ({}), so it cannot be written", opaque.path,
+         opaque.type);
+  }
   void put(c10::IntArrayRef values) {
     text += '(';
     for (const auto value : values) put(value);

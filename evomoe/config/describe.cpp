@@ -280,6 +280,9 @@ void describe(OptionTable& table, ConvertOptions& o) {
   table
       .add("data", &o.data, "to evomoe: its data-bin folder; not given: the one it was trained on.")
       .metavar("DATA");
+  table.add("no-save-optimizer-state", &o.no_save_optimizer_state,
+            "Leaves the optimiser's state out; to evomoe: its options and those of the learning "
+            "rate too. A run goes on from it with --reset-optimizer.");
   table.example("evomoe convert checkpoints/checkpoint_last.pt --output runs/a --data data-bin",
                 "a run of fairseq; `evomoe train --config runs/a/config.yaml` goes on with it");
 }

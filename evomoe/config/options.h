@@ -410,6 +410,7 @@ struct ConvertOptions {
   std::string to = "evomoe";  ///< evomoe | fairseq
   std::string output;
   std::string data;  ///< data-bin folder; empty: the one that the checkpoint was trained on
+  bool no_save_optimizer_state = false;
 };
 
 /// `evomoe info CHECKPOINT`.

@@ -126,8 +126,8 @@ torch::Tensor TransformerStackImpl::embed(const torch::Tensor& token_BS,
   if (embed_positions_.defined()) {
     const int64_t first = context.cache != nullptr ? context.cache->length : 0;
     EVOMOE_CHECK(first + token_BS.size(1) <= options_.max_positions,
-                 "a sequence of {} tokens is longer than the {} positions of the model "
-                 "(--max-target-positions)",
+                 "a sequence of {} tokens is longer than the {} positions of the model; give a "
+                 "shorter one",
                  first + token_BS.size(1), options_.max_positions);
     if (embed_positions_.device() != x.device()) embed_positions_ = embed_positions_.to(x.device());
     const auto position_BS =

@@ -191,8 +191,9 @@ std::string criterion_class(const std::string& name) {
 }  // namespace
 
 std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::path& checkpoint,
-                                                      const std::filesystem::path& path) {
-  const auto ours = load_checkpoint(checkpoint, /*with_optimizer=*/true);
+                                                      const std::filesystem::path& path,
+                                                      bool with_optimizer) {
+  const auto ours = load_checkpoint(checkpoint, with_optimizer);
   const auto options = stored_options(ours.manifest);
   const auto& router = options.moe.moe_router;
   const bool experts = has_experts(options);

@@ -10,6 +10,7 @@ namespace evomoe {
 /// x-rank-0.pt for a mixture of experts. UsageError for a routing method that they do not have,
 /// Error in the shared-expert stage. Returns the files.
 std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::path& checkpoint,
-                                                      const std::filesystem::path& path);
+                                                      const std::filesystem::path& path,
+                                                      bool with_optimizer = true);
 
 }  // namespace evomoe

@@ -8,10 +8,13 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/checkpoint/checkpoint_manager.h"
+#include "evomoe/checkpoint/fairseq_optimizer.h"
+#include "evomoe/checkpoint/fairseq_part.h"
 #include "evomoe/checkpoint/load_into.h"
 #include "evomoe/config/describe.h"
 #include "evomoe/data/data_folders.h"
 #include "evomoe/report/meters.h"
+#include "evomoe/train/loaded_model.h"
 #include "evomoe/train/resume.h"
 #include "evomoe/train/run_folder.h"
 #include "evomoe/train/settings.h"
@@ -45,9 +48,12 @@ std::optional<std::string> written(const PickleValue& given, bool integer) {
   return std::nullopt;
 }
 
-bool is_true(const PickleValue* flag) {
-  const auto* truth = flag == nullptr ? nullptr : flag->get_if<bool>();
-  return truth != nullptr && *truth;
+/// Error where an option's value was skipped when the file was read: it may be no default.
+void check_is_read(const PickleValue& value, const std::string& key, const std::string& file) {
+  if (value.get_if<OpaqueValue>() != nullptr) fail_kind(value, key, "a plain value", file);
+  if (const auto* list = value.get_if<List>()) {
+    for (const auto& element : *list) check_is_read(element, key, file);
+  }
 }
 
 /// Groups whose options are about the run, not about a call or its machine. Where two have the same
@@ -66,16 +72,17 @@ bool is_of_the_call(const Option& option) {
 }
 
 /// How many processes trained it.
-int64_t processes_of(const PickleValue& cfg) {
-  const auto* group = cfg.find("distributed_training");
-  const auto* size = group == nullptr ? nullptr : group->find("distributed_world_size");
-  const auto* number = size == nullptr ? nullptr : size->get_if<int64_t>();
-  return number == nullptr ? 1 : std::max<int64_t>(*number, 1);
+int64_t processes_of(const FairseqCheckpoint& theirs) {
+  const auto* group = theirs.cfg.find("distributed_training");
+  if (group == nullptr) return 1;
+  return std::max<int64_t>(entry_or<int64_t>(*group, "distributed_training",
+                                             "distributed_world_size", 1, theirs.file),
+                           1);
 }
 
 /// The arguments of `evomoe train` that say the same as one group of theirs.
 void add_group(const OptionTable& table, const std::string& group, const Dict& options,
-               std::vector<std::string>& arguments) {
+               const std::string& file, std::vector<std::string>& arguments) {
   for (size_t i = 0; i < options.keys.size(); ++i) {
     const auto* key = options.keys[i].get_if<std::string>();
     if (key == nullptr) continue;
@@ -85,6 +92,7 @@ void add_group(const OptionTable& table, const std::string& group, const Dict& o
     if (is_of_the_call(*option)) continue;
     const bool integer =
         option->type() == OptionType::kInteger || option->type() == OptionType::kIntegerList;
+    check_is_read(options.values[i], *key, file);
     const auto given = written(options.values[i], integer);
     if (!given || given->empty()) continue;
     if (option->type() == OptionType::kFlag) {
@@ -95,48 +103,83 @@ void add_group(const OptionTable& table, const std::string& group, const Dict& o
   }
 }
 
+/// The groups of their options, or an Error that tells what the file has instead.
+const PickleValue& cfg_of(const FairseqCheckpoint& theirs) {
+  const auto& cfg = theirs.cfg;
+  if (cfg.get_if<OpaqueValue>() != nullptr) fail_kind(cfg, "cfg", "a dict", theirs.file);
+  if (cfg.find("model") != nullptr) return cfg;
+  EVOMOE_CHECK(cfg.find("arch") == nullptr,
+               "{}: its options lie in `args` and not by group in `cfg`, as before fairseq 1.0; load "
+               "and save it with fairseq 1.0 once",
+               theirs.file);
+  fail(
+      "{}: it does not say with which options its model was made (neither `cfg` nor `args`), as "
+      "checkpoints of fairseq do; save its weights as safetensors, with fairseq's names, and give "
+      "them to evomoe train with --init-from and the options",
+      theirs.file);
+}
+
+/// The command line of `evomoe train` that says the same, without the data folder.
+std::vector<std::string> arguments_of(const FairseqCheckpoint& theirs, const OptionTable& table,
+                                      bool weights_only) {
+  const auto& cfg = cfg_of(theirs);
+  std::vector<std::string> arguments;
+  for (const std::string group : kGroupsOfTheRun) {
+    if (weights_only && (group == "optimizer" || group == "lr_scheduler")) continue;
+    const auto* options = cfg.find(group);
+    if (options != nullptr && options->get_if<std::monostate>() == nullptr)
+      add_group(table, group, as<Dict>(*options, group, theirs.file), theirs.file, arguments);
+  }
+  const auto is_true = [&](const char* flag) {
+    return entry_or(*cfg.find("model"), "model", flag, false, theirs.file);
+  };
+  if (is_true("moe_top1_expert")) {
+    arguments.emplace_back("--moe-top1-expert");
+  } else if (is_true("moe_topk_expert")) {
+    arguments.emplace_back("--moe-topk-expert");
+  }
+  return arguments;
+}
+
+/// Its data folder, which must be there.
+std::string own_data(const FairseqCheckpoint& theirs) {
+  const auto* task = theirs.cfg.find("task");
+  const auto* data = task == nullptr ? nullptr : task->find("data");
+  EVOMOE_CHECK(data != nullptr, "{}: it does not say which data it was trained on; give the data "
+               "folder (DATA; convert: --data)",
+               theirs.file);
+  const auto& folder = as<std::string>(*data, "data", theirs.file);
+  EVOMOE_CHECK(std::filesystem::is_directory(split_data_paths(folder).front()),
+               "{}: it was trained on the data folder {}, which is not here; give the data folder "
+               "(DATA; convert: --data)",
+               theirs.file, folder);
+  return folder;
+}
+
 }  // namespace
 
 TrainOptions options_of_fairseq(const FairseqCheckpoint& theirs, const std::string& data,
                                 bool weights_only) {
-  const auto& cfg = theirs.cfg;
-  const auto* model = cfg.find("model");
-  EVOMOE_CHECK(model != nullptr && model->get_if<Dict>() != nullptr,
-               "{}: it has no options by group (`cfg`), as checkpoints of before fairseq 1.0; load "
-               "and save it with the authors' code once",
-               theirs.file);
   TrainOptions options;
   OptionTable table("train", "");
   describe(table, options);
-  std::vector<std::string> arguments;
-  for (const std::string group : kGroupsOfTheRun) {
-    if (weights_only && (group == "optimizer" || group == "lr_scheduler")) continue;
-    const auto* found = cfg.find(group);
-    const auto* dict = found == nullptr ? nullptr : found->get_if<Dict>();
-    if (dict != nullptr) add_group(table, group, *dict, arguments);
-  }
-  if (is_true(model->find("moe_top1_expert"))) {
-    arguments.emplace_back("--moe-top1-expert");
-  } else if (is_true(model->find("moe_topk_expert"))) {
-    arguments.emplace_back("--moe-topk-expert");
-  }
-  const auto* task = cfg.find("task");
-  const auto* own_data = task == nullptr ? nullptr : task->find("data");
-  const auto* folder = own_data == nullptr ? nullptr : own_data->get_if<std::string>();
-  EVOMOE_CHECK(!data.empty() || folder != nullptr,
-               "{}: it does not say which data it was trained on; give the data folder",
-               theirs.file);
-  EVOMOE_CHECK(!data.empty() || std::filesystem::is_directory(split_data_paths(*folder).front()),
-               "{}: it was trained on the data folder {}, which is not here; give the data folder "
-               "(DATA; convert: --data)",
-               theirs.file, *folder);
-  arguments.push_back(data.empty() ? *folder : data);
+  auto arguments = arguments_of(theirs, table, weights_only);
+  arguments.push_back(data.empty() ? own_data(theirs) : data);
   try {
     table.parse(arguments);
   } catch (const UsageError& error) {
-    fail("{}: its options cannot be ours: {}", theirs.file, error.what());
+    std::string remedy;
+    if (!weights_only) {
+      try {
+        options_of_fairseq(theirs, data, /*weights_only=*/true);
+        remedy = std::string("; ") + kFairseqOptimizerRemedy;
+      } catch (const Error&) {
+        // It is not the optimizer or its learning rate.
+      }
+    }
+    fail("{}: its options cannot be ours: {}{}", theirs.file, error.what(), remedy);
   }
-  for (auto& together : options.optimization.update_freq) together *= processes_of(cfg);
+  for (auto& together : options.optimization.update_freq) together *= processes_of(theirs);
   return options;
 }
 
@@ -154,7 +197,7 @@ Checkpoint checkpoint_of_fairseq(const FairseqCheckpoint& theirs, TrainOptions o
   manifest["counters"] = {{"updates", theirs.updates}};
   // Their processes take turns in the same batches.
   manifest["data"] = {{"epoch", theirs.epoch},
-                      {"offset", theirs.iterations_in_epoch * processes_of(theirs.cfg)},
+                      {"offset", theirs.iterations_in_epoch * processes_of(theirs)},
                       {"items", training_items}};
   const auto stage = stage_at(evolution_options(options), theirs.updates);
   manifest["evolution"] = {{"stage", stage_name(stage.stage)},
@@ -165,17 +208,17 @@ Checkpoint checkpoint_of_fairseq(const FairseqCheckpoint& theirs, TrainOptions o
   manifest["progress"] = {
       {"seconds", theirs.seconds}, {"flops", 0.0}, {"tokens", 0.0}, {"meters", Metrics().state()}};
   manifest["patience"] = {{"used", 0}, {"best", nullptr}};
-  if (const auto* best = theirs.best.get_if<double>()) {
+  if (theirs.best) {
     manifest["checkpoint"] = {{"best_metric", options.checkpoint.best_checkpoint_metric},
                               {"maximize_best", options.checkpoint.maximize_best_checkpoint_metric},
-                              {"best", *best}};
+                              {"best", *theirs.best}};
   }
   return ours;
 }
 
 TrainOptions import_fairseq_run(const FairseqCheckpoint& theirs, const std::string& data,
-                                const std::filesystem::path& folder) {
-  auto options = options_of_fairseq(theirs, data);
+                                const std::filesystem::path& folder, bool weights_only) {
+  auto options = options_of_fairseq(theirs, data, weights_only);
   options.checkpoint.save_dir = folder.string();
   check_settings(options);
   const auto task = open_task_data(options.data, options);
@@ -183,7 +226,9 @@ TrainOptions import_fairseq_run(const FairseqCheckpoint& theirs, const std::stri
       checkpoint_of_fairseq(theirs, options, task->source_dictionary(), task->target_dictionary(),
                             task->train(theirs.epoch, options.dataset.train_subset)->size());
   const auto model = make_model(options, vocabulary_of(*task), /*shared_expert=*/false);
-  load_into(named_state(*model), ours.model, "checkpoint " + theirs.file);
+  load_into(named_state(*model), ours.model, "checkpoint " + theirs.file, kOtherModelRemedy);
+  ours.model.clear();
+  for (const auto& [name, tensor] : named_state(*model)) ours.model[name] = tensor.detach();
 
   SaveRequest request;
   request.epoch = theirs.epoch;

@@ -41,7 +41,8 @@ LoadedModel build(const std::filesystem::path& path, const LoadOptions& load, Ch
   loaded.model = make_model(
       loaded.options, {loaded.source_dictionary.size(), loaded.dictionary.size(), Dictionary::kPad},
       shared);
-  load_into(named_state(*loaded.model), checkpoint.model, "checkpoint " + path.string());
+  load_into(named_state(*loaded.model), checkpoint.model, "checkpoint " + path.string(),
+            kOtherModelRemedy);
   loaded.model->to(loaded.device);
   loaded.model->eval();
   // In evaluation some methods still heed their stage (noisy gate weights): the one of the last

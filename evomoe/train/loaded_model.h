@@ -36,6 +36,11 @@ struct LoadedModel {
   EncoderDecoder encoder_decoder(const std::string& command) const;
 };
 
+/// For a checkpoint whose tensors are not those of the model that its own options make.
+inline constexpr const char* kOtherModelRemedy =
+    "its own options make a model without these differences, so it was changed, or it was written "
+    "by a program whose model has other parts; use the program that wrote it";
+
 /// What may replace the checkpoint's own settings.
 struct LoadOptions {
   std::string data;  ///< folder of another dict.txt; empty: the run folder's

@@ -7,11 +7,14 @@
 #include <vector>
 
 #include "evomoe/base/error.h"
+#include "evomoe/checkpoint/load_into.h"
 #include "evomoe/checkpoint/xxhash64.h"
 #include "evomoe/config/architectures.h"
 #include "evomoe/config/describe.h"
 #include "evomoe/train/loaded_model.h"
 #include "evomoe/train/settings.h"
+#include "evomoe/train/starting_weights.h"
+#include "evomoe/train/trainer.h"
 
 namespace evomoe {
 namespace {
@@ -128,6 +131,25 @@ struct Differences {
   std::vector<std::string> model, data, other;
 };
 
+bool agrees_with_spawn(bool shared_expert, const TrainOptions& now, int64_t completed_updates) {
+  const auto last_shared = now.evolution.shared_expert_updates;
+  // The spawn belongs to the update after the last shared one, so at that count both are possible.
+  return shared_expert ? completed_updates <= last_shared && last_shared > 0
+                       : completed_updates >= last_shared;
+}
+
+/// Whether a new run with the options `now` can begin with the checkpoint's weights.
+bool can_begin_with(const Checkpoint& checkpoint, const TrainOptions& now) {
+  const auto& manifest = checkpoint.manifest;
+  const bool upcycle = has_experts(now) && is_dense(checkpoint.model);
+  const bool shared = upcycle || manifest.at("evolution").at("shared_expert").get<bool>();
+  if (has_experts(now) && !upcycle && !agrees_with_spawn(shared, now, /*completed_updates=*/0))
+    return false;
+  const auto model = make_model(now, stored_vocabulary(manifest), shared);
+  const auto state = named_state(*model);
+  return fits_into(state, starting_state(checkpoint.model, {state.begin(), state.end()}));
+}
+
 Differences differences(TrainOptions stored, TrainOptions now) {
   Differences found;
   std::set<std::string> compared = {"arch"};
@@ -201,14 +223,19 @@ void check_dictionaries(const nlohmann::json& manifest, const Dictionary& source
   check(source, "source_", "source ");
 }
 
-std::string check_resume(const nlohmann::json& manifest, const TrainOptions& now,
-                         int64_t training_items, const std::filesystem::path& checkpoint) {
+std::string check_resume(const Checkpoint& checkpoint, const TrainOptions& now,
+                         int64_t training_items, const std::filesystem::path& path) {
+  const auto& manifest = checkpoint.manifest;
   const auto found = differences(stored_options(manifest), now);
   EVOMOE_CHECK(found.model.empty(),
                "{}: it holds another model than these options make ({}); use the values of that "
-               "run, another --save-dir for a new one, or --finetune-from-model to start a new run "
-               "from its weights",
-               checkpoint.string(), fmt::join(found.model, ", "));
+               "run, {}",
+               path.string(), fmt::join(found.model, ", "),
+               can_begin_with(checkpoint, now)
+                   ? "another --save-dir for a new one, or --finetune-from-model to start a new run "
+                     "from its weights"
+                   : "or another --save-dir for a new one; its weights do not fit the model of these "
+                     "options");
   const auto& data = manifest.at("data");
   const auto offset = data.at("offset").get<int64_t>();
   if (offset > 0 && !now.checkpoint.reset_dataloader) {
@@ -217,12 +244,12 @@ std::string check_resume(const nlohmann::json& manifest, const TrainOptions& now
         "{}: it was written after {} batches of epoch {}, and these options make other "
         "batches ({}); use the values of that run, or begin with the start of the epoch by "
         "--reset-dataloader",
-        checkpoint.string(), offset, data.at("epoch").get<int64_t>(), fmt::join(found.data, ", "));
+        path.string(), offset, data.at("epoch").get<int64_t>(), fmt::join(found.data, ", "));
     const auto items = data.at("items").get<int64_t>();
     EVOMOE_CHECK(items == training_items,
                  "{}: the training data of its epoch had {} items, but that of {} has {}; use that "
                  "data, or begin with the start of the epoch by --reset-dataloader",
-                 checkpoint.string(), items, now.data, training_items);
+                 path.string(), items, now.data, training_items);
   }
   auto changed = found.data;
   changed.insert(changed.end(), found.other.begin(), found.other.end());
@@ -235,14 +262,11 @@ std::string model_differences(const nlohmann::json& manifest, const TrainOptions
 
 void check_spawn(bool shared_expert, const TrainOptions& now, int64_t completed_updates,
                  const std::filesystem::path& checkpoint) {
-  const auto last_shared = now.evolution.shared_expert_updates;
-  // The spawn belongs to the update after the last shared one, so at that count both are possible.
   EVOMOE_CHECK(
-      shared_expert ? completed_updates <= last_shared && last_shared > 0
-                    : completed_updates >= last_shared,
+      agrees_with_spawn(shared_expert, now, completed_updates),
       "{}: it holds {}, but with --shared-expert-updates {} a run of {} updates has {}; {}",
       checkpoint.string(), shared_expert ? "one shared expert per layer" : "the spawned experts",
-      last_shared, completed_updates,
+      now.evolution.shared_expert_updates, completed_updates,
       shared_expert ? "its experts already" : "one shared expert per layer",
       shared_expert ? "use the value of that run"
                     : "use the value of that run, or 0 to start a new schedule with its experts");

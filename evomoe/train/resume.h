@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "evomoe/checkpoint/checkpoint.h"
 #include "evomoe/config/options.h"
 #include "evomoe/data/dictionary.h"
 #include "evomoe/train/model_options.h"
@@ -26,8 +27,8 @@ void check_dictionaries(const nlohmann::json& manifest, const Dictionary& source
 /// make another model than the checkpoint's, or (within an epoch, and without --reset-dataloader)
 /// other data or another order of it (`training_items`: sequences in the checkpoint's epoch).
 /// Returns what else differs, "--lr 0.1 -> 0.2, ...", for the log; a run may change those.
-std::string check_resume(const nlohmann::json& manifest, const TrainOptions& now,
-                         int64_t training_items, const std::filesystem::path& checkpoint);
+std::string check_resume(const Checkpoint& checkpoint, const TrainOptions& now,
+                         int64_t training_items, const std::filesystem::path& path);
 
 /// What differs between the checkpoint's model and the one that the options make, as a list of
 /// flags; for a run that takes only its weights.

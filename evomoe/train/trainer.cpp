@@ -252,8 +252,9 @@ TensorMap Trainer::model_state() const {
 
 TensorMap Trainer::optimizer_state() const { return optimizer_->state_dict(); }
 
-void Trainer::load_model_state(const TensorMap& state, const std::string& what) {
-  load_into(named_state(*model_), state, what);
+void Trainer::load_model_state(const TensorMap& state, const std::string& what,
+                               const std::string& remedy) {
+  load_into(named_state(*model_), state, what, remedy);
 }
 
 void Trainer::load_optimizer_state(const TensorMap& state) { optimizer_->load_state_dict(state); }

@@ -87,7 +87,7 @@ class Trainer {
   /// Parameters and buffers, by name.
   TensorMap model_state() const;
   TensorMap optimizer_state() const;
-  void load_model_state(const TensorMap& state, const std::string& what);
+  void load_model_state(const TensorMap& state, const std::string& what, const std::string& remedy);
   void load_optimizer_state(const TensorMap& state);
   void set_recorded_noise(RecordedNoise noise) { recorded_noise_ = std::move(noise); }
   /// Parameters with their gradients of the last update (a sum over target tokens).

@@ -62,6 +62,10 @@ class TrainingRun {
   void restore_from(const std::filesystem::path& path, bool finetune);
   Checkpoint fairseq_checkpoint(const std::filesystem::path& path, bool with_optimizer) const;
   void take_over(const std::filesystem::path& path, bool finetune);
+  /// Makes the trainer of a new run whose model begins with the weights of another. Dense blocks
+  /// become experts (starting_weights.h). `shared_expert`: the weights have one in each MoE layer.
+  void begin_with(const TensorMap& weights, bool shared_expert, const std::string& what,
+                  const std::string& remedy);
   void announce() const;
   void open_profile();
   /// Updates that this process makes if nothing ends it early; nothing when no option says so.

@@ -7,8 +7,10 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
+#include "evomoe/checkpoint/expert_stacks.h"
 #include "evomoe/data/data_folders.h"
 #include "evomoe/train/fairseq_import.h"
+#include "evomoe/train/loaded_model.h"
 #include "evomoe/train/resume.h"
 #include "evomoe/train/run_folder.h"
 #include "evomoe/train/settings.h"
@@ -48,6 +50,15 @@ void move_aside(const std::filesystem::path& log) {
   const auto name = [&] { return log.parent_path() / fmt::format("log.{}.jsonl", number); };
   while (std::filesystem::exists(name())) ++number;
   std::filesystem::rename(log, name());
+}
+
+/// The weights of a safetensors file under our names.
+TensorMap read_weights(const std::filesystem::path& path) {
+  TensorMap weights;
+  ExpertStacks experts;
+  sort_experts(read_safetensors(path), /*first_expert=*/0, weights, experts);
+  stack_experts(experts, path.string(), weights);
+  return weights;
 }
 
 }  // namespace
@@ -130,10 +141,14 @@ void TrainingRun::restore() {
           "from one of: {}",
           folder.string(), fmt::join(others, ", "));
     }
-    trainer_ = std::make_unique<Trainer>(trainer_options(), vocabulary_of(*data_), device_);
-    if (flags.init_from)
-      trainer_->load_model_state(read_safetensors(*flags.init_from),
-                                 "--init-from " + *flags.init_from);
+    if (flags.init_from) {
+      begin_with(read_weights(*flags.init_from), options_.evolution.shared_expert_updates > 0,
+                 "--init-from " + *flags.init_from,
+                 "give the options of the run that the weights come from (--arch, "
+                 "--decoder-layers ...)");
+    } else {
+      trainer_ = std::make_unique<Trainer>(trainer_options(), vocabulary_of(*data_), device_);
+    }
   }
   first_update_ = saved_updates_ = trainer_->updates();
   if (!flags.no_save) {
@@ -157,6 +172,21 @@ Checkpoint TrainingRun::fairseq_checkpoint(const std::filesystem::path& path,
                                data_->source_dictionary(), data_->target_dictionary(), items);
 }
 
+void TrainingRun::begin_with(const TensorMap& weights, bool shared_expert, const std::string& what,
+                             const std::string& remedy) {
+  const bool upcycle = has_experts(options_) && is_dense(weights);
+  trainer_ = std::make_unique<Trainer>(trainer_options(), vocabulary_of(*data_), device_,
+                                       /*completed_updates=*/0, shared_expert || upcycle);
+  trainer_->model().initialise(static_cast<uint64_t>(options_.common.seed));
+  trainer_->load_model_state(starting_state(weights, trainer_->model_state()), what, remedy);
+  log().info("took the model of {}{}", what,
+             upcycle ? "; its feed-forward blocks are the shared experts" : "");
+  if (!upcycle || options_.evolution.shared_expert_updates > 0) return;
+  trainer_->spawn_experts();
+  log().info("each became {} experts (--diversify {}, ratio {})", options_.moe.moe_expert_count,
+             options_.evolution.diversify, options_.evolution.diversify_ratio);
+}
+
 void TrainingRun::take_over(const std::filesystem::path& path, bool finetune) {
   const auto& flags = options_.checkpoint;
   const bool with_optimizer = !finetune && !flags.reset_optimizer;
@@ -171,31 +201,25 @@ void TrainingRun::take_over(const std::filesystem::path& path, bool finetune) {
   if (!finetune) {
     const auto epoch = manifest.at("data").at("epoch").get<int64_t>();
     const auto items = data_->train(epoch, options_.dataset.train_subset)->size();
-    changed = check_resume(manifest, options_, items, path);
+    changed = check_resume(checkpoint, options_, items, path);
   }
-  const bool upcycle = finetune && has_experts(options_) && is_dense(checkpoint.model);
-  const bool shared = upcycle || manifest.at("evolution").at("shared_expert").get<bool>();
-  if (has_experts(options_) && !upcycle) check_spawn(shared, options_, updates, path);
-  trainer_ =
-      std::make_unique<Trainer>(trainer_options(), vocabulary_of(*data_), device_, updates, shared);
-  if (!finetune) {
-    trainer_->load_model_state(checkpoint.model, "checkpoint " + path.string());
-  } else {
-    trainer_->model().initialise(static_cast<uint64_t>(options_.common.seed));
-    trainer_->load_model_state(starting_state(checkpoint.model, trainer_->model_state()),
-                               "checkpoint " + path.string());
-    log().info("took the model of {}{}", path.string(),
-               upcycle ? "; its feed-forward blocks are the shared experts" : "");
-    if (upcycle && options_.evolution.shared_expert_updates == 0) {
-      trainer_->spawn_experts();
-      log().info("each became {} experts (--diversify {}, ratio {})", options_.moe.moe_expert_count,
-                 options_.evolution.diversify, options_.evolution.diversify_ratio);
-      return;
-    }
-    if (const auto other = model_differences(manifest, options_); !other.empty())
+  const bool shared = manifest.at("evolution").at("shared_expert").get<bool>();
+  const bool becomes_experts = finetune && is_dense(checkpoint.model);
+  if (has_experts(options_) && !becomes_experts) check_spawn(shared, options_, updates, path);
+  if (finetune) {
+    const auto other = model_differences(manifest, options_);
+    begin_with(checkpoint.model, shared, "checkpoint " + path.string(),
+               other.empty() ? kOtherModelRemedy
+                             : fmt::format("these options make another model than those of its run "
+                                           "({}); use the values of that run",
+                                           other));
+    if (!other.empty() && !becomes_experts)
       log().warn("its weights were trained in another model: {}", other);
     return;
   }
+  trainer_ =
+      std::make_unique<Trainer>(trainer_options(), vocabulary_of(*data_), device_, updates, shared);
+  trainer_->load_model_state(checkpoint.model, "checkpoint " + path.string(), kOtherModelRemedy);
   if (with_optimizer) {
     EVOMOE_CHECK(!checkpoint.optimizer.empty(),
                  "{}: it was saved without the optimiser's state (--no-save-optimizer-state), so "

@@ -137,7 +137,7 @@ TEST(Trainer, AnUpdateSkippedAtTheSpawnIsMadeUpForWithTheSpawnedExperts) {
     const Overflow overflow(twin);
     twin.update({batch(2)}, 1);
   }
-  resumed.load_model_state(twin.model_state(), "twin");
+  resumed.load_model_state(twin.model_state(), "twin", "");
   resumed.load_optimizer_state(twin.optimizer_state());
   resumed.update({batch(3)}, 1);
   expect_equal(resumed.model_state(), trainer.model_state());
