@@ -46,6 +46,24 @@ void give_flat(const FairseqMoments& flat, const std::string& file,
   }
 }
 
+/// The options say that the model has a parameter of its own under this name. Those that an
+/// architecture sets may be missing.
+bool is_own_embedding(const std::string& name, const PickleValue& root) {
+  const auto* cfg = root.find("cfg");
+  const auto* model = cfg == nullptr ? nullptr : cfg->find("model");
+  const auto says = [&](const char* option, bool value) {
+    const auto* found = model == nullptr ? nullptr : model->find(option);
+    const auto* flag = found == nullptr ? nullptr : found->get_if<bool>();
+    return flag != nullptr && *flag == value;
+  };
+  if (is_embedding(name)) return says("share_all_embeddings", false);
+  if (name.ends_with("lm_head.weight")) return says("untie_weights_roberta", true);
+  if (name.ends_with("output_projection.weight")) {
+    return says("share_decoder_input_output_embed", false) && !says("share_all_embeddings", true);
+  }
+  return says("tie_adaptive_weights", false);
+}
+
 }  // namespace
 
 FairseqPart read_fairseq_part(const PickleValue& root, const std::string& file, bool whole) {
@@ -68,7 +86,7 @@ FairseqPart read_fairseq_part(const PickleValue& root, const std::string& file, 
   bool gates = false, experts = false;
   // Of a tensor with several names the first in the model's order is the parameter's.
   for (const auto& name : in_parameter_order(std::move(names))) {
-    if (is_tied(name, all.at(name), part.model)) continue;
+    if (is_tied(name, all.at(name), part.model, root)) continue;
     gates = gates || name.find(".moe_layer.gate.") != std::string::npos;
     experts = experts || std::regex_match(name, expert_pattern());
     part.model[name] = all.at(name);
@@ -126,10 +144,15 @@ bool is_same(const torch::Tensor& a, const torch::Tensor& b) {
          torch::allclose(a, b, /*rtol=*/0, /*atol=*/0, /*equal_nan=*/true);
 }
 
-bool is_tied(const std::string& name, const torch::Tensor& tensor, const TensorMap& earlier) {
+bool is_tied(const std::string& name, const torch::Tensor& tensor, const TensorMap& earlier,
+             const PickleValue& root) {
   if (!may_be_embedding(name) || tensor.numel() == 0) return false;
+  const bool own = is_own_embedding(name, root);
   return std::any_of(earlier.begin(), earlier.end(), [&](const auto& item) {
-    return is_embedding(item.first) && is_same(tensor, item.second);
+    const auto& [other_name, other] = item;
+    if (!is_embedding(other_name)) return false;
+    if (own) return tensor.is_alias_of(other) && tensor.data_ptr() == other.data_ptr();
+    return is_same(tensor, other);
   });
 }
 

@@ -28,9 +28,11 @@ FairseqPart read_fairseq_part(const PickleValue& root, const std::string& file, 
 void give_optimizer(const FairseqOptimizer& optimizer, const std::string& file,
                     const std::vector<FairseqPart*>& parts);
 
-/// `tensor` comes again under a second name: a tensor of `earlier` that may be used as `name` is
-/// the same or a copy of it (a GPU's tensors are copied one by one when they are saved).
-bool is_tied(const std::string& name, const torch::Tensor& tensor, const TensorMap& earlier);
+/// `tensor` comes again under a second name: it is an embedding of `earlier`, or a copy of it (a
+/// GPU's tensors are copied one by one when they are saved) that the options of the file `root` do
+/// not call a parameter of its own.
+bool is_tied(const std::string& name, const torch::Tensor& tensor, const TensorMap& earlier,
+             const PickleValue& root);
 
 /// The same type, shape and values.
 bool is_same(const torch::Tensor& a, const torch::Tensor& b);

@@ -297,7 +297,8 @@ std::vector<FairseqPart> join_fairseq_shards(const std::vector<FairseqShard>& sh
       add_parameters(group_from(holder, holders), position, parts[1 + holder]);
   }
   for (const auto& [name, tensor] : first.model) {
-    if (!known.contains(name) && !is_derived(name) && !is_tied(name, tensor, parts[0].model))
+    if (!known.contains(name) && !is_derived(name) &&
+        !is_tied(name, tensor, parts[0].model, first.shard->shared.root))
       parts[0].model[name] = tensor;
   }
   return parts;

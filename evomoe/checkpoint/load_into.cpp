@@ -47,7 +47,8 @@ void match_tied(const std::string& name, const torch::Tensor& tensor, const Name
                 Match& match) {
   std::string absent, unequal;
   for (const auto& [partner, own] : wanted) {
-    if (!may_be_tied(name, partner) || own.sizes() != tensor.sizes()) continue;
+    if (!may_be_embedding(name) || !is_embedding(partner) || own.sizes() != tensor.sizes())
+      continue;
     const auto found = match.found.find(partner);
     if (found == match.found.end()) {
       absent = partner;

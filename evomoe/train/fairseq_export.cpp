@@ -95,8 +95,28 @@ void add_their_extras(const TrainOptions& options, const TensorMap& model, Dict&
   if (task == "language_modeling") {
     version("decoder");
     table("decoder");
-    if (!has("decoder.output_projection.weight") && has("decoder.embed_tokens.weight"))
-      put(state, "decoder.output_projection.weight", value(tensor("decoder.embed_tokens.weight")));
+    const std::string bands = "decoder.embed_tokens.embeddings.",
+                      softmax = "decoder.adaptive_softmax.";
+    const auto again = [&](const std::string& name, const std::string& table) {
+      if (!has(name)) put(state, name, value(tensor(table)));
+    };
+    if (has(bands + "0.0.weight"))
+      put(state, "decoder.embed_tokens._float_tensor", value(torch::zeros({1})));
+    if (has(softmax + "head.class_proj.weight")) {  // tied
+      put(state, softmax + "head._float_tensor", value(torch::zeros({1})));
+      again(softmax + "head.word_proj.weight", bands + "0.0.weight");
+      for (int64_t i = 1; has(fmt::format("{}{}.0.weight", bands, i)); ++i) {
+        again(fmt::format("{}tail.{}.0.weight", softmax, i - 1),
+              fmt::format("{}{}.1.weight", bands, i));
+        again(fmt::format("{}tail.{}.2.weight", softmax, i - 1),
+              fmt::format("{}{}.0.weight", bands, i));
+      }
+    }
+    if (has(softmax + "head.class_proj.weight") || has(softmax + "head.weight")) {
+      put(state, softmax + "version", value(torch::tensor({int64_t{1}})));
+    } else if (has("decoder.embed_tokens.weight")) {
+      again("decoder.output_projection.weight", "decoder.embed_tokens.weight");
+    }
   } else if (task == "translation") {
     for (const auto* stack : {"encoder", "decoder"}) {
       version(stack);

@@ -53,6 +53,22 @@ TEST_F(FairseqParts, ATiedTensorThatAGpuSavedTwiceIsOneParameter) {
                read_fairseq_checkpoint(golden("dense_w2/whole") / "x"));
 }
 
+TEST_F(FairseqParts, AnEqualOutputIsAParameterOfItsOwnWhereTheOptionsSaySo) {
+  const std::string output = "decoder.output_projection.weight";
+  for (const bool copied : {false, true}) {
+    for (const bool tied : {false, true}) {
+      copy("dense_w2/whole");
+      change("x.pt", [&](PickleValue& root) {
+        auto& twice = at(root, {"model", output});
+        if (copied) twice = of(twice.get_if<torch::Tensor>()->clone());
+        at(root, {"cfg", "model", "share_decoder_input_output_embed"}) = of(tied);
+      });
+      const auto read = read_fairseq_checkpoint(file("x"), /*with_optimizer=*/false);
+      EXPECT_EQ(read.model.contains(output), copied && !tied) << copied << tied;
+    }
+  }
+}
+
 TEST_F(FairseqParts, AGatheredOptimizerStateOfUnknownOrderIsRefused) {
   copy("dense_w2/whole");
   const auto number = [](int64_t instance) {

@@ -169,6 +169,12 @@ TEST_F(TheirCheckpoints, TheOrderOfTheirEntriesMeansNothing) {
     ASSERT_EQ(exported.exit_code, 0) << exported.err;
     for (const auto& entry : std::filesystem::directory_iterator(folder_ / "theirs")) {
       auto root = read_torch_file(entry.path());
+      if (model.find("--tie-adaptive-weights") != model.npos) {
+        for (const std::string tied : {"head.word_proj", "tail.0.0", "tail.0.2", "tail.1.2"}) {
+          const auto name = "decoder.adaptive_softmax." + tied + ".weight";
+          EXPECT_NE(root.find("model")->find(name), nullptr) << name << ", which fairseq needs";
+        }
+      }
       sort_entries(root);
       write_torch_file(entry.path(), root);
     }
