@@ -114,7 +114,10 @@ RobertaOptions roberta_options(const TrainOptions& options, int64_t vocab_size,
   fill(roberta, options, architecture, padding_index, shared_expert);
   fill_encoder(roberta, options, architecture);
   roberta.max_positions = model.max_positions.value_or(kRobertaPositions);
-  if (options.task.task == "masked_lm" && options.task.tokens_per_sample > roberta.max_positions) {
+  // Other blocks may be shorter, and those that are not are left out as in the reference.
+  const bool whole_blocks = options.task.sample_break_mode == "none" || !model.max_positions;
+  if (options.task.task == "masked_lm" && whole_blocks &&
+      options.task.tokens_per_sample > roberta.max_positions) {
     fail_usage(
         "--tokens-per-sample {} is more than --max-positions {}: the model has no position for the "
         "last tokens; raise the latter or lower the former",

@@ -215,10 +215,10 @@ TEST_F(Survival, ItemsLongerThanMaxTokensAreLeftOutOfTrainingInEveryTask) {
 }
 
 TEST_F(Survival, TheCheckpointsOfARunAreThoseOfTheReference) {
-  // 20 batches are an epoch.
+  // 15 batches are an epoch.
   const auto names = [&](const std::string& run, const std::string& flags) {
     const auto result = evomoe(train_arguments(run) +
-                               "--tokens-per-sample 99 --sample-break-mode eos --batch-size 18 "
+                               "--tokens-per-sample 99 --sample-break-mode eos --batch-size 24 "
                                "--max-update 0 --max-epoch 2 --validate-interval-updates 0 " +
                                flags);
     EXPECT_EQ(result.exit_code, 0) << result.err;
@@ -232,26 +232,26 @@ TEST_F(Survival, TheCheckpointsOfARunAreThoseOfTheReference) {
   };
   EXPECT_EQ(names("plain", ""), and_these({"checkpoint1", "checkpoint2"}));
   EXPECT_EQ(names("none", "--no-epoch-checkpoints"), best_and_last);
-  // Updates 10 and 30 lie within an epoch, 20 and 40 end one.
+  // Updates 15 and 30 end an epoch.
   EXPECT_EQ(names("interval", "--save-interval-updates 10"),
-            and_these({"checkpoint1", "checkpoint2", "checkpoint_1_10", "checkpoint_2_30"}));
+            and_these({"checkpoint1", "checkpoint2", "checkpoint_1_10", "checkpoint_2_20"}));
   EXPECT_EQ(names("within", "--save-interval-updates 10 --no-epoch-checkpoints"),
-            and_these({"checkpoint_1_10", "checkpoint_2_30"}));
-  EXPECT_EQ(names("ends", "--save-interval-updates 20 --no-epoch-checkpoints"), best_and_last);
-  EXPECT_EQ(names("second", "--save-interval-updates 20 --save-interval 2"),
+            and_these({"checkpoint_1_10", "checkpoint_2_20"}));
+  EXPECT_EQ(names("ends", "--save-interval-updates 15 --no-epoch-checkpoints"), best_and_last);
+  EXPECT_EQ(names("second", "--save-interval-updates 15 --save-interval 2"),
             and_these({"checkpoint2"}));
-  EXPECT_EQ(names("later", "--save-interval-updates 10 --validate-after-updates 25"),
-            and_these({"checkpoint1", "checkpoint2", "checkpoint_2_30"}));
+  EXPECT_EQ(names("later", "--save-interval-updates 10 --validate-after-updates 12"),
+            and_these({"checkpoint1", "checkpoint2", "checkpoint_2_20"}));
   EXPECT_EQ(names("newest",
                   "--save-interval-updates 5 --keep-interval-updates 1 "
                   "--keep-last-epochs 1 --no-last-checkpoints --no-best-checkpoints"),
-            (Names{"checkpoint2", "checkpoint_2_35"}));
+            (Names{"checkpoint2", "checkpoint_2_25"}));
 }
 
 TEST_F(Survival, ValidationsAreMadeWhenTheirOptionsSay) {
   const auto updates = [&](const std::string& run, const std::string& flags) {
     const auto result = evomoe(train_arguments(run) +
-                               "--tokens-per-sample 99 --sample-break-mode eos --batch-size 18 "
+                               "--tokens-per-sample 99 --sample-break-mode eos --batch-size 24 "
                                "--max-update 0 --max-epoch 2 --validate-interval-updates 0 " +
                                flags);
     EXPECT_EQ(result.exit_code, 0) << result.err;
@@ -263,13 +263,13 @@ TEST_F(Survival, ValidationsAreMadeWhenTheirOptionsSay) {
     return found;
   };
   using Updates = std::vector<int64_t>;
-  EXPECT_EQ(updates("a", ""), (Updates{20, 40}));
-  EXPECT_EQ(updates("b", "--validate-interval 2"), (Updates{40}));
-  EXPECT_EQ(updates("c", "--save-interval-updates 15"), (Updates{15, 20, 30, 40}));
-  EXPECT_EQ(updates("d", "--validate-interval-updates 15"), (Updates{15, 20, 30, 40}));
-  EXPECT_EQ(updates("e", "--validate-interval-updates 15 --validate-after-updates 16"),
-            (Updates{20, 30, 40}));
-  EXPECT_EQ(updates("f", "--disable-validation --save-interval-updates 15"), Updates{});
+  EXPECT_EQ(updates("a", ""), (Updates{15, 30}));
+  EXPECT_EQ(updates("b", "--validate-interval 2"), (Updates{30}));
+  EXPECT_EQ(updates("c", "--save-interval-updates 10"), (Updates{10, 15, 20, 30}));
+  EXPECT_EQ(updates("d", "--validate-interval-updates 10"), (Updates{10, 15, 20, 30}));
+  EXPECT_EQ(updates("e", "--validate-interval-updates 10 --validate-after-updates 12"),
+            (Updates{15, 20, 30}));
+  EXPECT_EQ(updates("f", "--disable-validation --save-interval-updates 10"), Updates{});
 }
 
 TEST_F(Survival, ScheduleAndLearningRateThatAreNotMeantAreSaidBeforeTheRun) {
@@ -282,7 +282,8 @@ TEST_F(Survival, ScheduleAndLearningRateThatAreNotMeantAreSaidBeforeTheRun) {
   const auto silent = evomoe(command("silent") + "--max-update 2 --lr 0.001");
   EXPECT_EQ(silent.exit_code, 0) << silent.err;
   EXPECT_THAT(silent.err, Not(HasSubstr("warning")));
-  const auto updates = evomoe(command("updates") + evolution() + "--max-update 4");
+  const auto updates =
+      evomoe(command("updates") + evolution() + "--decoder-layers 2 --max-update 4");
   EXPECT_EQ(updates.exit_code, 0) << updates.err;
   EXPECT_THAT(updates.err, HasSubstr("no --lr is given, so it is 0.25"));
   EXPECT_THAT(updates.err, HasSubstr("--max-update 4: the experts would be spawned after "
