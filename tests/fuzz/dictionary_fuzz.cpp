@@ -22,9 +22,14 @@ std::vector<std::string> dictionary_seeds(const std::filesystem::path& folder) {
 void read_dictionary(const std::filesystem::path& folder, const std::string& bytes) {
   write_text(folder / "dict.txt", bytes);
   auto dictionary = Dictionary::load(folder / "dict.txt");
+  dictionary.save(folder / "again.txt");
+  const auto again = Dictionary::load(folder / "again.txt");
+  if (again.size() != dictionary.size()) throw std::logic_error("it comes back as another");
   for (int64_t i = 0; i < dictionary.size(); ++i) {
     dictionary.encode_line(dictionary.symbol(i));
-    dictionary.count(i);
+    if (again.symbol(i) != dictionary.symbol(i) || again.count(i) != dictionary.count(i) ||
+        again.index(again.symbol(i)) != dictionary.index(dictionary.symbol(i)))
+      throw std::logic_error("a symbol comes back as another");
   }
   dictionary.finalize(/*threshold=*/2, /*max_symbols=*/1000, /*padding_factor=*/8);
   dictionary.encode_line(bytes);
