@@ -107,7 +107,8 @@ TEST_F(FirstWeights, ExpertsMayHaveTheNamesOfFairseq) {
 
 TEST_F(FirstWeights, ADenseModelBecomesExpertsFromAFileAsFromACheckpoint) {
   const auto weights = trained("base", "");
-  for (const std::string schedule : {"", "--shared-expert-updates 4 "}) {
+  for (const std::string schedule :
+       {"", "--shared-expert-updates 4 --moe-train-capacity-token-fraction 0 "}) {
     const auto options = kExperts + schedule;
     EXPECT_TRUE(begun_with(weights, options) ==
                 begun(options + "--finetune-from-model " +
