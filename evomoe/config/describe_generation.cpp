@@ -248,7 +248,8 @@ void describe(OptionTable& table, GenerateOptions& o) {
   table.add("truncate-source", &o.truncate_source,
             "translation: cuts sources to the model's positions; not given: as in training.");
   table.add("skip-invalid-size-inputs-valid-test", &o.skip_invalid_size_inputs_valid_test,
-            "Leaves out items that are longer than the model's positions, with a warning; not "
+            "Leaves out items that are longer than the model's positions or max-tokens, with a "
+            "warning; not "
             "given: they are an error.");
   describe_how(table, o);
   table.example(
