@@ -1,4 +1,4 @@
-#include <algorithm>
+#include <optional>
 
 #include "evomoe/base/error.h"
 #include "evomoe/cli/command_list.h"
@@ -16,17 +16,23 @@ namespace evomoe {
 
 namespace {
 
-/// What the command line says of the longest sequence, of which the model decides the most.
-void limit(std::optional<int64_t>& positions, const std::optional<int64_t>& given, int64_t most,
-           const std::string& option, const LoadedModel& loaded) {
-  if (!given) return;
-  if (positions_option(loaded.options).find(option) == std::string::npos)
-    fail_usage("{} {}: {} has no such positions; leave it out", option, *given,
+/// Takes what the command line says of the longest sequence, of which the model decides the most.
+/// Returns what holds.
+int64_t limit(std::optional<int64_t>& positions, const std::optional<int64_t>& given, int64_t most,
+              const std::string& option, const LoadedModel& loaded) {
+  if (!given) return most;
+  if (positions_option(loaded.options).find(option) == std::string::npos) {
+    log().info("{} {} has no effect: {} has no such positions", option, *given,
                loaded.path.string());
-  if (*given > most)
-    fail_usage("{} {}: {} has {} positions; give at most as many", option, *given,
-               loaded.path.string(), most);
+    return most;
+  }
+  if (*given > most) {
+    log().warn("{} {}: {} has {} positions, which hold", option, *given, loaded.path.string(),
+               most);
+    return most;
+  }
   positions = given;
+  return *given;
 }
 
 }  // namespace
@@ -54,12 +60,12 @@ int validate_command(const std::vector<std::string>& arguments) {
     options.dataset.required_batch_size_multiple = *flags.required_batch_size_multiple;
   limit(options.model.max_source_positions, flags.max_source_positions,
         longest_source(loaded.options), "--max-source-positions", loaded);
+  // The model's, whatever --tokens-per-sample is now.
   auto positions = longest_item(loaded.options);
-  limit(options.model.max_target_positions, flags.max_target_positions, positions,
-        "--max-target-positions", loaded);
-  limit(options.model.max_positions, flags.max_positions, positions, "--max-positions", loaded);
-  positions = std::min({positions, flags.max_target_positions.value_or(positions),
-                        flags.max_positions.value_or(positions)});
+  positions = limit(options.model.max_target_positions, flags.max_target_positions, positions,
+                    "--max-target-positions", loaded);
+  positions =
+      limit(options.model.max_positions, flags.max_positions, positions, "--max-positions", loaded);
   if (flags.truncate_source) {
     loaded.encoder_decoder("--truncate-source");
     options.task.truncate_source = true;
@@ -74,7 +80,6 @@ int validate_command(const std::vector<std::string>& arguments) {
   const Criterion criterion(options.criterion, Dictionary::kPad,
                             options.task.classification_head_name);
   auto iterator = iterator_options(options, /*training=*/false);
-  // The model's, whatever --tokens-per-sample is now.
   iterator.max_positions = positions;
   iterator.positions_option.clear();
   iterator.tokens_option = "--max-tokens";

@@ -249,8 +249,7 @@ void describe(OptionTable& table, GenerateOptions& o) {
             "translation: cuts sources to the model's positions; not given: as in training.");
   table.add("skip-invalid-size-inputs-valid-test", &o.skip_invalid_size_inputs_valid_test,
             "Leaves out items that are longer than the model's positions or max-tokens, with a "
-            "warning; not "
-            "given: they are an error.");
+            "warning; not given: they are an error.");
   describe_how(table, o);
   table.example(
       "evomoe generate data-bin --path runs/a/checkpoint_best --beam 5 --batch-size 128 "

@@ -96,7 +96,7 @@ std::vector<int64_t> filter_by_size(std::vector<int64_t> items, const Dataset& d
   if (!first) return items;
   std::vector<std::string> reasons, options;
   if (too_long > 0) {
-    reasons.push_back(fmt::format("{} longer than the model's positions, {}", too_long,
+    reasons.push_back(fmt::format("{} longer than the model's {} positions", too_long,
                                   dataset.positions(limits.max_positions)));
     if (!limits.positions_option.empty()) options.push_back(limits.positions_option);
   }
@@ -106,10 +106,9 @@ std::vector<int64_t> filter_by_size(std::vector<int64_t> items, const Dataset& d
     options.push_back(limits.tokens_option);
   }
   const auto removed = too_long + too_many;
-  const auto found =
-      fmt::format("{}: {} of {} items {} too long: {} (the first is item {} with {} tokens)",
-                  dataset.name(), removed, all, removed == 1 ? "is" : "are",
-                  fmt::join(reasons, ", "), *first, dataset.item_size(*first));
+  const auto found = fmt::format("{}: {} of {} items {} too long: {} (item {} has {} tokens)",
+                                 dataset.name(), removed, all, removed == 1 ? "is" : "are",
+                                 fmt::join(reasons, ", "), *first, dataset.item_size(*first));
   const auto raise = options.empty() ? "" : fmt::format("raise {}", fmt::join(options, " and "));
   EVOMOE_CHECK(limits.skip_invalid,
                "{}; {}leave such items out with --skip-invalid-size-inputs-valid-test", found,

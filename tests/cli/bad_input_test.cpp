@@ -102,7 +102,9 @@ TEST_F(BadInput, ASequenceLongerThanThePositionsIsRefusedAtTheStart) {
         "eval-lm " + evaluation + "--gen-subset valid --context-window 4 --output-word-probs"}) {
     const auto result = evomoe(command);
     EXPECT_EQ(result.exit_code, 0) << result.err;
-    EXPECT_THAT(result.err, HasSubstr("1 items are longer than 16 positions and are left out"));
+    EXPECT_THAT(
+        result.err,
+        HasSubstr("1 longer than the model's 16 positions (item 1 has 41 tokens); left out"));
   }
 }
 

@@ -276,7 +276,7 @@ TEST(EpochIterator, WhereNoItemIsShortEnoughTheErrorNamesEachLimit) {
   options.positions_option = "--max-positions";
   EpochIterator none(data, options);
   expect_error([&] { none.start_epoch(1); },
-               {"corpus: 2 of 2 items are too long", "1 longer than the model's positions, 6",
+               {"corpus: 2 of 2 items are too long", "1 longer than the model's 6 positions",
                 "1 longer than --max-tokens 4", "raise --max-positions and --max-tokens"});
 }
 
