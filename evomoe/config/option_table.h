@@ -102,7 +102,7 @@ class OptionTable {
   /// not change. A flag that is now without effect is passed over. UsageError for unknown keys and
   /// wrong types, and then the options are as before.
   void from_json(const nlohmann::ordered_json& stored);
-  /// A file that `--config` reads back to the same values.
+  /// A file that `--config` reads back to the same values. UsageError for a text that is not UTF-8.
   std::string to_yaml() const;
 
   std::string help_text() const;

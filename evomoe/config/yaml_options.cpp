@@ -24,6 +24,15 @@ std::string quoted(std::string text) {
   return emitter.c_str();
 }
 
+bool is_utf8_json(const nlohmann::json& value) {
+  try {
+    value.dump();
+    return true;
+  } catch (const nlohmann::json::type_error&) {
+    return false;
+  }
+}
+
 std::string yaml_text(const nlohmann::json& value) {
   if (value.is_string()) return quoted(value.get<std::string>());
   if (!value.is_array()) return value_text(value);
@@ -240,6 +249,10 @@ std::string OptionTable::to_yaml() const {
     if (value.is_null() || (value.is_string() && value.get<std::string>().empty()) ||
         (value.is_array() && value.empty())) {
       continue;  // not given
+    }
+    if (!is_utf8_json(value)) {
+      fail_usage("--{} {}: this is not UTF-8, in which options are stored; rename it",
+                 option->name(), value_text(value));
     }
     if (option->group() != group) {
       group = option->group();

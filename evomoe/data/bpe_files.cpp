@@ -43,6 +43,7 @@ BpeFileStatistics convert_lines(std::istream& in, std::ostream& out, int threads
           out << done[i].text;
           total.lines += done[i].statistics.lines;
           total.tokens += done[i].statistics.tokens;
+          total.returns += done[i].statistics.returns;
           done[i] = {};
         });
     EVOMOE_CHECK(out.good(), "the output cannot be written: the disk may be full");
@@ -83,6 +84,7 @@ BpeFileStatistics bpe_encode(const ByteBpe& bpe, std::istream& text, std::ostrea
       }
       piece.text += end;
       ++piece.statistics.lines;
+      piece.statistics.returns += line.ends_with('\r') ? 1 : 0;
       piece.statistics.tokens += static_cast<int64_t>(line_ids.size());
     });
     encoders.give(std::move(encoder));

@@ -98,6 +98,7 @@ class BpeEncoder {
 struct BpeFileStatistics {
   int64_t lines = 0;
   int64_t tokens = 0;
+  int64_t returns = 0;  ///< lines of a text that end with \r\n, whose \r was encoded
 };
 
 /// Encodes a text into lines of decimal ids, a line for each line of the text. Only \n ends a line;

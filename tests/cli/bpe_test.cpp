@@ -47,6 +47,7 @@ TEST_F(BpeCommand, EncodesAndDecodesFromFileToFile) {
       testing::run_command(command(fmt::format("encode {} --output {}", at("text"), at("ids"))));
   EXPECT_EQ(encoded.exit_code, 0) << encoded.err;
   EXPECT_EQ(encoded.out, "");
+  EXPECT_THAT(encoded.err, HasSubstr("1 lines end with \\r\\n"));
   const auto decoded =
       testing::run_command(command(fmt::format("decode {} --output {}", at("ids"), at("back"))));
   EXPECT_EQ(decoded.exit_code, 0) << decoded.err;

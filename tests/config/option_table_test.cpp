@@ -362,6 +362,11 @@ TEST_F(OptionTableTest, YamlGivesBackEveryText) {
   }
 }
 
+TEST_F(OptionTableTest, ATextThatCannotBeStoredIsRefused) {
+  ASSERT_TRUE(table.parse({"runs/\xFF"}));
+  EXPECT_THROW(table.to_yaml(), UsageError);
+}
+
 TEST_F(OptionTableTest, StoredOptionsAreReadStrictly) {
   ASSERT_TRUE(table.parse({"bin", "--layers", "4"}));
   EXPECT_THROW(table.from_json({{"model", {{"layrs", 2}}}}), UsageError);
