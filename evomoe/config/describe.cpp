@@ -327,7 +327,7 @@ void describe(OptionTable& table, CompareOptions& o) {
       .choices({"text", "markdown", "json"});
   table.example("evomoe compare runs/evomoe runs/switch runs/dense --baseline runs/switch",
                 "three runs");
-  table.example("evomoe compare runs/* --group --baseline switch", "several seeds of each");
+  table.example("evomoe compare runs/*/ --group --baseline switch", "several seeds of each");
 }
 
 void describe(OptionTable& table, PlotOptions& o) {
@@ -350,7 +350,7 @@ void describe(OptionTable& table, PlotOptions& o) {
   table.add("valid-subset", &o.valid_subset, "Split whose perplexity is drawn.").metavar("NAME");
   table.example("evomoe plot runs/evomoe runs/switch -o loss.svg --y loss,experts,time",
                 "two runs, three panels");
-  table.example("evomoe plot runs/* -o perplexity.svg --y perplexity --x seconds --log-y",
+  table.example("evomoe plot runs/*/ -o perplexity.svg --y perplexity --x seconds --log-y",
                 "perplexity against training time");
 }
 

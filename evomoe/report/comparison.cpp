@@ -383,7 +383,8 @@ std::string ranking_text(const std::vector<ComparedRow>& rows) {
   if (best == nullptr) return "Every run has diverged: no perplexity is a number.\n";
   const auto best_perplexity = best->perplexity();
   const auto best_seconds = best->seconds().mean;
-  auto text = fmt::format("{} is best: its perplexity is {}, after {} of training.\n", best->name,
+  auto text = fmt::format("{} is best: its {}perplexity is {}, after {} of training.\n", best->name,
+                          best->runs.size() > 1 ? "mean " : "",
                           perplexity_text(best_perplexity.mean), duration_text(best_seconds));
   bool one_run_each = true, same_length = true;
   for (const auto& row : rows) {
@@ -406,7 +407,7 @@ std::string ranking_text(const std::vector<ComparedRow>& rows) {
     if (perplexity.deviation && best_perplexity.deviation &&
         perplexity.mean - best_perplexity.mean <
             *perplexity.deviation + *best_perplexity.deviation) {
-      text += fmt::format("  That gap is no larger than the spread of their seeds.\n");
+      text += "  That gap is no larger than the spread of their seeds: which is better is open.\n";
     }
   }
   if (!same_length) text += "The runs have different numbers of updates: see the table.\n";
