@@ -88,9 +88,11 @@ class BashCompletion : public CompletionTest {
   Words ask_one(const Words& line) { return ask({line}).front(); }
 };
 
-TEST_F(BashCompletion, OffersEveryCommand) {
-  Words commands;
+TEST_F(BashCompletion, OffersEveryCommandAndHasItsOptions) {
+  Words commands, described = {"bench"};
   for (const auto& command : command_summaries()) commands.push_back(command.name);
+  for (const auto& table : command_tables()) described.push_back(table->command());
+  EXPECT_THAT(described, ::testing::UnorderedElementsAreArray(commands));
   EXPECT_THAT(ask_one({""}), IsSupersetOf(commands));
   EXPECT_THAT(ask_one({"tr"}), ElementsAre("train"));
 }
