@@ -13,7 +13,7 @@ void sort_experts(const TensorMap& from, int64_t first_expert, TensorMap& plain,
                   ExpertStacks& stacks) {
   for (const auto& [name, tensor] : from) {
     std::smatch match;
-    if (!std::regex_match(name, match, expert_pattern())) {
+    if (!is_expert(name, match)) {
       plain[name] = tensor;
       continue;
     }

@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <climits>
 #include <limits>
 #include <regex>
 #include <set>
@@ -43,6 +44,7 @@ struct FileSet {
 std::vector<FileSet> sets_named(const fs::path& path) {
   static const std::regex pattern(R"((.*?)(-shared|-rank-\d+)?(-shard\d+)?(\.pt)?)");
   const auto text = path.string();
+  if (text.size() > PATH_MAX) return {};  // no file; std::regex calls itself for each character
   std::smatch match;
   if (!std::regex_match(text, match, pattern)) return {};
   const bool part = match[2].matched, shard = match[3].matched;

@@ -91,10 +91,17 @@ bool is_derived(const std::string& name) {
   return name.ends_with("_float_tensor") || name.ends_with(".version");
 }
 
-const std::regex& expert_pattern() {
+bool is_expert(const std::string& name, std::smatch& match) {
   static const std::regex pattern(
       R"((.*\.moe_layer\.experts)\.(\d{1,6})\.(fc1|fc2)\.(weight|bias)(\..*)?)");
-  return pattern;
+  // std::regex calls itself for each character: a long name would use up the stack.
+  constexpr size_t kLongest = 1000;
+  return name.size() <= kLongest && std::regex_match(name, match, pattern);
+}
+
+bool is_expert(const std::string& name) {
+  std::smatch parts;
+  return is_expert(name, parts);
 }
 
 }  // namespace evomoe

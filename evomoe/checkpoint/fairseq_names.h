@@ -23,7 +23,9 @@ bool may_be_embedding(const std::string& name);
 /// A buffer that is made anew with the model.
 bool is_derived(const std::string& name);
 
-/// "(decoder.layers.1.moe_layer.experts).(0).(fc1).(weight)(.exp_avg)"
-const std::regex& expert_pattern();
+/// Whether it is the name of an expert's tensor; `match` gets its parts,
+/// "(decoder.layers.1.moe_layer.experts).(0).(fc1).(weight)(.exp_avg)".
+bool is_expert(const std::string& name, std::smatch& match);
+bool is_expert(const std::string& name);
 
 }  // namespace evomoe

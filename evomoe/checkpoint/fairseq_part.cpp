@@ -88,7 +88,7 @@ FairseqPart read_fairseq_part(const PickleValue& root, const std::string& file, 
   for (const auto& name : in_parameter_order(std::move(names))) {
     if (is_tied(name, all.at(name), part.model, root)) continue;
     gates = gates || name.find(".moe_layer.gate.") != std::string::npos;
-    experts = experts || std::regex_match(name, expert_pattern());
+    experts = experts || is_expert(name);
     part.model[name] = all.at(name);
   }
   if (whole && gates && !experts) fail_experts_lost(file);

@@ -20,7 +20,7 @@ struct FlatParameter {
   int64_t elements = 0;  ///< of all parameters
   int64_t padding = 0;   ///< how many values at the end of this process's piece are none
 
-  bool is_expert() const { return std::regex_match(names.front(), expert_pattern()); }
+  bool is_expert() const { return evomoe::is_expert(names.front()); }
 };
 
 /// The shard of one process.

@@ -14,6 +14,10 @@ namespace fs = std::filesystem;
 std::vector<std::string> fairseq_seeds(const fs::path& folder) {
   std::vector<std::string> seeds;
   for (const auto& file : fairseq_files()) seeds.push_back(pickle_of(file, folder));
+  // The name of a tensor, in which an expert's is looked for.
+  const std::string long_name(60'000, 'a');
+  seeds.push_back(
+      pickle_of(fairseq_file_with(long_name + ".moe_layer.experts.0.fc1.weight"), folder));
   return seeds;
 }
 

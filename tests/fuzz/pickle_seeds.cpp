@@ -58,13 +58,17 @@ PickleValue checkpoint(const Entries& model, const Entries& states, Entries more
 
 }  // namespace
 
+PickleValue fairseq_file_with(const std::string& name) {
+  return checkpoint({{text("decoder.embed_tokens.weight"), tensor({3, 4})},
+                     {text(name), tensor({4, 3})},
+                     {text("decoder.version"), tensor({12})}},
+                    {{number(0), adam({3, 4})}, {number(1), adam({4, 3})}});
+}
+
 std::vector<PickleValue> fairseq_files() {
   const std::string expert = "decoder.layers.1.moe_layer.experts.0.";
   return {
-      checkpoint({{text("decoder.embed_tokens.weight"), tensor({3, 4})},
-                  {text("decoder.layers.0.fc1.weight"), tensor({4, 3})},
-                  {text("decoder.version"), tensor({12})}},
-                 {{number(0), adam({3, 4})}, {number(1), adam({4, 3})}}),
+      fairseq_file_with("decoder.layers.0.fc1.weight"),
       checkpoint({{text(expert + "fc1.weight"), tensor({4, 3})},
                   {text(expert + "fc1.bias"), tensor({12})},
                   {text(expert + "fc2.weight"), tensor({3, 4})}},

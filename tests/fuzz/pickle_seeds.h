@@ -15,6 +15,9 @@ constexpr int64_t kStorageElements = 12;
 /// kStorageElements.
 std::vector<PickleValue> fairseq_files();
 
+/// That of a whole model, in which a tensor has another name.
+PickleValue fairseq_file_with(const std::string& name);
+
 /// The pickle that the project's writer makes of a value.
 std::string pickle_of(const PickleValue& value, const std::filesystem::path& folder);
 

@@ -40,7 +40,7 @@ std::vector<std::string> split(const std::string& bytes, size_t count);
 // --- watch_files.cpp ---
 
 /// While one lives, the program ends with a message when it opens, makes, renames or removes a file
-/// outside of `folder`; /proc/self and shared libraries are free.
+/// outside of `folder`; what the machine is (/proc, /sys) and shared libraries are free.
 class WatchFiles {
  public:
   explicit WatchFiles(const std::filesystem::path& folder);

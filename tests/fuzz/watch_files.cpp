@@ -27,7 +27,8 @@ void look_at(const char* path) {
   const auto inside = [&](std::string_view folder) {
     return name.starts_with(folder) && name.find("/../") == std::string_view::npos;
   };
-  if (inside(watched_folder()) || inside("/proc/self/") || inside("/usr/lib/") || inside("/lib/"))
+  if (inside(watched_folder()) || inside("/proc/") || inside("/sys/") || inside("/usr/lib/") ||
+      inside("/lib/"))
     return;
   watching = false;
   std::fprintf(stderr, "ERROR: the reader touches '%s', which is outside of its folder\n", path);
