@@ -86,7 +86,7 @@ class Plot {
       const bool zero = std::all_of(panel.curves.begin(), panel.curves.end(), is_zero);
       if (all && zero) continue;
       if (panel.curves.empty()) {
-        fail("--y {}: the log of no run given has it{}", name, remedy(name));
+        fail("--curves {}: the log of no run given has it{}", name, remedy(name));
       }
       panels.push_back(std::move(panel));
     }

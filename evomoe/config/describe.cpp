@@ -338,20 +338,23 @@ void describe(OptionTable& table, PlotOptions& o) {
       .alias("o")
       .metavar("FILE.svg")
       .required();
-  table.add("x", &o.x, "What the curves are drawn against; seconds and FLOP are those of training.")
+  table
+      .add("x-axis", &o.x_axis,
+           "What the curves are drawn against; seconds and FLOP are those of training.")
       .choices({"updates", "tokens", "flops", "seconds"});
   table
-      .add("y", &o.y,
+      .add("curves", &o.curves,
            "What is drawn, one panel each; not given: all that the runs have. time: milliseconds "
            "per update; max_vio: largest load of an expert / mean - 1, of the worst layer.")
       .choices({"loss", "perplexity", "temperature", "experts", "max_vio", "dead_experts", "time"});
   table.add("log-x", &o.log_x, "Logarithmic x axes.");
   table.add("log-y", &o.log_y, "Logarithmic y axes.");
   table.add("valid-subset", &o.valid_subset, "Split whose perplexity is drawn.").metavar("NAME");
-  table.example("evomoe plot runs/evomoe runs/switch -o loss.svg --y loss,experts,time",
+  table.example("evomoe plot runs/evomoe runs/switch -o loss.svg --curves loss,experts,time",
                 "two runs, three panels");
-  table.example("evomoe plot runs/*/ -o perplexity.svg --y perplexity --x seconds --log-y",
-                "perplexity against training time");
+  table.example(
+      "evomoe plot runs/*/ -o perplexity.svg --curves perplexity --x-axis seconds --log-y",
+      "perplexity against training time");
 }
 
 void describe(OptionTable& table, OptionsFlags& o) {

@@ -445,8 +445,8 @@ struct OptionsFlags {
 struct PlotOptions {
   std::vector<std::string> run;
   std::string output;
-  std::string x = "updates";   ///< updates | tokens | flops | seconds
-  std::vector<std::string> y;  ///< empty: all that the runs have
+  std::string x_axis = "updates";   ///< updates | tokens | flops | seconds
+  std::vector<std::string> curves;  ///< empty: all that the runs have
   bool log_x = false, log_y = false;
   std::string valid_subset = "valid";
 };

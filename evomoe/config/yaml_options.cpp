@@ -132,7 +132,7 @@ std::vector<OptionTable::Assignment> OptionTable::read_yaml_file(
     chain.push_back(name);
     std::string value;
     if (const auto told = given.find(option->key()); told != given.end()) {
-      value = told->second;
+      value = resolve(told->second, shown, chain);
     } else if (const auto node = find_value(root, name, option->key()); node.IsDefined()) {
       value = resolve(scalar_text(node, shown), shown, chain);
     } else {

@@ -76,19 +76,19 @@ TEST_F(PlotCommand, TheAxisIsTheOneAskedFor) {
                                                {"tokens", "training tokens", ">4k<"},
                                                {"flops", "training compute (FLOP)", ">4G<"},
                                                {"seconds", "training time (seconds)", ">80<"}}) {
-    const auto svg = picture(fmt::format("dense evomoe --y loss --x {}", axis));
+    const auto svg = picture(fmt::format("dense evomoe --curves loss --x-axis {}", axis));
     EXPECT_THAT(svg, AllOf(HasSubstr(fmt::format(">{}<", title)), HasSubstr(last))) << axis;
     EXPECT_EQ(count(svg, "<polyline"), 2) << axis;
     // The stage begins between the lines of updates 10 and 20.
     EXPECT_EQ(count(svg, ">sparse<"), 1) << axis;
   }
-  EXPECT_EQ(count(picture("dense --y loss,time --log-y --log-x"), "<polyline"), 2);
+  EXPECT_EQ(count(picture("dense --curves loss,time --log-y --log-x"), "<polyline"), 2);
 }
 
 TEST_F(PlotCommand, ReadsAHalfWrittenLogUpToThereAndSaysSo) {
   const auto log = testing::read_text(folder_ / "dense/log.jsonl");
   testing::write_text(folder_ / "dense/log.jsonl", log + R"({"tag": "train_inner", "comp)");
-  const auto result = plot("dense --y loss -o picture.svg");
+  const auto result = plot("dense --curves loss -o picture.svg");
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_THAT(result.err, AllOf(HasSubstr("dense/log.jsonl"), HasSubstr("not complete")));
   EXPECT_EQ(count(testing::read_text(folder_ / "picture.svg"), "<polyline"), 1);
@@ -111,10 +111,10 @@ TEST_F(PlotCommand, WhatCannotBeDrawnIsRefusedWithTheReasonAndNothingIsWritten) 
       {"dense", 2, {"--output"}},
       {"dense -o missing/p.svg", 1, {"missing/p.svg"}},
       {"dense dense/ -o p.svg", 2, {"the same run folder"}},
-      {"dense --y temperature -o p.svg", 1, {"temperature", "--use-gumbel-softmax"}},
-      {"dense --y perplexity --valid-subset test -o p.svg", 1, {"test", "valid", "--valid-subset"}},
-      {"dense --y los -o p.svg", 2, {"'los'", "'loss'"}},
-      {"dense --x hours -o p.svg", 2, {"hours", "seconds"}}};
+      {"dense --curves temperature -o p.svg", 1, {"temperature", "--use-gumbel-softmax"}},
+      {"dense --curves perplexity --valid-subset test -o p.svg", 1, {"test", "valid", "--valid-subset"}},
+      {"dense --curves los -o p.svg", 2, {"'los'", "'loss'"}},
+      {"dense --x-axis hours -o p.svg", 2, {"hours", "seconds"}}};
   for (const auto& [arguments, code, words] : cases) {
     const auto result = plot(arguments);
     EXPECT_EQ(result.exit_code, code) << arguments << result.err;

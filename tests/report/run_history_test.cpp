@@ -85,8 +85,6 @@ TEST_F(RunHistoryTest, ValuesOfAnotherKindAreTakenForMissing) {
       make_run("run", R"({"tag": "train_inner", "completed_updates": 1, "loss": [1], "wpb": null, )"
                       R"("evolution": 3, "routers": {"layer": 1}, "active_experts": "many"})"
                       "\n"
-                      R"({"tag": 7, "stage": "sparse"})"
-                      "\n"
                       R"({"tag": "stage", "stage": 7})"
                       "\n"
                       R"({"loss": 1})"));
