@@ -71,6 +71,7 @@ OptionTable::NamedArguments OptionTable::read_named(
   std::vector<CLI::Option*> found_options, found_shorthands, found_legacy;
   for (const auto& option : options_) {
     std::string names = "--" + option->name();
+    if (option->name().size() == 1) names += "," + spelled(option->name());  // --x and -x
     for (const auto& alias : option->aliases()) names += "," + spelled(alias);
     found_options.push_back(option->type() == OptionType::kFlag ? app.add_flag(names)
                                                                 : value(names));

@@ -131,6 +131,12 @@ TEST_F(BashCompletion, OffersWhatEachOptionTakes) {
         values = {"folder", "runs"};
       }
       const auto name = spelled(option->name());
+      if (option->name().size() == 1) {
+        lines.push_back({table->command(), name, ""});
+        expected.push_back(values);
+        places.push_back(table->command() + " " + name);
+        continue;
+      }
       lines.push_back({table->command(), name, "=", ""});  // --name=
       lines.push_back({table->command(), name + "="});     // where = breaks no words
       expected.push_back(values);
@@ -285,7 +291,7 @@ TEST_F(ZshCompletion, OffersEveryNameOfEveryOptionOfEveryCommand) {
     SCOPED_TRACE(tables[i]->command());
     Words names = {"--help", "--config", "--config-dir", "--config-name"};
     for (const auto& option : tables[i]->options()) {
-      names.push_back("--" + option->name());
+      if (option->name().size() > 1) names.push_back("--" + option->name());
       for (const auto& alias : option->aliases()) {
         if (alias.size() > 1) names.push_back("--" + alias);
       }

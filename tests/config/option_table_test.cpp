@@ -104,6 +104,17 @@ TEST_F(OptionTableTest, ReadsEveryTypeInEverySpelling) {
   EXPECT_TRUE(table.is_set("device"));
 }
 
+TEST_F(OptionTableTest, ANameOfOneLetterHasOneDashAsInTheHelpOrTwo) {
+  std::string axis = "updates";
+  table.add("x", &axis, "Axis.");
+  EXPECT_THAT(table.help_text(), HasSubstr("  -x TEXT"));
+  for (const char* spelling : {"-x", "--x"}) {
+    axis = "updates";
+    ASSERT_TRUE(table.parse({"bin", spelling, "seconds"})) << spelling;
+    EXPECT_EQ(axis, "seconds") << spelling;
+  }
+}
+
 TEST_F(OptionTableTest, AFlagTakesAnExplicitValue) {
   ASSERT_TRUE(table.parse({"bin", "--no-save=true", "--learned-pos=false"}));
   EXPECT_TRUE(sample.save_nothing);
