@@ -11,8 +11,6 @@ if ((${#names[@]} == 0)); then
   for program in "$build"/fuzz_*; do names+=("${program##*/fuzz_}"); done
 fi
 [[ -d /dev/shm ]] && export TMPDIR=/dev/shm  # a file is written for each input
-export ASAN_OPTIONS=quarantine_size_mb=16:${ASAN_OPTIONS:-}
-export UBSAN_OPTIONS=print_stacktrace=1:${UBSAN_OPTIONS:-}
 
 stop() { kill "$running" 2>/dev/null || true; }
 found=0
