@@ -76,7 +76,7 @@ class Plot {
 
   /// The panels asked for, or all that have a curve that is not 0 throughout.
   std::vector<PlotPanel> panels() const {
-    auto names = flags_.y;
+    auto names = flags_.curves;
     const bool all = names.empty();
     if (all)
       names = {"loss", "perplexity", "temperature", "experts", "max_vio", "dead_experts", "time"};
@@ -115,12 +115,12 @@ class Plot {
   PlotPanel empty_panel(const std::string& title) const {
     PlotPanel panel;
     panel.title = title;
-    panel.x_label = axis_title(flags_.x);
+    panel.x_label = axis_title(flags_.x_axis);
     panel.log_x = flags_.log_x;
     panel.log_y = flags_.log_y;
     for (size_t i = 0; i < runs_.size(); ++i) {
       for (const auto& mark : stage_marks(runs_[i])) {
-        const double x = place_of_update(training_[i], flags_.x, mark.update);
+        const double x = place_of_update(training_[i], flags_.x_axis, mark.update);
         const bool named = std::none_of(panel.marks.begin(), panel.marks.end(), [&](auto& other) {
           return other.name == mark.name && other.style != i;
         });
@@ -147,7 +147,7 @@ class Plot {
     for (size_t i = 0; i < runs_.size(); ++i) {
       PlotCurve curve{i, {}};
       for (const auto& point : training_[i])
-        curve.points.emplace_back(place_on(flags_.x, point),
+        curve.points.emplace_back(place_on(flags_.x_axis, point),
                                   (point.*(quantity->value)).value_or(kUnknown));
       add_curve(panel, std::move(curve));
     }
@@ -164,7 +164,7 @@ class Plot {
         continue;
       PlotCurve curve{i, {}};
       for (const auto& point : validation_points(runs_[i], flags_.valid_subset))
-        curve.points.emplace_back(place_on(flags_.x, point), point.perplexity);
+        curve.points.emplace_back(place_on(flags_.x_axis, point), point.perplexity);
       add_curve(panel, std::move(curve));
     }
     return panel;
