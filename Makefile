@@ -24,11 +24,15 @@ configure: setup
 build: configure
 	cmake --build $(BUILD) --parallel $(JOBS)
 
-# The program, its manual pages and completions: make install PREFIX=$$HOME/.local
+# The program, its manual pages and completions: make install PREFIX=$HOME/.local
 PREFIX ?= /usr/local
-install: configure
+install: check-prefix configure
 	cmake --build $(BUILD) --parallel $(JOBS) --target evomoe_manual
 	cmake --install $(BUILD) --prefix $(abspath $(PREFIX))
+
+.PHONY: check-prefix
+check-prefix:
+	$(if $(filter ~%,$(PREFIX)),$(error PREFIX is $(PREFIX), and the shell did not replace the ~; write PREFIX="$$HOME/.local"))
 
 demo: configure
 	cmake --build $(BUILD) --parallel $(JOBS) --target evomoe

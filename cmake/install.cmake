@@ -1,5 +1,5 @@
-# `cmake --install`: the program, its manual pages and completions, licence and documents. The program finds LibTorch where it was when
-# it was built. The headers are used by add_subdirectory (docs/library.md).
+# `cmake --install`: the program, its manual pages and completions, licence and documents. The program finds LibTorch
+# where it was when it was built. The headers are used by add_subdirectory (docs/library.md).
 include(GNUInstallDirs)
 
 # Manual pages and completions are made by the program, from its option table.

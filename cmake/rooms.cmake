@@ -1,7 +1,8 @@
 # Functions that turn a folder evomoe/<room> into a library, and tests/<room> into test programs.
 
-# Finds LibTorch: EVOMOE_TORCH (a libtorch folder), else the torch package of the .venv that scripts/setup.sh makes. Its own
-# CMake package is passed by: that of a CUDA build asks for a CUDA compiler, which we do not need. Sets EVOMOE_TORCH_FOLDER.
+# Finds LibTorch: EVOMOE_TORCH (a libtorch folder), else the torch package of the .venv that scripts/setup.sh makes. Its
+# own CMake package is passed by: that of a CUDA build asks for a CUDA compiler, which we do not need. Sets
+# EVOMOE_TORCH_FOLDER.
 function(evomoe_find_torch)
   set(torch "$ENV{EVOMOE_TORCH}")
   if(torch)  # kept for when CMake runs again by itself
@@ -62,8 +63,9 @@ function(evomoe_find_torch)
   endif()
 endfunction()
 
-# evomoe_room(<name> [PLAIN] [ROOMS ...] [LIBRARIES ...]): the library evomoe_<name> from evomoe/<name>/*.cpp, evomoe::<name> to
-# other projects. PLAIN: the room knows no tensor, so neither LibTorch nor its precompiled header comes in.
+# evomoe_room(<name> [PLAIN] [ROOMS ...] [LIBRARIES ...]): the library evomoe_<name> from evomoe/<name>/*.cpp,
+# evomoe::<name> to other projects. PLAIN: the room knows no tensor, so neither LibTorch nor its precompiled header
+# comes in.
 function(evomoe_room name)
   cmake_parse_arguments(ROOM "PLAIN" "" "ROOMS;LIBRARIES" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/evomoe/${name}/*.cpp)

@@ -3,7 +3,8 @@
 # its stages, Switch top-1, and dense of equal active size (recipes/demo*.yaml) - then compares them. Run again to go on where it was stopped.
 #   scripts/demo.sh PROGRAM       DATA=file-or-folder: the text (default: the Python standard library's source files)
 #                                 DEMO=folder: where everything goes (default: demo)
-#                                 THREADS=n: threads of each run (default: those of the machine); 1 stands other busy programs best
+#                                 THREADS=n: threads of each run (default: those of the machine); 1 stands other
+#                                 busy programs best
 set -euo pipefail
 program=${1:?usage: scripts/demo.sh PROGRAM}
 folder=${DEMO:-demo}

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Trains the runs of an experiment one after the other and compares them. Run again to go on where it was stopped.
 #   scripts/experiment.sh PROGRAM EXPERIMENT DATA-BIN FOLDER [OPTION ...]
-# EXPERIMENT is a name of recipes/, or a recipe of yours: PATH/NAME.yaml. The recipe alone is the run FOLDER/dense; each NAME.RUN.yaml
-# beside it, laid over it, is the run FOLDER/RUN. Every OPTION is given to `evomoe train`.
-#   SEEDS="1 2 3"   trains each run with each of these seeds, as FOLDER/RUN-SEED, and compares their means with their spread
+# EXPERIMENT is a name of recipes/, or a recipe of yours: PATH/NAME.yaml. The recipe alone is the run FOLDER/dense;
+# each NAME.RUN.yaml beside it, laid over it, is the run FOLDER/RUN. Every OPTION is given to `evomoe train`.
+#   SEEDS="1 2 3"   trains each run with each of these seeds, as FOLDER/RUN-SEED, and compares their means with
+#                   their spread
 set -euo pipefail
 usage='usage: scripts/experiment.sh PROGRAM EXPERIMENT DATA-BIN FOLDER [OPTION ...]'
 program=${1:?$usage} experiment=${2:?$usage} data=${3:?$usage} folder=${4:?$usage}

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the build needs: system packages (when root or sudo may) and .venv with LibTorch. Run by make; safe to run again.
-# PRESET=gcc builds with g++, so that clang and lld are not needed; asan, tsan, fuzz and coverage need clang's runtime as well, and
-# llvm-symbolizer to name functions in what they find.
+# PRESET=gcc builds with g++, so that clang and lld are not needed; asan, tsan, fuzz and coverage need clang's runtime
+# as well, and llvm-symbolizer to name functions in what they find.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

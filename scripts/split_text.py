@@ -2,7 +2,8 @@
 """Makes train.txt and valid.txt (a twentieth of it) from a text file, or from all files of a folder.
 
 usage: split_text.py SOURCE DESTINATION [PATTERN]
-SOURCE: a file or folder; PATTERN: which files of a folder, e.g. '*.py' (default: all). Of twenty files or more every 20th
+SOURCE: a file or folder; PATTERN: which files of a folder, e.g. '*.py' (default: all that are UTF-8, but for hidden ones).
+DESTINATION: a new folder. Of twenty files or more every 20th
 is for validation; fewer are cut into pieces at line ends, or, where lines are long, at spaces, and every 20th piece is.
 """
 import os
@@ -17,7 +18,16 @@ def files(source, pattern):
         return [source]
     found = source.rglob(pattern)
     skipped = {"site-packages", "__pycache__"}
-    return sorted(f for f in found if f.is_file() and not skipped & set(f.relative_to(source).parts))
+    return sorted(f for f in found if f.is_file() and not skipped & set(f.relative_to(source).parts)
+                  and not any(part.startswith(".") for part in f.relative_to(source).parts))
+
+
+def is_text(data):
+    try:
+        data.decode("utf-8")
+        return True
+    except UnicodeDecodeError:
+        return False
 
 
 def pieces(data):
@@ -41,7 +51,13 @@ def main():
     source, destination = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
     if not source.exists():
         sys.exit(f"split_text: {source} is not there; give a text file or a folder of them")
+    if destination.exists():
+        sys.exit(f"split_text: {destination} is there already; name a new folder, or remove it")
     texts = [f.read_bytes() for f in files(source, sys.argv[3] if len(sys.argv) == 4 else "*")]
+    if len(sys.argv) < 4 and source.is_dir():
+        every, texts = len(texts), [text for text in texts if is_text(text)]
+        if len(texts) < every:
+            print(f"split_text: {every - len(texts)} of {every} files are left out: they are not UTF-8", file=sys.stderr)
     parts = texts if len(texts) >= EVERY else [piece for text in texts for piece in pieces(text)]
     valid, train = parts[EVERY - 1 :: EVERY], [p for i, p in enumerate(parts) if i % EVERY != EVERY - 1]
     if not any(valid) or not any(train):

@@ -13,12 +13,12 @@ constexpr size_t kTurns = 2;            ///< of each candidate
 constexpr double kContended = 0.15;     ///< cores that are waited for, on average
 constexpr double kFree = 0.7;           ///< idle cores for one thread more
 constexpr double kFaster = 1.03;        ///< what is faster than the present number
-constexpr double kShortestPause = 4, kLongestPause = 60;  ///< seconds between trials
+constexpr double kShortestPause = 4, kLongestPause = 60;  ///< seconds after a trial
 
 }  // namespace
 
 ThreadChoice::ThreadChoice(int threads, Machine machine)
-    : most_(threads), threads_(threads), machine_(std::move(machine)), pause_(kShortestPause) {}
+    : most_(threads), threads_(threads), machine_(std::move(machine)) {}
 
 void ThreadChoice::begin() {
   piece_began_ = machine_.now();
@@ -84,11 +84,21 @@ std::optional<ThreadChoice::Change> ThreadChoice::decide() {
   candidates_.clear();
   threads_ = change.threads;
   use(threads_);
+  const double now = machine_.now();
   const bool changed = change.threads != change.before;
-  pause_ = changed ? kShortestPause : std::min(2 * pause_, kLongestPause);
-  next_trial_ = changed ? 0 : machine_.now() + pause_;
+  // Soon after another change the machine is one that changes often.
+  const bool settled = changed && (!last_change_ || now - *last_change_ > kLongestPause);
+  pause_ = settled ? kShortestPause : std::clamp(2 * pause_, kShortestPause, kLongestPause);
+  next_trial_ = now + pause_;
   if (!changed) return std::nullopt;
+  last_change_ = now;
   return change;
+}
+
+void ThreadChoice::stop_trial() {
+  if (candidates_.empty()) return;
+  candidates_.clear();
+  use(threads_);
 }
 
 void ThreadChoice::use(int threads) {

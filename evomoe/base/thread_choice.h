@@ -13,8 +13,8 @@ namespace evomoe {
 /// well, that thread is late in each of thousands of small regions, and fewer threads are faster.
 /// So: while this process gets the cores that it asks for, nothing is tried and nothing changes.
 /// When its threads wait for a core, fewer of them are tried beside the present number, in turns;
-/// when cores have become idle again, more. The faster number stays. A trial that changed nothing
-/// is made again later and later.
+/// when cores have become idle again, more. The faster number stays. Trials
+/// that change nothing, or change the number often, are made more and more rarely.
 class ThreadChoice {
  public:
   /// What it asks and tells the machine; times in seconds.
@@ -38,6 +38,9 @@ class ThreadChoice {
   /// proportional to. Returns the change when this piece was the last of a trial that led to one.
   void begin();
   std::optional<Change> end(double work);
+
+  /// Before work that is not measured: a trial under way is given up.
+  void stop_trial();
 
   int threads() const { return threads_; }
 
@@ -69,6 +72,7 @@ class ThreadChoice {
   size_t turn_ = 0;
   bool first_piece_ = false;  ///< of a turn: with the start of threads, so it does not count
   double next_trial_ = 0, pause_ = 0;
+  std::optional<double> last_change_;
 };
 
 }  // namespace evomoe

@@ -174,6 +174,17 @@ void refuse_run_folder(const fs::path& path) {
       path.string(), (path / names.front()).string(), fmt::join(names, ", "));
 }
 
+void refuse_data_folder(const fs::path& path) {
+  if (!fs::is_directory(path) || fs::exists(path / kManifestFile)) return;
+  for (const auto& entry : fs::directory_iterator(path)) {
+    if (entry.path().extension() != ".idx") continue;
+    fail(
+        "{} is a data folder, as preprocess makes them, not a checkpoint; name a checkpoint, "
+        "RUN/checkpoint_last",
+        path.string());
+  }
+}
+
 /// What to do instead of loading `path`, which is damaged or a link to nothing: the newest sound
 /// checkpoints beside it, by name.
 std::string remedy(const fs::path& path, bool with_optimizer) {
@@ -198,6 +209,7 @@ template <typename Read>
 auto with_remedy(const fs::path& path, bool with_optimizer, const Read& read) {
   if (!checkpoint_entry_exists(path)) fail_absent(path);
   refuse_run_folder(path);
+  refuse_data_folder(path);
   try {
     return read_sections(path, read);
   } catch (const Error& error) {

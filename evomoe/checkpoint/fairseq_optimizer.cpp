@@ -12,26 +12,16 @@ namespace {
 using List = PickleValue::List;
 using Dict = PickleValue::Dict;
 
-/// A number, or a tensor of one.
-std::optional<double> number_of(const PickleValue* value) {
-  if (value == nullptr) return std::nullopt;
-  if (const auto* flag = value->get_if<bool>()) return *flag ? 1 : 0;
-  if (const auto* integer = value->get_if<int64_t>()) return static_cast<double>(*integer);
-  if (const auto* real = value->get_if<double>()) return *real;
-  const auto* tensor = value->get_if<torch::Tensor>();
-  if (tensor == nullptr || tensor->numel() != 1) return std::nullopt;
-  return tensor->to(torch::kFloat64).item<double>();
-}
-
 void check_entries(const PickleValue& value, const std::set<std::string>& known,
                    const std::string& what, const std::string& file) {
   const auto& dict = as<Dict>(value, what, file);
   for (const auto& key : dict.keys) {
     const auto* name = key.get_if<std::string>();
     EVOMOE_CHECK(name != nullptr && known.contains(*name),
-                 "{}: {} has an entry '{}', which may change what Adam's moments mean and is not "
-                 "known; {}",
-                 file, what, name != nullptr ? *name : "that is no text", kFairseqOptimizerRemedy);
+                 "{}: {} has {}, which may change what Adam's moments mean and is not known; {}",
+                 file, what,
+                 name != nullptr ? "an entry '" + *name + "'" : "a key that is not a string",
+                 kFairseqOptimizerRemedy);
   }
 }
 

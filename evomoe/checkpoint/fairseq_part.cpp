@@ -188,11 +188,9 @@ void fail_kind(const PickleValue& value, const std::string& what, const std::str
 std::optional<double> as_number(const PickleValue& value, const std::string& what,
                                 const std::string& file) {
   if (value.get_if<std::monostate>() != nullptr) return std::nullopt;
-  if (const auto* integer = value.get_if<int64_t>()) return static_cast<double>(*integer);
-  if (const auto* real = value.get_if<double>()) return *real;
-  const auto* tensor = value.get_if<torch::Tensor>();
-  if (tensor == nullptr || tensor->numel() != 1) fail_kind(value, what, "a number", file);
-  return tensor->to(torch::kFloat64).item<double>();
+  const auto number = number_of(&value);
+  if (!number) fail_kind(value, what, "a number", file);
+  return number;
 }
 
 int64_t integer_or(const PickleValue* value, int64_t otherwise) {

@@ -77,7 +77,7 @@ T entry_or(const PickleValue& value, const std::string& what, const std::string&
   return as<T>(*found, key, file);
 }
 
-/// A number: an integer, a real or a tensor of one element; nothing for None.
+/// As number_of; nothing for None, and anything else is an Error.
 std::optional<double> as_number(const PickleValue& value, const std::string& what,
                                 const std::string& file);
 

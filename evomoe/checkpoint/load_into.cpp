@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <string_view>
 
 #include "evomoe/base/error.h"
 #include "evomoe/checkpoint/fairseq_names.h"
@@ -42,13 +43,20 @@ struct Match {
   }
 };
 
-/// A tensor that the model has under another name: an embedding that it ties.
+/// The part of the model that a tensor is in: "encoder" or "decoder".
+std::string_view half_of(std::string_view name) { return name.substr(0, name.find('.')); }
+
+/// A tensor that the model has under another name: an embedding that it ties. The embedding of the
+/// same half decides; one of the other half only where the same half has none.
 void match_tied(const std::string& name, const torch::Tensor& tensor, const NamedTensors& wanted,
                 Match& match) {
-  std::string absent, unequal;
+  std::vector<std::string> same_half, other_half;
   for (const auto& [partner, own] : wanted) {
-    if (!may_be_embedding(name) || !is_embedding(partner) || own.sizes() != tensor.sizes())
-      continue;
+    if (may_be_embedding(name) && is_embedding(partner) && own.sizes() == tensor.sizes())
+      (half_of(partner) == half_of(name) ? same_half : other_half).push_back(partner);
+  }
+  std::string absent, unequal;
+  for (const auto& partner : same_half.empty() ? other_half : same_half) {
     const auto found = match.found.find(partner);
     if (found == match.found.end()) {
       absent = partner;
@@ -58,10 +66,10 @@ void match_tied(const std::string& name, const torch::Tensor& tensor, const Name
       unequal = partner;
     }
   }
-  if (!unequal.empty()) {
-    match.untied.push_back(fmt::format("{} (from {})", name, unequal));
-  } else if (!absent.empty()) {
+  if (!absent.empty()) {
     match.found[absent] = tensor;
+  } else if (!unequal.empty()) {
+    match.untied.push_back(fmt::format("{} (from {})", name, unequal));
   } else {
     match.unknown.push_back(name);
   }
@@ -69,14 +77,12 @@ void match_tied(const std::string& name, const torch::Tensor& tensor, const Name
 
 Match matched(const NamedTensors& wanted, const TensorMap& source) {
   Match match;
-  std::map<std::string, bool> is_wanted;
   for (const auto& [name, tensor] : wanted) {
-    is_wanted[name] = true;
     if (const auto found = source.find(name); found != source.end())
       match.found[name] = found->second;
   }
   for (const auto& [name, tensor] : source) {
-    if (!is_wanted.contains(name) && !is_derived(name) && tensor.numel() > 0)
+    if (!match.found.contains(name) && !is_derived(name) && tensor.numel() > 0)
       match_tied(name, tensor, wanted, match);
   }
   for (const auto& [name, tensor] : wanted) {

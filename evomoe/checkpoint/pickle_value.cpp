@@ -27,4 +27,14 @@ struct KindName {
 
 std::string kind_of(const PickleValue& value) { return std::visit(KindName(), value.value); }
 
+std::optional<double> number_of(const PickleValue* value) {
+  if (value == nullptr) return std::nullopt;
+  if (const auto* flag = value->get_if<bool>()) return *flag ? 1 : 0;
+  if (const auto* integer = value->get_if<int64_t>()) return static_cast<double>(*integer);
+  if (const auto* real = value->get_if<double>()) return *real;
+  const auto* tensor = value->get_if<torch::Tensor>();
+  if (tensor == nullptr || tensor->numel() != 1) return std::nullopt;
+  return tensor->to(torch::kFloat64).item<double>();
+}
+
 }  // namespace evomoe

@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -46,5 +47,9 @@ struct PickleValue {
 
 /// "an integer", "a value of the class numpy.ndarray" ..., for errors.
 std::string kind_of(const PickleValue& value);
+
+/// A number: an integer, a real, a bool (0 or 1) or a tensor of one element; nothing for any other
+/// value, and for nullptr.
+std::optional<double> number_of(const PickleValue* value);
 
 }  // namespace evomoe

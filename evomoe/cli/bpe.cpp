@@ -84,9 +84,9 @@ int convert(const BpeFlags& flags) {
   log().info("{} lines, {} tokens", statistics.lines, statistics.tokens);
   if (statistics.returns > 0) {
     log().warn(
-        "{} lines end with \\r\\n, and their \\r was encoded like every byte; `preprocess --bpe "
-        "gpt2` "
-        "takes it for a part of the line's end, as would this command behind `tr -d '\\r'`",
+        "{} lines end with \\r\\n, and their \\r was encoded like every byte; "
+        "`preprocess --bpe gpt2` takes it for a part of the line's end, as would this command "
+        "behind `tr -d '\\r'`",
         statistics.returns);
   }
   return 0;

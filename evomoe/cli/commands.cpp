@@ -95,6 +95,15 @@ std::string out_of_memory(const std::string& command) {
   return text + "free some, or use a larger machine";
 }
 
+std::string file_error(const std::filesystem::filesystem_error& error) {
+  if (error.path1().empty()) return error.what();
+  std::string remedy;
+  if (error.code() == std::errc::permission_denied) remedy = "; check its permissions";
+  if (error.code() == std::errc::no_such_file_or_directory) remedy = "; check the path";
+  if (error.code() == std::errc::no_space_on_device) remedy = "; free some space";
+  return fmt::format("{}: {}{}", error.path1().string(), error.code().message(), remedy);
+}
+
 /// What a library threw, without its backtrace.
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
@@ -114,13 +123,12 @@ int run_command_line(int argc, char** argv) {
     fmt::print(stderr, "evomoe: {}\n", out_of_memory(argc > 1 ? argv[1] : ""));
     return 1;
   } catch (const std::filesystem::filesystem_error& error) {
-    fmt::print(stderr, "evomoe: {}: {}; check the path and its permissions\n",
-               error.path1().string(), error.code().message());
+    fmt::print(stderr, "evomoe: {}\n", file_error(error));
     return 1;
   } catch (const std::exception& error) {
     const auto text = first_line(error.what());
     const bool memory = text.find("can't allocate memory") != std::string::npos;  // LibTorch's
-    fmt::print(stderr, "evomoe: {}\n", memory ? out_of_memory(argv[1]) : text);
+    fmt::print(stderr, "evomoe: {}\n", memory ? out_of_memory(argc > 1 ? argv[1] : "") : text);
     return 1;
   }
 }

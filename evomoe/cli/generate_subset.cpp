@@ -88,7 +88,7 @@ void generate_subset(const GenerationModel& model, const Dataset& dataset,
     const auto begin = Clock::now();
     threads.begin();
     const auto found = hypotheses_of(model, batch, options, flags.prefix_size);
-    threads.end(static_cast<double>(batch.rows * batch.columns));
+    threads.end(static_cast<double>(tokens_of(found)));
     seconds += std::chrono::duration<double>(Clock::now() - begin).count();
     has_target = has_target && !batch.target.empty();
     for (size_t i = 0; i < found.size(); ++i) {

@@ -124,6 +124,14 @@ std::vector<std::vector<Hypothesis>> hypotheses_of(const GenerationModel& model,
   return beam_search(together, sentences, options);
 }
 
+int64_t tokens_of(const std::vector<std::vector<Hypothesis>>& found) {
+  int64_t tokens = 0;
+  for (const auto& of_sentence : found) {
+    if (!of_sentence.empty()) tokens += static_cast<int64_t>(of_sentence.front().token.size());
+  }
+  return tokens;
+}
+
 std::vector<int64_t> row_without_padding(const std::vector<int64_t>& matrix, int64_t columns,
                                          int64_t row) {
   std::vector<int64_t> tokens;

@@ -44,6 +44,9 @@ std::vector<int64_t> source_tokens(const GenerationModel& model, std::string_vie
 std::vector<std::vector<Hypothesis>> hypotheses_of(const GenerationModel& model, const Batch& batch,
                                                    BeamSearchOptions options, int64_t prefix_size);
 
+/// Tokens of the best hypotheses, which the time of the search is proportional to.
+int64_t tokens_of(const std::vector<std::vector<Hypothesis>>& found);
+
 /// Row `row` of a matrix of tokens, without padding.
 std::vector<int64_t> row_without_padding(const std::vector<int64_t>& matrix, int64_t columns,
                                          int64_t row);

@@ -184,9 +184,8 @@ int plot_command(const std::vector<std::string>& arguments) {
   const std::filesystem::path output = flags.output;
   if (output.extension() != ".svg") {
     fail_usage(
-        "--output {}: the picture is an SVG file, so the name must end in .svg (`rsvg-convert "
-        "x.svg "
-        "-o x.png` makes a PNG of it)",
+        "--output {}: the picture is an SVG file, so the name must end in .svg "
+        "(`rsvg-convert x.svg -o x.png` makes a PNG of it)",
         flags.output);
   }
   const auto runs = read_run_histories(flags.run, "evomoe plot");

@@ -98,7 +98,7 @@ void translate_lines(const GenerationModel& model, const InteractiveOptions& fla
         const auto batch = batch_of(model, sources, batches[b], first);
         threads.begin();
         const auto found = hypotheses_of(model, batch, options, 0);
-        threads.end(static_cast<double>(batch.rows * batch.columns));
+        threads.end(static_cast<double>(tokens_of(found)));
         const double seconds = seconds_since(batch_begin);
         translating += seconds;
         for (size_t i = 0; i < found.size(); ++i) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <optional>
 
 #include "evomoe/base/error.h"
@@ -21,14 +22,15 @@ namespace {
 int64_t limit(std::optional<int64_t>& positions, const std::optional<int64_t>& given, int64_t most,
               const std::string& option, const LoadedModel& loaded) {
   if (!given) return most;
-  if (positions_option(loaded.options).find(option) == std::string::npos) {
+  const auto options = positions_options(loaded.options);
+  if (std::find(options.begin(), options.end(), option) == options.end()) {
     log().info("{} {} has no effect: {} has no such positions", option, *given,
                loaded.path.string());
     return most;
   }
   if (*given > most) {
-    log().warn("{} {}: {} has {} positions, which hold", option, *given, loaded.path.string(),
-               most);
+    log().warn("{} {}: more positions than {} has; using the model's {}", option, *given,
+               loaded.path.string(), most);
     return most;
   }
   positions = given;

@@ -125,9 +125,7 @@ void describe_dataset(OptionTable& table, DatasetOptions& o) {
       .alias("combine-val");
   table.add("ignore-unused-valid-subsets", &o.ignore_unused_valid_subsets,
             "Splits valid1, ... that are not named are no error.");
-  table
-      .add("validate-interval", &o.validate_interval,
-           "Epochs between validations, at whose ends they are.")
+  table.add("validate-interval", &o.validate_interval, "Validates at the end of every Nth epoch.")
       .at_least(1);
   table
       .add("validate-interval-updates", &o.validate_interval_updates,

@@ -117,8 +117,7 @@ void validate_lengths(const TrainOptions& options) {
       task.tokens_per_sample > *positions) {
     fail_usage(
         "--tokens-per-sample {} is more than --max-target-positions {}: the model has no position "
-        "for the last "
-        "tokens; raise the latter or lower the former",
+        "for the last tokens; raise the latter or lower the former",
         task.tokens_per_sample, *positions);
   }
   const auto& dataset = options.dataset;

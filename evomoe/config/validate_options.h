@@ -11,11 +11,11 @@ namespace evomoe {
 void validate_options(const TrainOptions& options);
 void validate_options(const EvalOptions& options);
 void validate_options(const GenerateOptions& options);
-/// More for `generate` of prompts, and of a split of data: which it is the checkpoint may decide.
 /// What is done with prompts where the user does not say: a model of running text (blocks of it,
 /// not lines) samples as transformers do, and goes on behind the ends of lines; others give the
 /// most probable line.
 GenerateOptions prompt_options(GenerateOptions options, bool running_text);
+/// More for `generate` of prompts, and of a split of data: which it is the checkpoint may decide.
 void validate_prompts(const GenerateOptions& options);
 void validate_generation(const GenerateOptions& options);
 void validate_options(const InteractiveOptions& options);

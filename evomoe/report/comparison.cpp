@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <iterator>
 #include <limits>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/parse_json.h"
 #include "evomoe/report/progress_line.h"
 #include "evomoe/report/terminal_chart.h"
 
@@ -54,7 +56,8 @@ std::string name_of_row(const std::string& name) {
 
 ordered_json read_data_record(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
-  auto record = ordered_json::parse(file, nullptr, /*allow_exceptions=*/false);
+  const std::string text(std::istreambuf_iterator<char>(file), {});
+  auto record = parse_json<ordered_json>(text);
   return record.is_object() ? record : ordered_json();
 }
 
@@ -82,8 +85,11 @@ std::string wrapped(const std::string& text) {
     } else if (c == ' ') {
       space = at;
     }
-    if (at - line >= kWidth && at >= line && space != std::string::npos) {
+    if (at - line >= kWidth && at >= line && space != std::string::npos && space > line + 1) {
+      // What is set in stays so.
+      const auto indent = result.find_first_not_of(' ', line) - line;
       result[space] = '\n';
+      result.insert(space + 1, indent, ' ');
       line = space + 1;
       space = std::string::npos;
     }
@@ -186,7 +192,7 @@ std::optional<Measure> ComparedRow::active_experts() const {
   return measure(values);
 }
 
-std::optional<Measure> ComparedRow::seconds_to(double perplexity, size_t& reached) const {
+TimeTo ComparedRow::time_to(double perplexity) const {
   std::vector<double> values;
   for (const auto& run : runs) {
     const auto first =
@@ -194,9 +200,8 @@ std::optional<Measure> ComparedRow::seconds_to(double perplexity, size_t& reache
                      [&](const ValidationPoint& point) { return point.perplexity <= perplexity; });
     if (first != run.validations.end()) values.push_back(first->seconds);
   }
-  reached = values.size();
-  if (values.empty()) return std::nullopt;
-  return measure(values);
+  if (values.empty()) return {};
+  return {measure(values), values.size()};
 }
 
 Comparison::Comparison(std::vector<RunHistory> runs, const std::string& subset, bool group,
@@ -263,13 +268,14 @@ void Comparison::compare_data(const std::string& subset) {
       if (!found.empty())
         differences_.push_back(fmt::format("{} and {} have {}", run.history.name,
                                            first.history.name, fmt::join(found, "; ")));
-      const auto one = value_at(first.data, {"train"}), other = value_at(run.data, {"train"});
+      // Their number of items follows from --tokens-per-sample.
+      const auto one = value_at(first.data, {"train", "tokens"});
+      const auto other = value_at(run.data, {"train", "tokens"});
       if (one != other) {
-        notes_.push_back(
-            fmt::format("{} was trained on other data than {}: {} tokens of {} against {} of {}",
-                        run.history.name, first.history.name, shown(value_at(other, {"tokens"})),
-                        shown(value_at(run.data, {"data"})), shown(value_at(one, {"tokens"})),
-                        shown(value_at(first.data, {"data"}))));
+        notes_.push_back(fmt::format(
+            "{} was trained on other data than {}: {} tokens of {} against {} of {}",
+            run.history.name, first.history.name, shown(other), shown(value_at(run.data, {"data"})),
+            shown(one), shown(value_at(first.data, {"data"}))));
       }
     }
   }
@@ -286,8 +292,7 @@ Table Comparison::table(bool utf8) const {
   Table table({"run", "updates", "perplexity", "time", "time to " + baseline().name + "'s",
                "GFLOP/token", "tokens/s", "experts/token at end"});
   for (const auto& row : rows_) {
-    size_t reached = 0;
-    const auto seconds = row.seconds_to(goal, reached);
+    const auto [seconds, reached] = row.time_to(goal);
     auto reached_text = seconds ? with_spread(*seconds, utf8, duration_text) : "not reached";
     if (seconds && reached < row.runs.size())
       reached_text += fmt::format(" ({} of {})", reached, row.runs.size());
@@ -324,9 +329,9 @@ ordered_json Comparison::json() const {
     entry["updates"] = static_cast<int64_t>(row.updates().mean);
     put("perplexity", row.perplexity());
     put("seconds", row.seconds());
-    size_t reached = 0;
-    put("seconds_to_baseline", row.seconds_to(goal, reached));
-    if (row.runs.size() > 1) entry["runs_at_baseline"] = reached;
+    const auto reached = row.time_to(goal);
+    put("seconds_to_baseline", reached.seconds);
+    if (row.runs.size() > 1) entry["runs_at_baseline"] = reached.runs;
     put("gflops_per_token", row.gflops_per_token());
     put("tokens_per_second", row.tokens_per_second());
     put("active_experts", row.active_experts());
@@ -372,6 +377,12 @@ bool changes_experts(const ComparedRun& run) {
   return most > least + 0.05;
 }
 
+/// Is the gap between two means of several seeds no larger than their spread?
+bool is_within_spread(const Measure& one, const Measure& other) {
+  return one.deviation && other.deviation &&
+         std::abs(one.mean - other.mean) < *one.deviation + *other.deviation;
+}
+
 /// "switch is best: its perplexity ..."; the others beside it.
 std::string ranking_text(const std::vector<ComparedRow>& rows) {
   const ComparedRow* best = nullptr;
@@ -383,8 +394,12 @@ std::string ranking_text(const std::vector<ComparedRow>& rows) {
   if (best == nullptr) return "Every run has diverged: no perplexity is a number.\n";
   const auto best_perplexity = best->perplexity();
   const auto best_seconds = best->seconds().mean;
-  auto text = fmt::format("{} is best: its {}perplexity is {}, after {} of training.\n", best->name,
-                          best->runs.size() > 1 ? "mean " : "",
+  const bool open = std::any_of(rows.begin(), rows.end(), [&](const ComparedRow& row) {
+    return &row != best && is_within_spread(row.perplexity(), best_perplexity);
+  });
+  auto text = fmt::format("{} {} {}perplexity{} {}, after {} of training.\n", best->name,
+                          open ? "has the lowest" : "is best: its",
+                          best->runs.size() > 1 ? "mean " : "", open ? "," : " is",
                           perplexity_text(best_perplexity.mean), duration_text(best_seconds));
   bool one_run_each = true, same_length = true;
   for (const auto& row : rows) {
@@ -404,9 +419,7 @@ std::string ranking_text(const std::vector<ComparedRow>& rows) {
         change_text(best_seconds, seconds, "longer", "less time"), duration_text(seconds),
         duration_text(best_seconds),
         change_text(best->gflops_per_token().mean, row.gflops_per_token().mean, "more", "less"));
-    if (perplexity.deviation && best_perplexity.deviation &&
-        perplexity.mean - best_perplexity.mean <
-            *perplexity.deviation + *best_perplexity.deviation) {
+    if (is_within_spread(perplexity, best_perplexity)) {
       text += "  That gap is no larger than the spread of their seeds: which is better is open.\n";
     }
   }

@@ -17,6 +17,12 @@ struct Measure {
   std::optional<double> deviation;  ///< nothing of one run
 };
 
+/// Training time until a perplexity was reached.
+struct TimeTo {
+  std::optional<Measure> seconds;  ///< of the runs that reached it; nothing: none did
+  size_t runs = 0;                 ///< how many did
+};
+
 struct ComparedRun {
   RunHistory history;
   std::vector<TrainingPoint> training;
@@ -38,8 +44,7 @@ struct ComparedRow {
   Measure tokens_per_second() const;
   Measure updates() const;
   std::optional<Measure> active_experts() const;
-  /// Training time until the perplexity was reached, of the runs that did so; `reached` of them.
-  std::optional<Measure> seconds_to(double perplexity, size_t& reached) const;
+  TimeTo time_to(double perplexity) const;
 };
 
 class Comparison {

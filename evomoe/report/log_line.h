@@ -34,7 +34,7 @@ class LogLine {
   /// Structured data (per-layer router metrics), in the JSON form only. Comes after everything
   /// else.
   void add_data(const std::string& key, nlohmann::ordered_json value);
-  /// A value for the eyes, in the text forms only.
+  /// Shown in text formats only.
   void add_text(const std::string& key, double value, int priority, int digits);
 
   /// The line without those of the keys whose value is 0.

@@ -171,17 +171,19 @@ void MeterGroup::stop_time(const std::string& key) {
   obtain<StopwatchMeter>(key, 0, std::nullopt).stop();
 }
 
-void MeterGroup::derived(const std::string& key, std::function<double(const MeterGroup&)> compute,
-                         int priority, std::optional<int> digits) {
+void MeterGroup::derived(const std::string& key, const std::string& from,
+                         std::function<double(double)> compute, int priority,
+                         std::optional<int> digits) {
   if (Entry* entry = find(key)) {
     EVOMOE_CHECK(entry->meter == nullptr,
                  "the metric '{}' is used as two kinds of meter; give one of them another key",
                  key);
+    entry->from = from;
     entry->compute = std::move(compute);
     return;
   }
   entries_.push_back(
-      std::make_unique<Entry>(Entry{key, priority, digits, nullptr, std::move(compute)}));
+      std::make_unique<Entry>(Entry{key, priority, digits, nullptr, from, std::move(compute)}));
 }
 
 bool MeterGroup::has(const std::string& key) const { return find(key) != nullptr; }
@@ -196,7 +198,7 @@ double MeterGroup::value(const std::string& key) const {
   EVOMOE_CHECK(entry != nullptr,
                "there is no metric '{}'; check the name (--best-checkpoint-metric names one too)",
                key);
-  return entry->meter ? entry->meter->value() : entry->compute(*this);
+  return entry->meter ? entry->meter->value() : entry->compute(value(entry->from));
 }
 
 double MeterGroup::rounded(const std::string& key) const {
@@ -219,7 +221,7 @@ void MeterGroup::reset() {
 
 /// What is derived from a meter without a value has none either.
 bool MeterGroup::is_known(const Entry& entry) const {
-  return entry.meter ? !entry.meter->empty() : !std::isnan(entry.compute(*this));
+  return entry.meter ? !entry.meter->empty() : is_known(entry.from);
 }
 
 void MeterGroup::write(LogLine& line) const {

@@ -112,9 +112,11 @@ class MeterGroup {
              std::optional<int> digits = std::nullopt);
   void start_time(const std::string& key, int priority, std::optional<int> digits = std::nullopt);
   void stop_time(const std::string& key);
-  /// A value computed from the others when the line is made (perplexity from loss).
-  void derived(const std::string& key, std::function<double(const MeterGroup&)> compute,
-               int priority, std::optional<int> digits = std::nullopt);
+  /// A value computed from that of the meter `from` when the line is made (perplexity from loss);
+  /// none when that has none.
+  void derived(const std::string& key, const std::string& from,
+               std::function<double(double)> compute, int priority,
+               std::optional<int> digits = std::nullopt);
 
   bool has(const std::string& key) const;
   bool is_known(const std::string& key) const;  ///< and has a value
@@ -135,7 +137,8 @@ class MeterGroup {
     int priority;
     std::optional<int> digits;
     std::unique_ptr<Meter> meter;  // null when derived
-    std::function<double(const MeterGroup&)> compute;
+    std::string from;
+    std::function<double(double)> compute;
   };
   Entry* find(const std::string& key) const;
   bool is_known(const Entry& entry) const;

@@ -19,7 +19,7 @@ using nlohmann::ordered_json;
 
 constexpr const char* kUpdateKey = "completed_updates";
 
-/// Whether what every line has is of its type where it is there.
+/// Checks the types of `tag` and `completed_updates`, if present.
 bool has_right_types(const ordered_json& line) {
   const auto tag = line.find("tag"), update = line.find(kUpdateKey);
   return (tag == line.end() || tag->is_string()) &&

@@ -28,9 +28,8 @@ struct PlotPanel {
 };
 
 /// The panels side by side, two in a row with the same x axis, under a legend of the styles' names:
-/// an SVG file that
-/// needs no script and no font, and that is readable on white and, where the viewer says so, on
-/// black. Names may be any bytes.
+/// an SVG file that needs no script and no font, and that is readable on white and, where the
+/// viewer says so, on black. Names may be any bytes.
 std::string svg_text(const std::vector<PlotPanel>& panels, const std::vector<std::string>& names);
 
 /// About `count` round numbers between the two, which may be equal: the ticks of an axis.

@@ -31,6 +31,10 @@ void ComputeThreads::end(double work) {
   if (const auto change = choice_->end(work)) tell_(*change);
 }
 
+void ComputeThreads::stop_trial() {
+  if (choice_) choice_->stop_trial();
+}
+
 std::string thread_words(const ThreadChoice::Change& change) {
   return fmt::format(
       "threads: {} instead of {}, {:.2f} times as fast {} (--threads N fixes the number)",

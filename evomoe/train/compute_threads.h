@@ -23,6 +23,8 @@ class ComputeThreads {
   /// proportional to.
   void begin();
   void end(double work);
+  /// Before work that is not measured.
+  void stop_trial();
 
  private:
   std::optional<ThreadChoice> choice_;

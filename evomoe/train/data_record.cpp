@@ -4,16 +4,19 @@
 
 #include <algorithm>
 #include <array>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <ostream>
 #include <vector>
 
+#include "evomoe/base/mapped_file.h"
 #include "evomoe/base/write_file.h"
 #include "evomoe/checkpoint/xxhash64.h"
+#include "evomoe/config/architectures.h"
 #include "evomoe/config/describe.h"
 #include "evomoe/data/data_folders.h"
+#include "evomoe/train/model_options.h"
 #include "evomoe/train/resume.h"
+#include "evomoe/train/validation.h"
 
 namespace evomoe {
 namespace {
@@ -36,15 +39,16 @@ constexpr std::array kSettings = {"task",
                                   "skip-invalid-size-inputs-valid-test",
                                   "max-valid-steps"};
 
-/// Of a split's token files in a data folder or its folders (input0, label), with their names.
-/// `numbered`: those of split1, split2, ... too.
+/// Of a split's token and label files in a data folder or its folders (input0, label), with their
+/// names. `numbered`: those of split1, split2, ... too.
 std::string checksum_of_files(const fs::path& folder, const std::string& split, bool numbered) {
   const auto belongs = [&](const fs::path& path) {
     const auto name = path.filename().string();
-    if (!name.starts_with(split) || name.ends_with(".idx")) return false;
+    const bool counts = name.ends_with(".bin") || name.ends_with(".label");
+    if (!counts || !name.starts_with(split)) return false;
     auto end = split.size();
     if (numbered) end = std::min(name.find_first_not_of("0123456789", end), name.size());
-    return end == name.size() || name[end] == '.';
+    return name[end] == '.';
   };
   std::vector<fs::path> files;
   constexpr auto how = fs::directory_options::skip_permission_denied;
@@ -55,14 +59,29 @@ std::string checksum_of_files(const fs::path& folder, const std::string& split, 
   }
   std::sort(files.begin(), files.end());
   XxHash64 hash;
-  std::vector<char> block(1 << 20);
   for (const auto& path : files) {
     hash.update(fs::relative(path, folder).string());
-    std::ifstream file(path, std::ios::binary);
-    while (file.read(block.data(), static_cast<std::streamsize>(block.size())) || file.gcount() > 0)
-      hash.update({block.data(), static_cast<size_t>(file.gcount())});
+    hash.update(MappedFile(path).bytes());
   }
   return fmt::format("{:016x}", hash.digest());
+}
+
+/// The limits that decide which tokens are scored, where they do.
+void add_limits(const TrainOptions& options, nlohmann::ordered_json& settings) {
+  const auto add = [&](const char* name, int64_t limit) {
+    settings[name] = limit > 0 ? nlohmann::ordered_json(limit) : nullptr;
+  };
+  const auto iterator = iterator_options(options, /*training=*/false);
+  const bool leaves_out = options.dataset.skip_invalid_size_inputs_valid_test;
+  const bool some_batches = options.dataset.max_valid_steps.has_value();
+  // So many batches are other tokens where batches have another size.
+  if (some_batches) add("batch-size-valid", iterator.limits.max_sentences);
+  if (some_batches || leaves_out) add("max-tokens-valid", iterator.limits.max_tokens);
+  if (!leaves_out) return;
+  const auto family = family_of_task(options.task.task);
+  add(family == ModelFamily::kRoberta ? "max-positions" : "max-target-positions",
+      iterator.max_positions);
+  if (family == ModelFamily::kEncoderDecoder) add("max-source-positions", longest_source(options));
 }
 
 }  // namespace
@@ -88,16 +107,7 @@ void write_data_record(const TrainOptions& options, TaskData& data,
   describe(table, copy);
   auto& settings = record["settings"] = nlohmann::ordered_json::object();
   for (const auto* name : kSettings) settings[name] = table.at(name).value();
-  // So many batches are other tokens where batches have another size.
-  if (options.dataset.max_valid_steps) {
-    const auto& dataset = options.dataset;
-    const auto batch_size =
-        dataset.batch_size_valid ? dataset.batch_size_valid : dataset.batch_size;
-    const auto max_tokens =
-        dataset.max_tokens_valid ? dataset.max_tokens_valid : dataset.max_tokens;
-    settings["batch-size-valid"] = batch_size ? nlohmann::ordered_json(*batch_size) : nullptr;
-    settings["max-tokens-valid"] = max_tokens ? nlohmann::ordered_json(*max_tokens) : nullptr;
-  }
+  add_limits(options, settings);
   write_file(path, [&](std::ostream& stream) { stream << record.dump(2) << "\n"; });
 }
 

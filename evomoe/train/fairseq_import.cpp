@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/log.h"
 #include "evomoe/checkpoint/checkpoint_manager.h"
 #include "evomoe/checkpoint/fairseq_optimizer.h"
 #include "evomoe/checkpoint/fairseq_part.h"
@@ -75,9 +76,9 @@ bool is_of_the_call(const Option& option) {
 int64_t processes_of(const FairseqCheckpoint& theirs) {
   const auto* group = theirs.cfg.find("distributed_training");
   if (group == nullptr) return 1;
-  return std::max<int64_t>(entry_or<int64_t>(*group, "distributed_training",
-                                             "distributed_world_size", 1, theirs.file),
-                           1);
+  return std::max<int64_t>(
+      entry_or<int64_t>(*group, "distributed_training", "distributed_world_size", 1, theirs.file),
+      1);
 }
 
 /// The arguments of `evomoe train` that say the same as one group of theirs.
@@ -108,10 +109,11 @@ const PickleValue& cfg_of(const FairseqCheckpoint& theirs) {
   const auto& cfg = theirs.cfg;
   if (cfg.get_if<OpaqueValue>() != nullptr) fail_kind(cfg, "cfg", "a dict", theirs.file);
   if (cfg.find("model") != nullptr) return cfg;
-  EVOMOE_CHECK(cfg.find("arch") == nullptr,
-               "{}: its options lie in `args` and not by group in `cfg`, as before fairseq 1.0; load "
-               "and save it with fairseq 1.0 once",
-               theirs.file);
+  EVOMOE_CHECK(
+      cfg.find("arch") == nullptr,
+      "{}: its options lie in `args` and not by group in `cfg`, as before fairseq 1.0; load "
+      "and save it with fairseq 1.0 once",
+      theirs.file);
   fail(
       "{}: it does not say with which options its model was made (neither `cfg` nor `args`), as "
       "checkpoints of fairseq do; save its weights as safetensors, with fairseq's names, and give "
@@ -145,7 +147,8 @@ std::vector<std::string> arguments_of(const FairseqCheckpoint& theirs, const Opt
 std::string own_data(const FairseqCheckpoint& theirs) {
   const auto* task = theirs.cfg.find("task");
   const auto* data = task == nullptr ? nullptr : task->find("data");
-  EVOMOE_CHECK(data != nullptr, "{}: it does not say which data it was trained on; give the data "
+  EVOMOE_CHECK(data != nullptr,
+               "{}: it does not say which data it was trained on; give the data "
                "folder (DATA; convert: --data)",
                theirs.file);
   const auto& folder = as<std::string>(*data, "data", theirs.file);
@@ -216,9 +219,28 @@ Checkpoint checkpoint_of_fairseq(const FairseqCheckpoint& theirs, TrainOptions o
   return ours;
 }
 
+namespace {
+
+/// All options where we have them, else those but for the optimizer and its learning rate.
+TrainOptions options_without_optimizer(const FairseqCheckpoint& theirs, const std::string& data) {
+  try {
+    return options_of_fairseq(theirs, data);
+  } catch (const Error&) {
+    auto options = options_of_fairseq(theirs, data, /*weights_only=*/true);
+    log().warn(
+        "{}: its optimizer or learning-rate schedule is not one of ours, so the run has the "
+        "defaults; give --lr, --lr-scheduler and --warmup-updates when it goes on",
+        theirs.file);
+    return options;
+  }
+}
+
+}  // namespace
+
 TrainOptions import_fairseq_run(const FairseqCheckpoint& theirs, const std::string& data,
                                 const std::filesystem::path& folder, bool weights_only) {
-  auto options = options_of_fairseq(theirs, data, weights_only);
+  auto options =
+      weights_only ? options_without_optimizer(theirs, data) : options_of_fairseq(theirs, data);
   options.checkpoint.save_dir = folder.string();
   check_settings(options);
   const auto task = open_task_data(options.data, options);

@@ -29,7 +29,8 @@ Checkpoint checkpoint_of_fairseq(const FairseqCheckpoint& theirs, TrainOptions o
 
 /// Makes the run folder `folder` with one checkpoint, from which `evomoe train` goes on as theirs
 /// would. Returns the options, with save_dir `folder`. Error when the model of the options is not
-/// that of the tensors, or a dictionary of another size. `weights_only`: as for options_of_fairseq.
+/// that of the tensors, or a dictionary of another size. `weights_only`: optimiser and learning
+/// rate that we do not have become the defaults, with a warning.
 TrainOptions import_fairseq_run(const FairseqCheckpoint& theirs, const std::string& data,
                                 const std::filesystem::path& folder, bool weights_only = false);
 

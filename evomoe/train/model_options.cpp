@@ -260,14 +260,14 @@ int64_t longest_item(const TrainOptions& options) {
   fail("--arch {}: there is no such family of models", options.model.arch);
 }
 
-std::string positions_option(const TrainOptions& options) {
+std::vector<std::string> positions_options(const TrainOptions& options) {
   switch (architecture_of(options).family) {
     case ModelFamily::kLanguageModel:
-      return "--max-target-positions";
+      return {"--max-target-positions"};
     case ModelFamily::kRoberta:
-      return "--max-positions";
+      return {"--max-positions"};
     case ModelFamily::kEncoderDecoder:
-      return "--max-source-positions or --max-target-positions";
+      return {"--max-source-positions", "--max-target-positions"};
   }
   fail("--arch {}: there is no such family of models", options.model.arch);
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "evomoe/config/options.h"
@@ -55,8 +56,8 @@ int64_t embed_dim_of(const TrainOptions& options);
 /// The longest item that the model has positions for; in translation, the longest target.
 int64_t longest_item(const TrainOptions& options);
 
-/// The options that raise the positions of the model, as a message names them.
-std::string positions_option(const TrainOptions& options);
+/// The options that raise the positions of the model.
+std::vector<std::string> positions_options(const TrainOptions& options);
 
 /// Lowers them to those of a model that is used beside it.
 void lower_positions(TrainOptions& options, const TrainOptions& other);

@@ -53,9 +53,8 @@ class Check {
         spawn > 0 ? fmt::format(" after --shared-expert-updates {}", spawn) : "";
     if (updates_ <= sparse) {
       say("the sparse stage (one expert per token) would begin after update {} "
-          "(--switch-to-hard-gumbel-softmax {}{}), so tokens still have several experts at its "
-          "end; "
-          "make the run longer or switch earlier",
+          "(--switch-to-hard-gumbel-softmax {}{}), so tokens still have several experts at "
+          "its end; make the run longer or switch earlier",
           sparse, flags.switch_to_hard_gumbel_softmax, since);
     } else if (flags.sparse_noise_decay > 0 && updates_ < sparse + flags.sparse_noise_decay) {
       say("the noise of the sparse stage would come down to --sparse-stage-noise {} at update {} "
@@ -109,9 +108,8 @@ class Check {
   void annealing() {
     const auto& epoch = optimization_.force_anneal;
     if (!epoch || optimization_.max_epoch == 0 || *epoch <= optimization_.max_epoch) return;
-    say("the learning rate would shrink from epoch --force-anneal {} on, after --max-epoch {}; "
-        "make "
-        "the run longer or shrink earlier",
+    say("the learning rate would shrink from epoch --force-anneal {} on, after "
+        "--max-epoch {}; make the run longer or shrink earlier",
         *epoch, optimization_.max_epoch);
   }
 

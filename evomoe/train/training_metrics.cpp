@@ -76,10 +76,7 @@ void log_losses(MeterGroup& meters, const LossSums& sums, const CriterionOptions
     log_mean("accuracy", 100.0 * static_cast<double>(sums.correct), sums.sequences, 1);
     return;
   }
-  meters.derived(
-      "ppl",
-      [perplexity_of](const MeterGroup& group) { return perplexity(group.value(perplexity_of)); },
-      kPerplexity, 2);
+  meters.derived("ppl", perplexity_of, perplexity, kPerplexity, 2);
   if (kind.inner == Inner::kLabelSmoothed && criterion.report_accuracy)
     log_mean("accuracy", 100.0 * static_cast<double>(sums.correct), sums.predicted, 3);
 }

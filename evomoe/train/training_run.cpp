@@ -225,6 +225,7 @@ TrainingRun::Stop TrainingRun::validate_and_save(bool end_of_epoch) {
 std::optional<double> TrainingRun::validate() {
   RECORD_USER_SCOPE("validation");
   progress_.clear();
+  threads_.stop_trial();
   std::optional<double> metric;
   bool decides = true;
   for (const auto& subset : options_.dataset.valid_subset) {

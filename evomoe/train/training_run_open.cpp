@@ -207,7 +207,7 @@ void TrainingRun::take_over(const std::filesystem::path& path, bool finetune) {
     changed = check_resume(checkpoint, options_, items, path);
   }
   const bool shared = manifest.at("evolution").at("shared_expert").get<bool>();
-  const bool becomes_experts = finetune && is_dense(checkpoint.model);
+  const bool becomes_experts = finetune && has_experts(options_) && is_dense(checkpoint.model);
   if (has_experts(options_) && !becomes_experts) check_spawn(shared, options_, updates, path);
   if (finetune) {
     const auto other = model_differences(manifest, options_);
@@ -302,8 +302,9 @@ void TrainingRun::announce() const {
       data_->train(1, options_.dataset.train_subset)->tokens(), iterator_->batches_per_epoch(),
       symbols.source == symbols.target ? std::to_string(symbols.target)
                                        : fmt::format("{} to {}", symbols.source, symbols.target));
-  log().info("model {}: {} parameters ({} of experts) on {} with {} threads", options_.model.arch,
-             parameters, experts, device_.str(), at::get_num_threads());
+  log().info("model {}: {} parameters ({} of experts) on {}, {} thread{}", options_.model.arch,
+             parameters, experts, device_.str(), at::get_num_threads(),
+             at::get_num_threads() == 1 ? "" : "s");
   log().info("losses are in bits (log base 2), as in fairseq");
   if (model.moe_layers().empty() && options_.model.arch.ends_with("_moe")) {
     const auto kind = trainer_->criterion().kind();

@@ -77,7 +77,7 @@ EpochIteratorOptions iterator_options(const TrainOptions& options, bool training
   iterator.limits.max_sentences = batch_size.value_or(0);
   iterator.limits.multiple = dataset.required_batch_size_multiple;
   iterator.max_positions = longest_item(options);
-  iterator.positions_option = positions_option(options);
+  iterator.positions_option = fmt::format("{}", fmt::join(positions_options(options), " or "));
   if (!training && dataset.max_tokens_valid) iterator.tokens_option = "--max-tokens-valid";
   iterator.skip_invalid = training || dataset.skip_invalid_size_inputs_valid_test;
   iterator.seed = options.common.seed;

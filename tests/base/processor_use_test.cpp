@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <thread>
@@ -15,7 +16,9 @@ TEST(ProcessorUse, MoreThreadsThanCoresWaitForOne) {
   if (!before) GTEST_SKIP() << "this kernel keeps no scheduler statistics";
   std::atomic<bool> stop = false;
   std::vector<std::thread> threads;
-  for (unsigned i = 0; i < 3 * std::thread::hardware_concurrency(); ++i)
+  // 0: the number of cores is not known.
+  const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
+  for (unsigned i = 0; i < 3 * cores; ++i)
     threads.emplace_back([&] {
       while (!stop) {
       }

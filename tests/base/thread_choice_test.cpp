@@ -43,6 +43,7 @@ class SimulatedMachine {
     return (work_ - before) / (now_ - began);
   }
 
+  void stop_trial() { choice_.stop_trial(); }
   int threads() const { return choice_.threads(); }
   int in_use() const { return in_use_; }
 
@@ -115,8 +116,27 @@ TEST(ThreadChoice, LooksForFreeCoresNowAndThenWhereTheSystemDoesNotTell) {
   EXPECT_EQ(machine.threads(), 1);
   EXPECT_GE(machine.speed_over(1200), 0.95);
   machine.busy = 0;
-  machine.work(61);
+  machine.work(65);
   EXPECT_EQ(machine.threads(), 2);
+}
+
+TEST(ThreadChoice, ChangesRarelyWhereOtherProgramsComeAndGo) {
+  SimulatedMachine machine(2, 0.05);
+  for (int second = 0; second < 600; ++second) {
+    machine.busy = second / 5 % 2;
+    machine.work(1);
+  }
+  EXPECT_LE(machine.changes.size(), 24u) << "not at each of the 120 changes of the machine";
+}
+
+TEST(ThreadChoice, ATrialThatIsGivenUpLeavesTheChosenNumber) {
+  SimulatedMachine machine(2, 0.05);
+  machine.busy = 1;
+  while (machine.in_use() == 2) machine.work(0.05);
+  machine.stop_trial();
+  EXPECT_EQ(machine.in_use(), 2);
+  machine.work(5);
+  EXPECT_EQ(machine.threads(), 1);
 }
 
 TEST(ThreadChoice, StaysAsItIsWhereWaitingCannotBeSeen) {

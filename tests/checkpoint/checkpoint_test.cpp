@@ -203,6 +203,9 @@ TEST(Checkpoint, AnAbsentOneIsToldFromADanglingLinkAndADamagedOne) {
   EXPECT_THAT(message("link"), AllOf(HasSubstr("newest first: checkpoint1;"), restore));
   EXPECT_THAT(message(""), AllOf(HasSubstr("is a folder of checkpoints, not a checkpoint"),
                                  HasSubstr((folder / "checkpoint1").string() + "?")));
+  fs::create_directory(folder / "data-bin");
+  testing::write_text(folder / "data-bin/train.idx", "");
+  EXPECT_THAT(message("data-bin"), HasSubstr("is a data folder, as preprocess makes them"));
   // Of an absent one only names are said: nothing is read.
   testing::write_text(folder / "checkpoint1/model.safetensors", "cut");
   EXPECT_THAT(message("none"),

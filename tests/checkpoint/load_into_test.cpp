@@ -33,12 +33,11 @@ TEST(LoadInto, ListsAllProblemsAtOnceAndCopiesNothing) {
               "checkpoint x", "do this");
   };
   EXPECT_THAT(load,
-              ThrowsMessage<Error>(AllOf(HasSubstr("checkpoint x does not fit the model"),
-                                         HasSubstr("1 missing: gone"), HasSubstr("1 unknown: new"),
-                                         HasSubstr("2 of another shape or type"),
-                                         HasSubstr("a (is Float [2, 1], the model has Float [2])"),
-                                         HasSubstr("b (is Int [3], the model has Float [3])"),
-                                         HasSubstr("; do this"))));
+              ThrowsMessage<Error>(AllOf(
+                  HasSubstr("checkpoint x does not fit the model"), HasSubstr("1 missing: gone"),
+                  HasSubstr("1 unknown: new"), HasSubstr("2 of another shape or type"),
+                  HasSubstr("a (is Float [2, 1], the model has Float [2])"),
+                  HasSubstr("b (is Int [3], the model has Float [3])"), HasSubstr("; do this"))));
   EXPECT_TRUE(torch::equal(good, torch::zeros({2})));
 }
 
@@ -65,14 +64,20 @@ TEST(LoadInto, IgnoresWhatAModelMakesItself) {
 }
 
 TEST(LoadInto, TakesATiedEmbeddingUnderEachOfItsNames) {
-  const std::string encoder = "encoder.embed_tokens.weight", decoder = "decoder.embed_tokens.weight",
+  const std::string encoder = "encoder.embed_tokens.weight",
+                    decoder = "decoder.embed_tokens.weight",
                     output = "decoder.output_projection.weight", head = "encoder.lm_head.weight",
                     sentence = "encoder.sentence_encoder.embed_tokens.weight";
   const auto weights = torch::arange(6.0F).view({3, 2});
+  // Of tied tensors, save_model of safetensors keeps one name.
   const std::vector<std::pair<std::string, std::vector<std::string>>> cases = {
-      {decoder, {decoder, output}}, {decoder, {output}},  // safetensors' save_model keeps one name
-      {encoder, {encoder, decoder, output}}, {encoder, {decoder}}, {encoder, {decoder, output}},
-      {sentence, {sentence, head}}, {sentence, {head}}};
+      {decoder, {decoder, output}},
+      {decoder, {output}},
+      {encoder, {encoder, decoder, output}},
+      {encoder, {decoder}},
+      {encoder, {decoder, output}},
+      {sentence, {sentence, head}},
+      {sentence, {head}}};
   for (const auto& [own, names] : cases) {
     TensorMap source;
     for (const auto& name : names) source[name] = weights.clone();
@@ -83,7 +88,9 @@ TEST(LoadInto, TakesATiedEmbeddingUnderEachOfItsNames) {
     if (names.size() == 1) continue;
     source[names.back()] = weights + 1;
     embedding.zero_();
-    EXPECT_THAT(([&, &own = own] { load_into({{own, embedding}}, source, "x", ""); }),
+    EXPECT_THAT(([&, &own = own] {
+                  load_into({{own, embedding}}, source, "x", "");
+                }),
                 ThrowsMessage<Error>(AllOf(HasSubstr("1 different from what this model ties it to"),
                                            HasSubstr(own))));
     EXPECT_EQ(embedding.sum().item<float>(), 0);
@@ -94,11 +101,35 @@ TEST(LoadInto, AnUntiedModelNeedsBothOfItsTables) {
   const std::string decoder = "decoder.embed_tokens.weight",
                     output = "decoder.output_projection.weight";
   const auto a = torch::zeros({3, 2}), b = torch::zeros({3, 2});
-  EXPECT_THAT(
-      ([&] { load_into({{decoder, a}, {output, b}}, {{decoder, torch::ones({3, 2})}}, "x", ""); }),
-      ThrowsMessage<Error>(HasSubstr("1 missing: decoder.output_projection.weight")));
+  EXPECT_THAT(([&] {
+                load_into({{decoder, a}, {output, b}}, {{decoder, torch::ones({3, 2})}}, "x", "");
+              }),
+              ThrowsMessage<Error>(HasSubstr("1 missing: decoder.output_projection.weight")));
   EXPECT_TRUE(fits_into({{decoder, a}, {output, b}},
                         {{decoder, torch::ones({3, 2})}, {output, torch::zeros({3, 2})}}));
+}
+
+TEST(LoadInto, ATiedTableIsThatOfItsHalf) {
+  const std::string encoder = "encoder.embed_tokens.weight",
+                    decoder = "decoder.embed_tokens.weight",
+                    output = "decoder.output_projection.weight";
+  const auto weights = torch::arange(6.0F).view({3, 2});
+  for (const auto& other : {weights + 1, weights}) {
+    const auto a = torch::zeros({3, 2}), b = torch::zeros({3, 2});
+    load_into({{encoder, a}, {decoder, b}}, {{encoder, weights}, {output, other}}, "x", "");
+    EXPECT_TRUE(a.equal(weights));
+    EXPECT_TRUE(b.equal(other));
+  }
+  // The encoder's table is not the decoder's output, even where the encoder has no other.
+  const auto a = torch::zeros({3, 2}), b = torch::zeros({3, 2});
+  EXPECT_THAT(
+      ([&] {
+        load_into({{encoder, a}, {decoder, b}}, {{decoder, weights}, {output, weights + 1}}, "x",
+                  "");
+      }),
+      ThrowsMessage<Error>(
+          AllOf(HasSubstr("1 missing: encoder.embed_tokens.weight"),
+                HasSubstr("decoder.output_projection.weight (from decoder.embed_tokens.weight)"))));
 }
 
 TEST(LoadInto, NamesTheFirstTenOfMany) {

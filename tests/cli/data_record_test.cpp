@@ -29,6 +29,7 @@ TEST_F(DataRecord, TheSameDataAreKnownAgainWhereverTheyLieAndWhateverTheSeed) {
   train("first");
   fs::rename(folder_ / "bin", folder_ / "elsewhere");
   fs::create_directory_symlink(folder_ / "elsewhere", folder_ / "bin");
+  testing::write_text(folder_ / "bin/valid.txt", "Not what is scored.\n");
   train("run", "--seed 2 --lr 0.01 --batch-size 2");
   EXPECT_THAT(compared(), AllOf(Not(HasSubstr("not comparable")), Not(HasSubstr("Note")),
                                 HasSubstr("is best")));
@@ -49,6 +50,20 @@ TEST_F(DataRecord, AnotherTextOfTheSameSizeIsSeen) {
   fs::rename(folder_ / "other", folder_ / "bin");
   train("run");
   EXPECT_THAT(compared(), AllOf(HasSubstr("not comparable"), HasSubstr("other text in the")));
+}
+
+TEST_F(DataRecord, OtherLimitsAreSeenWhereLongerItemsAreLeftOut) {
+  const std::string limits = "--max-target-positions 32 --max-tokens-valid 64 ";
+  train("first");
+  train("run", limits);
+  EXPECT_THAT(compared(), Not(HasSubstr("not comparable")));
+  fs::remove_all(folder_ / "first");
+  fs::remove_all(folder_ / "run");
+  const std::string leave_out = "--skip-invalid-size-inputs-valid-test ";
+  train("first", leave_out);
+  train("run", limits + leave_out);
+  EXPECT_THAT(compared(), AllOf(HasSubstr("--max-target-positions 32 against 16"),
+                                HasSubstr("--max-tokens-valid 64 against not given")));
 }
 
 TEST_F(DataRecord, AnotherVocabularyAndOtherValidationsAreSeen) {

@@ -11,8 +11,9 @@ using ::testing::Not;
 class FirstWeights : public Commands {
  protected:
   static constexpr auto* kTied = "--share-decoder-input-output-embed ";
-  static constexpr auto* kExperts = "--moe-freq 2 --moe-expert-count 4 --moe-top1-expert "
-                                    "--moe-eval-capacity-token-fraction -1 ";
+  static constexpr auto* kExperts =
+      "--moe-freq 2 --moe-expert-count 4 --moe-top1-expert "
+      "--moe-eval-capacity-token-fraction -1 ";
 
   std::string weights_of(const std::string& run) const {
     return (folder_ / (run + "/checkpoint_last/model.safetensors")).string();
@@ -39,9 +40,9 @@ class FirstWeights : public Commands {
 
   void expect_unfit(const TensorMap& weights, const std::vector<std::string>& words) {
     write_safetensors(folder_ / "x.safetensors", weights);
-    expect_refused(train_arguments("unfit") + kTied + "--init-from " +
-                       (folder_ / "x.safetensors").string(),
-                   words, 1);
+    expect_refused(
+        train_arguments("unfit") + kTied + "--init-from " + (folder_ / "x.safetensors").string(),
+        words, 1);
   }
 };
 
@@ -56,8 +57,7 @@ TEST_F(FirstWeights, OfAnyFloatingTypeAndWithWhatAModelMakesItself) {
   EXPECT_TRUE(begun_with(converted(weights, torch::kFloat64), kTied) == expected);
   for (const auto half : {torch::kFloat16, torch::kBFloat16}) {
     const auto halves = converted(weights, half);
-    EXPECT_TRUE(begun_with(halves, kTied) ==
-                begun_with(converted(halves, torch::kFloat32), kTied));
+    EXPECT_TRUE(begun_with(halves, kTied) == begun_with(converted(halves, torch::kFloat32), kTied));
   }
   const std::string table = "decoder.embed_tokens.weight",
                     output = "decoder.output_projection.weight";
@@ -100,9 +100,9 @@ TEST_F(FirstWeights, ExpertsMayHaveTheNamesOfFairseq) {
   EXPECT_TRUE(begun_with(theirs, kExperts) == begun_with(weights, kExperts));
   theirs.erase("decoder.layers.1.moe_layer.experts.2.fc1.bias");
   write_safetensors(folder_ / "x.safetensors", theirs);
-  expect_refused(train_arguments("unfit") + kExperts + "--init-from " +
-                     (folder_ / "x.safetensors").string(),
-                 {"has 3 experts, and the last one is number 3; some are missing"}, 1);
+  expect_refused(
+      train_arguments("unfit") + kExperts + "--init-from " + (folder_ / "x.safetensors").string(),
+      {"has 3 experts, and the last one is number 3; some are missing"}, 1);
 }
 
 TEST_F(FirstWeights, ADenseModelBecomesExpertsFromAFileAsFromACheckpoint) {
@@ -110,9 +110,8 @@ TEST_F(FirstWeights, ADenseModelBecomesExpertsFromAFileAsFromACheckpoint) {
   for (const std::string schedule :
        {"", "--shared-expert-updates 4 --moe-train-capacity-token-fraction 0 "}) {
     const auto options = kExperts + schedule;
-    EXPECT_TRUE(begun_with(weights, options) ==
-                begun(options + "--finetune-from-model " +
-                      (folder_ / "base/checkpoint_last").string()));
+    EXPECT_TRUE(begun_with(weights, options) == begun(options + "--finetune-from-model " +
+                                                      (folder_ / "base/checkpoint_last").string()));
   }
 }
 
@@ -154,6 +153,18 @@ TEST_F(FirstWeights, FinetuningIsRecommendedWhereItWorks) {
   EXPECT_EQ(evomoe(train_arguments("fine") + other + finetune + "--max-update 2").exit_code, 0);
 }
 
+TEST_F(FirstWeights, OptionsThatMakeAnotherModelOfTheSameWeightsAreWarnedOf) {
+  for (const std::string model : {"", kExperts}) {
+    trained("base" + std::to_string(model.size()), model);
+    const auto result =
+        evomoe(train_arguments("other" + std::to_string(model.size())) + model +
+               " --activation-fn relu --max-update 1 --finetune-from-model " +
+               (folder_ / ("base" + std::to_string(model.size()))).string() + "/checkpoint_last");
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_THAT(result.err, HasSubstr("trained in another model: --activation-fn"));
+  }
+}
+
 TEST_F(FirstWeights, TheHalvesOfATranslationModelAreComparedByTheirOwnFlags) {
   for (const auto* half : {"train", "valid"}) {
     for (const auto* side : {"a", "b"})
@@ -179,9 +190,9 @@ TEST_F(FirstWeights, TheHalvesOfATranslationModelAreComparedByTheirOwnFlags) {
   const auto more = evomoe(train(2, "run") + "--max-update 3");
   EXPECT_EQ(more.exit_code, 0) << more.err;
   expect_refused(train(3, "run") + "--max-update 4", {"(--encoder-layers 2 -> 3)"}, 1);
-  expect_refused(train(3, "new") + "--max-update 4 --finetune-from-model " + folder +
-                     "/run/checkpoint_last",
-                 {"(--encoder-layers 2 -> 3); use the values of that run"}, 1);
+  expect_refused(
+      train(3, "new") + "--max-update 4 --finetune-from-model " + folder + "/run/checkpoint_last",
+      {"(--encoder-layers 2 -> 3); use the values of that run"}, 1);
   const auto info = evomoe("info " + folder + "/run/checkpoint_last");
   EXPECT_THAT(info.out, HasSubstr("transformer, encoder: 2 layers"));
   EXPECT_THAT(info.out, HasSubstr("transformer, decoder: 1 layers"));

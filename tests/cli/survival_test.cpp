@@ -10,6 +10,7 @@
 namespace evomoe {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -185,13 +186,17 @@ TEST_F(Survival, ItemsLongerThanMaxTokensAreLeftOutOfTrainingInEveryTask) {
                     "valid1 --max-tokens 64 --threads 1 --max-source-positions 8 {1}",
                     path(), more));
   };
-  EXPECT_EQ(short_positions("").exit_code, 1);
+  const auto refused = short_positions("");
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_THAT(refused.err, AllOf(HasSubstr("1 longer than the model's 8 (source)"),
+                                 HasSubstr("leave such items out with "
+                                           "--skip-invalid-size-inputs-valid-test")));
   const auto left_out = short_positions("--skip-invalid-size-inputs-valid-test");
   EXPECT_EQ(left_out.exit_code, 0) << left_out.err;
   EXPECT_THAT(left_out.err, HasSubstr("1 longer than the model's 8 (source)"));
   const auto more = short_positions("--max-source-positions 4096");
   EXPECT_EQ(more.exit_code, 0) << more.err;
-  EXPECT_THAT(more.err, HasSubstr("has 1024 positions, which hold"));
+  EXPECT_THAT(more.err, HasSubstr("using the model's 1024"));
   // Other positions may be other items, so an epoch does not go on with them.
   ASSERT_EQ(
       evomoe(fmt::format("train {} {} --save-dir {}/moved --max-update 2", pair, common, path()))

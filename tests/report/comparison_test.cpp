@@ -142,8 +142,8 @@ TEST_F(ComparisonTest, SeedsOfARunAreOneRowWithMeanAndSpread) {
   EXPECT_EQ(json[1].at("runs_at_baseline"), 1);
   EXPECT_FALSE(json[2].contains("perplexity_deviation"));
   EXPECT_THAT(comparison.verdict(),
-              AllOf(HasSubstr("switch is best"), HasSubstr("no larger than the spread"),
-                    Not(HasSubstr("One run each"))));
+              AllOf(HasSubstr("switch has the lowest mean perplexity"),
+                    HasSubstr("no larger than the spread"), Not(HasSubstr("One run each"))));
   EXPECT_EQ(compare({"dense-1", "dense-2"}).rows().size(), 2U) << "only where it is asked for";
   EXPECT_THROW(compare({"dense-1", "dense-2"}, false, "dense"), UsageError);
   EXPECT_EQ(compare({"dense-1", "switch-2"}, true, "switch-2").baseline().name, "switch");

@@ -78,8 +78,7 @@ void log_update(Metrics& metrics, const json& update, double next_lr, double cli
     if (update.contains("gumbel_avg_experts")) {
       group.scalar("gumbel_avg_experts", update["gumbel_avg_experts"], weight, 10, 3);
     }
-    group.derived(
-        "ppl", [](const MeterGroup& g) { return perplexity(g.value("loss")); }, 20, 2);
+    group.derived("ppl", "loss", perplexity, 20, 2);
     group.scalar("wpb", tokens, 1, 180, 1);
     group.scalar("bsz", sequences, 1, 190, 1);
     group.scalar("num_updates", update["update"], 0, 200);

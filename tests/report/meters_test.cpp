@@ -73,8 +73,7 @@ TEST(MeterGroup, WritesByPriorityAndRounds) {
   MeterGroup group;
   group.scalar("lr", 0.00123456789, 0, 300);
   group.scalar("loss", 9.28449, 128, 10, 3);
-  group.derived(
-      "ppl", [](const MeterGroup& g) { return perplexity(g.value("loss")); }, 20, 2);
+  group.derived("ppl", "loss", perplexity, 20, 2);
   group.scalar("_hidden", 1, 1, 0);
   LogLine line(1);
   group.write(line);
@@ -109,8 +108,7 @@ TEST(MeterGroup, AMeanOfNothingIsNotWrittenNorWhatIsDerivedFromIt) {
   MeterGroup group;
   const auto log = [&](std::optional<double> loss, double weight) {
     group.scalar("loss", loss, weight, 10);
-    group.derived(
-        "ppl", [](const MeterGroup& g) { return perplexity(g.value("loss")); }, 20, 2);
+    group.derived("ppl", "loss", perplexity, 20, 2);
   };
   const auto text = [&] {
     LogLine line;
@@ -198,8 +196,7 @@ TEST(Metrics, StateIsRestoredExactly) {
   const auto state = nlohmann::json::parse(metrics.state().dump());
 
   Metrics next(hand.clock());
-  next.group("train").derived(
-      "ppl", [](const MeterGroup& g) { return perplexity(g.value("loss")); }, 20, 2);
+  next.group("train").derived("ppl", "loss", perplexity, 20, 2);
   next.load(state);
   EXPECT_EQ(next.group("train").value("loss"), group.value("loss"));
   EXPECT_EQ(next.group("train").value("train_wall"), 2);

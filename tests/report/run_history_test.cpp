@@ -96,6 +96,19 @@ TEST_F(RunHistoryTest, ValuesOfAnotherKindAreTakenForMissing) {
   EXPECT_TRUE(stage_marks(run).empty());
 }
 
+TEST_F(RunHistoryTest, AValidationWithoutATargetIsLeftOut) {
+  const auto run = read_run_history(make_run(
+      "run", R"({"tag": "valid", "completed_updates": 5, "valid_elapsed": 1, "valid_flops": 1, )"
+             R"("valid_train_tokens": 1})"
+             "\n"
+             R"({"tag": "valid", "completed_updates": 9, "valid_perplexity": 50.5, )"
+             R"("valid_elapsed": 2, "valid_flops": 2, "valid_train_tokens": 2})"
+             "\n"));
+  const auto points = validation_points(run, "valid");
+  ASSERT_EQ(points.size(), 1U);
+  EXPECT_EQ(points[0].updates, 9);
+}
+
 TEST_F(RunHistoryTest, StagesAndValidationsAreFoundByTheirTags) {
   const auto run = read_run_history(
       make_run("run", R"({"tag": "stage", "completed_updates": 9, "stage": "sparse"})"
