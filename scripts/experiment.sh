@@ -26,11 +26,15 @@ if [[ ! -f $recipe ]]; then
 fi
 read -r -a seeds <<<"${SEEDS:-}"
 for seed in "${seeds[@]}"; do
-  if [[ ! $seed =~ ^[0-9]+$ ]]; then
+  if [[ ! $seed =~ ^(0|[1-9][0-9]{0,17})$ ]]; then
     echo "experiment: SEEDS=\"$SEEDS\": '$seed' is no seed; give integers, for example SEEDS=\"1 2 3\"" >&2
     exit 2
   fi
 done
+if [[ $(printf '%s\n' "${seeds[@]}" | sort | uniq -d) ]]; then
+  echo "experiment: SEEDS=\"$SEEDS\": a seed is given twice" >&2
+  exit 2
+fi
 
 train() {
   local name=$1

@@ -4,6 +4,7 @@
 #include <map>
 #include <utility>
 
+#include "evomoe/base/log.h"
 #include "evomoe/checkpoint/fairseq_names.h"
 
 namespace evomoe {
@@ -120,6 +121,12 @@ void give_optimizer(const FairseqOptimizer& optimizer, const std::string& file,
   if (optimizer.tensors == 1 && pieces.size() > 1) {
     if (!moments.empty()) give_flat(moments.begin()->second, file, pieces);
     return;
+  }
+  const auto without = pieces.size() - std::min(pieces.size(), moments.size());
+  if (!moments.empty() && without > 0) {
+    log().warn(
+        "{}: the optimizer has no state of {} of the {} parameters, whose moments begin at 0", file,
+        without, pieces.size());
   }
   EVOMOE_CHECK(optimizer.tensors == static_cast<int64_t>(pieces.size()),
                "{}: the optimizer has the state of {} tensors, expected {} (one for each parameter "

@@ -2,9 +2,14 @@
 
 #include <fmt/ranges.h>
 
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <functional>
+#include <iostream>
 #include <map>
+#include <system_error>
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
@@ -95,11 +100,23 @@ std::string out_of_memory(const std::string& command) {
   return text + "free some, or use a larger machine";
 }
 
+/// What is still in a buffer may not fit on the disk.
+void flush_output() {
+  errno = 0;
+  const bool written = std::cout.flush() && std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  EVOMOE_CHECK(written, "standard output cannot be written{}",
+               errno == 0 ? "; the disk may be full" : std::string(": ") + std::strerror(errno));
+}
+
 std::string file_error(const std::filesystem::filesystem_error& error) {
   if (error.path1().empty()) return error.what();
   std::string remedy;
   if (error.code() == std::errc::permission_denied) remedy = "; check its permissions";
-  if (error.code() == std::errc::no_such_file_or_directory) remedy = "; check the path";
+  for (const auto of_path :
+       {std::errc::no_such_file_or_directory, std::errc::not_a_directory, std::errc::is_a_directory,
+        std::errc::file_exists, std::errc::filename_too_long}) {
+    if (error.code() == of_path) remedy = "; check the path";
+  }
   if (error.code() == std::errc::no_space_on_device) remedy = "; free some space";
   return fmt::format("{}: {}{}", error.path1().string(), error.code().message(), remedy);
 }
@@ -112,7 +129,9 @@ std::string first_line(const std::string& text) { return text.substr(0, text.fin
 int run_command_line(int argc, char** argv) {
   kernels::use_block_allocator();
   try {
-    return dispatch({argv + 1, argv + argc});
+    const int status = dispatch({argv + 1, argv + argc});
+    flush_output();
+    return status;
   } catch (const UsageError& error) {
     fmt::print(stderr, "evomoe: {}\n", error.what());
     return 2;

@@ -135,7 +135,7 @@ T& MeterGroup::obtain(const std::string& key, int priority, std::optional<int> d
   if (made != nullptr) *made = entry == nullptr;
   if (entry == nullptr) {
     entries_.push_back(
-        std::make_unique<Entry>(Entry{key, priority, digits, new_meter<T>(clock_), nullptr}));
+        std::make_unique<Entry>(Entry{key, priority, digits, new_meter<T>(clock_), "", nullptr}));
     entry = entries_.back().get();
   }
   auto* meter = dynamic_cast<T*>(entry->meter.get());
@@ -253,7 +253,7 @@ void MeterGroup::load(const json& state) {
     if (!stored.at("digits").is_null()) digits = stored.at("digits").get<int>();
     loaded.push_back(std::make_unique<Entry>(Entry{stored.at("key").get<std::string>(),
                                                    stored.at("priority").get<int>(), digits,
-                                                   std::move(meter), nullptr}));
+                                                   std::move(meter), "", nullptr}));
   }
   for (auto& entry : entries_) {
     if (!entry->meter) loaded.push_back(std::move(entry));

@@ -70,6 +70,16 @@ TEST_F(BadInput, ABatchLargerThanTheDataIsOneBatch) {
   EXPECT_THAT(result.err, AllOf(HasSubstr("1 batches per epoch"), HasSubstr("2 updates")));
 }
 
+TEST_F(BadInput, OutputThatCannotBeWrittenIsAnError) {
+  if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "no /dev/full here";
+  for (const std::string arguments : {"--version", "options --man", "info --machine"}) {
+    const auto result = testing::run_command(
+        fmt::format("sh -c '{} {} >/dev/full'", testing::program().string(), arguments));
+    EXPECT_EQ(result.exit_code, 1) << arguments;
+    EXPECT_THAT(result.err, ::testing::HasSubstr("No space left on device")) << arguments;
+  }
+}
+
 TEST_F(BadInput, ASequenceLongerThanThePositionsIsRefusedAtTheStart) {
   expect_refused(train_arguments() + "--max-target-positions 8",
                  {"--tokens-per-sample 16", "--max-target-positions 8"});
