@@ -187,7 +187,7 @@ GROUPS = (
           "A model of width 64 (`books_small`), on an idle machine and with one more process that keeps a core busy. "
           "Without `--threads` the number of threads is chosen by measurement. Milliseconds are means over the steps "
           "for ours, so that what the choice costs is in them.",
-          ("label", "command", "impl", "mean", "tokens_per_s", "rounds"),
+          ("name", "command", "impl", "mean", "tokens_per_s", "rounds"),
           (busy_case("busy-idle", 0), busy_case("busy-one-core", 1))),
     Group("Output projection and cross-entropy",
           "`eager` is the plain form that holds all logits, in the same process as ours.",

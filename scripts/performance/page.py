@@ -83,6 +83,7 @@ def keyed(heading, key, form):
 COLUMNS = {
     "case": ("case", lambda row: row.label),
     "label": ("case", lambda row: row.label),
+    "name": ("case", lambda row: row.case),
     "impl": ("implementation", implementation),
     "command": ("", lambda row: row.command),
     "ms": ("ms (rounds)", milliseconds),
@@ -107,7 +108,7 @@ COLUMNS = {
     "checkpoint": keyed("checkpoint MiB", "checkpoint_mb", "{:.0f}"),
     "rounds": ("rounds", lambda row: str(len(row.lines))),
 }
-LEFT = ("case", "label", "impl", "command")
+LEFT = ("case", "label", "name", "impl", "command")
 
 
 def table(headings, rows, left=1):
