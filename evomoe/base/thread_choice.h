@@ -13,8 +13,8 @@ namespace evomoe {
 /// well, that thread is late in each of thousands of small regions, and fewer threads are faster.
 /// So: while this process gets the cores that it asks for, nothing is tried and nothing changes.
 /// When its threads wait for a core, fewer of them are tried beside the present number, in turns;
-/// when cores have become idle again, more. The faster number stays. Trials
-/// that change nothing, or change the number often, are made more and more rarely.
+/// when cores have become idle again, more. The faster number stays. Trials that change nothing, or
+/// change the number often, are made more and more rarely.
 class ThreadChoice {
  public:
   /// What it asks and tells the machine; times in seconds.
