@@ -25,13 +25,14 @@ Rooms operator+(Rooms a, const Rooms& b) {
 std::map<std::string, Rooms> allowed() {
   std::map<std::string, Rooms> may;
   may["base"] = {};
-  for (const auto* room : {"kernels", "config", "data", "parallel", "report"}) may[room] = {"base"};
+  for (const auto* room : {"kernels", "config", "parallel", "report"}) may[room] = {"base"};
+  may["data"] = {"base", "config"};
   may["ops"] = {"base", "kernels"};
   for (const auto* room : {"routing", "optim", "checkpoint"})
-    may[room] = may["ops"] + Rooms{"ops", "parallel"};
+    may[room] = may["ops"] + Rooms{"ops", "parallel", "config"};
   may["moe"] = may["routing"] + Rooms{"routing"};
   may["models"] = may["moe"] + Rooms{"moe"};
-  may["train"] = may["models"] + Rooms{"models", "optim", "checkpoint", "data", "config", "report"};
+  may["train"] = may["models"] + Rooms{"models", "optim", "checkpoint", "data", "report"};
   may["bench"] = may["train"] + Rooms{"train"};
   may["cli"] = may["bench"] + Rooms{"bench"};
   return may;
