@@ -129,14 +129,18 @@ function(evomoe_room_tests name)
   endforeach()
 endfunction()
 
-# evomoe_test_program(<name> <label> <sources>): evomoe_<name>_<label>_test, whose tests are known to CTest as <name>.*.
+# evomoe_test_program(<name> <label> <sources>): evomoe_<name>_<label>_test, whose suites are known to CTest as <name>.*.
 function(evomoe_test_program name label)
   set(target evomoe_${name}_${label}_test)
   add_executable(${target} ${ARGN})
-  target_link_libraries(${target} PRIVATE evomoe_testing GTest::gtest GTest::gmock GTest::gtest_main)
+  target_link_libraries(${target} PRIVATE evomoe_testing evomoe_test_main GTest::gmock)
   target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR})
-  gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60
-    PROPERTIES LABELS ${label} TIMEOUT 1200
-               # Several tests run at once; threads of a parallel region that wait for each other would make them crawl.
-               ENVIRONMENT OMP_NUM_THREADS=1)
+  set(suites ${CMAKE_CURRENT_BINARY_DIR}/${target}_suites.cmake)
+  file(GENERATE OUTPUT ${suites} CONTENT
+"set(PROGRAM \"$<TARGET_FILE:${target}>\")
+set(ROOM ${name})
+set(LABEL ${label})
+include(\"${PROJECT_SOURCE_DIR}/cmake/test_suites.cmake\")
+")
+  set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES ${suites})
 endfunction()

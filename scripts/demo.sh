@@ -6,7 +6,8 @@
 #                                 THREADS=n: threads of each run (default: those of the machine); 1 stands other
 #                                 busy programs best
 set -euo pipefail
-program=${1:?usage: scripts/demo.sh PROGRAM}
+(($# >= 1)) || { echo "usage: scripts/demo.sh PROGRAM" >&2; exit 2; }
+program=$1
 folder=${DEMO:-demo}
 scripts=$(dirname "$0")
 if [[ -n ${DATA:-} ]]; then

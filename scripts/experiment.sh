@@ -7,7 +7,8 @@
 #                   their spread
 set -euo pipefail
 usage='usage: scripts/experiment.sh PROGRAM EXPERIMENT DATA-BIN FOLDER [OPTION ...]'
-program=${1:?$usage} experiment=${2:?$usage} data=${3:?$usage} folder=${4:?$usage}
+(($# >= 4)) || { echo "$usage" >&2; exit 2; }
+program=$1 experiment=$2 data=$3 folder=$4
 shift 4
 recipes=$(cd "$(dirname "$0")/.." && pwd)/recipes
 if [[ $experiment == */* || $experiment == *.yaml ]]; then

@@ -6,7 +6,8 @@
 # SEEDS="1 2 3" TASKS=CoLA scripts/glue.sh ... fine-tunes with other seeds than 1, and on one task.
 set -euo pipefail
 usage='usage: scripts/glue.sh PROGRAM TEXT GLUE FOLDER [OPTION ...]'
-program=${1:?$usage} text=${2:?$usage} glue=${3:?$usage} folder=${4:?$usage}
+(($# >= 4)) || { echo "$usage" >&2; exit 2; }
+program=$1 text=$2 glue=$3 folder=$4
 shift 4
 root=$(cd "$(dirname "$0")/.." && pwd)
 data=$folder/data-bin bpe=$folder/bpe

@@ -4,7 +4,8 @@
 # MULTI30K holds train.{en,de}, val.{en,de} and test_2016_flickr.{en,de}, one caption a line. Every OPTION is given to `evomoe train`.
 set -euo pipefail
 usage='usage: scripts/multi30k.sh PROGRAM MULTI30K FOLDER [OPTION ...]'
-program=${1:?$usage} text=${2:?$usage} folder=${3:?$usage}
+(($# >= 3)) || { echo "$usage" >&2; exit 2; }
+program=$1 text=$2 folder=$3
 shift 3
 scripts=$(cd "$(dirname "$0")" && pwd)
 data=$folder/data-bin bpe=$folder/bpe

@@ -1,26 +1,27 @@
 #pragma once
 
-#include <array>
-#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string_view>
+
+struct XXH64_state_s;  // of libxxhash
 
 namespace evomoe {
 
-/// XXH64 with seed 0 (https://github.com/Cyan4973/xxHash, doc/xxhash_spec.md), fed piece by piece.
-/// A checksum against damage, not against forgery; several GB/s.
+/// XXH64 with seed 0, fed piece by piece. A checksum against damage, not against forgery; several
+/// GB/s.
 class XxHash64 {
  public:
+  XxHash64();
   void update(std::string_view bytes);
   /// The checksum of everything so far.
   uint64_t digest() const;
 
  private:
-  std::array<uint64_t, 4> lane_ = {0x60EA27EEADC0B5D6ULL, 0xC2B2AE3D27D4EB4FULL, 0,
-                                   0x61C8864E7A143579ULL};
-  std::array<char, 32> buffer_{};
-  size_t buffered_ = 0;
-  uint64_t total_ = 0;
+  struct Free {
+    void operator()(XXH64_state_s* state) const;
+  };
+  std::unique_ptr<XXH64_state_s, Free> state_;
 };
 
 /// XXH64 of `bytes`.
