@@ -6,6 +6,7 @@
 #include <cctype>
 #include <sstream>
 
+#include "evomoe/base/text_layout.h"
 #include "evomoe/config/describe.h"
 
 namespace evomoe {
@@ -48,16 +49,9 @@ std::string troff(const std::string& text) {
 /// As troff(), in lines that fit into a terminal.
 std::string prose(const std::string& text) {
   std::istringstream words(text);
-  std::string result, word;
-  size_t column = 0;
-  while (words >> word) {
-    word = troff(word);
-    const bool fits = column + 1 + word.size() <= 79;
-    if (column > 0) result += fits ? ' ' : '\n';
-    column = (fits && column > 0 ? column + 1 : 0) + word.size();
-    result += word;
-  }
-  return result;
+  std::string escaped;
+  for (std::string word; words >> word;) escaped += troff(word) + " ";
+  return wrap_words(escaped, 79);
 }
 
 /// A command line, cut before options where it is long.

@@ -1,8 +1,8 @@
 // The two texts made from an OptionTable for people: `--help` and the reference page.
 #include <algorithm>
-#include <sstream>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/text_layout.h"
 #include "evomoe/config/option_table.h"
 
 namespace evomoe {
@@ -11,29 +11,11 @@ namespace {
 constexpr size_t kWidth = 100;
 constexpr size_t kIndent = 34;  // column where the help begins
 
-std::string wrap(const std::string& text, size_t indent) {
-  std::istringstream words(text);
-  std::string result, word;
-  size_t column = indent;
-  while (words >> word) {
-    if (column > indent && column + 1 + word.size() > kWidth) {
-      result += "\n" + std::string(indent, ' ');
-      column = indent;
-    } else if (column > indent) {
-      result += " ";
-      ++column;
-    }
-    result += word;
-    column += word.size();
-  }
-  return result;
-}
-
 std::string entry(const std::string& left, const std::string& help) {
   std::string line = "  " + left;
   line += line.size() + 2 > kIndent ? "\n" + std::string(kIndent, ' ')
                                     : std::string(kIndent - line.size(), ' ');
-  return line + wrap(help, kIndent) + "\n";
+  return line + wrap_words(help, kWidth, kIndent) + "\n";
 }
 
 std::string default_text(const Option& option) {
@@ -111,7 +93,7 @@ std::string OptionTable::help_text() const {
   }
   text += " [--option value ...]";
   if (groups_.size() > 1) text += " [group.key=value ...]";
-  text += fmt::format("\n\n{}\n", wrap("evomoe " + command_ + " " + summary_ + ".", 0));
+  text += fmt::format("\n\n{}\n", wrap_words("evomoe " + command_ + " " + summary_ + ".", kWidth));
   if (!examples_.empty()) text += "\nExamples:\n";
   for (const auto& [line, what] : examples_) text += fmt::format("  # {}\n  {}\n", what, line);
 
@@ -139,10 +121,10 @@ std::string OptionTable::help_text() const {
   }
   if (!legacy_.empty()) {
     text += "\n" +
-            wrap(
+            wrap_words(
                 "Flags of the reference that are not listed are accepted with a notice, or "
                 "refused with a reason; `evomoe options --migration` lists them.",
-                0) +
+                kWidth) +
             "\n";
   }
   return text;

@@ -7,9 +7,11 @@
 #include <fstream>
 #include <iterator>
 #include <limits>
+#include <sstream>
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/parse_json.h"
+#include "evomoe/base/text_layout.h"
 #include "evomoe/report/progress_line.h"
 #include "evomoe/report/terminal_chart.h"
 
@@ -71,28 +73,13 @@ std::string perplexity_text(double perplexity) {
   return std::isnan(perplexity) ? "diverged" : fmt::format("{:.2f}", perplexity);
 }
 
-/// With line ends at spaces, so that no line is longer than 100 characters.
+/// Each line of `text` in lines of at most 100 columns, all indented as it is.
 std::string wrapped(const std::string& text) {
-  constexpr size_t kWidth = 100;
+  std::istringstream lines(text);
   std::string result;
-  size_t line = 0, space = std::string::npos;
-  for (const char c : text) {
-    result += c;
-    const size_t at = result.size() - 1;
-    if (c == '\n') {
-      line = at + 1;
-      space = std::string::npos;
-    } else if (c == ' ') {
-      space = at;
-    }
-    if (at - line >= kWidth && at >= line && space != std::string::npos && space > line + 1) {
-      // What is set in stays so.
-      const auto indent = result.find_first_not_of(' ', line) - line;
-      result[space] = '\n';
-      result.insert(space + 1, indent, ' ');
-      line = space + 1;
-      space = std::string::npos;
-    }
+  for (std::string line; std::getline(lines, line);) {
+    const size_t indent = std::min(line.find_first_not_of(' '), line.size());
+    result += line.substr(0, indent) + wrap_words(line, 100, indent) + "\n";
   }
   return result;
 }

@@ -8,6 +8,8 @@
 #include <cmath>
 #include <vector>
 
+#include "evomoe/base/text_layout.h"
+
 namespace evomoe {
 namespace {
 
@@ -23,12 +25,6 @@ std::string speed_text(double tokens_per_second) {
   if (tokens_per_second >= 1e6) return fmt::format("{:.2f}M tok/s", tokens_per_second / 1e6);
   if (tokens_per_second >= 1e4) return fmt::format("{:.1f}k tok/s", tokens_per_second / 1e3);
   return fmt::format("{:.0f} tok/s", tokens_per_second);
-}
-
-/// Columns on a terminal: one per code point.
-int columns(const std::string& text) {
-  return static_cast<int>(
-      std::count_if(text.begin(), text.end(), [](unsigned char c) { return (c & 0xC0) != 0x80; }));
 }
 
 struct Piece {
@@ -73,9 +69,11 @@ std::string progress_text(const Progress& progress, int width) {
     pieces.push_back({"ETA " + duration_text(progress.elapsed_seconds / done * left), 7});
   }
   width = std::min(width, kMostWidth);
-  if (columns(join(pieces)) > width && progress.label.size() > name.size())
+  const auto most = static_cast<size_t>(std::max(width, 0));
+  const auto is_wide = [&] { return terminal_columns(join(pieces)) > most; };
+  if (is_wide() && progress.label.size() > name.size())
     pieces.front().text = name + place;  // a long name tells less than what would be left out
-  while (pieces.size() > 1 && columns(join(pieces)) > width) {
+  while (pieces.size() > 1 && is_wide()) {
     pieces.erase(std::min_element(pieces.begin(), pieces.end(), [](const Piece& a, const Piece& b) {
       return a.importance < b.importance;
     }));

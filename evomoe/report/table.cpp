@@ -4,15 +4,10 @@
 #include <cstdlib>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/text_layout.h"
 
 namespace evomoe {
 namespace {
-
-/// Columns on a terminal: one per code point.
-size_t width_of(const std::string& text) {
-  return static_cast<size_t>(
-      std::count_if(text.begin(), text.end(), [](unsigned char c) { return (c & 0xC0) != 0x80; }));
-}
 
 /// A number with at most a short unit behind it: 12, 3.5%, 1:06:40, 7.1k, 2 ± 1, -; and nothing at
 /// all.
@@ -27,7 +22,7 @@ bool number_like(std::string text) {
 }
 
 std::string pad(const std::string& text, size_t width, bool right) {
-  const std::string space(width - width_of(text), ' ');
+  const std::string space(width - terminal_columns(text), ' ');
   return right ? space + text : text + space;
 }
 
@@ -57,8 +52,8 @@ bool Table::numeric(size_t column) const {
 std::string Table::text() const {
   std::vector<size_t> width;
   for (size_t c = 0; c < header_.size(); ++c) {
-    width.push_back(width_of(header_[c]));
-    for (const auto& row : rows_) width[c] = std::max(width[c], width_of(row[c]));
+    width.push_back(terminal_columns(header_[c]));
+    for (const auto& row : rows_) width[c] = std::max(width[c], terminal_columns(row[c]));
   }
   const auto line = [&](const std::vector<std::string>& cells) {
     std::string text;
