@@ -172,8 +172,8 @@ TrainOptions train_options(const ModelCase& model, bool balanced) {
     options.criterion.moe_gate_loss_combine_method = "sum";
   }
   auto& optimization = options.optimization;
-  optimization.adam_betas = {0.9, 0.98};
-  optimization.weight_decay = model.weight_decay;
+  options.optimizer.of<AdamOptions>().betas = {0.9, 0.98};
+  options.optimizer.weight_decay = model.weight_decay;
   optimization.lr = {model.lr};
   optimization.clip_norm = model.clip;
   return options;

@@ -86,6 +86,8 @@ void describe(OptionTable& table, TrainOptions& o) {
   describe_moe(table, o.moe);
   describe_evolution(table, o.evolution);
   describe_criterion(table, o.criterion);
+  table.group("optimization", "Optimisation");
+  o.optimizer.describe(table);
   describe_optimization(table, o.optimization);
   describe_dataset(table, o.dataset);
   describe_checkpoint(table, o.checkpoint);

@@ -12,6 +12,7 @@ void describe_model(OptionTable& table, ModelOptions& options);
 void describe_moe(OptionTable& table, MoeOptions& options);
 void describe_evolution(OptionTable& table, EvolutionFlags& options);
 void describe_criterion(OptionTable& table, CriterionOptions& options);
+/// Goes on with the group of the optimiser.
 void describe_optimization(OptionTable& table, OptimizationOptions& options);
 void describe_dataset(OptionTable& table, DatasetOptions& options);
 void describe_checkpoint(OptionTable& table, CheckpointOptions& options);

@@ -31,6 +31,9 @@ class Option {
   Option& metavar(std::string word);  ///< placeholder of the value in the help
   Option& required();
   Option& of_tasks(std::vector<std::string> tasks);  ///< for these only; empty: for all
+  /// For these values of another option only, e.g. only_with("optimizer", {"muon"}). Given with
+  /// another value it is refused.
+  Option& only_with(std::string other_option, std::vector<std::string> values);
   /// The value that the option has when it is given without one; argparse calls it `const`. A word
   /// behind it that is none of its choices is not its value.
   Option& bare(std::string text);
@@ -40,11 +43,16 @@ class Option {
   const std::string& name() const { return name_; }  ///< with '-', without the leading "--"
   std::string key() const;                           ///< with '_': the field's name
   const std::string& group() const { return group_; }
-  std::string help() const;  ///< with the tasks that it is for
+  std::string help() const;  ///< with the tasks, or values of another option, that it is for
   /// The help with the choices, the default, and whether it is needed.
   std::string full_help() const;
   const std::vector<std::string>& aliases() const { return aliases_; }
   const std::vector<std::string>& tasks() const { return tasks_; }
+  struct Condition {
+    std::string option;  ///< empty: there is no condition
+    std::vector<std::string> values;
+  };
+  const Condition& condition() const { return condition_; }
   OptionType type() const { return type_; }
   bool is_list() const;
   bool is_optional() const { return optional_; }
@@ -92,6 +100,7 @@ class Option {
   std::optional<size_t> count_;
   std::optional<std::string> bare_;
   std::string metavar_;
+  Condition condition_;
 };
 
 /// A name as it is given on a command line: `--arch`, and `-a` of its few names of one letter.

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "evomoe/optim/optimizer_options.h"
+
 /// What each command can be told. A field is the flag of the same name (`--tokens-per-sample` is
 /// tokens_per_sample); names are fairseq's where fairseq has one. describe.h says the type, the
 /// allowed values and the meaning of each.
@@ -156,10 +158,6 @@ struct CriterionOptions {
 };
 
 struct OptimizationOptions {
-  std::string optimizer = "adam";
-  std::vector<double> adam_betas = {0.9, 0.999};  ///< always two
-  double adam_eps = 1e-8;
-  double weight_decay = 0.0;
   std::vector<double> lr = {0.25};          ///< by epoch; the last one stays
   std::string lr_scheduler = "fixed";       ///< polynomial_decay | inverse_sqrt | cosine | fixed
   std::optional<int64_t> warmup_updates;    ///< not given: 4000 for inverse_sqrt, else 0
@@ -256,6 +254,7 @@ struct TrainOptions {
   MoeOptions moe;
   EvolutionFlags evolution;
   CriterionOptions criterion;
+  OptimizerOptions optimizer;
   OptimizationOptions optimization;
   DatasetOptions dataset;
   CheckpointOptions checkpoint;

@@ -9,6 +9,7 @@
 #include "evomoe/base/log.h"
 #include "evomoe/config/given_options.h"
 #include "evomoe/routing/registry.h"
+#include "evomoe/train/optimizer_settings.h"
 
 namespace evomoe {
 namespace {
@@ -48,7 +49,7 @@ void check_bleu(const TrainOptions& options) {
 void check_settings(const TrainOptions& options) {
   check_model(options);
   lr_schedule_options(options).validate();
-  adam_options(options).validate();
+  check_optimizer(options);
   validate(evolution_options(options));
   validate(diversify_options(options));
   check_router(options);
@@ -106,14 +107,6 @@ DiversifyOptions diversify_options(const TrainOptions& options) {
   diversify.rescale = flags.diversify_rescale;
   diversify.keep_first = flags.diversify_keep_first;
   return diversify;
-}
-
-AdamOptions adam_options(const TrainOptions& options) {
-  const auto& flags = options.optimization;
-  return {.beta1 = flags.adam_betas.at(0),
-          .beta2 = flags.adam_betas.at(1),
-          .eps = flags.adam_eps,
-          .weight_decay = flags.weight_decay};
 }
 
 LrScheduleOptions lr_schedule_options(const TrainOptions& options) {

@@ -6,7 +6,6 @@
 
 #include "evomoe/config/options.h"
 #include "evomoe/moe/evolution.h"
-#include "evomoe/optim/adam.h"
 #include "evomoe/optim/lr_schedule.h"
 #include "evomoe/train/model_options.h"
 
@@ -27,7 +26,6 @@ void check_router(const TrainOptions& options);
 
 EvolutionOptions evolution_options(const TrainOptions& options);
 DiversifyOptions diversify_options(const TrainOptions& options);
-AdamOptions adam_options(const TrainOptions& options);
 LrScheduleOptions lr_schedule_options(const TrainOptions& options);
 
 /// `auto` is CUDA when there is a device, else the CPU; also sets the number of threads. Throws

@@ -7,7 +7,9 @@
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
 #include "evomoe/checkpoint/load_into.h"
+#include "evomoe/models/parameter_kinds.h"
 #include "evomoe/optim/gradient_norm.h"
+#include "evomoe/train/optimizer_settings.h"
 #include "evomoe/train/settings.h"
 #include "evomoe/train/validation.h"
 
@@ -39,9 +41,10 @@ constexpr int64_t kMostSkipped = 100;
 }  // namespace
 
 std::vector<NamedParameter> named_parameters(const torch::nn::Module& model) {
+  const auto kinds = parameter_kinds(model);
   std::vector<NamedParameter> parameters;
   for (const auto& item : model.named_parameters())
-    parameters.push_back({item.key(), item.value()});
+    parameters.push_back({item.key(), item.value(), kinds.at(item.key())});
   return parameters;
 }
 
@@ -71,8 +74,8 @@ Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torc
   lr_schedule_.validate();
   model_ = make_model(options, vocabulary, shared_expert);
   model_->to(device_);
-  optimizer_ = std::make_unique<Adam>(named_parameters(*model_), adam_options(options),
-                                      options.resources.offload_moments.value_or(""));
+  optimizer_ = std::make_unique<Optimizer>(named_parameters(*model_), options.optimizer.make_rule(),
+                                           optimizer_settings(options));
 }
 
 UpdateResult Trainer::update(const std::vector<Batch>& micro_batches, int64_t epoch) {
@@ -125,7 +128,7 @@ void Trainer::spawn_experts() {
     moe->spawn(experts, diversify, static_cast<uint64_t>(options_.common.seed));
   }
   for (const auto& parameter : named_parameters(*model_)) {
-    if (parameter.name.find(".moe_layer.experts.") == std::string::npos) continue;
+    if (parameter.kind != ParameterKind::kExpert) continue;
     optimizer_->replace(parameter.name, parameter.tensor, [&](torch::Tensor moment, bool second) {
       return diversify_moment(moment, second, experts, options_.evolution.diversify_moments);
     });

@@ -222,7 +222,7 @@ class UpdateWithoutTarget : public ::testing::TestWithParam<WithoutTarget> {
   static TrainOptions options() {
     auto options = evolution();
     options.evolution.shared_expert_updates = 0;
-    options.optimization.weight_decay = 0.1;
+    options.optimizer.weight_decay = 0.1;
     options.optimization.clip_norm = 0.5;
     options.criterion.moe_z_loss_wt = 0.1;
     options.criterion.label_smoothing = 0.1;
