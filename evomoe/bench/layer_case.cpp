@@ -7,6 +7,7 @@
 #include "evomoe/base/error.h"
 #include "evomoe/bench/balanced_router.h"
 #include "evomoe/bench/hash_data.h"
+#include "evomoe/routing/topk_router.h"
 
 namespace evomoe::bench {
 namespace {
@@ -211,21 +212,19 @@ MoELayer make_layer(const LayerCase& layer, const LayerData& data, bool balanced
   auto& router = options.router;
   router.model_dim = layer.dim;
   router.num_experts = layer.experts;
-  router.train_capacity_factor = 0;  // dropless
+  router.get<CapacityOptions>().train_factor = 0;  // dropless
   if (!layer.dts.empty()) {
     router.method = "dts";
-    router.gumbel_softmax = layer.dts != "all";
   } else if (layer.topk == layer.experts) {
     router.method = "dense";
   } else if (balanced) {
     router.method = balanced_router();
-    router.k = layer.topk;
+    router.get<TopkOptions>().k = layer.topk;
   } else if (layer.topk == 1) {
     router.method = "switch";
   } else {
     router.method = "topk";
-    router.k = layer.topk;
-    router.normalize_topk = false;
+    router.get<TopkOptions>() = {.k = layer.topk, .no_normalize = true};
   }
   options.hidden_dim = layer.hidden;
   options.recompute_experts = layer.recompute_experts;

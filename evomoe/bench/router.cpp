@@ -11,6 +11,7 @@
 #include "evomoe/bench/process_memory.h"
 #include "evomoe/bench/results.h"
 #include "evomoe/routing/registry.h"
+#include "evomoe/routing/topk_router.h"
 
 namespace evomoe::bench {
 namespace {
@@ -54,8 +55,7 @@ std::shared_ptr<Router> make(const Variant& variant, const RouterCase& router) {
   options.method = variant.method;
   options.model_dim = router.dim;
   options.num_experts = router.experts;
-  if (variant.method == "topk") options.k = router.topk;
-  if (variant.method == "dts") options.gumbel_softmax = true;
+  if (variant.method == "topk") options.get<TopkOptions>().k = router.topk;
   auto made = make_router(options);
   made->begin_update(variant.schedule);
   return made;

@@ -9,8 +9,8 @@
 
 namespace evomoe {
 
-// Each binds a command's options to the table. The options must outlive the table.
-void describe(OptionTable& table, TrainOptions& options);
+// Each binds a command's options to the table, which they must outlive. That of train is in
+// train/options.h.
 void describe_validate(OptionTable& table, EvalOptions& options);
 void describe_eval_lm(OptionTable& table, EvalOptions& options);
 void describe(OptionTable& table, GenerateOptions& options);
@@ -37,11 +37,12 @@ std::shared_ptr<const OptionTable> make_table(const std::string& command,
   return {both, &both->table};
 }
 
-/// The tables of all commands but bench, which has one for each benchmark.
-std::vector<std::shared_ptr<const OptionTable>> command_tables();
+/// The tables of all commands but train (train/options.h) and bench, which has one for each
+/// benchmark.
+std::vector<std::shared_ptr<const OptionTable>> other_command_tables();
 
-/// The content of docs/options.md: every option of every command.
-std::string options_markdown();
+/// The content of docs/options.md: every option of the commands of `tables`.
+std::string options_markdown(const std::vector<std::shared_ptr<const OptionTable>>& tables);
 
 /// A command of the program and its one-line summary, in the order of the help.
 struct CommandSummary {

@@ -9,8 +9,6 @@ namespace evomoe {
 /// `arch`, which must outlive the table, decides about the task that is not given.
 void describe_task(OptionTable& table, TaskOptions& options, const std::string& arch);
 void describe_model(OptionTable& table, ModelOptions& options);
-void describe_moe(OptionTable& table, MoeOptions& options);
-void describe_evolution(OptionTable& table, EvolutionFlags& options);
 void describe_criterion(OptionTable& table, CriterionOptions& options);
 void describe_optimization(OptionTable& table, OptimizationOptions& options);
 void describe_dataset(OptionTable& table, DatasetOptions& options);

@@ -54,7 +54,7 @@ std::vector<std::pair<std::string, torch::Tensor>> named_state(const torch::nn::
 
 Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torch::Device device)
     : Trainer(options, vocabulary, device, /*completed_updates=*/0,
-              stage_at(evolution_options(options), 0).stage == Stage::kSharedExpert) {
+              stage_at(options.evolution, 0).stage == Stage::kSharedExpert) {
   model_->initialise(static_cast<uint64_t>(options.common.seed));
 }
 
@@ -62,12 +62,11 @@ Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torc
                  int64_t completed_updates, bool shared_expert)
     : options_(options),
       device_(device),
-      evolution_(evolution_options(options)),
       lr_schedule_(lr_schedule_options(options)),
       criterion_(options.criterion, vocabulary.padding, options.task.classification_head_name),
       communicator_(std::make_unique<SelfCommunicator>()),
       updates_(completed_updates) {
-  validate(evolution_);
+  validate(options_.evolution);
   lr_schedule_.validate();
   model_ = make_model(options, vocabulary, shared_expert);
   model_->to(device_);
@@ -119,7 +118,7 @@ bool Trainer::holds_shared_expert() const {
 }
 
 void Trainer::spawn_experts() {
-  const auto diversify = diversify_options(options_);
+  const auto& diversify = options_.evolution.diversify;
   const auto experts = options_.moe.moe_expert_count;
   for (auto& [layer, moe] : model_->moe_layers()) {
     moe->spawn(experts, diversify, static_cast<uint64_t>(options_.common.seed));
@@ -127,7 +126,7 @@ void Trainer::spawn_experts() {
   for (const auto& parameter : named_parameters(*model_)) {
     if (parameter.name.find(".moe_layer.experts.") == std::string::npos) continue;
     optimizer_->replace(parameter.name, parameter.tensor, [&](torch::Tensor moment, bool second) {
-      return diversify_moment(moment, second, experts, options_.evolution.diversify_moments);
+      return diversify_moment(moment, second, experts, diversify.moments);
     });
   }
 }

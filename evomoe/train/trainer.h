@@ -12,7 +12,6 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/checkpoint/safetensors.h"
-#include "evomoe/config/options.h"
 #include "evomoe/data/dataset.h"
 #include "evomoe/models/model.h"
 #include "evomoe/moe/evolution.h"
@@ -21,6 +20,7 @@
 #include "evomoe/parallel/communicator.h"
 #include "evomoe/train/criterion.h"
 #include "evomoe/train/model_options.h"
+#include "evomoe/train/options.h"
 
 namespace evomoe {
 
@@ -71,7 +71,7 @@ class Trainer {
   int64_t updates() const { return updates_; }
   /// Learning rate of the next update.
   double next_lr(int64_t epoch) const { return lr_at(lr_schedule_, updates_, epoch); }
-  StageState next_stage() const { return stage_at(evolution_, updates_); }
+  StageState next_stage() const { return stage_at(options_.evolution, updates_); }
   /// Whether the MoE layers hold the one shared expert. At the end of that stage they do until the
   /// next update spawns the experts.
   bool holds_shared_expert() const;
@@ -105,7 +105,6 @@ class Trainer {
 
   TrainOptions options_;
   torch::Device device_;
-  EvolutionOptions evolution_;
   LrScheduleOptions lr_schedule_;
   Criterion criterion_;
   ModelPtr model_;

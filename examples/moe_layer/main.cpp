@@ -12,7 +12,6 @@ int main() {
   options.router.method = "dts";  // docs/routing.md has them all
   options.router.model_dim = kDim;
   options.router.num_experts = kExperts;
-  options.router.gumbel_softmax = true;
   options.hidden_dim = 32;
   options.initial_seed = 1;  // of all parameters
   evomoe::MoELayer layer(options);

@@ -91,12 +91,14 @@ LayerCase json_case(const nlohmann::json& file, const nlohmann::json& entry,
                        : gate == "top2" ? "gshard"
                        : gate == "topk" ? "dts"
                                         : gate;
-  test.router.train_capacity_factor = entry.value("capacity_factor", 1.0);
-  test.router.eval_capacity_fraction = entry.value("eval_fraction", 0.25);
-  test.router.second_expert_policy = entry.value("policy", "sampling");
-  test.router.normalize_before_dropping = entry.value("normalize_before", false);
-  test.router.batch_prioritized = entry.value("bpr", false);
-  test.router.gumbel_gates = entry.value("use_gumbel_gates", false);
+  auto& capacity = test.router.get<CapacityOptions>();
+  capacity.train_factor = entry.value("capacity_factor", 1.0);
+  capacity.eval_fraction = entry.value("eval_fraction", 0.25);
+  auto& gshard = test.router.get<GshardOptions>();
+  gshard.second_expert_policy = entry.value("policy", "sampling");
+  gshard.normalize_before_dropping = entry.value("normalize_before", false);
+  gshard.batch_prioritized = entry.value("bpr", false);
+  test.router.get<GumbelGateOptions>().use_gumbel_gates = entry.value("use_gumbel_gates", false);
   test.schedule.temperature = entry.value("temperature", -1.0);
   test.schedule.hard = !entry.value("soft", true);
   test.context.training = entry["train"];
@@ -155,11 +157,12 @@ TEST(MoELayerGolden, TheLayerCasesOfTheSecondSetAgreeWithAllGradients) {
     test.router.method = setting("gate", "");
     test.router.model_dim = file.get("x").size(2);
     test.router.num_experts = std::stoll(setting("experts", "0"));
-    test.router.train_capacity_factor = std::stod(setting("cap", "1.0"));
+    test.router.get<CapacityOptions>().train_factor = std::stod(setting("cap", "1.0"));
     if (test.router.method == "gshard") {
-      test.router.second_expert_policy = setting("second_expert_policy", "all");
+      test.router.get<GshardOptions>().second_expert_policy =
+          setting("second_expert_policy", "all");
     }
-    test.router.gumbel_gates = setting("gg", "false") == "true";
+    test.router.get<GumbelGateOptions>().use_gumbel_gates = setting("gg", "false") == "true";
     test.schedule.temperature = std::stod(setting("tau", "-1"));
     test.schedule.hard = setting("soft", "true") == "false";
     test.context.communicator = &communicator;

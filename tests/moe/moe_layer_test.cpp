@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "evomoe/base/error.h"
+#include "evomoe/routing/dts_router.h"
+#include "evomoe/routing/gshard_router.h"
 
 namespace evomoe {
 namespace {
@@ -14,7 +16,7 @@ MoELayerOptions some_options(const std::string& method, bool shared = false) {
   options.router.method = method;
   options.router.model_dim = kDim;
   options.router.num_experts = kExperts;
-  options.router.train_capacity_factor = 0;
+  options.router.get<CapacityOptions>().train_factor = 0;
   options.hidden_dim = kHidden;
   options.shared_expert = shared;
   options.layer = 1;
@@ -112,8 +114,8 @@ TEST(MoELayer, AfterACopyWithAllExpertsTheOutputIsTheSharedExperts) {
 
 TEST(MoELayer, ACopyWithNormalisedWeightsIsTheSharedExpertInEveryPhaseAndInEvaluation) {
   auto options = some_options("dts", /*shared=*/true);
-  options.router.normalize_dts = true;
-  options.router.eval_capacity_fraction = -1;
+  options.router.get<DtsOptions>().normalize_weights = true;
+  options.router.get<CapacityOptions>().eval_fraction = -1;
   MoELayer layer(options);
   layer->initialise(4);
   const auto x = some_input();
@@ -232,7 +234,7 @@ TEST(MoELayer, RecomputingGivesTheSameBits) {
 
 TEST(MoELayer, CapacityDropsAreCountedAndTheirTokensGetZeros) {
   auto options = some_options("switch");
-  options.router.train_capacity_factor = 0.25;
+  options.router.get<CapacityOptions>().train_factor = 0.25;
   MoELayer layer(options);
   const auto output = layer->forward(some_input(4, 8), training());
   EXPECT_GT(output.stats.dropped.item<int64_t>(), 0);
@@ -243,7 +245,7 @@ TEST(MoELayer, CapacityDropsAreCountedAndTheirTokensGetZeros) {
 
 TEST(MoELayer, DroplessGshardStillNormalisesItsWeights) {
   auto options = some_options("gshard");
-  options.router.second_expert_policy = "all";
+  options.router.get<GshardOptions>().second_expert_policy = "all";
   MoELayer layer(options);
   layer->initialise(1);
   {

@@ -25,12 +25,12 @@ Gate gate_of(const json& file, const json& entry) {
                    : name == "top2" ? "gshard"
                    : name == "topk" ? "dts"
                                     : name;
-  options.train_capacity_factor = entry.value("capacity_factor", 1.0);
-  options.eval_capacity_fraction = entry.value("eval_fraction", 0.25);
-  options.second_expert_policy = entry.value("policy", "sampling");
-  options.normalize_before_dropping = entry.value("normalize_before", false);
-  options.batch_prioritized = entry.value("bpr", false);
-  options.gumbel_gates = entry.value("use_gumbel_gates", false);
+  options.get<CapacityOptions>().train_factor = entry.value("capacity_factor", 1.0);
+  options.get<CapacityOptions>().eval_fraction = entry.value("eval_fraction", 0.25);
+  options.get<GshardOptions>().second_expert_policy = entry.value("policy", "sampling");
+  options.get<GshardOptions>().normalize_before_dropping = entry.value("normalize_before", false);
+  options.get<GshardOptions>().batch_prioritized = entry.value("bpr", false);
+  options.get<GumbelGateOptions>().use_gumbel_gates = entry.value("use_gumbel_gates", false);
   gate.schedule.temperature = entry.value("temperature", -1.0);
   gate.schedule.hard = !entry.value("soft", true);
   gate.context.training = entry["mode"] == "train";

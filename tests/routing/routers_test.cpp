@@ -28,10 +28,10 @@ const std::vector<std::string>& methods() {
 std::shared_ptr<Router> noisy_router(const std::string& method, bool hard = false) {
   RouterOptions options;
   options.method = method;
-  options.train_capacity_factor = 0;
-  options.eval_capacity_fraction = -1;
+  options.get<CapacityOptions>().train_factor = 0;
+  options.get<CapacityOptions>().eval_fraction = -1;
   options.z_loss_weight = 0.5;
-  options.gumbel_gates = method == "switch";
+  options.get<GumbelGateOptions>().use_gumbel_gates = method == "switch";
   auto router = logits_router(options, kExperts, torch::kFloat64);
   RouterSchedule schedule;
   schedule.temperature = 0.3;
@@ -213,7 +213,7 @@ TEST(Routers, EvaluationDrawsNoNoiseAndIgnoresTheUpdate) {
   for (const auto* policy : {"all", "sampling", "random"}) {
     RouterOptions options;
     options.method = "gshard";
-    options.second_expert_policy = policy;
+    options.get<GshardOptions>().second_expert_policy = policy;
     RoutingContext context;
     context.training = false;
     auto router = logits_router(options, kExperts, torch::kFloat64);
@@ -249,7 +249,7 @@ TEST(Routers, DenseToSparseGoesFromAllExpertsToOne) {
   const auto context = injected();
   RouterOptions options;
   options.method = "dts";
-  options.normalize_dts = true;
+  options.get<DtsOptions>().normalize_weights = true;
   auto router = logits_router(options, kExperts, torch::kFloat64);
   const auto active = [&](double temperature, bool hard) {
     RouterSchedule schedule;
@@ -312,7 +312,7 @@ TEST(Routers, DenseToSparseKeepsTheBestExpertAboveAnyThreshold) {
   const auto context = injected();
   RouterOptions options;
   options.method = "dts";
-  options.threshold = 0.9;  // far above 1/6
+  options.get<DtsOptions>().threshold = 0.9;  // far above 1/6
   const auto router = logits_router(options, kExperts, torch::kFloat64);
   router->begin_update({.temperature = 100});
   const auto flat = router->route(logits_TE, context);
@@ -327,7 +327,7 @@ TEST(Routers, NormalisedDenseToSparseWeightsAreOneInHardPhaseAndEvaluation) {
   const auto logits_TE = random_logits();
   RouterOptions options;
   options.method = "dts";
-  options.normalize_dts = true;
+  options.get<DtsOptions>().normalize_weights = true;
   const auto router = logits_router(options, kExperts, torch::kFloat64);
   router->begin_update({.temperature = 0.3, .hard = true});
   for (const bool training : {true, false}) {
@@ -359,12 +359,12 @@ TEST(Routers, GshardDroplessNormalisesAsAfterDroppingWithRoomForAll) {
   for (const auto* policy : {"all", "random"}) {
     RouterOptions options;
     options.method = "gshard";
-    options.second_expert_policy = policy;
-    options.eval_capacity_fraction = 1.0;  // room for every token
+    options.get<GshardOptions>().second_expert_policy = policy;
+    options.get<CapacityOptions>().eval_fraction = 1.0;  // room for every token
     auto roomy = logits_router(options, kExperts, torch::kFloat64);
     auto context = injected(/*training=*/false);
     const auto expected = route_with_capacity(*roomy, logits_TE, context).dense(kTokens);
-    options.train_capacity_factor = 0;
+    options.get<CapacityOptions>().train_factor = 0;
     auto dropless = logits_router(options, kExperts, torch::kFloat64);
     EXPECT_FALSE(dropless->capacity(kTokens, false).has_value());
     EXPECT_TRUE(torch::allclose(route_with_capacity(*dropless, logits_TE, context).dense(kTokens),
@@ -375,7 +375,7 @@ TEST(Routers, GshardDroplessNormalisesAsAfterDroppingWithRoomForAll) {
 TEST(Routers, EqualLogitsGoToTheLowestExperts) {
   RouterOptions options;
   options.method = "topk";
-  options.k = 3;
+  options.get<TopkOptions>().k = 3;
   auto router = logits_router(options, kExperts);
   const auto routing = router->route(torch::zeros({5, kExperts}), RoutingContext{});
   EXPECT_TRUE(torch::equal(routing.stats.load_E, torch::tensor({5, 5, 5, 0, 0, 0}, torch::kInt64)));
@@ -403,14 +403,14 @@ TEST(Routers, NoTokensAndOnlyPaddingAreNormal) {
 
 TEST(Routers, CapacityFollowsTheReferenceFormulas) {
   RouterOptions options;
-  options.train_capacity_factor = 0.5;
-  options.eval_capacity_fraction = 0.25;
+  options.get<CapacityOptions>().train_factor = 0.5;
+  options.get<CapacityOptions>().eval_fraction = 0.25;
   const auto capacity = [&](const std::string& method, bool training) {
     options.method = method;
     auto given = options;
     // The others refuse a training factor that they do not heed.
-    if (method != "switch" && method != "topk" && given.train_capacity_factor > 0)
-      given.train_capacity_factor = 1;
+    if (method != "switch" && method != "topk" && given.get<CapacityOptions>().train_factor > 0)
+      given.get<CapacityOptions>().train_factor = 1;
     return logits_router(given, 4)->capacity(12, training);
   };
   EXPECT_EQ(capacity("switch", true), 1);   // int(0.5 * 3)
@@ -420,12 +420,12 @@ TEST(Routers, CapacityFollowsTheReferenceFormulas) {
   EXPECT_EQ(capacity("dts", true), std::nullopt);
   EXPECT_EQ(capacity("dts", false), 3);
   EXPECT_EQ(capacity("dense", false), std::nullopt);
-  options.eval_capacity_fraction = -1;
+  options.get<CapacityOptions>().eval_fraction = -1;
   EXPECT_EQ(capacity("switch", false), 1);
   EXPECT_EQ(capacity("gshard", false), 6);
   EXPECT_EQ(capacity("dts", false), std::nullopt);
-  options.eval_capacity_fraction = 0.25;
-  options.train_capacity_factor = 0;
+  options.get<CapacityOptions>().eval_fraction = 0.25;
+  options.get<CapacityOptions>().train_factor = 0;
   for (const auto& method : methods()) {
     EXPECT_EQ(capacity(method, true), std::nullopt) << method;
   }

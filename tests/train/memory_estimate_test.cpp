@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "evomoe/ops/linear_cross_entropy.h"
+#include "evomoe/routing/capacity.h"
 #include "evomoe/train/criterion.h"
 #include "tests/train/tensor_memory.h"
 
@@ -130,7 +131,7 @@ TEST(MemoryEstimate, IsWhatAMixtureTakesWithAllItsAssignments) {
   expect_estimate("dense", mixture("dense"));
   expect_estimate("switch", mixture("switch"));
   auto options = mixture("topk");
-  options.moe.router.train_capacity_factor = 0;
+  options.moe.router.get<CapacityOptions>().train_factor = 0;
   expect_estimate("topk", options);
 }
 

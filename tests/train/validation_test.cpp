@@ -6,6 +6,7 @@
 #include <set>
 
 #include "evomoe/base/error.h"
+#include "evomoe/routing/capacity.h"
 #include "evomoe/train/settings.h"
 
 namespace evomoe {
@@ -66,7 +67,7 @@ TrainOptions some_options() {
   options.moe.moe_freq = 1;
   options.moe.moe_expert_count = 4;
   options.moe.moe_router = "dts";
-  options.moe.moe_eval_capacity_token_fraction = -1;
+  options.routers.get<CapacityOptions>().eval_fraction = -1;
   options.evolution.use_gumbel_softmax = true;
   options.dataset.required_batch_size_multiple = 1;
   options.common.seed = 5;
