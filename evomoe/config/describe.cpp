@@ -77,7 +77,7 @@ void describe_bpe_files(OptionTable& table, BpeFiles& o) {
   table.add("gpt2-vocab-bpe", &o.gpt2_vocab_bpe, "vocab.bpe of the BPE.").metavar("FILE");
 }
 
-void describe_validate(OptionTable& table, EvalOptions& o) {
+void describe_own_validate(OptionTable& table, EvalOptions& o) {
   describe_evaluation(table, o);
   table.add("path", &o.path, "Checkpoint, ours or fairseq's (x.pt).")
       .metavar("CHECKPOINT")
@@ -111,12 +111,11 @@ void describe_validate(OptionTable& table, EvalOptions& o) {
   describe_eval_bleu(table, o.bleu);
   describe_process(table, o.common);
   LegacyFlags(table).passed_over({"post-process", "remove-bpe"}, "no text is written");
-  describe_legacy_evaluation(table);
   table.example("evomoe validate data-bin --path runs/a/checkpoint_best",
                 "the best checkpoint of a run");
 }
 
-void describe_eval_lm(OptionTable& table, EvalOptions& o) {
+void describe_own_eval_lm(OptionTable& table, EvalOptions& o) {
   describe_evaluation(table, o);
   describe_checkpoints(table, o.path);
   table.add("gen-subset", &o.gen_subset, "Split to evaluate.").metavar("NAME");
@@ -150,7 +149,6 @@ void describe_eval_lm(OptionTable& table, EvalOptions& o) {
   flags.passed_over_with_value({"softmax-batch"}, "the loss is computed in parts anyway");
   flags.refused({"post-process", "remove-bpe"},
                 "words are joined by the BPE that --bpe gpt2 names; other pieces stay as they are");
-  describe_legacy_evaluation(table);
   table.example("evomoe eval-lm data-bin --path runs/a/checkpoint_best --context-window 256",
                 "perplexity with context across sequences");
 }
@@ -349,27 +347,6 @@ void describe(OptionTable& table, OptionsFlags& o) {
                 "complete command lines in this bash");
   table.example("evomoe options --destdir ~/.local/share",
                 "manual pages and completions for yourself");
-}
-
-std::vector<std::shared_ptr<const OptionTable>> other_command_tables() {
-  std::vector<std::shared_ptr<const OptionTable>> tables;
-  const auto add = [&](const std::string& name, auto options, auto describe_into) {
-    tables.push_back(make_table<decltype(options)>(name, command_summary(name), describe_into));
-  };
-  const auto plain = [](OptionTable& table, auto& options) { describe(table, options); };
-  add("bpe", BpeFlags{}, plain);
-  add("preprocess", PreprocessFlags{}, plain);
-  add("validate", EvalOptions{}, describe_validate);
-  add("eval-lm", EvalOptions{}, describe_eval_lm);
-  add("generate", GenerateOptions{}, plain);
-  add("interactive", InteractiveOptions{}, plain);
-  add("score", ScoreOptions{}, plain);
-  add("convert", ConvertOptions{}, plain);
-  add("info", InfoOptions{}, plain);
-  add("compare", CompareOptions{}, plain);
-  add("plot", PlotOptions{}, plain);
-  add("options", OptionsFlags{}, plain);
-  return tables;
 }
 
 std::string options_markdown(const std::vector<std::shared_ptr<const OptionTable>>& tables) {

@@ -11,10 +11,6 @@ namespace evomoe {
 
 // Each binds a command's options to the table, which they must outlive. That of train is in
 // train/options.h.
-void describe_validate(OptionTable& table, EvalOptions& options);
-void describe_eval_lm(OptionTable& table, EvalOptions& options);
-void describe(OptionTable& table, GenerateOptions& options);
-void describe(OptionTable& table, InteractiveOptions& options);
 void describe(OptionTable& table, ScoreOptions& options);
 void describe(OptionTable& table, PreprocessFlags& options);
 void describe(OptionTable& table, BpeFlags& options);
@@ -23,6 +19,13 @@ void describe(OptionTable& table, InfoOptions& options);
 void describe(OptionTable& table, CompareOptions& options);
 void describe(OptionTable& table, PlotOptions& options);
 void describe(OptionTable& table, OptionsFlags& options);
+
+// The same of commands that read a checkpoint, without the flags of training that they ignore:
+// train/evaluation_options.h adds these.
+void describe_own_validate(OptionTable& table, EvalOptions& options);
+void describe_own_eval_lm(OptionTable& table, EvalOptions& options);
+void describe_own(OptionTable& table, GenerateOptions& options);
+void describe_own(OptionTable& table, InteractiveOptions& options);
 
 /// A command's table that owns what it fills.
 template <typename Options, typename Describe>
@@ -36,10 +39,6 @@ std::shared_ptr<const OptionTable> make_table(const std::string& command,
   describe_into(both->table, both->options);
   return {both, &both->table};
 }
-
-/// The tables of all commands but train (train/options.h) and bench, which has one for each
-/// benchmark.
-std::vector<std::shared_ptr<const OptionTable>> other_command_tables();
 
 /// The content of docs/options.md: every option of the commands of `tables`.
 std::string options_markdown(const std::vector<std::shared_ptr<const OptionTable>>& tables);

@@ -30,8 +30,8 @@ void describe_bleu_search(OptionTable& table, GenerateOptions& options);
 void describe_legacy_preprocess(OptionTable& table);
 void describe_legacy_train(OptionTable& table);
 /// Of the commands that read a checkpoint: also what the checkpoint says, and what only training
-/// heeds, with which the reference's own scripts call them.
-void describe_legacy_evaluation(OptionTable& table);
+/// uses, with which the reference's own scripts call them. `train`: the table of training.
+void describe_legacy_evaluation(OptionTable& table, const OptionTable& train);
 /// Models, tasks, optimisers and schedules: a part of describe_legacy_train.
 void describe_legacy_training(OptionTable& table);
 
