@@ -32,14 +32,6 @@ double temperature_of(const std::string& phase) {
   return temperature;
 }
 
-RouterSchedule schedule_of(const std::string& phase) {
-  if (phase.empty() || phase == "all") return {};
-  // One expert is the largest value at any temperature.
-  if (phase == "hard") return {.temperature = 0.3, .hard = true};
-  if (phase == "argmax") return {.temperature = 0.3, .hard = true, .noise_scale = 0};
-  return {.temperature = temperature_of(phase)};
-}
-
 /// The tokens' rank by their hash: balanced loads without a pattern in the order of tokens.
 std::vector<int64_t> hash_ranks(int64_t tokens) {
   std::vector<int64_t> order(static_cast<size_t>(tokens));
@@ -207,6 +199,14 @@ LayerData layer_data(const LayerCase& layer) {
   return data;
 }
 
+RouterSchedule LayerCase::schedule() const {
+  if (dts.empty() || dts == "all") return {};
+  // One expert is the largest value at any temperature.
+  if (dts == "hard") return {.temperature = 0.3, .hard = true};
+  if (dts == "argmax") return {.temperature = 0.3, .hard = true, .noise_scale = 0};
+  return {.temperature = temperature_of(dts)};
+}
+
 MoELayer make_layer(const LayerCase& layer, const LayerData& data, bool balanced) {
   MoELayerOptions options;
   auto& router = options.router;
@@ -230,7 +230,6 @@ MoELayer make_layer(const LayerCase& layer, const LayerData& data, bool balanced
   options.recompute_experts = layer.recompute_experts;
   options.initial_seed.reset();
   MoELayer moe(options);
-  moe->router()->begin_update(schedule_of(layer.dts));
   const torch::NoGradGuard no_grad;
   moe->router()->gate_weight().copy_(data.gate_ED);
   moe->experts()->w1.copy_(data.w1_EHD);

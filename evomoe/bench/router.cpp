@@ -56,9 +56,7 @@ std::shared_ptr<Router> make(const Variant& variant, const RouterCase& router) {
   options.model_dim = router.dim;
   options.num_experts = router.experts;
   if (variant.method == "topk") options.get<TopkOptions>().k = router.topk;
-  auto made = make_router(options);
-  made->begin_update(variant.schedule);
-  return made;
+  return make_router(options);
 }
 
 nlohmann::ordered_json measure_router(const Variant& variant, const RouterCase& router,
@@ -67,6 +65,7 @@ nlohmann::ordered_json measure_router(const Variant& variant, const RouterCase& 
   SelfCommunicator communicator;
   RoutingContext context;
   context.communicator = &communicator;
+  context.schedule = variant.schedule;
   context.noise.sequence_length = static_cast<uint32_t>(router.tokens);
   PeakMemory memory;
   const auto method = make(variant, router);

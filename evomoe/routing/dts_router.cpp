@@ -34,8 +34,8 @@ Routing DtsRouter::route(const torch::Tensor& x_TD, const RoutingContext& contex
     if (options_.normalize_weights) routing.weight_A = torch::ones_like(routing.weight_A);
     return routing;
   }
-  if (schedule_.temperature <= 0) return route_all(logits_TE, context);
-  return schedule_.hard ? route_hard(logits_TE, context) : route_soft(logits_TE, context);
+  if (context.schedule.temperature <= 0) return route_all(logits_TE, context);
+  return context.schedule.hard ? route_hard(logits_TE, context) : route_soft(logits_TE, context);
 }
 
 Routing DtsRouter::route_all(const torch::Tensor& logits_TE, const RoutingContext& context) const {

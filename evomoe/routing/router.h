@@ -15,6 +15,16 @@
 
 namespace evomoe {
 
+/// How routing changes in the course of a run; a pure function of configuration and completed
+/// updates.
+struct RouterSchedule {
+  double temperature = -1.0;  ///< Gumbel-softmax tau; <= 0: no Gumbel-softmax (plain softmax over
+                              ///< all experts in `dts`)
+  bool hard = false;          ///< one expert per token
+  double noise_scale =
+      1.0;  ///< what the Gumbel noise is multiplied by; 0 makes the hard phase take the argmax
+};
+
 /// Everything a router needs that is not a parameter. No globals.
 struct RoutingContext {
   bool training = true;  ///< false: the method's evaluation routing (no noise)
@@ -25,6 +35,7 @@ struct RoutingContext {
   /// bool [T], true = may take a place in an expert; undefined: valid_T
   torch::Tensor routed_T;
   torch::Tensor token_id_T;  ///< int64 [T], the input token ids (hash routing); may be undefined
+  RouterSchedule schedule;   ///< of this update, or in evaluation of the last one
   NoiseKey noise;            ///< seed, update, layer, first sequence; a router sets the site
   Communicator* communicator =
       nullptr;  ///< for statistics over the global batch; never null in training
@@ -57,16 +68,6 @@ struct RouterOptions : RouterShape {
   }
 };
 
-/// What changes in an update; a pure function of configuration and completed updates, set before
-/// each update.
-struct RouterSchedule {
-  double temperature = -1.0;  ///< Gumbel-softmax tau; <= 0: no Gumbel-softmax (plain softmax over
-                              ///< all experts in `dts`)
-  bool hard = false;          ///< one expert per token
-  double noise_scale =
-      1.0;  ///< what the Gumbel noise is multiplied by; 0 makes the hard phase take the argmax
-};
-
 /// Maps tokens to experts. A method derives from this, implements route() and has a line in the
 /// registry.
 class Router : public torch::nn::Module {
@@ -87,8 +88,6 @@ class Router : public torch::nn::Module {
   /// The most experts that a token uses in training, at any stage.
   virtual int64_t most_experts_per_token() const { return num_experts(); }
 
-  /// Before the first forward pass of an update.
-  virtual void begin_update(const RouterSchedule& schedule) { schedule_ = schedule; }
   /// After a successful update, with statistics of the global batch: moves biases and controllers.
   virtual void end_update(const RouterStats& global) {}
 
@@ -100,7 +99,6 @@ class Router : public torch::nn::Module {
   virtual std::vector<std::string> options_without_effect() const { return {}; }
 
   const RouterShape& shape() const { return shape_; }
-  const RouterSchedule& schedule() const { return schedule_; }
   int64_t num_experts() const { return shape_.num_experts; }
 
   /// The gate weight [E,D] (a Linear without bias).
@@ -125,7 +123,6 @@ class Router : public torch::nn::Module {
                 const torch::Tensor& valid_T) const;
 
   RouterShape shape_;
-  RouterSchedule schedule_;
   torch::Tensor gate_weight_;
 };
 

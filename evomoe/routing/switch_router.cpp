@@ -23,12 +23,13 @@ Routing SwitchRouter::route(const torch::Tensor& x_TD, const RoutingContext& con
 torch::Tensor SwitchRouter::gumbel_softmax(const torch::Tensor& logits_TE,
                                            const RoutingContext& context) const {
   auto noisy_TE = logits_TE;
-  if (schedule_.noise_scale != 0) {
+  const auto& schedule = context.schedule;
+  if (schedule.noise_scale != 0) {
     noisy_TE =
-        logits_TE + schedule_.noise_scale *
+        logits_TE + schedule.noise_scale *
                         gate_noise(context.gumbel_TE, NoiseSite::kGateGumbel, logits_TE, context);
   }
-  return torch::softmax(noisy_TE / schedule_.temperature, /*dim=*/1);
+  return torch::softmax(noisy_TE / schedule.temperature, /*dim=*/1);
 }
 
 Routing SwitchRouter::route_top1(const torch::Tensor& logits_TE,
@@ -38,7 +39,7 @@ Routing SwitchRouter::route_top1(const torch::Tensor& logits_TE,
   const auto probability_TE = torch::softmax(logits_TE, /*dim=*/1);
   auto gate_TE = probability_TE;
   const bool noisy = context.training || context.gumbel_TE.defined();
-  if (gumbel_gates_.use_gumbel_gates && schedule_.temperature > 0 && noisy) {
+  if (gumbel_gates_.use_gumbel_gates && context.schedule.temperature > 0 && noisy) {
     gate_TE = gumbel_softmax(logits_TE, context);
   }
   const auto [weight_T, expert_T] = gate_TE.max(/*dim=*/1);

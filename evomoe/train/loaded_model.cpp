@@ -46,11 +46,6 @@ LoadedModel build(const std::filesystem::path& path, const LoadOptions& load, Ch
             kOtherModelRemedy);
   loaded.model->to(loaded.device);
   loaded.model->eval();
-  // In evaluation some methods still follow their stage (noisy gate weights): the one of the last
-  // update.
-  const auto stage =
-      stage_at(loaded.options.evolution, std::max<int64_t>(loaded.updates - 1, 0));
-  for (auto& [layer, moe] : loaded.model->moe_layers()) moe->router()->begin_update(stage.schedule);
   return loaded;
 }
 

@@ -108,8 +108,6 @@ void Trainer::begin_update(UpdateResult& result) {
     spawn_experts();
     result.spawned = true;
   }
-  for (auto& [layer, moe] : model_->moe_layers())
-    moe->router()->begin_update(result.stage.schedule);
 }
 
 bool Trainer::holds_shared_expert() const {
@@ -233,6 +231,7 @@ ForwardContext Trainer::training_context(const Batch& batch) const {
   ForwardContext context;
   context.training = true;
   context.update = updates_;
+  context.schedule = next_stage().schedule;
   context.noise.seed = static_cast<uint64_t>(options_.common.seed);
   context.noise.first_sequence = static_cast<uint32_t>(batch.first_sequence);
   context.mask_padding_in_moe = options_.moe.use_moe_pad_mask;

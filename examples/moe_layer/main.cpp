@@ -35,7 +35,7 @@ int main() {
     context.noise.update = static_cast<uint32_t>(step);
     context.noise.sequence_length = kSequence;
     const double temperature = std::max(0.1, 2.0 * std::exp(-step / 60.0));
-    layer->router()->begin_update({.temperature = temperature, .hard = step >= 200});
+    context.schedule = {.temperature = temperature, .hard = step >= 200};
 
     const auto output = layer->forward(x_BSD, context);
     auto loss = torch::mse_loss(output.y_BSD, target_BSD);

@@ -34,7 +34,6 @@ EncoderDecoder small_pair(const std::string& method) {
   }
   EncoderDecoder model(options);
   model->initialise(7);
-  for (auto& [layer, moe] : model->moe_layers()) moe->router()->begin_update({.temperature = 0.5});
   model->eval();
   return model;
 }

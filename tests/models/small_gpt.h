@@ -37,9 +37,6 @@ inline GptOptions small_gpt(const std::string& method = "") {
 inline Gpt make_gpt(const GptOptions& options, uint64_t seed = 3) {
   Gpt model(options);
   model->initialise(seed);
-  for (auto& [layer, moe] : model->moe_layers()) {
-    moe->router()->begin_update({.temperature = 0.5});
-  }
   return model;
 }
 

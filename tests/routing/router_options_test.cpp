@@ -240,10 +240,8 @@ TEST(Router, WrongInputsAreNamed) {
       },
       ThrowsMessage<Error>(HasSubstr("valid_T")));
   auto dts = make_router(good("dts"));
-  RouterSchedule schedule;
-  schedule.temperature = 1;
-  dts->begin_update(schedule);
   context = {};
+  context.schedule.temperature = 1;
   context.gumbel_TE = torch::zeros({5, 3});
   EXPECT_THAT(
       [&] {

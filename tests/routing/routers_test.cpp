@@ -18,6 +18,7 @@ using testing::route_with_capacity;
 
 constexpr int64_t kTokens = 48;
 constexpr int64_t kExperts = 6;
+const RouterSchedule kSoft = {.temperature = 0.3}, kHard = {.temperature = 0.3, .hard = true};
 
 const std::vector<std::string>& methods() {
   static const std::vector<std::string> names = {"dense", "dts", "gshard", "switch", "topk"};
@@ -25,19 +26,14 @@ const std::vector<std::string>& methods() {
 }
 
 /// A router of each method with all its noise and losses on, dropless.
-std::shared_ptr<Router> noisy_router(const std::string& method, bool hard = false) {
+std::shared_ptr<Router> noisy_router(const std::string& method) {
   RouterOptions options;
   options.method = method;
   options.get<CapacityOptions>().train_factor = 0;
   options.get<CapacityOptions>().eval_fraction = -1;
   options.z_loss_weight = 0.5;
   options.get<GumbelGateOptions>().use_gumbel_gates = method == "switch";
-  auto router = logits_router(options, kExperts, torch::kFloat64);
-  RouterSchedule schedule;
-  schedule.temperature = 0.3;
-  schedule.hard = hard;
-  router->begin_update(schedule);
-  return router;
+  return logits_router(options, kExperts, torch::kFloat64);
 }
 
 torch::Tensor random_logits(int64_t seed = 7) {
@@ -45,10 +41,12 @@ torch::Tensor random_logits(int64_t seed = 7) {
   return torch::randn({kTokens, kExperts}, torch::kFloat64);
 }
 
-RoutingContext injected(bool training = true) {
+/// With all noise given from outside.
+RoutingContext injected(bool training = true, const RouterSchedule& schedule = kSoft) {
   torch::manual_seed(8);
   RoutingContext context;
   context.training = training;
+  context.schedule = schedule;
   context.gumbel_TE = -(-torch::rand({kTokens, kExperts}, torch::kFloat64).log()).log();
   context.second_gumbel_TE = -(-torch::rand({kTokens, kExperts}, torch::kFloat64).log()).log();
   context.uniform_T = torch::rand({kTokens}, torch::kFloat64);
@@ -66,12 +64,12 @@ TEST(Routers, WithoutTokensOrValidOnesEverythingIsFinite) {
         for (const int64_t tokens : {int64_t{0}, kTokens}) {
           SCOPED_TRACE(
               fmt::format("{} hard {} training {} tokens {}", method, hard, training, tokens));
-          auto context = injected(training);
+          auto context = injected(training, hard ? kHard : kSoft);
           for (auto* noise : {&context.gumbel_TE, &context.second_gumbel_TE, &context.uniform_T})
             *noise = noise->slice(0, 0, tokens);
           context.valid_T = context.routed_T = torch::zeros({tokens}, torch::kBool);
           const auto logits_TE = random_logits().slice(0, 0, tokens).clone().requires_grad_(true);
-          const auto routing = route_with_capacity(*noisy_router(method, hard), logits_TE, context);
+          const auto routing = route_with_capacity(*noisy_router(method), logits_TE, context);
           auto sum = routing.weight_A.sum() * 0;
           for (const auto& loss : routing.losses) {
             EXPECT_TRUE(torch::isfinite(loss.value).all().item<bool>()) << loss.name;
@@ -118,7 +116,7 @@ TEST(Routers, WeightsEqualTheirDenseDefinitions) {
     EXPECT_TRUE(torch::allclose(routing.dense(kTokens), expected.at(method), 1e-12, 1e-14))
         << method;
   }
-  const auto hard = noisy_router("dts", /*hard=*/true)->route(logits_TE, context);
+  const auto hard = noisy_router("dts")->route(logits_TE, injected(/*training=*/true, kHard));
   EXPECT_TRUE(torch::allclose(hard.dense(kTokens), p * chosen(y.argmax(1)), 1e-12, 1e-14));
 }
 
@@ -199,6 +197,7 @@ TEST(Routers, EvaluationDrawsNoNoiseAndIgnoresTheUpdate) {
   const auto p = torch::softmax(logits_TE, 1);
   for (const auto& method : methods()) {
     RoutingContext context;
+    context.schedule = kSoft;
     context.training = false;
     const auto router = noisy_router(method);
     const auto first = router->route(logits_TE, context).dense(kTokens);
@@ -229,6 +228,7 @@ TEST(Routers, TrainingNoiseIsAFunctionOfItsKey) {
     SCOPED_TRACE(method);
     const auto router = noisy_router(method);
     RoutingContext context;
+    context.schedule = kSoft;
     context.noise.sequence_length = kTokens / 2;
     const auto whole = router->route(logits_TE, context).dense(kTokens);
     EXPECT_TRUE(torch::equal(whole, router->route(logits_TE, context).dense(kTokens)));
@@ -246,17 +246,13 @@ TEST(Routers, TrainingNoiseIsAFunctionOfItsKey) {
 
 TEST(Routers, DenseToSparseGoesFromAllExpertsToOne) {
   const auto logits_TE = random_logits();
-  const auto context = injected();
   RouterOptions options;
   options.method = "dts";
   options.get<DtsOptions>().normalize_weights = true;
   auto router = logits_router(options, kExperts, torch::kFloat64);
   const auto active = [&](double temperature, bool hard) {
-    RouterSchedule schedule;
-    schedule.temperature = temperature;
-    schedule.hard = hard;
-    router->begin_update(schedule);
-    const auto routing = router->route(logits_TE, context);
+    const RouterSchedule schedule = {.temperature = temperature, .hard = hard};
+    const auto routing = router->route(logits_TE, injected(/*training=*/true, schedule));
     EXPECT_TRUE(
         torch::allclose(routing.dense(kTokens).sum(1), torch::ones({kTokens}, torch::kFloat64)));
     return routing.num_assignments();
@@ -272,18 +268,14 @@ TEST(Routers, DenseToSparseGoesFromAllExpertsToOne) {
 
 TEST(Routers, NoiseScaleZeroMakesTheHardPhaseTakeTheArgmax) {
   const auto logits_TE = random_logits();
-  const auto context = injected();
+  auto context = injected();
   const auto router = noisy_router("dts");
-  RouterSchedule schedule;
-  schedule.temperature = 0.5;
-  schedule.hard = true;
-  router->begin_update(schedule);
+  context.schedule = {.temperature = 0.5, .hard = true};
   const auto noisy = router->route(logits_TE, context);
   const auto differs_T = (logits_TE + context.gumbel_TE).argmax(1) != logits_TE.argmax(1);
   EXPECT_EQ(noisy.stats.non_argmax.item<int64_t>(), differs_T.sum().item<int64_t>());
   EXPECT_GT(noisy.stats.non_argmax.item<int64_t>(), 0);
-  schedule.noise_scale = 0;
-  router->begin_update(schedule);
+  context.schedule.noise_scale = 0;
   const auto quiet = router->route(logits_TE, context);
   EXPECT_EQ(quiet.stats.non_argmax.item<int64_t>(), 0);
   EXPECT_TRUE(torch::equal(quiet.dense(kTokens) != 0, chosen(logits_TE.argmax(1))));
@@ -309,17 +301,17 @@ TEST(Routers, RowsThatAreNotValidMayStillBeRouted) {
 
 TEST(Routers, DenseToSparseKeepsTheBestExpertAboveAnyThreshold) {
   const auto logits_TE = random_logits();
-  const auto context = injected();
+  auto context = injected();
   RouterOptions options;
   options.method = "dts";
   options.get<DtsOptions>().threshold = 0.9;  // far above 1/6
   const auto router = logits_router(options, kExperts, torch::kFloat64);
-  router->begin_update({.temperature = 100});
+  context.schedule.temperature = 100;
   const auto flat = router->route(logits_TE, context);
   const auto best_T = (logits_TE + context.gumbel_TE).argmax(1);
   EXPECT_TRUE(torch::equal(flat.dense(kTokens) != 0, chosen(best_T)));
   EXPECT_EQ(flat.stats.active_E1[0].item<int64_t>(), 0);
-  router->begin_update({.temperature = 0.3});
+  context.schedule.temperature = 0.3;
   EXPECT_EQ(router->route(logits_TE, context).num_assignments(), kTokens);
 }
 
@@ -329,9 +321,8 @@ TEST(Routers, NormalisedDenseToSparseWeightsAreOneInHardPhaseAndEvaluation) {
   options.method = "dts";
   options.get<DtsOptions>().normalize_weights = true;
   const auto router = logits_router(options, kExperts, torch::kFloat64);
-  router->begin_update({.temperature = 0.3, .hard = true});
   for (const bool training : {true, false}) {
-    const auto routing = router->route(logits_TE, injected(training));
+    const auto routing = router->route(logits_TE, injected(training, kHard));
     EXPECT_EQ(routing.num_assignments(), kTokens);
     EXPECT_TRUE(torch::equal(routing.weight_A, torch::ones_like(routing.weight_A)));
   }
@@ -341,8 +332,8 @@ TEST(Routers, ANoiseScaleOfZeroDrawsNoNoise) {
   const auto logits_TE = random_logits();
   for (const auto* method : {"dts", "switch"}) {
     const auto router = noisy_router(method);
-    router->begin_update({.temperature = 0.3, .noise_scale = 0});
     RoutingContext context;
+    context.schedule = {.temperature = 0.3, .noise_scale = 0};
     // Noise of a wrong shape is an error where it is read.
     context.gumbel_TE = torch::zeros({1, 1});
     const auto value_TE = torch::softmax(logits_TE / 0.3, 1);
@@ -386,6 +377,7 @@ TEST(Routers, NoTokensAndOnlyPaddingAreNormal) {
     SCOPED_TRACE(method);
     const auto router = noisy_router(method);
     RoutingContext context;
+    context.schedule = kSoft;
     context.valid_T = torch::zeros({kTokens}, torch::kBool);
     auto routing = router->route(random_logits(), context);
     EXPECT_EQ(routing.stats.tokens, 0);

@@ -90,11 +90,10 @@ double check_dense_to_sparse(const testing::GoldenFile& file) {
   auto& dts = options.get<DtsOptions>();
   dts.threshold = number(file, "threshold", dts.threshold);
   auto router = testing::logits_router(options, logits_TE.size(1));
-  RouterSchedule schedule;
+  auto context = context_of(file);
+  auto& schedule = context.schedule;
   schedule.temperature = std::stod(file.metadata["temperature"].get<std::string>());
   schedule.hard = file.metadata.contains("soft") && !is_true(file, "soft");
-  router->begin_update(schedule);
-  auto context = context_of(file);
   context.gumbel_TE = file.get("gumbel");
   EXPECT_FALSE(router->capacity(num_tokens, /*training=*/true).has_value());
 

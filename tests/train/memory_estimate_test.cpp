@@ -46,7 +46,6 @@ struct Measured {
 
 Measured measure(Model& model, const DeviceBatch& batch, const Criterion& criterion) {
   model.initialise(1);
-  for (auto& [layer, moe] : model.moe_layers()) moe->router()->begin_update({});
   SelfCommunicator communicator;
   ForwardContext context;
   context.training = true;

@@ -69,6 +69,8 @@ TrainOptions some_options() {
   options.moe.moe_router = "dts";
   options.routers.get<CapacityOptions>().eval_fraction = -1;
   options.evolution.use_gumbel_softmax = true;
+  options.evolution.max_temperature = options.evolution.min_temperature = 0.2;
+  options.evolution.switch_to_hard_gumbel_softmax = 100;
   options.dataset.required_batch_size_multiple = 1;
   options.common.seed = 5;
   return options;
@@ -77,7 +79,6 @@ TrainOptions some_options() {
 Gpt some_model(const TrainOptions& options) {
   Gpt model(gpt_options(options, kVocabulary, kPad, /*shared_expert=*/false));
   model->initialise(5);
-  for (auto& [layer, moe] : model->moe_layers()) moe->router()->begin_update({.temperature = 0.2});
   return model;
 }
 
