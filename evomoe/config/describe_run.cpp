@@ -17,6 +17,7 @@ void describe_device(OptionTable& table, CommonOptions& o) {
 }  // namespace
 
 void describe_optimization(OptionTable& table, OptimizationOptions& o) {
+  table.group("optimization", "Optimisation");
   table
       .add("lr", &o.lr,
            "Learning rate, one per epoch; the last one stays. The default is fairseq's and far too "

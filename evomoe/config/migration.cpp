@@ -1,7 +1,6 @@
 #include "evomoe/config/migration.h"
 
 #include "evomoe/base/error.h"
-#include "evomoe/config/describe.h"
 
 namespace evomoe {
 namespace {
@@ -99,11 +98,8 @@ void add_row(std::string& text, const std::vector<std::string>& names, const std
 }
 
 /// The sections of a command: its options by group, then what has no effect, then what is refused.
-template <typename Options, typename Describe>
-std::string section(const std::string& command, Describe describe_into) {
-  Options options;
-  OptionTable table(command, command_summary(command));
-  describe_into(table, options);
+std::string section(const OptionTable& table) {
+  const auto& command = table.command();
   std::string text = fmt::format("## {}\n\n", command);
   const std::string head = "| flag | what happens here | note |\n|---|---|---|\n";
   std::string group = "\n";  // no group's name
@@ -136,16 +132,14 @@ std::string section(const std::string& command, Describe describe_into) {
 
 }  // namespace
 
-std::string migration_markdown() {
-  const auto plain = [](OptionTable& table, auto& options) { describe(table, options); };
+std::string migration_markdown(const std::vector<std::shared_ptr<const OptionTable>>& tables) {
   std::string text = kIntroduction;
-  text += section<TrainOptions>("train", plain);
-  text += section<EvalOptions>("validate", describe_validate);
-  text += section<EvalOptions>("eval-lm", describe_eval_lm);
-  text += section<GenerateOptions>("generate", plain);
-  text += section<InteractiveOptions>("interactive", plain);
-  text += section<ScoreOptions>("score", plain);
-  text += section<PreprocessFlags>("preprocess", plain);
+  for (const char* command :
+       {"train", "validate", "eval-lm", "generate", "interactive", "score", "preprocess"}) {
+    for (const auto& table : tables) {
+      if (table->command() == command) text += section(*table);
+    }
+  }
   text.pop_back();
   return text;
 }

@@ -184,6 +184,26 @@ Option& Option::default_from(std::function<json()> rule) {
   return *this;
 }
 
+Option& Option::of_reference() {
+  of_reference_ = true;
+  return *this;
+}
+
+Option& Option::off_up_to(double bound) {
+  off_up_to_ = bound;
+  return *this;
+}
+
+Option& Option::shapes_model() {
+  shapes_model_ = true;
+  return *this;
+}
+
+bool Option::is_off() const {
+  const auto now = value();
+  return off_up_to_ && now.is_number() && now.get<double>() <= *off_up_to_;
+}
+
 std::string Option::key() const {
   std::string key = name_;
   std::replace(key.begin(), key.end(), '-', '_');

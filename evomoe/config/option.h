@@ -39,6 +39,13 @@ class Option {
   Option& bare(std::string text);
   /// What is not given follows from other options, by this rule.
   Option& default_from(std::function<nlohmann::json()> rule);
+  /// The reference has it. Where it has no effect it is ignored with a notice, so that the
+  /// reference's command lines go on working; one of our own is refused there.
+  Option& of_reference();
+  /// Values up to this one turn it off: no notice and no refusal where it has no effect.
+  Option& off_up_to(double bound);
+  /// Another value makes another model, so that a run cannot go on with one.
+  Option& shapes_model();
 
   const std::string& name() const { return name_; }  ///< with '-', without the leading "--"
   std::string key() const;                           ///< with '_': the field's name
@@ -58,6 +65,9 @@ class Option {
   bool is_optional() const { return optional_; }
   bool is_required() const { return required_; }
   bool is_set() const { return set_; }
+  bool is_of_reference() const { return of_reference_; }
+  bool is_off() const;  ///< its value is one that off_up_to() names
+  bool is_shaping_model() const { return shapes_model_; }
   const nlohmann::json& default_value() const { return default_; }
   const std::optional<std::string>& bare() const { return bare_; }
   std::string metavar() const;
@@ -89,6 +99,8 @@ class Option {
   bool optional_;
   bool required_ = false;
   bool set_ = false;
+  bool of_reference_ = false;
+  bool shapes_model_ = false;
   std::function<nlohmann::json()> load_;
   std::function<void(const nlohmann::json&)> store_;
   std::function<nlohmann::json()> default_rule_;
@@ -96,7 +108,7 @@ class Option {
   std::vector<std::string> choices_, aliases_, tasks_, unsupported_;
   std::map<std::string, std::string> synonyms_;
   std::string unsupported_reason_;
-  std::optional<double> least_, most_, above_;
+  std::optional<double> least_, most_, above_, off_up_to_;
   std::optional<size_t> count_;
   std::optional<std::string> bare_;
   std::string metavar_;

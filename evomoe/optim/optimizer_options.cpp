@@ -25,6 +25,7 @@ std::vector<std::string> optimizer_names() {
 }
 
 void OptimizerOptions::describe(OptionTable& table) {
+  table.group("optimization", "Optimisation");
   table
       .add("optimizer", &optimizer, "Optimiser (docs/optimizers.md); cpu_adam is the same as adam.")
       .choices(optimizer_names())

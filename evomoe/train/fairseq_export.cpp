@@ -14,7 +14,7 @@
 #include "evomoe/checkpoint/fairseq_names.h"
 #include "evomoe/checkpoint/pickle_value.h"
 #include "evomoe/checkpoint/torch_file_writer.h"
-#include "evomoe/config/describe.h"
+#include "evomoe/config/option_table.h"
 #include "evomoe/optim/update_rule.h"
 #include "evomoe/train/loaded_model.h"
 #include "evomoe/train/resume.h"

@@ -7,7 +7,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
-#include "evomoe/config/given_options.h"
+#include "evomoe/config/option_table.h"
 
 namespace evomoe {
 

@@ -2,8 +2,8 @@
 
 #include <filesystem>
 
-#include "evomoe/config/options.h"
 #include "evomoe/optim/optimizer.h"
+#include "evomoe/train/options.h"
 
 /// --optimizer and what goes with it, of a run.
 namespace evomoe {

@@ -57,7 +57,7 @@ std::vector<std::pair<std::string, torch::Tensor>> named_state(const torch::nn::
 
 Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torch::Device device)
     : Trainer(options, vocabulary, device, /*completed_updates=*/0,
-              stage_at(evolution_options(options), 0).stage == Stage::kSharedExpert) {
+              stage_at(options.evolution, 0).stage == Stage::kSharedExpert) {
   model_->initialise(static_cast<uint64_t>(options.common.seed));
 }
 
@@ -65,12 +65,11 @@ Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torc
                  int64_t completed_updates, bool shared_expert)
     : options_(options),
       device_(device),
-      evolution_(evolution_options(options)),
       lr_schedule_(lr_schedule_options(options)),
       criterion_(options.criterion, vocabulary.padding, options.task.classification_head_name),
       communicator_(std::make_unique<SelfCommunicator>()),
       updates_(completed_updates) {
-  validate(evolution_);
+  validate(options_.evolution);
   lr_schedule_.validate();
   model_ = make_model(options, vocabulary, shared_expert);
   model_->to(device_);
@@ -112,8 +111,6 @@ void Trainer::begin_update(UpdateResult& result) {
     spawn_experts();
     result.spawned = true;
   }
-  for (auto& [layer, moe] : model_->moe_layers())
-    moe->router()->begin_update(result.stage.schedule);
 }
 
 bool Trainer::holds_shared_expert() const {
@@ -122,7 +119,7 @@ bool Trainer::holds_shared_expert() const {
 }
 
 void Trainer::spawn_experts() {
-  const auto diversify = diversify_options(options_);
+  const auto& diversify = options_.evolution.diversify;
   const auto experts = options_.moe.moe_expert_count;
   for (auto& [layer, moe] : model_->moe_layers()) {
     moe->spawn(experts, diversify, static_cast<uint64_t>(options_.common.seed));
@@ -130,7 +127,7 @@ void Trainer::spawn_experts() {
   for (const auto& parameter : named_parameters(*model_)) {
     if (parameter.kind != ParameterKind::kExpert) continue;
     optimizer_->replace(parameter.name, parameter.tensor, [&](torch::Tensor moment, bool second) {
-      return diversify_moment(moment, second, experts, options_.evolution.diversify_moments);
+      return diversify_moment(moment, second, experts, diversify.moments);
     });
   }
 }
@@ -237,6 +234,7 @@ ForwardContext Trainer::training_context(const Batch& batch) const {
   ForwardContext context;
   context.training = true;
   context.update = updates_;
+  context.schedule = next_stage().schedule;
   context.noise.seed = static_cast<uint64_t>(options_.common.seed);
   context.noise.first_sequence = static_cast<uint32_t>(batch.first_sequence);
   context.mask_padding_in_moe = options_.moe.use_moe_pad_mask;

@@ -12,7 +12,6 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/checkpoint/safetensors.h"
-#include "evomoe/config/options.h"
 #include "evomoe/data/dataset.h"
 #include "evomoe/models/model.h"
 #include "evomoe/moe/evolution.h"
@@ -21,6 +20,7 @@
 #include "evomoe/parallel/communicator.h"
 #include "evomoe/train/criterion.h"
 #include "evomoe/train/model_options.h"
+#include "evomoe/train/options.h"
 
 namespace evomoe {
 
@@ -73,7 +73,7 @@ class Trainer {
   double next_lr(int64_t epoch) const {
     return optimizer_->learning_rate(lr_at(lr_schedule_, updates_, epoch), updates_ + 1);
   }
-  StageState next_stage() const { return stage_at(evolution_, updates_); }
+  StageState next_stage() const { return stage_at(options_.evolution, updates_); }
   /// Whether the MoE layers hold the one shared expert. At the end of that stage they do until the
   /// next update spawns the experts.
   bool holds_shared_expert() const;
@@ -109,7 +109,6 @@ class Trainer {
 
   TrainOptions options_;
   torch::Device device_;
-  EvolutionOptions evolution_;
   LrScheduleOptions lr_schedule_;
   Criterion criterion_;
   ModelPtr model_;

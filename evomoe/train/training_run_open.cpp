@@ -188,7 +188,7 @@ void TrainingRun::begin_with(const TensorMap& weights, bool shared_expert, const
   if (!upcycle || options_.evolution.shared_expert_updates > 0) return;
   trainer_->spawn_experts();
   log().info("each became {} experts (--diversify {}, ratio {})", options_.moe.moe_expert_count,
-             options_.evolution.diversify, options_.evolution.diversify_ratio);
+             options_.evolution.diversify.operation, options_.evolution.diversify.ratio);
 }
 
 void TrainingRun::take_over(const std::filesystem::path& path, bool finetune) {
@@ -251,8 +251,7 @@ void TrainingRun::take_over(const std::filesystem::path& path, bool finetune) {
     }
     checkpoints_->restore(manifest);
   }
-  if (updates > 0)
-    last_stage_ = stage_name(stage_at(evolution_options(options_), updates - 1).stage);
+  if (updates > 0) last_stage_ = stage_name(stage_at(options_.evolution, updates - 1).stage);
   log().info("goes on from {} (epoch {}, {} updates)", path.string(), epoch_, updates);
   if (!changed.empty()) log().info("other than in that run: {}", changed);
 }

@@ -26,7 +26,6 @@ std::map<std::string, Rooms> allowed() {
   std::map<std::string, Rooms> may;
   may["base"] = {};
   for (const auto* room : {"kernels", "config", "parallel", "report"}) may[room] = {"base"};
-  may["config"].insert("optim");  // until TrainOptions has moved to train
   may["data"] = {"base", "config"};
   may["ops"] = {"base", "kernels"};
   for (const auto* room : {"routing", "optim", "checkpoint"})

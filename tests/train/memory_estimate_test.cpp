@@ -10,6 +10,7 @@
 #include "evomoe/optim/adafactor.h"
 #include "evomoe/optim/muon.h"
 #include "evomoe/optim/optimizer.h"
+#include "evomoe/routing/capacity.h"
 #include "evomoe/train/criterion.h"
 #include "tests/train/tensor_memory.h"
 
@@ -57,7 +58,6 @@ struct Measured {
 
 Measured measure(Model& model, const DeviceBatch& batch, const Criterion& criterion) {
   model.initialise(1);
-  for (auto& [layer, moe] : model.moe_layers()) moe->router()->begin_update({});
   SelfCommunicator communicator;
   ForwardContext context;
   context.training = true;
@@ -145,7 +145,7 @@ TEST(MemoryEstimate, IsWhatAMixtureTakesWithAllItsAssignments) {
   expect_estimate("dense", mixture("dense"));
   expect_estimate("switch", mixture("switch"));
   auto options = mixture("topk");
-  options.moe.router.train_capacity_factor = 0;
+  options.moe.router.get<CapacityOptions>().train_factor = 0;
   expect_estimate("topk", options);
 }
 

@@ -9,12 +9,16 @@
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
 #include "evomoe/config/architectures.h"
-#include "evomoe/config/describe.h"
-#include "evomoe/config/validate_options.h"
+#include "evomoe/config/option_table.h"
+#include "evomoe/routing/dts_router.h"
 #include "evomoe/routing/registry.h"
 #include "evomoe/train/criterion.h"
+#include "evomoe/train/loaded_model.h"
+#include "evomoe/train/resume.h"
 #include "evomoe/train/training_run.h"
+#include "evomoe/train/validate_options.h"
 #include "tests/routing/hash_router.h"
+#include "tests/testing/paths.h"
 
 namespace evomoe {
 namespace {
@@ -79,7 +83,7 @@ TEST(CheckRouter, UnknownMethodsAreRefusedWithTheNearestName) {
   expect_refused(kExperts + "--moe-router swich", {"--moe-router swich", "did you mean switch"});
 }
 
-TEST(CheckRouter, OurOwnFlagsThatTheMethodDoesNotHeedAreRefusedOneByOne) {
+TEST(CheckRouter, OurOwnFlagsThatTheMethodDoesNotUseAreRefusedOneByOne) {
   expect_refused(kExperts + "--moe-top1-expert --moe-k 3",
                  {"--moe-k 3", "--moe-router switch", "leave it out"});
   expect_refused(kExperts + "--moe-router dense --moe-drop-policy probs",
@@ -198,9 +202,14 @@ TEST(CheckSettings, ARunDoesSoBeforeItLooksForItsData) {
               ThrowsMessage<UsageError>(HasSubstr("--force-anneal 3")));
 }
 
+/// Once for all tests of this program.
+void register_hash() {
+  if (!method_uses("hash", typeid(HashOptions)))
+    register_router("hash", router_method<HashRouter, CapacityOptions, HashOptions>());
+}
+
 TEST(Settings, AMethodOfAnotherProgramIsTrainedByItsName) {
-  register_router(
-      "hash", [](const RouterOptions& options) { return std::make_shared<HashRouter>(options); });
+  register_hash();
   const auto options =
       parsed(kExperts + "--moe-router hash --criterion moe_cross_entropy --dropout 0");
   EXPECT_NO_THROW(validate_options(options));
@@ -240,6 +249,39 @@ TEST(Settings, AMethodOfAnotherProgramIsTrainedByItsName) {
   EXPECT_LT(last, 0.7 * first);
 }
 
+TEST(Settings, TheOptionsOfAMethodOfAnotherProgramAreInHelpFilesCheckpointsAndResume) {
+  register_hash();
+  const auto flags = kExperts + "--moe-router hash --hash-offset 3 --hash-temperature 0.5";
+  auto options = parsed(flags);
+  EXPECT_EQ(options.routers.get<HashOptions>().offset, 3);
+  EXPECT_EQ(notices(flags), "");
+  OptionTable table("train", "");
+  describe(table, options);
+  EXPECT_THAT(table.help_text(), HasSubstr("hash: added to a word's number."));
+  EXPECT_THAT(table.markdown(), HasSubstr("`--hash-offset`"));
+
+  const testing::TemporaryFolder folder;
+  testing::write_text(folder / "config.yaml", table.to_yaml());
+  TrainOptions again;
+  OptionTable from_file("train", "");
+  describe(from_file, again);
+  from_file.parse({"--config", (folder / "config.yaml").string()});
+  EXPECT_EQ(again.routers.get<HashOptions>().temperature, 0.5);
+  // Every value is in the file, but only those of this method count as given.
+  EXPECT_NO_THROW(check_settings(again));
+
+  const nlohmann::json manifest = {{"config", table.to_json()}};
+  EXPECT_EQ(stored_options(manifest).routers.get<HashOptions>().offset, 3);
+  EXPECT_EQ(model_differences(manifest, options), "");
+  options.routers.get<HashOptions>().offset = 4;
+  EXPECT_EQ(model_differences(manifest, options), "--hash-offset 3 -> 4");
+
+  expect_refused(kExperts + "--moe-top1-expert --hash-offset 3",
+                 {"--hash-offset 3", "--moe-router switch", "leave it out"});
+  EXPECT_THAT([&] { parsed(kExperts + "--hash-temperature 0"); },
+              ThrowsMessage<UsageError>(HasSubstr("a number above 0")));
+}
+
 TEST(Settings, WhatIsGivenOverridesTheArchitecture) {
   auto options = parsed(
       "--arch transformer_lm_gpt3_small --dropout 0.2 --moe-freq 1 "
@@ -254,7 +296,7 @@ TEST(Settings, WhatIsGivenOverridesTheArchitecture) {
   EXPECT_TRUE(gpt.moe.shared_expert);
   EXPECT_EQ(gpt.max_positions, 16);
   EXPECT_EQ(gpt.moe.router.method, "dts");
-  EXPECT_EQ(gpt.moe.router.threshold, 0.01);
+  EXPECT_EQ(gpt.moe.router.get<DtsOptions>().threshold, 0.01);
   options.task.add_bos_token = true;
   EXPECT_EQ(gpt_options(options, 100, 1, true).max_positions, 17);
 }

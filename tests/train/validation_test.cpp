@@ -6,6 +6,7 @@
 #include <set>
 
 #include "evomoe/base/error.h"
+#include "evomoe/routing/capacity.h"
 #include "evomoe/train/settings.h"
 
 namespace evomoe {
@@ -66,8 +67,10 @@ TrainOptions some_options() {
   options.moe.moe_freq = 1;
   options.moe.moe_expert_count = 4;
   options.moe.moe_router = "dts";
-  options.moe.moe_eval_capacity_token_fraction = -1;
+  options.routers.get<CapacityOptions>().eval_fraction = -1;
   options.evolution.use_gumbel_softmax = true;
+  options.evolution.max_temperature = options.evolution.min_temperature = 0.2;
+  options.evolution.switch_to_hard_gumbel_softmax = 100;
   options.dataset.required_batch_size_multiple = 1;
   options.common.seed = 5;
   return options;
@@ -76,7 +79,6 @@ TrainOptions some_options() {
 Gpt some_model(const TrainOptions& options) {
   Gpt model(gpt_options(options, kVocabulary, kPad, /*shared_expert=*/false));
   model->initialise(5);
-  for (auto& [layer, moe] : model->moe_layers()) moe->router()->begin_update({.temperature = 0.2});
   return model;
 }
 

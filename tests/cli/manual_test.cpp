@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "evomoe/cli/command_tables.h"
 #include "evomoe/config/describe.h"
 #include "tests/testing/paths.h"
 

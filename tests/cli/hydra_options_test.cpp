@@ -7,9 +7,9 @@
 #include <fstream>
 
 #include "evomoe/base/error.h"
-#include "evomoe/config/describe.h"
+#include "evomoe/cli/command_tables.h"
 #include "evomoe/config/migration.h"
-#include "evomoe/config/validate_options.h"
+#include "evomoe/train/validate_options.h"
 #include "tests/testing/paths.h"
 
 namespace evomoe {
@@ -316,7 +316,8 @@ TEST_F(HydraOptions, PythonsBooleansFollowAFlag) {
 
 TEST(Migration, TheCommittedPageIsWhatTheProgramMakes) {
   const auto page = testing::read_text(testing::source_dir() / "docs" / "migration.md");
-  EXPECT_TRUE(page == migration_markdown()) << "evomoe options --migration > docs/migration.md";
+  EXPECT_TRUE(page == migration_markdown(command_tables()))
+      << "evomoe options --migration > docs/migration.md";
 }
 
 }  // namespace
