@@ -126,7 +126,10 @@ void add_file(const FairseqFile& file, Process& process) {
                "{}: the optimizer has the state of {} tensors, expected {}, those of the metadata; "
                "{}",
                file.name, optimizer->tensors, process.flat.size(), kFairseqOptimizerRemedy);
-  if (!process.optimizer) process.optimizer = FairseqOptimizer{optimizer->tensors, {}};
+  if (!process.optimizer) {
+    process.optimizer = FairseqOptimizer{
+        .method = optimizer->method, .tensors = optimizer->tensors, .moments = {}};
+  }
   for (auto& [position, moments] : optimizer->moments) {
     EVOMOE_CHECK(process.optimizer->moments.emplace(position, std::move(moments)).second,
                  "{} and {}: both have the optimizer state of parameter {}", process.file(),

@@ -106,8 +106,6 @@ void check_router(const TrainOptions& options) {
   }
 }
 
-}
-
 LrScheduleOptions lr_schedule_options(const TrainOptions& options) {
   const auto& flags = options.optimization;
   LrScheduleOptions schedule;
