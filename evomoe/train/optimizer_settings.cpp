@@ -56,7 +56,8 @@ void check_optimizer_state(const TrainOptions& stored, const TrainOptions& now,
 
 void announce_lr_factors(const TrainOptions& options,
                          const std::vector<NamedParameter>& parameters) {
-  for (const auto& [kind, factor] : LrFactors(options.optimizer.lr_factor).given()) {
+  const LrFactors factors(options.optimizer.lr_factor);
+  for (const auto& [kind, factor] : factors.given()) {
     int64_t count = 0;
     for (const auto& parameter : parameters)
       count += parameter.kind == kind ? parameter.tensor.numel() : 0;
