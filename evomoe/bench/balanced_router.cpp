@@ -5,14 +5,15 @@
 
 #include "evomoe/routing/balance.h"
 #include "evomoe/routing/registry.h"
-#include "evomoe/routing/router.h"
+#include "evomoe/routing/topk_router.h"
 
 namespace evomoe::bench {
 namespace {
 
 class BalancedRouter : public Router {
  public:
-  explicit BalancedRouter(RouterOptions options) : Router(std::move(options), {.top_k = true}) {}
+  BalancedRouter(RouterShape shape, TopkOptions options)
+      : Router(std::move(shape)), options_(options) {}
 
   Routing route(const torch::Tensor& x_TD, const RoutingContext& context) override {
     const auto E = num_experts(), k = options_.k;
@@ -31,14 +32,16 @@ class BalancedRouter : public Router {
     complete(routing, logits_TE, probability_TE, selected_TE, valid_rows(context, T));
     return routing;
   }
+
+ private:
+  TopkOptions options_;
 };
 
 }  // namespace
 
 std::string balanced_router() {
   static const std::string name = [] {
-    register_router("debug-balanced",
-                    [](const RouterOptions& o) { return std::make_shared<BalancedRouter>(o); });
+    register_router("debug-balanced", router_method<BalancedRouter, TopkOptions>());
     return std::string("debug-balanced");
   }();
   return name;

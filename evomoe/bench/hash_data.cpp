@@ -1,8 +1,8 @@
 #include "evomoe/bench/hash_data.h"
 
-#include <ATen/Parallel.h>
-
 #include <numeric>
+
+#include "evomoe/kernels/parallel_for.h"
 
 namespace evomoe::bench {
 namespace {
@@ -31,7 +31,7 @@ double hash_open_unit(uint64_t tag, uint64_t index) {
 torch::Tensor hash_tensor(uint64_t tag, torch::IntArrayRef shape, double scale) {
   auto tensor = torch::empty(shape, torch::kFloat32);
   auto* const values = tensor.data_ptr<float>();
-  at::parallel_for(0, tensor.numel(), kBlock, [&](int64_t begin, int64_t end) {
+  kernels::parallel_for(0, tensor.numel(), kBlock, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
       values[i] = static_cast<float>(hash_value(tag, static_cast<uint64_t>(i)) * scale);
   });
@@ -50,7 +50,7 @@ double projection(const torch::Tensor& tensor, uint64_t tag) {
   const auto* const values = flat.data_ptr<float>();
   const auto total = flat.numel();
   std::vector<double> sums(static_cast<size_t>((total + kBlock - 1) / kBlock));
-  at::parallel_for(0, static_cast<int64_t>(sums.size()), 1, [&](int64_t begin, int64_t end) {
+  kernels::parallel_for(0, static_cast<int64_t>(sums.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
       double sum = 0;
       for (int64_t i = block * kBlock; i < std::min(total, (block + 1) * kBlock); ++i)

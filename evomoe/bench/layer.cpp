@@ -19,6 +19,7 @@ class LayerRun {
         x_(data.x_TD.clone().unsqueeze(0).requires_grad_()),
         upstream_(data.upstream_TD.unsqueeze(0)) {
     context_.communicator = &communicator_;
+    context_.schedule = layer.schedule();
     context_.noise.sequence_length = static_cast<uint32_t>(layer.tokens);
   }
 

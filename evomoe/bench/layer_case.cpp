@@ -7,6 +7,7 @@
 #include "evomoe/base/error.h"
 #include "evomoe/bench/balanced_router.h"
 #include "evomoe/bench/hash_data.h"
+#include "evomoe/routing/topk_router.h"
 
 namespace evomoe::bench {
 namespace {
@@ -29,14 +30,6 @@ double temperature_of(const std::string& phase) {
     fail_usage("--dts {}: allowed are all, a temperature above 0, hard and argmax", phase);
   }
   return temperature;
-}
-
-RouterSchedule schedule_of(const std::string& phase) {
-  if (phase.empty() || phase == "all") return {};
-  // One expert is the largest value at any temperature.
-  if (phase == "hard") return {.temperature = 0.3, .hard = true};
-  if (phase == "argmax") return {.temperature = 0.3, .hard = true, .noise_scale = 0};
-  return {.temperature = temperature_of(phase)};
 }
 
 /// The tokens' rank by their hash: balanced loads without a pattern in the order of tokens.
@@ -206,32 +199,37 @@ LayerData layer_data(const LayerCase& layer) {
   return data;
 }
 
+RouterSchedule LayerCase::schedule() const {
+  if (dts.empty() || dts == "all") return {};
+  // One expert is the largest value at any temperature.
+  if (dts == "hard") return {.temperature = 0.3, .hard = true};
+  if (dts == "argmax") return {.temperature = 0.3, .hard = true, .noise_scale = 0};
+  return {.temperature = temperature_of(dts)};
+}
+
 MoELayer make_layer(const LayerCase& layer, const LayerData& data, bool balanced) {
   MoELayerOptions options;
   auto& router = options.router;
   router.model_dim = layer.dim;
   router.num_experts = layer.experts;
-  router.train_capacity_factor = 0;  // dropless
+  router.get<CapacityOptions>().train_factor = 0;  // dropless
   if (!layer.dts.empty()) {
     router.method = "dts";
-    router.gumbel_softmax = layer.dts != "all";
   } else if (layer.topk == layer.experts) {
     router.method = "dense";
   } else if (balanced) {
     router.method = balanced_router();
-    router.k = layer.topk;
+    router.get<TopkOptions>().k = layer.topk;
   } else if (layer.topk == 1) {
     router.method = "switch";
   } else {
     router.method = "topk";
-    router.k = layer.topk;
-    router.normalize_topk = false;
+    router.get<TopkOptions>() = {.k = layer.topk, .no_normalize = true};
   }
   options.hidden_dim = layer.hidden;
   options.recompute_experts = layer.recompute_experts;
   options.initial_seed.reset();
   MoELayer moe(options);
-  moe->router()->begin_update(schedule_of(layer.dts));
   const torch::NoGradGuard no_grad;
   moe->router()->gate_weight().copy_(data.gate_ED);
   moe->experts()->w1.copy_(data.w1_EHD);

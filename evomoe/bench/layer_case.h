@@ -29,6 +29,8 @@ struct LayerCase {
   /// The label by which programs are compared, S2048-M512-H2048-E8-k1-uniform; `-dts-...` behind it
   /// where no other program computes the same.
   std::string label() const;
+  /// The schedule of the phase `dts`.
+  RouterSchedule schedule() const;
   /// Matrix products of `assignments` token-expert pairs, forward and backward, in 10^9 operations.
   double useful_gflop(double assignments) const;
   /// Throws UsageError naming flag, value and remedy.

@@ -7,6 +7,7 @@
 #include "evomoe/bench/balanced_router.h"
 #include "evomoe/bench/hash_data.h"
 #include "evomoe/models/positions.h"
+#include "evomoe/routing/topk_router.h"
 
 namespace evomoe::bench {
 namespace {
@@ -154,26 +155,25 @@ TrainOptions train_options(const ModelCase& model, bool balanced) {
   moe.moe_freq = model.moe_freq;
   if (model.moe_freq > 0) {
     moe.moe_expert_count = model.experts;
-    moe.moe_train_capacity_token_fraction = 0;  // dropless
+    options.routers.get<CapacityOptions>().train_factor = 0;  // dropless
     if (model.topk == model.experts) {
       moe.moe_router = "dense";
     } else if (balanced) {
       moe.moe_router = balanced_router();
-      moe.moe_k = model.topk;
+      options.routers.get<TopkOptions>().k = model.topk;
     } else if (model.topk == 1) {
       moe.moe_router = "switch";
     } else {
       moe.moe_router = "topk";
-      moe.moe_k = model.topk;
-      moe.moe_no_normalize_topk = true;
+      options.routers.get<TopkOptions>() = {.k = model.topk, .no_normalize = true};
     }
     options.criterion.criterion = "moe_cross_entropy";
     options.criterion.moe_gate_loss_wt = model.balance_weight;
     options.criterion.moe_gate_loss_combine_method = "sum";
   }
   auto& optimization = options.optimization;
-  optimization.adam_betas = {0.9, 0.98};
-  optimization.weight_decay = model.weight_decay;
+  options.optimizer.of<AdamOptions>().betas = {0.9, 0.98};
+  options.optimizer.weight_decay = model.weight_decay;
   optimization.lr = {model.lr};
   optimization.clip_norm = model.clip;
   return options;

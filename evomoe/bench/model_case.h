@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "evomoe/bench/bench_options.h"
-#include "evomoe/config/options.h"
 #include "evomoe/data/dataset.h"
 #include "evomoe/models/gpt.h"
+#include "evomoe/train/options.h"
 
 namespace evomoe::bench {
 

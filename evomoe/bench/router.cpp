@@ -11,6 +11,7 @@
 #include "evomoe/bench/process_memory.h"
 #include "evomoe/bench/results.h"
 #include "evomoe/routing/registry.h"
+#include "evomoe/routing/topk_router.h"
 
 namespace evomoe::bench {
 namespace {
@@ -54,11 +55,8 @@ std::shared_ptr<Router> make(const Variant& variant, const RouterCase& router) {
   options.method = variant.method;
   options.model_dim = router.dim;
   options.num_experts = router.experts;
-  if (variant.method == "topk") options.k = router.topk;
-  if (variant.method == "dts") options.gumbel_softmax = true;
-  auto made = make_router(options);
-  made->begin_update(variant.schedule);
-  return made;
+  if (variant.method == "topk") options.get<TopkOptions>().k = router.topk;
+  return make_router(options);
 }
 
 nlohmann::ordered_json measure_router(const Variant& variant, const RouterCase& router,
@@ -67,6 +65,7 @@ nlohmann::ordered_json measure_router(const Variant& variant, const RouterCase& 
   SelfCommunicator communicator;
   RoutingContext context;
   context.communicator = &communicator;
+  context.schedule = variant.schedule;
   context.noise.sequence_length = static_cast<uint32_t>(router.tokens);
   PeakMemory memory;
   const auto method = make(variant, router);

@@ -13,7 +13,7 @@ namespace evomoe {
 struct FairseqCheckpoint {
   std::string file;     ///< what errors call it
   TensorMap model;      ///< float32; experts stacked (w1 [E,H,D], b1 [E,H], w2 [E,D,H], b2 [E,D])
-  TensorMap optimizer;  ///< as Adam::state_dict(); empty: the file has none
+  TensorMap optimizer;  ///< as Optimizer::state_dict(); empty: the file has none
   PickleValue cfg;      ///< the options, by group
   int64_t updates = 0;
   int64_t epoch = 1;
@@ -27,7 +27,7 @@ struct FairseqCheckpoint {
 /// - of fully_sharded training, `x-shard0.pt`, `x-shard1.pt` ...;
 /// - of both, `x-shared-shard0.pt`, `x-rank-0-shard0.pt`, `x-shared-shard1.pt` ...
 /// Where more processes than experts were trained each expert is read once. A file that is missing
-/// is an Error that names it, and so are several sets of one name. Without `with_optimizer` Adam's
+/// is an Error that names it, and so are several sets of one name. Without `with_optimizer` its
 /// state is not looked at.
 FairseqCheckpoint read_fairseq_checkpoint(const std::filesystem::path& path,
                                           bool with_optimizer = true);

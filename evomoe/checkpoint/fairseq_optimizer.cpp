@@ -18,21 +18,24 @@ void check_entries(const PickleValue& value, const std::set<std::string>& known,
   for (const auto& key : dict.keys) {
     const auto* name = key.get_if<std::string>();
     EVOMOE_CHECK(name != nullptr && known.contains(*name),
-                 "{}: {} has {}, which may change what Adam's moments mean and is not known; {}",
-                 file, what,
-                 name != nullptr ? "an entry '" + *name + "'" : "a key that is not a string",
+                 "{}: {} has {}, which may change what the moments mean and is not known; {}", file,
+                 what, name != nullptr ? "an entry '" + *name + "'" : "a key that is not a string",
                  kFairseqOptimizerRemedy);
   }
 }
 
-void check_is_adam(const PickleValue& root, const std::string& file) {
+/// adam or adafactor.
+std::string method_of(const PickleValue& root, const std::string& file) {
   const auto* cfg = root.find("cfg");
   const auto* group = cfg == nullptr ? nullptr : cfg->find("optimizer");
   const auto* name = group == nullptr ? nullptr : group->find("_name");
   const auto* text = name == nullptr ? nullptr : name->get_if<std::string>();
-  EVOMOE_CHECK(text == nullptr || *text == "adam" || *text == "cpu_adam",
-               "{}: it was trained with --optimizer {}, whose state is none of Adam's; {}", file,
-               *text, kFairseqOptimizerRemedy);
+  if (text == nullptr || *text == "adam" || *text == "cpu_adam") return "adam";
+  EVOMOE_CHECK(*text == "adafactor",
+               "{}: it was trained with --optimizer {}, whose state is none of Adam's or "
+               "Adafactor's; {}",
+               file, *text, kFairseqOptimizerRemedy);
+  return *text;
 }
 
 /// Where fairscale gathered the state of several nested instances, positions follow the instances
@@ -52,7 +55,14 @@ void check_numbering(const PickleValue& optimizer, const std::string& file) {
 
 /// What the options of the group make of Adam: those of the run and of the learning rate are the
 /// run's to know, the others must be those of Adam as the reference has it.
-void check_group(const PickleValue& group, const std::string& file) {
+void check_group(const PickleValue& group, const std::string& method, const std::string& file) {
+  if (method == "adafactor") {
+    check_entries(group,
+                  {"params", "lr", "initial_lr", "eps", "clip_threshold", "decay_rate", "beta1",
+                   "weight_decay", "scale_parameter", "relative_step", "warmup_init"},
+                  "the optimizer's group of parameters", file);
+    return;
+  }
   check_entries(group,
                 {"params", "lr", "initial_lr", "betas", "eps", "weight_decay", "step", "amsgrad",
                  "maximize", "max_grad_norm", "bias_correction", "decoupled_weight_decay",
@@ -101,13 +111,44 @@ int64_t step_of(const PickleValue& group, const PickleValue& state, int64_t posi
   return static_cast<int64_t>(*step);
 }
 
+/// The state of a parameter but for its step.
+std::map<std::string, torch::Tensor> moments_of(const PickleValue& state, const std::string& method,
+                                                int64_t position, const std::string& file) {
+  std::vector<std::string> names = {"exp_avg", "exp_avg_sq"};
+  if (method == "adafactor") {
+    names = state.find("exp_avg_sq") != nullptr
+                ? std::vector<std::string>{"exp_avg_sq"}
+                : std::vector<std::string>{"exp_avg_sq_row", "exp_avg_sq_col"};
+    if (state.find("exp_avg") != nullptr) names.emplace_back("exp_avg");
+  }
+  std::map<std::string, torch::Tensor> moments;
+  for (const auto& name : names) moments[name] = moment_of(state, name, position, file);
+  return moments;
+}
+
 }  // namespace
+
+std::vector<int64_t> fairseq_state_sizes(const std::string& name, at::IntArrayRef parameter) {
+  auto sizes = parameter.vec();
+  if (sizes.size() < 2) return sizes;
+  if (name == "exp_avg_sq_row") sizes.pop_back();
+  if (name == "exp_avg_sq_col") sizes.erase(sizes.end() - 2);
+  return sizes;
+}
+
+void check_may_be_flat(const FairseqOptimizer& optimizer, const std::string& file) {
+  EVOMOE_CHECK(optimizer.method == "adam",
+               "{}: it has the state of --optimizer {} of several parameters in one tensor, which "
+               "is not that of the parameters; {}",
+               file, optimizer.method, kFairseqOptimizerRemedy);
+}
 
 std::optional<FairseqOptimizer> read_fairseq_optimizer(const PickleValue& root,
                                                        const std::string& file) {
   const auto* found = root.find("last_optimizer_state");
   if (found == nullptr || found->get_if<std::monostate>() != nullptr) return std::nullopt;
-  check_is_adam(root, file);
+  FairseqOptimizer optimizer;
+  optimizer.method = method_of(root, file);
   // Moments are those of true gradients: the loss scale is divided out before.
   check_entries(*found,
                 {"state", "param_groups", "loss_scale", "param_id_map", "uncollected_local_ids"},
@@ -119,10 +160,9 @@ std::optional<FairseqOptimizer> read_fairseq_optimizer(const PickleValue& root,
                "all have the same; {}",
                file, groups.size(), kFairseqOptimizerRemedy);
   const auto& group = groups.front();
-  check_group(group, file);
+  check_group(group, optimizer.method, file);
 
   // The group lists its tensors' keys in the order of the model's parameters.
-  FairseqOptimizer optimizer;
   std::map<int64_t, int64_t> position_of;
   for (const auto& key : entry_as<List>(group, "params", file)) {
     EVOMOE_CHECK(position_of.emplace(as<int64_t>(key, "params", file), optimizer.tensors++).second,
@@ -136,13 +176,17 @@ std::optional<FairseqOptimizer> read_fairseq_optimizer(const PickleValue& root,
                  key, optimizer.tensors);
     const auto position = position_of.at(key);
     const auto& state = states.values[i];
-    check_entries(state, {"step", "exp_avg", "exp_avg_sq", "exp_avg_scale", "exp_avg_sq_scale"},
+    static const std::set<std::string> of_adam = {"step", "exp_avg", "exp_avg_sq", "exp_avg_scale",
+                                                  "exp_avg_sq_scale"};
+    // RMS is made anew in each step.
+    static const std::set<std::string> of_adafactor = {
+        "step", "exp_avg", "exp_avg_sq", "exp_avg_sq_row", "exp_avg_sq_col", "RMS"};
+    check_entries(state, optimizer.method == "adam" ? of_adam : of_adafactor,
                   fmt::format("the optimizer's state of parameter {}", position), file);
     if (as<Dict>(state, "state", file).keys.empty()) continue;
     const auto step = step_of(group, state, position, file);
     if (step == 0) continue;
-    optimizer.moments[position] = {step, moment_of(state, "exp_avg", position, file),
-                                   moment_of(state, "exp_avg_sq", position, file)};
+    optimizer.moments[position] = {step, moments_of(state, optimizer.method, position, file)};
   }
   return optimizer;
 }

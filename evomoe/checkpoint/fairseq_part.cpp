@@ -21,15 +21,14 @@ void give(const FairseqMoments& moments, const Piece& piece) {
   auto& optimizer = piece.part->optimizer;
   optimizer[piece.name + ".step"] = torch::tensor(moments.step, torch::kInt64);
   if (moments.step == 0) return;
-  optimizer[piece.name + ".exp_avg"] = moments.exp_avg;
-  optimizer[piece.name + ".exp_avg_sq"] = moments.exp_avg_sq;
+  for (const auto& [name, moment] : moments.tensors) optimizer[piece.name + "." + name] = moment;
 }
 
 void give_flat(const FairseqMoments& flat, const std::string& file,
                const std::vector<Piece>& pieces) {
   int64_t values = 0;
   for (const auto& piece : pieces) values += piece.weight.numel();
-  for (const auto& moment : {flat.exp_avg, flat.exp_avg_sq}) {
+  for (const auto& [name, moment] : flat.tensors) {
     EVOMOE_CHECK(moment.dim() == 1 && moment.numel() == values,
                  "{}: the optimizer's one state of all parameters has {} values of shape {}, "
                  "expected {} in a row, those of the {} parameters of the model without padding; "
@@ -39,10 +38,12 @@ void give_flat(const FairseqMoments& flat, const std::string& file,
   }
   int64_t begin = 0;
   for (const auto& piece : pieces) {
-    const auto cut = [&](const torch::Tensor& moment) {
-      return moment.narrow(0, begin, piece.weight.numel()).view(piece.weight.sizes());
-    };
-    give({flat.step, cut(flat.exp_avg), cut(flat.exp_avg_sq)}, piece);
+    FairseqMoments of_piece{.step = flat.step, .tensors = {}};
+    for (const auto& [name, moment] : flat.tensors) {
+      of_piece.tensors[name] =
+          moment.narrow(0, begin, piece.weight.numel()).view(piece.weight.sizes());
+    }
+    give(of_piece, piece);
     begin += piece.weight.numel();
   }
 }
@@ -119,7 +120,9 @@ void give_optimizer(const FairseqOptimizer& optimizer, const std::string& file,
   }
   const auto& moments = optimizer.moments;
   if (optimizer.tensors == 1 && pieces.size() > 1) {
-    if (!moments.empty()) give_flat(moments.begin()->second, file, pieces);
+    if (moments.empty()) return;
+    check_may_be_flat(optimizer, file);
+    give_flat(moments.begin()->second, file, pieces);
     return;
   }
   const auto without = pieces.size() - std::min(pieces.size(), moments.size());
@@ -134,13 +137,16 @@ void give_optimizer(const FairseqOptimizer& optimizer, const std::string& file,
                file, optimizer.tensors, pieces.size(), kFairseqOptimizerRemedy);
   for (const auto& [position, state] : moments) {
     const auto& piece = pieces[static_cast<size_t>(position)];
-    for (const auto& moment : {state.exp_avg, state.exp_avg_sq}) {
+    for (const auto& [name, moment] : state.tensors) {
+      const auto sizes = fairseq_state_sizes(name, piece.weight.sizes());
       EVOMOE_CHECK(
-          moment.sizes() == piece.weight.sizes(),
-          "{}: the optimizer's state of '{}' (parameter {}) has shape {}, expected that of "
-          "the parameter, {}; {}",
-          file, piece.name, position, c10::str(moment.sizes()), c10::str(piece.weight.sizes()),
-          kFairseqOptimizerRemedy);
+          moment.sizes() == sizes,
+          "{}: the optimizer's state of '{}' (parameter {}) has shape {}, expected {}, {}; "
+          "{}",
+          file, piece.name, position, c10::str(moment.sizes()),
+          sizes.size() == static_cast<size_t>(piece.weight.dim()) ? "that of the parameter"
+                                                                  : "by the parameter's",
+          c10::str(at::IntArrayRef(sizes)), kFairseqOptimizerRemedy);
     }
     give(state, piece);
   }

@@ -11,8 +11,8 @@
 
 namespace evomoe {
 
-/// A part of a model of fairseq, with fairseq's names, and Adam's state of its parameters, with the
-/// names that Adam::state_dict() gives it.
+/// A part of a model of fairseq, with fairseq's names, and the optimizer's state of its parameters,
+/// with the names that Optimizer::state_dict() gives it.
 struct FairseqPart {
   std::string file;  ///< what errors call it
   TensorMap model;

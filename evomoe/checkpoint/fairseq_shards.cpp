@@ -126,7 +126,10 @@ void add_file(const FairseqFile& file, Process& process) {
                "{}: the optimizer has the state of {} tensors, expected {}, those of the metadata; "
                "{}",
                file.name, optimizer->tensors, process.flat.size(), kFairseqOptimizerRemedy);
-  if (!process.optimizer) process.optimizer = FairseqOptimizer{optimizer->tensors, {}};
+  if (!process.optimizer) {
+    process.optimizer = FairseqOptimizer{
+        .method = optimizer->method, .tensors = optimizer->tensors, .moments = {}};
+  }
   for (auto& [position, moments] : optimizer->moments) {
     EVOMOE_CHECK(process.optimizer->moments.emplace(position, std::move(moments)).second,
                  "{} and {}: both have the optimizer state of parameter {}", process.file(),
@@ -217,6 +220,7 @@ void add_state(const Group& group, size_t position, FairseqPart& part) {
   const auto& first = *group.front();
   const auto& names = first.flat[position].names;
   if (!first.optimizer) return;
+  check_may_be_flat(*first.optimizer, first.file_of(position));
   // Nothing: it was not updated yet.
   const auto moments_of = [&](const Process& process) {
     EVOMOE_CHECK(process.optimizer.has_value(), "{}: has no optimizer state, but {} has one",
@@ -232,13 +236,11 @@ void add_state(const Group& group, size_t position, FairseqPart& part) {
   for (const auto& name : names)
     part.optimizer[name + ".step"] = torch::tensor(step, torch::kInt64);
   if (step == 0) return;
-  for (const bool second : {false, true}) {
+  for (const std::string moment : {"exp_avg", "exp_avg_sq"}) {
     const auto moments = unflatten(group, position, [&](const Process& process) {
-      const auto of_process = moments_of(process);
-      return second ? of_process.exp_avg_sq : of_process.exp_avg;
+      return moments_of(process).tensors.at(moment);
     });
-    const std::string moment = second ? ".exp_avg_sq" : ".exp_avg";
-    for (size_t i = 0; i < names.size(); ++i) part.optimizer[names[i] + moment] = moments[i];
+    for (size_t i = 0; i < names.size(); ++i) part.optimizer[names[i] + "." + moment] = moments[i];
   }
 }
 

@@ -15,6 +15,7 @@
 #include "evomoe/base/log.h"
 #include "evomoe/base/nearest_name.h"
 #include "evomoe/cli/command_list.h"
+#include "evomoe/cli/command_tables.h"
 #include "evomoe/config/describe.h"
 #include "evomoe/kernels/cpu/block_allocator.h"
 

@@ -13,6 +13,7 @@
 #include "evomoe/data/language_model_data.h"
 #include "evomoe/data/word_joiner.h"
 #include "evomoe/report/meters.h"
+#include "evomoe/train/evaluation_options.h"
 #include "evomoe/train/language_model_scorer.h"
 #include "evomoe/train/model_options.h"
 #include "evomoe/train/task.h"

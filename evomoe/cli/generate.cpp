@@ -12,6 +12,7 @@
 #include "evomoe/data/text_lines.h"
 #include "evomoe/data/token_text.h"
 #include "evomoe/models/text_generator.h"
+#include "evomoe/train/evaluation_options.h"
 #include "evomoe/train/loaded_model.h"
 #include "evomoe/train/model_options.h"
 #include "evomoe/train/task.h"

@@ -7,6 +7,7 @@
 #include "evomoe/cli/parse.h"
 #include "evomoe/cli/translate_lines.h"
 #include "evomoe/config/validate_options.h"
+#include "evomoe/train/evaluation_options.h"
 
 namespace evomoe {
 

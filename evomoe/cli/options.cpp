@@ -6,6 +6,7 @@
 #include "evomoe/base/error.h"
 #include "evomoe/base/write_file.h"
 #include "evomoe/cli/command_list.h"
+#include "evomoe/cli/command_tables.h"
 #include "evomoe/cli/parse.h"
 #include "evomoe/config/completion.h"
 #include "evomoe/config/manual.h"
@@ -67,7 +68,8 @@ int options_command(const std::vector<std::string>& arguments) {
   } else if (flags.completion) {
     fmt::print("{}", completion(*flags.completion, all_tables()));
   } else {
-    fmt::print("{}", flags.migration ? migration_markdown() : options_markdown());
+    fmt::print("{}", flags.migration ? migration_markdown(command_tables())
+                                     : options_markdown(command_tables()));
   }
   return 0;
 }

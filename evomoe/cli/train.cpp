@@ -1,5 +1,6 @@
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
+#include "evomoe/train/optimizer_settings.h"
 #include "evomoe/train/training_run.h"
 
 namespace evomoe {
@@ -9,9 +10,9 @@ int train_command(const std::vector<std::string>& arguments) {
   OptionTable table("train", command_summary("train"));
   describe(table, options);
   if (!parse_command(table, arguments)) return 0;
-  if (!table.is_set("lr")) {
+  if (!table.is_set("lr") && !sets_own_learning_rate(options)) {
     log().warn(
-        "no --lr is given, so it is {}, fairseq's default, which is far too high for Adam; "
+        "no --lr is given, so it is {}, fairseq's default, which is far too high for most models; "
         "give one that suits the model, e.g. --lr 0.0005",
         options.optimization.lr.front());
   }

@@ -6,6 +6,7 @@
 #include "evomoe/cli/parse.h"
 #include "evomoe/config/validate_options.h"
 #include "evomoe/train/compute_threads.h"
+#include "evomoe/train/evaluation_options.h"
 #include "evomoe/train/loaded_model.h"
 #include "evomoe/train/model_options.h"
 #include "evomoe/train/task.h"

@@ -77,38 +77,7 @@ void describe_bpe_files(OptionTable& table, BpeFiles& o) {
   table.add("gpt2-vocab-bpe", &o.gpt2_vocab_bpe, "vocab.bpe of the BPE.").metavar("FILE");
 }
 
-void describe(OptionTable& table, TrainOptions& o) {
-  table.positional("data", &o.data, "data-bin folder, or several as a:b:c, one per epoch.")
-      .metavar("DATA")
-      .required();
-  describe_task(table, o.task, o.model.arch);
-  describe_model(table, o.model);
-  describe_moe(table, o.moe);
-  describe_evolution(table, o.evolution);
-  describe_criterion(table, o.criterion);
-  describe_optimization(table, o.optimization);
-  describe_dataset(table, o.dataset);
-  describe_checkpoint(table, o.checkpoint);
-  describe_resources(table, o.resources);
-  describe_common(table, o.common);
-  describe_legacy_train(table);
-  table.example(
-      "evomoe train data-bin --arch transformer_lm_gpt2_tiny --batch-size 8 --lr 0.001 "
-      "--max-update 1000",
-      "a small dense model");
-  table.example(
-      "evomoe train data-bin --batch-size 8 --moe-freq 2 --moe-expert-count 8 --moe-topk-expert "
-      "--use-gumbel-softmax --shared-expert-updates 500 --gumbel-decay-scheduler Exp "
-      "--max-temperature 2 "
-      "--min-temperature 0.05 --gumbel-decay-factor 1000 --switch-to-hard-gumbel-softmax 1200 --lr "
-      "0.001 "
-      "--max-update 2000",
-      "an evolution: one shared expert, eight, then one per token");
-  table.example("evomoe train --config runs/a/config.yaml checkpoint.save_dir=runs/b common.seed=2",
-                "a run again, with another seed");
-}
-
-void describe_validate(OptionTable& table, EvalOptions& o) {
+void describe_own_validate(OptionTable& table, EvalOptions& o) {
   describe_evaluation(table, o);
   table.add("path", &o.path, "Checkpoint, ours or fairseq's (x.pt).")
       .metavar("CHECKPOINT")
@@ -142,12 +111,11 @@ void describe_validate(OptionTable& table, EvalOptions& o) {
   describe_eval_bleu(table, o.bleu);
   describe_process(table, o.common);
   LegacyFlags(table).passed_over({"post-process", "remove-bpe"}, "no text is written");
-  describe_legacy_evaluation(table);
   table.example("evomoe validate data-bin --path runs/a/checkpoint_best",
                 "the best checkpoint of a run");
 }
 
-void describe_eval_lm(OptionTable& table, EvalOptions& o) {
+void describe_own_eval_lm(OptionTable& table, EvalOptions& o) {
   describe_evaluation(table, o);
   describe_checkpoints(table, o.path);
   table.add("gen-subset", &o.gen_subset, "Split to evaluate.").metavar("NAME");
@@ -181,7 +149,6 @@ void describe_eval_lm(OptionTable& table, EvalOptions& o) {
   flags.passed_over_with_value({"softmax-batch"}, "the loss is computed in parts anyway");
   flags.refused({"post-process", "remove-bpe"},
                 "words are joined by the BPE that --bpe gpt2 names; other pieces stay as they are");
-  describe_legacy_evaluation(table);
   table.example("evomoe eval-lm data-bin --path runs/a/checkpoint_best --context-window 256",
                 "perplexity with context across sequences");
 }
@@ -382,29 +349,7 @@ void describe(OptionTable& table, OptionsFlags& o) {
                 "manual pages and completions for yourself");
 }
 
-std::vector<std::shared_ptr<const OptionTable>> command_tables() {
-  std::vector<std::shared_ptr<const OptionTable>> tables;
-  const auto add = [&](const std::string& name, auto options, auto describe_into) {
-    tables.push_back(make_table<decltype(options)>(name, command_summary(name), describe_into));
-  };
-  const auto plain = [](OptionTable& table, auto& options) { describe(table, options); };
-  add("bpe", BpeFlags{}, plain);
-  add("preprocess", PreprocessFlags{}, plain);
-  add("train", TrainOptions{}, plain);
-  add("validate", EvalOptions{}, describe_validate);
-  add("eval-lm", EvalOptions{}, describe_eval_lm);
-  add("generate", GenerateOptions{}, plain);
-  add("interactive", InteractiveOptions{}, plain);
-  add("score", ScoreOptions{}, plain);
-  add("convert", ConvertOptions{}, plain);
-  add("info", InfoOptions{}, plain);
-  add("compare", CompareOptions{}, plain);
-  add("plot", PlotOptions{}, plain);
-  add("options", OptionsFlags{}, plain);
-  return tables;
-}
-
-std::string options_markdown() {
+std::string options_markdown(const std::vector<std::shared_ptr<const OptionTable>>& tables) {
   std::string text =
       "# Options\n\n"
       "Generated from the option table (`options_markdown()` in evomoe/config/describe.h); do not "
@@ -415,7 +360,7 @@ std::string options_markdown() {
       "The command line wins over `group.name=value`, that over "
       "files, and a later file over an\n"
       "earlier one.\n";
-  for (const auto& table : command_tables()) text += "\n" + table->markdown();
+  for (const auto& table : tables) text += "\n" + table->markdown();
   return text;
 }
 

@@ -9,12 +9,8 @@
 
 namespace evomoe {
 
-// Each binds a command's options to the table. The options must outlive the table.
-void describe(OptionTable& table, TrainOptions& options);
-void describe_validate(OptionTable& table, EvalOptions& options);
-void describe_eval_lm(OptionTable& table, EvalOptions& options);
-void describe(OptionTable& table, GenerateOptions& options);
-void describe(OptionTable& table, InteractiveOptions& options);
+// Each binds a command's options to the table, which they must outlive. That of train is in
+// train/options.h.
 void describe(OptionTable& table, ScoreOptions& options);
 void describe(OptionTable& table, PreprocessFlags& options);
 void describe(OptionTable& table, BpeFlags& options);
@@ -23,6 +19,13 @@ void describe(OptionTable& table, InfoOptions& options);
 void describe(OptionTable& table, CompareOptions& options);
 void describe(OptionTable& table, PlotOptions& options);
 void describe(OptionTable& table, OptionsFlags& options);
+
+// The same of commands that read a checkpoint, without the flags of training that they ignore:
+// train/evaluation_options.h adds these.
+void describe_own_validate(OptionTable& table, EvalOptions& options);
+void describe_own_eval_lm(OptionTable& table, EvalOptions& options);
+void describe_own(OptionTable& table, GenerateOptions& options);
+void describe_own(OptionTable& table, InteractiveOptions& options);
 
 /// A command's table that owns what it fills.
 template <typename Options, typename Describe>
@@ -37,11 +40,8 @@ std::shared_ptr<const OptionTable> make_table(const std::string& command,
   return {both, &both->table};
 }
 
-/// The tables of all commands but bench, which has one for each benchmark.
-std::vector<std::shared_ptr<const OptionTable>> command_tables();
-
-/// The content of docs/options.md: every option of every command.
-std::string options_markdown();
+/// The content of docs/options.md: every option of the commands of `tables`.
+std::string options_markdown(const std::vector<std::shared_ptr<const OptionTable>>& tables);
 
 /// A command of the program and its one-line summary, in the order of the help.
 struct CommandSummary {

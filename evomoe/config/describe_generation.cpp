@@ -118,7 +118,6 @@ void describe_legacy_generation(OptionTable& table) {
                                kIterative);
   flags.passed_over_with_value({"model-overrides"},
                                "give the options themselves; the checkpoint has the rest", {"{}"});
-  describe_legacy_evaluation(table);
 }
 
 /// How hypotheses are found and written, and what the process is told.
@@ -177,7 +176,7 @@ void describe_bleu_search(OptionTable& table, GenerateOptions& o) {
   describe_sampling(table, o);
 }
 
-void describe(OptionTable& table, GenerateOptions& o) {
+void describe_own(OptionTable& table, GenerateOptions& o) {
   table
       .positional("data", &o.data,
                   "data-bin folder of the split to translate; with prompts a folder with dict.txt. "
@@ -261,7 +260,7 @@ void describe(OptionTable& table, GenerateOptions& o) {
       "one sampled continuation");
 }
 
-void describe(OptionTable& table, InteractiveOptions& o) {
+void describe_own(OptionTable& table, InteractiveOptions& o) {
   table.positional("data", &o.data, "Folder with the dictionaries; not given: the one trained on.")
       .metavar("DATA");
   describe_checkpoints(table, o.path);

@@ -9,8 +9,6 @@ namespace evomoe {
 /// `arch`, which must outlive the table, decides about the task that is not given.
 void describe_task(OptionTable& table, TaskOptions& options, const std::string& arch);
 void describe_model(OptionTable& table, ModelOptions& options);
-void describe_moe(OptionTable& table, MoeOptions& options);
-void describe_evolution(OptionTable& table, EvolutionFlags& options);
 void describe_criterion(OptionTable& table, CriterionOptions& options);
 void describe_optimization(OptionTable& table, OptimizationOptions& options);
 void describe_dataset(OptionTable& table, DatasetOptions& options);
@@ -32,8 +30,8 @@ void describe_bleu_search(OptionTable& table, GenerateOptions& options);
 void describe_legacy_preprocess(OptionTable& table);
 void describe_legacy_train(OptionTable& table);
 /// Of the commands that read a checkpoint: also what the checkpoint says, and what only training
-/// heeds, with which the reference's own scripts call them.
-void describe_legacy_evaluation(OptionTable& table);
+/// uses, with which the reference's own scripts call them. `train`: the table of training.
+void describe_legacy_evaluation(OptionTable& table, const OptionTable& train);
 /// Models, tasks, optimisers and schedules: a part of describe_legacy_train.
 void describe_legacy_training(OptionTable& table);
 

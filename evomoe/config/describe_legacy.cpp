@@ -195,11 +195,8 @@ void describe_legacy_train(OptionTable& table) {
   describe_legacy_training(table);
 }
 
-void describe_legacy_evaluation(OptionTable& table) {
+void describe_legacy_evaluation(OptionTable& table, const OptionTable& train) {
   describe_run(LegacyFlags(table));
-  TrainOptions options;
-  OptionTable train("train", "");
-  describe(train, options);
   LegacyFlags flags(table);
   const auto pass_over = [&](const std::string& name, bool takes_value, const std::string& note) {
     if (takes_value) flags.passed_over_with_value({name}, note);

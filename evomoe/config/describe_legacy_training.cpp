@@ -67,16 +67,13 @@ void describe_tasks(LegacyFlags flags) {
 
 void describe_optimization(LegacyFlags flags) {
   flags.passed_over({"fp16-adam-stats", "use-old-adam"}, "the optimiser works in float32");
-  constexpr const char* kOnlyAdam =
-      "it is of another optimiser; --optimizer adam has --adam-betas, --adam-eps and "
-      "--weight-decay";
-  flags.refused_with_value(
-      {"momentum", "adadelta-rho", "adadelta-eps", "adafactor-eps", "clip-threshold", "decay-rate",
-       "beta1", "adamax-betas", "adamax-eps", "lamb-betas", "lamb-eps"},
-      kOnlyAdam);
-  flags.refused(
-      {"anneal-eps", "scale-parameter", "relative-step", "warmup-init", "no-bias-correction"},
-      kOnlyAdam);
+  constexpr const char* kOtherOptimizer =
+      "it is of an optimiser that is not here; --optimizer is adam, adafactor or muon "
+      "(docs/optimizers.md)";
+  flags.refused_with_value({"momentum", "adadelta-rho", "adadelta-eps", "adamax-betas",
+                            "adamax-eps", "lamb-betas", "lamb-eps"},
+                           kOtherOptimizer);
+  flags.refused({"anneal-eps", "no-bias-correction"}, kOtherOptimizer);
   constexpr const char* kOtherSchedule =
       "it is of another schedule; --lr-scheduler is fixed, polynomial_decay, inverse_sqrt or "
       "cosine";

@@ -1,9 +1,8 @@
-// What is trained: task, Transformer, experts, evolution, criterion.
+// What is trained: task, Transformer, criterion.
 #include <fmt/format.h>
 
 #include "evomoe/config/architectures.h"
 #include "evomoe/config/describe_groups.h"
-#include "evomoe/config/legacy_flags.h"
 
 namespace evomoe {
 namespace {
@@ -230,138 +229,6 @@ void describe_validate_routing(OptionTable& table, std::string& validate_routing
            "current stage does, or "
            "both, one after the other.")
       .choices({"reference", "stage", "both"});
-}
-
-void describe_moe(OptionTable& table, MoeOptions& o) {
-  table.group("moe", "Mixture of experts");
-  table
-      .add("moe-freq", &o.moe_freq,
-           "Every such layer is MoE (2: layers 1, 3, 5, ... counted from 0); 0: none.")
-      .at_least(0);
-  table.add("moe-expert-count", &o.moe_expert_count, "Experts of an MoE layer.").at_least(0);
-  table
-      .add("moe-router", &o.moe_router,
-           "Routing method, by its name in docs/routing.md (an unknown name lists them). The "
-           "default is what the reference uses when neither --moe-top1-expert nor "
-           "--moe-topk-expert is given.")
-      .metavar("NAME");
-  table.shorthand("moe-top1-expert", "moe-router", "switch", "One expert per token.");
-  table.shorthand("moe-topk-expert", "moe-router", "dts", "The dense-to-sparse gate.");
-  table.add("moe-k", &o.moe_k, "Experts per token of the router topk.").at_least(1);
-  table.add("moe-no-normalize-topk", &o.moe_no_normalize_topk,
-            "The router topk uses the chosen probabilities as they are, instead of dividing them "
-            "by their sum.");
-  table.add(
-      "topk", &o.topk,
-      "Of the reference's dense-to-sparse gate: -1 or the number of experts, the same thing.");
-  LegacyFlags(table).passed_over({"moe-gating-use-fp32"},
-                                 "router logits and softmax are always float32");
-  table
-      .add("moe-second-expert-policy", &o.moe_second_expert_policy,
-           "When gshard uses a token's second expert.")
-      .choices({"sampling", "random", "all"});
-  table.add("moe-normalize-gate-prob-before-dropping", &o.moe_normalize_gate_prob_before_dropping,
-            "gshard: the two weights are divided by their sum before tokens are dropped for "
-            "capacity, not after.");
-  table.add("moe-batch-prioritized-routing", &o.moe_batch_prioritized_routing,
-            "gshard: the surest tokens get their places first.");
-  table.add("moe-train-capacity-token-fraction", &o.moe_train_capacity_token_fraction,
-            "Capacity factor in training; 0 or less: no token is dropped.");
-  table.add("moe-eval-capacity-token-fraction", &o.moe_eval_capacity_token_fraction,
-            "Capacity in evaluation as a fraction of the tokens; 0 or less: the training formula.");
-  table
-      .add("moe-drop-policy", &o.moe_drop_policy,
-           "Which assignments of a full expert are kept: the first, or the "
-           "most probable.")
-      .choices({"position", "probs"});
-  table.add("use-moe-pad-mask", &o.use_moe_pad_mask, "Padding tokens take no place in an expert.");
-  table.add(
-      "recompute-experts", &o.recompute_experts,
-      "Recomputes the experts' hidden activations in the backward pass instead of keeping them.");
-  describe_validate_routing(table, o.validate_routing);
-  table.for_tasks(kDecoderTasks);
-  table
-      .add("decoder-moe-freq", &o.decoder_moe_freq,
-           "As moe-freq, of the decoder; the larger one counts.")
-      .at_least(0);
-  table
-      .add("alternate-decoder-ffn-embed-dim", &o.alternate_decoder_ffn_embed_dim,
-           "Above 0: the MoE layers become dense ones of this hidden width, for comparison.")
-      .at_least(0);
-  table.for_tasks(kEncoderTasks);
-  table
-      .add("encoder-moe-freq", &o.encoder_moe_freq,
-           "As moe-freq, of the encoder; the larger one counts.")
-      .at_least(0);
-  table
-      .add("alternate-ffn-embed-dim", &o.alternate_ffn_embed_dim,
-           "As alternate-decoder-ffn-embed-dim, of the encoder.")
-      .at_least(0);
-}
-
-void describe_evolution(OptionTable& table, EvolutionFlags& o) {
-  table.group("evolution", "Evolution of the experts");
-  table
-      .add("shared-expert-updates", &o.shared_expert_updates,
-           "Updates with one shared expert per MoE layer, before it is diversified into all; 0: "
-           "start with all.")
-      .at_least(0);
-  table
-      .add("diversify", &o.diversify,
-           "How the experts are made from the shared one: equal copies; a share of weights set to "
-           "zero; noise added; "
-           "a share of hidden units drawn anew.")
-      .choices({"copy", "mask", "noise", "drop-upcycling"});
-  table
-      .add("diversify-ratio", &o.diversify_ratio,
-           "Strength: share of masked weights, noise in standard deviations of the weights, or "
-           "share of units drawn "
-           "anew.")
-      .at_least(0);
-  table.add("diversify-rescale", &o.diversify_rescale,
-            "mask: divides the kept weights by the kept share.");
-  table.add("diversify-keep-first", &o.diversify_keep_first,
-            "The first expert stays an exact copy.");
-  table
-      .add("diversify-moments", &o.diversify_moments,
-           "Adam moments of the new experts: copied, set to zero, or divided by their number (the "
-           "second by its square), which suits a dense gate.")
-      .choices({"copy", "reset", "scale"});
-  table.add("use-gumbel-softmax", &o.use_gumbel_softmax, "Turns the temperature schedule on.");
-  table.add("use-gumbel-gates", &o.use_gumbel_gates,
-            "The combine weights are the noisy Gumbel-softmax values.");
-  table
-      .add("gumbel-decay-scheduler", &o.gumbel_decay_scheduler,
-           "How the temperature falls; none: it stays.")
-      .choices({"Linear", "Exp", "none"})
-      .synonyms({{"None", "none"}});
-  table
-      .add("gumbel-decay-factor", &o.gumbel_decay_factor,
-           "Updates from the highest to the lowest temperature.")
-      .above(0);
-  table.add("max-temperature", &o.max_temperature,
-            "Temperature at the start of the dense-to-sparse stage.");
-  table.add("min-temperature", &o.min_temperature, "Lowest temperature.");
-  table.add("switch-to-hard-gumbel-softmax", &o.switch_to_hard_gumbel_softmax,
-            "Updates of the dense-to-sparse stage before each token uses one expert; -1: from the "
-            "second update on, as the "
-            "reference.");
-  table
-      .add("dts-threshold", &o.dts_threshold,
-           "An expert with a Gumbel-softmax value up to this is not used, unless it is the token's "
-           "best.")
-      .range(0, 1);
-  table.add("dts-normalize-weights", &o.dts_normalize_weights,
-            "Divides the combine weights by their sum over the experts used, which keeps the "
-            "output's size at the spawn.");
-  table.add("sparse-stage-noise", &o.sparse_stage_noise,
-            "Scale of the Gumbel noise in the sparse stage: 1 samples the expert, as the "
-            "reference; 0 takes the most "
-            "probable one.");
-  table
-      .add("sparse-noise-decay", &o.sparse_noise_decay,
-           "Updates over which the noise falls from 1 to sparse-stage-noise; 0: at once.")
-      .at_least(0);
 }
 
 void describe_criterion(OptionTable& table, CriterionOptions& o) {

@@ -18,17 +18,6 @@ void describe_device(OptionTable& table, CommonOptions& o) {
 
 void describe_optimization(OptionTable& table, OptimizationOptions& o) {
   table.group("optimization", "Optimisation");
-  table.add("optimizer", &o.optimizer, "Optimiser; cpu_adam is the same.")
-      .choices({"adam"})
-      .synonyms({{"cpu_adam", "adam"}})
-      .unsupported(
-          {"adadelta", "adafactor", "adagrad", "adamax", "composite", "lamb", "nag", "sgd"},
-          "Adam is the only optimiser; use --optimizer adam and an --lr that suits it");
-  table.add("adam-betas", &o.adam_betas, "Decay of the two moments, e.g. '(0.9, 0.98)'.")
-      .range(0, 1)
-      .count(2);
-  table.add("adam-eps", &o.adam_eps, "Added to the root of the second moment.").at_least(0);
-  table.add("weight-decay", &o.weight_decay, "Decoupled weight decay.").alias("wd").at_least(0);
   table
       .add("lr", &o.lr,
            "Learning rate, one per epoch; the last one stays. The default is fairseq's and far too "
@@ -242,7 +231,8 @@ void describe_resources(OptionTable& table, ResourceOptions& o) {
       .metavar("SIZE");
   table
       .add("offload-moments", &o.offload_moments,
-           "Folder on whose disk Adam's moments live instead of in memory, half of a dense run; "
+           "Folder on whose disk the optimiser's moments of 1 MiB and more live instead of in "
+           "memory (Adam's are half of a dense run's memory; docs/optimizers.md); "
            "each update reads and writes them all. Checkpoints are then not written in the "
            "background.")
       .metavar("FOLDER");

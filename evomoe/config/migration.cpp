@@ -1,7 +1,6 @@
 #include "evomoe/config/migration.h"
 
 #include "evomoe/base/error.h"
-#include "evomoe/config/describe.h"
 
 namespace evomoe {
 namespace {
@@ -71,6 +70,13 @@ constexpr const char* kIntroduction =
     "(`--fp16`), scaled (`--fp16-adam-stats`),\n"
     "  in half precision and in shards. An entry that may change what it means and is not known "
     "is an error; the loss scale is not needed.\n"
+    "- `--optimizer adafactor`: `--scale-parameter` multiplies each parameter's learning rate by "
+    "its "
+    "own scale; the reference multiplies\n"
+    "  that of the whole group by one after the other. `--relative-step` works (the reference "
+    "refuses it beside its own default of\n"
+    "  `--lr`). Its state is read and written by parameter, not where it is flat "
+    "(docs/optimizers.md).\n"
     "- Of the log, the lines with metrics are fairseq's; other lines are ours and go to stderr. "
     "One checkpoint is read at a time.\n"
     "- Random numbers (initial weights, dropout, Gumbel noise) are others; data, order and masks "
@@ -92,11 +98,8 @@ void add_row(std::string& text, const std::vector<std::string>& names, const std
 }
 
 /// The sections of a command: its options by group, then what has no effect, then what is refused.
-template <typename Options, typename Describe>
-std::string section(const std::string& command, Describe describe_into) {
-  Options options;
-  OptionTable table(command, command_summary(command));
-  describe_into(table, options);
+std::string section(const OptionTable& table) {
+  const auto& command = table.command();
   std::string text = fmt::format("## {}\n\n", command);
   const std::string head = "| flag | what happens here | note |\n|---|---|---|\n";
   std::string group = "\n";  // no group's name
@@ -129,16 +132,14 @@ std::string section(const std::string& command, Describe describe_into) {
 
 }  // namespace
 
-std::string migration_markdown() {
-  const auto plain = [](OptionTable& table, auto& options) { describe(table, options); };
+std::string migration_markdown(const std::vector<std::shared_ptr<const OptionTable>>& tables) {
   std::string text = kIntroduction;
-  text += section<TrainOptions>("train", plain);
-  text += section<EvalOptions>("validate", describe_validate);
-  text += section<EvalOptions>("eval-lm", describe_eval_lm);
-  text += section<GenerateOptions>("generate", plain);
-  text += section<InteractiveOptions>("interactive", plain);
-  text += section<ScoreOptions>("score", plain);
-  text += section<PreprocessFlags>("preprocess", plain);
+  for (const char* command :
+       {"train", "validate", "eval-lm", "generate", "interactive", "score", "preprocess"}) {
+    for (const auto& table : tables) {
+      if (table->command() == command) text += section(*table);
+    }
+  }
   text.pop_back();
   return text;
 }

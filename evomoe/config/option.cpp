@@ -159,8 +159,19 @@ Option& Option::of_tasks(std::vector<std::string> tasks) {
   return *this;
 }
 
+Option& Option::only_with(std::string other_option, std::vector<std::string> values) {
+  condition_ = {std::move(other_option), std::move(values)};
+  return *this;
+}
+
 std::string Option::help() const {
-  return tasks_.empty() ? help_ : fmt::format("{} Only in {}.", help_, fmt::join(tasks_, ", "));
+  auto text = help_;
+  if (!tasks_.empty()) text += fmt::format(" Only in {}.", fmt::join(tasks_, ", "));
+  if (!condition_.option.empty()) {
+    text +=
+        fmt::format(" Only with --{} {}.", condition_.option, fmt::join(condition_.values, " or "));
+  }
+  return text;
 }
 
 Option& Option::bare(std::string text) {
@@ -171,6 +182,26 @@ Option& Option::bare(std::string text) {
 Option& Option::default_from(std::function<json()> rule) {
   default_rule_ = std::move(rule);
   return *this;
+}
+
+Option& Option::of_reference() {
+  of_reference_ = true;
+  return *this;
+}
+
+Option& Option::off_up_to(double bound) {
+  off_up_to_ = bound;
+  return *this;
+}
+
+Option& Option::shapes_model() {
+  shapes_model_ = true;
+  return *this;
+}
+
+bool Option::is_off() const {
+  const auto now = value();
+  return off_up_to_ && now.is_number() && now.get<double>() <= *off_up_to_;
 }
 
 std::string Option::key() const {

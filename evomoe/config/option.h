@@ -31,25 +31,43 @@ class Option {
   Option& metavar(std::string word);  ///< placeholder of the value in the help
   Option& required();
   Option& of_tasks(std::vector<std::string> tasks);  ///< for these only; empty: for all
+  /// For these values of another option only, e.g. only_with("optimizer", {"muon"}). Given with
+  /// another value it is refused.
+  Option& only_with(std::string other_option, std::vector<std::string> values);
   /// The value that the option has when it is given without one; argparse calls it `const`. A word
   /// behind it that is none of its choices is not its value.
   Option& bare(std::string text);
   /// What is not given follows from other options, by this rule.
   Option& default_from(std::function<nlohmann::json()> rule);
+  /// The reference has it. Where it has no effect it is ignored with a notice, so that the
+  /// reference's command lines go on working; one of our own is refused there.
+  Option& of_reference();
+  /// Values up to this one turn it off: no notice and no refusal where it has no effect.
+  Option& off_up_to(double bound);
+  /// Another value makes another model, so that a run cannot go on with one.
+  Option& shapes_model();
 
   const std::string& name() const { return name_; }  ///< with '-', without the leading "--"
   std::string key() const;                           ///< with '_': the field's name
   const std::string& group() const { return group_; }
-  std::string help() const;  ///< with the tasks that it is for
+  std::string help() const;  ///< with the tasks, or values of another option, that it is for
   /// The help with the choices, the default, and whether it is needed.
   std::string full_help() const;
   const std::vector<std::string>& aliases() const { return aliases_; }
   const std::vector<std::string>& tasks() const { return tasks_; }
+  struct Condition {
+    std::string option;  ///< empty: there is no condition
+    std::vector<std::string> values;
+  };
+  const Condition& condition() const { return condition_; }
   OptionType type() const { return type_; }
   bool is_list() const;
   bool is_optional() const { return optional_; }
   bool is_required() const { return required_; }
   bool is_set() const { return set_; }
+  bool is_of_reference() const { return of_reference_; }
+  bool is_off() const;  ///< its value is one that off_up_to() names
+  bool is_shaping_model() const { return shapes_model_; }
   const nlohmann::json& default_value() const { return default_; }
   const std::optional<std::string>& bare() const { return bare_; }
   std::string metavar() const;
@@ -81,6 +99,8 @@ class Option {
   bool optional_;
   bool required_ = false;
   bool set_ = false;
+  bool of_reference_ = false;
+  bool shapes_model_ = false;
   std::function<nlohmann::json()> load_;
   std::function<void(const nlohmann::json&)> store_;
   std::function<nlohmann::json()> default_rule_;
@@ -88,10 +108,11 @@ class Option {
   std::vector<std::string> choices_, aliases_, tasks_, unsupported_;
   std::map<std::string, std::string> synonyms_;
   std::string unsupported_reason_;
-  std::optional<double> least_, most_, above_;
+  std::optional<double> least_, most_, above_, off_up_to_;
   std::optional<size_t> count_;
   std::optional<std::string> bare_;
   std::string metavar_;
+  Condition condition_;
 };
 
 /// A name as it is given on a command line: `--arch`, and `-a` of its few names of one letter.

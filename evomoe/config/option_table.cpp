@@ -24,8 +24,9 @@ OptionTable::OptionTable(std::string command, std::string summary)
   group("", "");
 }
 
-void OptionTable::group(std::string name, std::string title) {
-  groups_.push_back({std::move(name), std::move(title)});
+void OptionTable::group(const std::string& name, const std::string& title) {
+  if (groups_.empty() || (name != "" && !has_group(name))) groups_.push_back({name, title});
+  group_ = name;
   tasks_.clear();
 }
 
@@ -34,10 +35,16 @@ Option& OptionTable::insert(const std::string& name, const std::string& help, Op
                             std::function<void(const json&)> store) {
   EVOMOE_CHECK(find(name) == nullptr, "option table of '{}': --{} is described twice", command_,
                name);
-  options_.push_back(std::make_unique<Option>(name, groups_.back().name, help, type, optional,
-                                              std::move(load), std::move(store)));
-  options_.back()->of_tasks(tasks_);
-  return *options_.back();
+  auto option = std::make_unique<Option>(name, group_, help, type, optional, std::move(load),
+                                         std::move(store));
+  option->of_tasks(tasks_);
+  const auto place_of = [&](const std::string& group) {
+    return std::ranges::find(groups_, group, &Group::name) - groups_.begin();
+  };
+  const auto place = place_of(group_);
+  auto next = options_.end();
+  while (next != options_.begin() && place_of((*std::prev(next))->group()) > place) --next;
+  return **options_.insert(next, std::move(option));
 }
 
 void OptionTable::shorthand(std::string name, std::string target, std::string value,

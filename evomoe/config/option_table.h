@@ -56,8 +56,9 @@ class OptionTable {
   OptionTable& operator=(const OptionTable&) = delete;
 
   // --- describing ---
-  /// The options added next belong to this group, and are for all tasks.
-  void group(std::string name, std::string title);
+  /// The options added next belong to this group, and are for all tasks. A group that is there
+  /// already goes on, behind its last option, and keeps its title.
+  void group(const std::string& name, const std::string& title = "");
   /// The options of this group added next are for these values of --task only.
   void for_tasks(std::vector<std::string> tasks) { tasks_ = std::move(tasks); }
   /// Adds an option that fills *target, whose value now is the default. T is bool, int64_t, double,
@@ -120,6 +121,7 @@ class OptionTable {
   const std::string& summary() const { return summary_; }
   const std::vector<Group>& groups() const { return groups_; }  ///< the first: no name, no title
   const std::vector<Example>& examples() const { return examples_; }
+  /// Group by group.
   const std::vector<std::unique_ptr<Option>>& options() const { return options_; }
   const std::vector<Option*>& positionals() const { return positionals_; }
   const std::vector<Shorthand>& shorthands() const { return shorthands_; }
@@ -175,6 +177,7 @@ class OptionTable {
 
   std::string command_, summary_;
   std::vector<Group> groups_;
+  std::string group_;  ///< of the options added next
   std::vector<std::string> tasks_;
   std::vector<std::unique_ptr<Option>> options_;
   std::vector<Option*> positionals_;

@@ -5,9 +5,10 @@
 #include <string>
 #include <vector>
 
-/// What each command can be told. A field is the flag of the same name (`--tokens-per-sample` is
-/// tokens_per_sample); names are fairseq's where fairseq has one. describe.h says the type, the
-/// allowed values and the meaning of each.
+/// What the commands can be told; what `train` can be told is put together in train/options.h. A
+/// field is the flag of the same name (`--tokens-per-sample` is tokens_per_sample); names are
+/// fairseq's where fairseq has one. describe.h says the type, the allowed values and the meaning of
+/// each.
 namespace evomoe {
 
 /// BLEU of translations in a validation.
@@ -94,51 +95,6 @@ struct ModelOptions {
   bool checkpoint_activations = false;
 };
 
-/// Experts and routing.
-struct MoeOptions {
-  int64_t moe_freq = 0;  ///< layer i (from 0) is MoE iff (i+1) % moe_freq == 0; 0: a dense model
-  int64_t encoder_moe_freq = 0, decoder_moe_freq = 0;  ///< of one half; 0: moe_freq
-  int64_t moe_expert_count = 0;                        ///< E
-  std::string moe_router =
-      "gshard";       ///< --moe-top1-expert means switch, --moe-topk-expert means dts
-  int64_t moe_k = 2;  ///< experts per token of the router `topk`
-  bool moe_no_normalize_topk = false;
-  int64_t topk = -1;                                  ///< the reference's: -1 or E
-  std::string moe_second_expert_policy = "sampling";  ///< sampling | random | all
-  bool moe_normalize_gate_prob_before_dropping = false;
-  bool moe_batch_prioritized_routing = false;
-  double moe_train_capacity_token_fraction = 1.0;
-  double moe_eval_capacity_token_fraction = 0.25;
-  std::string moe_drop_policy = "position";  ///< position | probs
-  bool use_moe_pad_mask = false;
-  int64_t alternate_decoder_ffn_embed_dim = 0;
-  int64_t alternate_ffn_embed_dim = 0;  ///< of the encoder
-  bool recompute_experts = false;
-  std::string validate_routing = "reference";  ///< reference | stage | both
-};
-
-/// The evolution of the experts: shared expert, spawn, dense-to-sparse, sparse.
-struct EvolutionFlags {
-  int64_t shared_expert_updates = 0;
-  std::string diversify = "mask";  ///< copy | mask | noise | drop-upcycling
-  double diversify_ratio = 0.5;
-  bool diversify_rescale = false;
-  bool diversify_keep_first = false;
-  std::string diversify_moments = "copy";  ///< copy | reset | scale
-  bool use_gumbel_softmax = false;
-  bool use_gumbel_gates = false;
-  std::string gumbel_decay_scheduler = "none";  ///< Linear | Exp | none
-  double gumbel_decay_factor = 1.0;             ///< updates from max_temperature to min_temperature
-  double max_temperature = 1.0;
-  double min_temperature = 0.5;
-  int64_t switch_to_hard_gumbel_softmax =
-      -1;  ///< DTS update from which one expert per token is used
-  double dts_threshold = 0.001;
-  bool dts_normalize_weights = false;
-  double sparse_stage_noise = 1.0;
-  int64_t sparse_noise_decay = 0;  ///< updates from noise 1 to sparse_stage_noise
-};
-
 struct CriterionOptions {
   /// cross_entropy, masked_lm or label_smoothed_cross_entropy, each alone, with the gate loss
   /// (moe_...) or, but for the last, with the logged number of experts (..._gumbel);
@@ -156,10 +112,6 @@ struct CriterionOptions {
 };
 
 struct OptimizationOptions {
-  std::string optimizer = "adam";
-  std::vector<double> adam_betas = {0.9, 0.999};  ///< always two
-  double adam_eps = 1e-8;
-  double weight_decay = 0.0;
   std::vector<double> lr = {0.25};          ///< by epoch; the last one stays
   std::string lr_scheduler = "fixed";       ///< polynomial_decay | inverse_sqrt | cosine | fixed
   std::optional<int64_t> warmup_updates;    ///< not given: 4000 for inverse_sqrt, else 0
@@ -246,21 +198,6 @@ struct CommonOptions {
   int64_t log_interval = 100;         ///< updates
   std::string device = "auto";        ///< auto | cpu | cuda
   int64_t threads = 0;                ///< 0: as many as the machine has
-};
-
-/// `evomoe train DATA`.
-struct TrainOptions {
-  std::string data;  ///< data-bin folder, or several as `a:b:c`
-  TaskOptions task;
-  ModelOptions model;
-  MoeOptions moe;
-  EvolutionFlags evolution;
-  CriterionOptions criterion;
-  OptimizationOptions optimization;
-  DatasetOptions dataset;
-  CheckpointOptions checkpoint;
-  ResourceOptions resources;
-  CommonOptions common;
 };
 
 /// The files of a GPT-2 byte-level BPE.

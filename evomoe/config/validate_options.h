@@ -4,11 +4,10 @@
 
 namespace evomoe {
 
-/// Refuses combinations of options that cannot work, before any data is touched. Throws UsageError
-/// naming the options, their values and the remedy. What a room knows better (architectures,
-/// routing methods, schedules) is check_settings()'s, and what needs the data is checked where it
-/// is read.
-void validate_options(const TrainOptions& options);
+/// Refuses combinations of options that cannot work, before any data is touched (those of train:
+/// train/validate_options.h). Throws UsageError naming the options, their values and the remedy.
+/// What a room knows better (architectures, routing methods, schedules) is check_settings()'s, and
+/// what needs the data is checked where it is read.
 void validate_options(const EvalOptions& options);
 void validate_options(const GenerateOptions& options);
 /// What is done with prompts where the user does not say: a model of running text (blocks of it,
@@ -22,5 +21,8 @@ void validate_options(const InteractiveOptions& options);
 void validate_options(const ScoreOptions& options);
 void validate_options(const PreprocessFlags& options);
 void validate_options(const BpeFlags& options);
+
+/// What --eval-bleu-... may be, beside a --validate-routing.
+void validate_bleu(const EvalBleuOptions& bleu, const std::string& validate_routing);
 
 }  // namespace evomoe

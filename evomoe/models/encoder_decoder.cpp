@@ -6,6 +6,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/models/initialisation.h"
+#include "evomoe/models/parameter_kinds.h"
 
 namespace evomoe {
 namespace {
@@ -56,7 +57,7 @@ EncoderDecoderImpl::EncoderDecoderImpl(const EncoderDecoderOptions& options)
     decoder_->set_tied();
   } else {
     output_projection_ =
-        decoder_->register_module("output_projection", std::make_shared<torch::nn::Module>())
+        decoder_->register_module("output_projection", module_of_kind(ParameterKind::kHead))
             ->register_parameter(
                 "weight", torch::zeros({options_.decoder.vocab_size, options_.decoder.embed_dim}));
   }

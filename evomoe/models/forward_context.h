@@ -8,6 +8,7 @@
 
 #include "evomoe/base/philox.h"
 #include "evomoe/parallel/communicator.h"
+#include "evomoe/routing/router.h"
 
 namespace evomoe {
 
@@ -28,7 +29,8 @@ struct ForwardContext {
   bool training = false;
   bool route_as_trained =
       false;  ///< evaluation with the routing of the present training stage, noise included
-  int64_t update = 0;  ///< completed updates
+  int64_t update = 0;       ///< completed updates
+  RouterSchedule schedule;  ///< of the routers
   NoiseKey noise;  ///< seed, update, first sequence, sequence length; layer and site are set where
                    ///< it is used
   torch::Tensor padding_BS;          ///< bool, true = padding; undefined when no token is padding

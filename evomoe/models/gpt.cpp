@@ -6,6 +6,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/models/initialisation.h"
+#include "evomoe/models/parameter_kinds.h"
 
 namespace evomoe {
 
@@ -24,7 +25,7 @@ GptImpl::GptImpl(const GptOptions& options) : options_(options) {
     decoder_->set_tied();
   } else {
     output_projection_ =
-        decoder_->register_module("output_projection", std::make_shared<torch::nn::Module>())
+        decoder_->register_module("output_projection", module_of_kind(ParameterKind::kHead))
             ->register_parameter("weight", torch::zeros({options.vocab_size, options.embed_dim}));
   }
 }

@@ -5,6 +5,7 @@
 #include "evomoe/base/error.h"
 #include "evomoe/models/initialisation.h"
 #include "evomoe/models/layer_norm.h"
+#include "evomoe/models/parameter_kinds.h"
 #include "evomoe/ops/activation.h"
 #include "evomoe/ops/philox_dropout.h"
 
@@ -49,7 +50,7 @@ RobertaImpl::RobertaImpl(const RobertaOptions& options) : options_(options) {
   const auto V = options.vocab_size, D = options.embed_dim;
   auto encoder = register_module("encoder", std::make_shared<torch::nn::Module>());
   encoder_ = encoder->register_module("sentence_encoder", TransformerStack(options_));
-  auto head = encoder->register_module("lm_head", std::make_shared<torch::nn::Module>());
+  auto head = encoder->register_module("lm_head", module_of_kind(ParameterKind::kHead));
   lm_bias_V_ = head->register_parameter("bias", torch::zeros({V}));
   if (options.untie_weights) {
     lm_weight_VD_ = head->register_parameter("weight", torch::zeros({V, D}));
@@ -59,7 +60,7 @@ RobertaImpl::RobertaImpl(const RobertaOptions& options) : options_(options) {
   lm_dense_ = head->register_module("dense", torch::nn::Linear(D, D));
   lm_layer_norm_ = head->register_module("layer_norm", layer_norm(D));
   if (options.heads_of_sentences.empty()) return;
-  auto heads = register_module("classification_heads", std::make_shared<torch::nn::Module>());
+  auto heads = register_module("classification_heads", module_of_kind(ParameterKind::kHead));
   for (const auto& of_head : options.heads_of_sentences) {
     auto module = heads->register_module(of_head.name, std::make_shared<torch::nn::Module>());
     Head made{of_head};
@@ -104,13 +105,14 @@ torch::Tensor RobertaImpl::output_features(const torch::Tensor& x_ND) {
 
 void RobertaImpl::initialise(uint64_t seed) {
   const torch::NoGradGuard no_grad;
+  const auto kinds = parameter_kinds(*this);
   for (auto& item : named_parameters()) {
     auto& parameter = item.value();
     const auto& name = item.key();
+    const auto kind = kinds.at(name);
     if (name.starts_with("classification_heads.")) continue;
-    if (name.find("layer_norm") != std::string::npos || name.find("layernorm") != std::string::npos)
-      continue;  // 1 and 0 already
-    const bool weight = parameter.dim() > 1 && !name.ends_with(".b1") && !name.ends_with(".b2");
+    if (kind == ParameterKind::kNorm) continue;  // 1 and 0 already
+    const bool weight = parameter.dim() > (kind == ParameterKind::kExpert ? 2 : 1);
     if (weight) {
       init_normal(parameter, kInitialSpread, seed, name);
     } else {

@@ -1,11 +1,11 @@
 #include "evomoe/models/token_candidates.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
+
+#include "evomoe/kernels/parallel_for.h"
 
 namespace evomoe {
 namespace {
@@ -44,7 +44,7 @@ std::vector<std::vector<TokenCandidate>> best_tokens(const torch::Tensor& log_pr
   if (log_probability_NV.is_cpu()) {
     const auto values = log_probability_NV.contiguous();
     const auto* value = values.const_data_ptr<float>();
-    at::parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
+    kernels::parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
       for (auto row = begin; row < end; ++row)
         best[static_cast<size_t>(row)] = best_of_row(value + row * size, size, count);
     });

@@ -13,6 +13,7 @@ RoutingContext routing_context(const ForwardContext& context, int64_t layer) {
   routing.training = context.training || context.route_as_trained;
   routing.without_dropout = !context.training;
   routing.token_id_T = context.token_id_T;
+  routing.schedule = context.schedule;
   routing.noise = context.noise;
   routing.noise.layer = static_cast<uint32_t>(layer);
   routing.communicator = context.communicator;

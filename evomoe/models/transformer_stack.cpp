@@ -8,6 +8,7 @@
 #include "evomoe/models/activation_checkpoint.h"
 #include "evomoe/models/initialisation.h"
 #include "evomoe/models/layer_norm.h"
+#include "evomoe/models/parameter_kinds.h"
 #include "evomoe/models/positions.h"
 #include "evomoe/ops/philox_dropout.h"
 #include "evomoe/ops/tied_embedding.h"
@@ -89,7 +90,7 @@ TransformerStackImpl::TransformerStackImpl(const TransformerStackOptions& option
     adaptive_input_ = register_module(
         "embed_tokens", AdaptiveInput(options.adaptive_input, V, D, options.padding_index));
   } else if (own_embedding_) {
-    embed_tokens_ = register_module("embed_tokens", std::make_shared<torch::nn::Module>())
+    embed_tokens_ = register_module("embed_tokens", module_of_kind(ParameterKind::kEmbedding))
                         ->register_parameter("weight", torch::zeros({V, D}));
   } else {
     EVOMOE_CHECK(embedding.size(0) == V && embedding.size(1) == D,
@@ -101,7 +102,7 @@ TransformerStackImpl::TransformerStackImpl(const TransformerStackOptions& option
   if (options.no_positions) {
     // No table: attention alone sees the order (causal mask).
   } else if (options.learned_positions) {
-    embed_positions_ = register_module("embed_positions", std::make_shared<torch::nn::Module>())
+    embed_positions_ = register_module("embed_positions", module_of_kind(ParameterKind::kEmbedding))
                            ->register_parameter("weight", torch::zeros({position_rows, D}));
   } else {
     embed_positions_ = sinusoidal_table(position_rows, D, options.padding_index);

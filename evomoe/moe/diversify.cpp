@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "evomoe/base/error.h"
+#include "evomoe/config/option_table.h"
 #include "evomoe/ops/noise.h"
 
 namespace evomoe {
@@ -59,6 +60,26 @@ Tensor redrawn_units(const Tensor& w1_HD, double ratio, const NoiseKey& key) {
 }
 
 }  // namespace
+
+void DiversifyOptions::describe(OptionTable& table) {
+  table
+      .add("diversify", &operation,
+           "How the experts are made from the shared one: equal copies; a share of weights set to "
+           "zero; noise added; a share of hidden units drawn anew.")
+      .choices({"copy", "mask", "noise", "drop-upcycling"});
+  table
+      .add("diversify-ratio", &ratio,
+           "Strength: share of masked weights, noise in standard deviations of the weights, or "
+           "share of units drawn anew.")
+      .at_least(0);
+  table.add("diversify-rescale", &rescale, "mask: divides the kept weights by the kept share.");
+  table.add("diversify-keep-first", &keep_first, "The first expert stays an exact copy.");
+  table
+      .add("diversify-moments", &moments,
+           "Adam moments of the new experts: copied, set to zero, or divided by their number (the "
+           "second by its square), which suits a dense gate.")
+      .choices({"copy", "reset", "scale"});
+}
 
 void validate(const DiversifyOptions& options) {
   const auto& operation = options.operation;

@@ -7,6 +7,8 @@
 
 namespace evomoe {
 
+class OptionTable;
+
 /// How one trained expert becomes E different ones at the end of the shared-expert stage. The
 /// EvoMoE paper (arXiv 2112.14397) says that the copies' weights are masked at random; its code has
 /// no such step.
@@ -22,6 +24,9 @@ struct DiversifyOptions {
   double ratio = 0.5;
   bool rescale = false;     ///< mask: divide what is left by 1 - ratio
   bool keep_first = false;  ///< expert 0 stays an exact copy
+  std::string moments = "copy";  ///< of Adam, of the new experts: copy | reset | scale
+
+  void describe(OptionTable& table);  ///< into the group that is being described
 };
 
 /// Throws UsageError for an unknown operation, a ratio outside its range ([0,1) for mask, [0,1] for

@@ -3,9 +3,12 @@
 #include <cstdint>
 #include <string>
 
+#include "evomoe/moe/diversify.h"
 #include "evomoe/routing/router.h"
 
 namespace evomoe {
+
+class OptionTable;
 
 /// The parts of an evolution, in order. kConstant: nothing changes (no Gumbel-softmax).
 enum class Stage { kSharedExpert, kDenseToSparse, kSparse, kConstant };
@@ -13,21 +16,29 @@ enum class Stage { kSharedExpert, kDenseToSparse, kSparse, kConstant };
 /// "shared-expert", "dense-to-sparse", "sparse"; of kConstant, which is no stage, nothing.
 const char* stage_name(Stage stage);
 
-/// When the experts are spawned and how the dense-to-sparse gate is annealed.
+/// When and how the experts are spawned, and how the dense-to-sparse gate is annealed. A field is
+/// the option of the same name.
 struct EvolutionOptions {
   int64_t shared_expert_updates = 0;  ///< updates with one shared expert; 0: no such stage
-  bool use_gumbel_softmax = false;
-  std::string decay;        ///< Linear | Exp; empty or none: the temperature stays at its maximum
-  double decay_factor = 1;  ///< updates from max_temperature to min_temperature
+  DiversifyOptions diversify;
+  bool use_gumbel_softmax = false;              ///< there is a temperature
+  std::string gumbel_decay_scheduler = "none";  ///< Linear | Exp; none: it stays at its maximum
+  double gumbel_decay_factor = 1.0;             ///< updates from max_temperature to min_temperature
   double max_temperature = 1.0;
   double min_temperature = 0.5;
-  int64_t switch_to_hard = -1;  ///< update since the spawn from which a token uses one expert; the
-                                ///< first is never hard, so -1 means the second
+  /// Update since the spawn from which a token uses one expert; the first is never hard, so -1
+  /// means the second.
+  int64_t switch_to_hard_gumbel_softmax = -1;
   double sparse_stage_noise = 1.0;  ///< scale of the Gumbel noise in the sparse stage, in [0,1]
   int64_t sparse_noise_decay = 0;   ///< updates from scale 1 to that one; 0: at once
+
+  void describe(OptionTable& table);
+  /// The first update since the spawn in which a token uses one expert.
+  int64_t first_hard_update() const;
 };
 
-/// Throws UsageError for values outside their ranges, naming flag, value and remedy.
+/// Throws UsageError for values outside their ranges, naming flag, value and remedy; also for those
+/// of `diversify`.
 void validate(const EvolutionOptions& options);
 
 struct StageState {

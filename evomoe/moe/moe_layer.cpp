@@ -99,7 +99,7 @@ Routing MoELayerImpl::route(const torch::Tensor& x_TD, const RoutingContext& con
   RECORD_USER_SCOPE("router");
   auto routing = router_->route(x_TD, context);
   return apply_capacity(std::move(routing), router_->capacity(x_TD.size(0), context.training),
-                        options_.router.drop_policy, context.valid_T);
+                        options_.router.get<CapacityOptions>().drop_policy, context.valid_T);
 }
 
 MoEOutput MoELayerImpl::forward(const torch::Tensor& x_BSD, const RoutingContext& given,

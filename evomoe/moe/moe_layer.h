@@ -58,7 +58,7 @@ class MoELayerImpl : public torch::nn::Module {
   void spawn(int64_t num_experts, const DiversifyOptions& options, uint64_t seed);
 
   bool in_shared_expert_stage() const { return shared_expert_; }
-  /// For begin_update and end_update, and its gate weight.
+  /// For end_update, and its gate weight.
   const std::shared_ptr<Router>& router() const { return router_; }
   const ExpertBank& experts() const { return experts_; }
   const MoELayerOptions& options() const { return options_; }

@@ -1,46 +1,19 @@
 #include "evomoe/optim/gradient_norm.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
+#include "evomoe/kernels/cpu/sum_of_squares.h"
 #include "evomoe/kernels/parallel_for.h"
+#include "evomoe/optim/update_rule.h"
 
 namespace evomoe {
 namespace {
-
-/// Elements summed by one thread at a time. Fixed, so that the order of additions does not depend
-/// on the threads.
-constexpr int64_t kChunk = 1 << 15;
 
 struct Chunk {
   const float* data;
   int64_t size;
 };
-
-/// Sum of squares in double, in eight lanes that the compiler turns into vectors.
-double sum_of_squares(Chunk chunk) {
-  constexpr int64_t kLanes = 8;
-  std::array<double, kLanes> lane{};
-  int64_t i = 0;
-  for (; i + kLanes <= chunk.size; i += kLanes) {
-    for (int64_t j = 0; j < kLanes; ++j) {
-      const auto value = static_cast<double>(chunk.data[i + j]);
-      lane[static_cast<size_t>(j)] += value * value;
-    }
-  }
-  double sum = 0;
-  for (; i < chunk.size; ++i) {
-    sum += static_cast<double>(chunk.data[i]) * static_cast<double>(chunk.data[i]);
-  }
-  for (const double value : lane) sum += value;
-  return sum;
-}
-
-bool sums_in_place(const torch::Tensor& gradient) {
-  return gradient.device().is_cpu() && gradient.scalar_type() == torch::kFloat32 &&
-         gradient.is_contiguous();
-}
 
 }  // namespace
 
@@ -51,10 +24,11 @@ double gradient_norm(const std::vector<NamedParameter>& parameters) {
   for (const auto& parameter : parameters) {
     const auto& gradient = parameter.tensor.grad();
     if (!gradient.defined() || gradient.numel() == 0) continue;
-    if (sums_in_place(gradient)) {
+    if (has_raw_floats(gradient)) {
       const auto* data = gradient.const_data_ptr<float>();
-      for (int64_t begin = 0; begin < gradient.numel(); begin += kChunk) {
-        chunks.push_back({data + begin, std::min(kChunk, gradient.numel() - begin)});
+      for (int64_t begin = 0; begin < gradient.numel(); begin += kernels::kSquaresChunk) {
+        chunks.push_back(
+            {data + begin, std::min(kernels::kSquaresChunk, gradient.numel() - begin)});
       }
     } else {
       squares.push_back(gradient.to(torch::kFloat64).square().sum());
@@ -64,7 +38,8 @@ double gradient_norm(const std::vector<NamedParameter>& parameters) {
   std::vector<double> partial(chunks.size());
   kernels::parallel_for(0, static_cast<int64_t>(chunks.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      partial[static_cast<size_t>(i)] = sum_of_squares(chunks[static_cast<size_t>(i)]);
+      const auto& chunk = chunks[static_cast<size_t>(i)];
+      partial[static_cast<size_t>(i)] = kernels::chunk_sum_of_squares(chunk.data, chunk.size);
     }
   });
   double sum = 0;

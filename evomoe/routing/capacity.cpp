@@ -1,8 +1,10 @@
 #include "evomoe/routing/capacity.h"
 
+#include <cmath>
 #include <utility>
 
 #include "evomoe/base/error.h"
+#include "evomoe/config/option_table.h"
 #include "evomoe/routing/epsilon.h"
 
 namespace evomoe {
@@ -66,6 +68,48 @@ void normalize(Routing& routing) {
 }
 
 }  // namespace
+
+std::optional<int64_t> CapacityOptions::in_evaluation(int64_t num_rows) const {
+  if (eval_fraction <= 0) return std::nullopt;
+  return static_cast<int64_t>(std::ceil(eval_fraction * static_cast<double>(num_rows)));
+}
+
+void CapacityOptions::describe(OptionTable& table) {
+  table.group("moe");
+  table
+      .add("moe-train-capacity-token-fraction", &train_factor,
+           "Capacity factor in training; 0 or less: no token is dropped.")
+      .of_reference()
+      .off_up_to(0);
+  table
+      .add("moe-eval-capacity-token-fraction", &eval_fraction,
+           "Capacity in evaluation as a fraction of the tokens; 0 or less: the training formula.")
+      .of_reference()
+      .off_up_to(0);
+  table
+      .add("moe-drop-policy", &drop_policy,
+           "Which assignments of a full expert are kept: the first, or the most probable.")
+      .choices({"position", "probs"});
+}
+
+void CapacityOptions::validate() const {
+  if (std::isnan(train_factor) || std::isinf(train_factor)) {
+    fail_usage("--moe-train-capacity-token-fraction {}: give a finite factor, or 0 for dropless",
+               train_factor);
+  }
+  if (std::isnan(eval_fraction) || eval_fraction > 1) {
+    fail_usage(
+        "--moe-eval-capacity-token-fraction {}: allowed is at most 1 (all tokens), or -1 for "
+        "the training formula",
+        eval_fraction);
+  }
+  if (drop_policy != "position" && drop_policy != "probs") {
+    fail_usage(
+        "--moe-drop-policy {}: allowed are position (first come, first served) and probs "
+        "(largest weights)",
+        drop_policy);
+  }
+}
 
 torch::Tensor slots(const Routing& routing) {
   if (!routing.priority_A.defined()) return stored_slot_A(routing);

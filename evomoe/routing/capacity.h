@@ -10,6 +10,23 @@
 
 namespace evomoe {
 
+class OptionTable;
+
+/// How many assignments an expert may take, as in the reference; of the methods that drop.
+struct CapacityOptions {
+  /// --moe-train-capacity-token-fraction; <= 0: dropless, in training and in evaluation.
+  double train_factor = 1.0;
+  /// --moe-eval-capacity-token-fraction, of all rows; <= 0: the training formula.
+  double eval_fraction = 0.25;
+  std::string drop_policy = "position";  ///< position | probs, of apply_capacity()
+
+  /// The capacity in evaluation, ceil(eval_fraction * rows), or nothing when the fraction is <= 0.
+  std::optional<int64_t> in_evaluation(int64_t num_rows) const;
+  void describe(OptionTable& table);
+  /// UsageError: a value that is not finite, a fraction above 1, an unknown policy.
+  void validate() const;
+};
+
 /// The step after Router::route(): keeps at most `capacity` assignments of every expert (nothing:
 /// no limit), a filter over any Routing.
 /// - "position": the first ones in order of priority_A, or of tokens where that is undefined

@@ -8,7 +8,7 @@ namespace evomoe {
 /// loss.
 class DenseRouter : public Router {
  public:
-  explicit DenseRouter(RouterOptions options) : Router(std::move(options)) {}
+  using Router::Router;
   Routing route(const torch::Tensor& x_TD, const RoutingContext& context) override;
 };
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "evomoe/base/error.h"
+#include "evomoe/config/option_table.h"
 #include "evomoe/ops/noise.h"
 #include "evomoe/routing/balance.h"
 #include "evomoe/routing/epsilon.h"
@@ -57,8 +58,33 @@ torch::Tensor random_second_T(const torch::Tensor& second_weight_T, const Routin
 
 }  // namespace
 
-GshardRouter::GshardRouter(RouterOptions options)
-    : Router(std::move(options), {.eval_capacity = true, .second_expert = true}) {
+void GshardOptions::describe(OptionTable& table) {
+  table.group("moe");
+  table
+      .add("moe-second-expert-policy", &second_expert_policy,
+           "When gshard uses a token's second expert.")
+      .choices({"sampling", "random", "all"})
+      .of_reference();
+  table
+      .add("moe-normalize-gate-prob-before-dropping", &normalize_before_dropping,
+           "gshard: the two weights are divided by their sum before tokens are dropped for "
+           "capacity, not after.")
+      .of_reference();
+  table
+      .add("moe-batch-prioritized-routing", &batch_prioritized,
+           "gshard: the surest tokens get their places first.")
+      .of_reference();
+}
+
+void GshardOptions::validate() const {
+  const auto& policy = second_expert_policy;
+  if (policy != "sampling" && policy != "random" && policy != "all") {
+    fail_usage("--moe-second-expert-policy {}: allowed are sampling, random, all", policy);
+  }
+}
+
+GshardRouter::GshardRouter(RouterShape shape, CapacityOptions capacity, GshardOptions options)
+    : Router(std::move(shape)), capacity_(std::move(capacity)), options_(std::move(options)) {
   if (num_experts() < 2) {
     fail_usage("--moe-expert-count {}: the top-2 router `gshard` needs at least 2 experts",
                num_experts());
@@ -128,9 +154,9 @@ Routing GshardRouter::route(const torch::Tensor& x_TD, const RoutingContext& con
 }
 
 std::optional<int64_t> GshardRouter::capacity(int64_t num_rows, bool training) const {
-  if (options_.train_capacity_factor <= 0) return std::nullopt;
+  if (capacity_.train_factor <= 0) return std::nullopt;
   if (!training) {
-    if (const auto capacity = evaluation_capacity(num_rows)) return capacity;
+    if (const auto capacity = capacity_.in_evaluation(num_rows)) return capacity;
   }
   return 2 * ((num_rows + num_experts() - 1) / num_experts());
 }

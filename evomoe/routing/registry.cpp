@@ -2,11 +2,11 @@
 
 #include <fmt/ranges.h>
 
-#include <map>
-#include <utility>
+#include <algorithm>
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/nearest_name.h"
+#include "evomoe/config/given_options.h"
 #include "evomoe/routing/dense_router.h"
 #include "evomoe/routing/dts_router.h"
 #include "evomoe/routing/gshard_router.h"
@@ -16,43 +16,108 @@
 namespace evomoe {
 namespace {
 
-template <typename Method>
-std::shared_ptr<Router> make(const RouterOptions& options) {
-  return std::make_shared<Method>(options);
-}
+struct Entry {
+  std::string name;
+  RouterMethod method;
+};
 
-/// One line per method. A table rather than self-registering objects, which a linker drops from
-/// static libraries.
-std::map<std::string, RouterFactory>& table() {
-  static std::map<std::string, RouterFactory> methods = {
-      {"dense", make<DenseRouter>},   {"dts", make<DtsRouter>},   {"gshard", make<GshardRouter>},
-      {"switch", make<SwitchRouter>}, {"topk", make<TopkRouter>},
+/// One line per method: its class and the options that it uses. A table rather than
+/// self-registering objects, which a linker drops from static libraries.
+std::vector<Entry>& registry() {
+  static std::vector<Entry> methods = {
+      {"dense", router_method<DenseRouter>()},
+      {"gshard", router_method<GshardRouter, CapacityOptions, GshardOptions>()},
+      {"switch", router_method<SwitchRouter, CapacityOptions, GumbelGateOptions>()},
+      {"topk", router_method<TopkRouter, CapacityOptions, TopkOptions>()},
+      {"dts", router_method<DtsRouter, CapacityOptions, GumbelGateOptions, DtsOptions>()},
   };
   return methods;
+}
+
+const RouterMethod* find(const std::string& name) {
+  const auto found = std::ranges::find(registry(), name, &Entry::name);
+  return found == registry().end() ? nullptr : &found->method;
+}
+
+bool uses(const RouterMethod& method, std::type_index type) {
+  return std::ranges::find(method.options, type, &RouterOptionType::type) != method.options.end();
+}
+
+/// Every struct that a method uses, once, in the order of the registry.
+std::vector<RouterOptionType> option_types() {
+  std::vector<RouterOptionType> types;
+  for (const auto& [name, method] : registry()) {
+    for (const auto& type : method.options) {
+      if (std::ranges::find(types, type.type, &RouterOptionType::type) == types.end())
+        types.push_back(type);
+    }
+  }
+  return types;
+}
+
+[[noreturn]] void fail_unknown(const std::string& name) {
+  const auto names = router_names();
+  const auto nearest = nearest_name(name, names);
+  fail_usage("--moe-router {}: unknown method; allowed are {}{}", name, fmt::join(names, ", "),
+             nearest.empty() ? "" : fmt::format(" (did you mean {}?)", nearest));
 }
 
 }  // namespace
 
 std::shared_ptr<Router> make_router(const RouterOptions& options) {
-  const auto found = table().find(options.method);
-  if (found != table().end()) return found->second(options);
-  const auto names = router_names();
-  const auto nearest = nearest_name(options.method, names);
-  fail_usage("--moe-router {}: unknown method; allowed are {}{}", options.method,
-             fmt::join(names, ", "),
-             nearest.empty() ? "" : fmt::format(" (did you mean {}?)", nearest));
+  const auto* method = find(options.method);
+  if (method == nullptr) fail_unknown(options.method);
+  auto router = method->make(options);
+  options_without_effect(options, *router);
+  return router;
 }
 
-void register_router(const std::string& name, RouterFactory factory) {
-  EVOMOE_CHECK(!name.empty() && factory, "a routing method needs a name and a factory");
-  const bool added = table().emplace(name, std::move(factory)).second;
-  EVOMOE_CHECK(added, "the routing method `{}` exists already: choose another name", name);
+void register_router(const std::string& name, RouterMethod method) {
+  EVOMOE_CHECK(!name.empty() && method.make, "a routing method needs a name and what makes it");
+  EVOMOE_CHECK(find(name) == nullptr, "the routing method `{}` exists already: choose another name",
+               name);
+  registry().push_back({name, std::move(method)});
 }
 
 std::vector<std::string> router_names() {
   std::vector<std::string> names;
-  for (const auto& [name, factory] : table()) names.push_back(name);
+  for (const auto& [name, method] : registry()) names.push_back(name);
+  std::ranges::sort(names);
   return names;
+}
+
+void describe_router_options(OptionTable& table, RouterOptionSet& options) {
+  for (const auto& type : option_types()) type.describe(options, table);
+}
+
+bool method_uses(const std::string& method, std::type_index options) {
+  const auto* found = find(method);
+  return found != nullptr && uses(*found, options);
+}
+
+std::set<std::string> options_without_effect(const RouterOptions& options, const Router& router) {
+  const auto* method = find(options.method);
+  if (method == nullptr) fail_unknown(options.method);
+  std::set<std::string> used;
+  RouterOptionSet of_method;
+  OptionTable table("", "");
+  for (const auto& type : method->options) type.describe(of_method, table);
+  for (const auto& option : table.options()) used.insert(option->name());
+  for (const auto& name : router.options_without_effect()) used.erase(name);
+
+  std::set<std::string> without_effect;
+  for_each_given(options.of_methods, describe_router_options,
+                 [&](const OptionTable& given, const Option& option) {
+                   if (used.contains(option.name()) || option.is_off()) return;
+                   if (!option.is_of_reference()) {
+                     fail_usage(
+                         "{} does nothing for --moe-router {}: leave it out, or choose a router "
+                         "that uses it (docs/routing.md)",
+                         given.written(option), options.method);
+                   }
+                   without_effect.insert(option.name());
+                 });
+  return without_effect;
 }
 
 }  // namespace evomoe

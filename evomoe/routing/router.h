@@ -10,72 +10,13 @@
 
 #include "evomoe/base/philox.h"
 #include "evomoe/parallel/communicator.h"
+#include "evomoe/routing/router_option_set.h"
 #include "evomoe/routing/routing.h"
 
 namespace evomoe {
 
-/// Everything a router needs that is not a parameter. No globals.
-struct RoutingContext {
-  bool training = true;  ///< false: the method's evaluation routing (no noise)
-  /// No dropout in the experts, although routed as in training: evaluation of the training stage.
-  bool without_dropout = false;
-  torch::Tensor valid_T;  ///< bool [T], true = real token: what statistics and means over tokens
-                          ///< count; undefined: all are
-  /// bool [T], true = may take a place in an expert, where a method heeds it; undefined: valid_T
-  torch::Tensor routed_T;
-  torch::Tensor token_id_T;  ///< int64 [T], the input token ids (hash routing); may be undefined
-  NoiseKey noise;            ///< seed, update, layer, first sequence; a router sets the site
-  Communicator* communicator =
-      nullptr;  ///< for statistics over the global batch; never null in training
-  /// Noise given from outside instead of drawn (tests and recorded runs): Gumbel [T,E], Gumbel of
-  /// the second choice [T,E], uniform [T].
-  torch::Tensor gumbel_TE, second_gumbel_TE, uniform_T;
-};
-
-/// Options of all routing methods. Every method gets them all. One that it does not heed (its
-/// RouterFeatures) and that differs from the default here is refused, or, when the authors' program
-/// has it, without effect (unheeded_flags()), so that their command lines go on working.
-struct RouterOptions {
-  std::string method = "switch";  ///< a name of the registry
-  int64_t model_dim = 0;          ///< D
-  int64_t num_experts = 0;        ///< E
-  // Experts per token
-  int64_t k = 2;
-  bool normalize_topk = true;  ///< divide the chosen probabilities by their sum
-  // Capacity as in the reference. A training factor <= 0: dropless, in training and in
-  // evaluation.
-  double train_capacity_factor = 1.0;  ///< --moe-train-capacity-token-fraction
-  /// --moe-eval-capacity-token-fraction; <= 0: the training formula
-  double eval_capacity_fraction = 0.25;
-  std::string drop_policy = "position";  ///< position | probs
-  // A sampled second expert
-  std::string second_expert_policy = "sampling";  ///< sampling | random | all
-  bool normalize_before_dropping = false;
-  bool batch_prioritized = false;
-  // Dense-to-sparse and Gumbel
-  bool gumbel_softmax = false;  ///< RouterSchedule's temperature will be above 0
-  bool gumbel_gates = false;    ///< combine weights are the noisy values
-  /// In [0,1): an expert whose Gumbel-softmax value is <= this is not used.
-  double threshold = 0.001;
-  bool normalize_dts = false;  ///< divide the weights by their sum over the selected experts
-  // Losses
-  double z_loss_weight = 0.0;  ///< > 0: the router adds the loss "z" (the criterion multiplies it)
-};
-
-/// Which options a method heeds; it says so in its constructor.
-struct RouterFeatures {
-  bool top_k = false;           ///< k, normalize_topk
-  bool train_capacity = false;  ///< train_capacity_factor above 0
-  bool eval_capacity = false;   ///< eval_capacity_fraction above 0, drop_policy
-  bool second_expert = false;   ///< second_expert_policy, normalize_before_dropping,
-                                ///< batch_prioritized
-  bool gumbel_softmax = false;  ///< heeds RouterSchedule
-  bool gumbel_gates = false;    ///< gumbel_gates
-  bool selection = false;       ///< threshold, normalize_dts
-};
-
-/// What changes in an update; a pure function of configuration and completed updates, set before
-/// each update.
+/// How routing changes in the course of a run; a pure function of configuration and completed
+/// updates.
 struct RouterSchedule {
   double temperature = -1.0;  ///< Gumbel-softmax tau; <= 0: no Gumbel-softmax (plain softmax over
                               ///< all experts in `dts`)
@@ -84,15 +25,57 @@ struct RouterSchedule {
       1.0;  ///< what the Gumbel noise is multiplied by; 0 makes the hard phase take the argmax
 };
 
+/// Everything a router needs that is not a parameter. No globals.
+struct RoutingContext {
+  bool training = true;  ///< false: the method's evaluation routing (no noise)
+  /// No dropout in the experts, although routed as in training: evaluation of the training stage.
+  bool without_dropout = false;
+  torch::Tensor valid_T;  ///< bool [T], true = real token: what statistics and means over tokens
+                          ///< count; undefined: all are
+  /// bool [T], true = may take a place in an expert; undefined: valid_T
+  torch::Tensor routed_T;
+  torch::Tensor token_id_T;  ///< int64 [T], the input token ids (hash routing); may be undefined
+  RouterSchedule schedule;   ///< of this update, or in evaluation of the last one
+  NoiseKey noise;            ///< seed, update, layer, first sequence; a router sets the site
+  Communicator* communicator =
+      nullptr;  ///< for statistics over the global batch; never null in training
+  /// Noise given from outside instead of drawn (tests and recorded runs): Gumbel [T,E], Gumbel of
+  /// the second choice [T,E], uniform [T].
+  torch::Tensor gumbel_TE, second_gumbel_TE, uniform_T;
+};
+
+/// What every router is made of, whatever its method.
+struct RouterShape {
+  std::string method = "switch";  ///< a name of the registry
+  int64_t model_dim = 0;          ///< D
+  int64_t num_experts = 0;        ///< E
+  double z_loss_weight = 0.0;  ///< > 0: the router adds the loss "z" (the criterion multiplies it)
+};
+
+/// What the registry makes a router of: its shape, and the options of the methods, of which it
+/// passes those to the method that it uses.
+struct RouterOptions : RouterShape {
+  RouterOptionSet of_methods;
+
+  /// The value of an option struct of a method: `options.get<TopkOptions>().k = 4`.
+  template <typename Options>
+  Options& get() {
+    return of_methods.get<Options>();
+  }
+  template <typename Options>
+  const Options& get() const {
+    return of_methods.get<Options>();
+  }
+};
+
 /// Maps tokens to experts. A method derives from this, implements route() and has a line in the
 /// registry.
 class Router : public torch::nn::Module {
  public:
   /// Registers the gate as the child `wg` (so that its parameter is `wg.weight`), with the default
-  /// initialisation of torch::nn::Linear: U(-1/sqrt(D), 1/sqrt(D)). Throws UsageError when an
-  /// option is outside its range or one of our own that the method does not heed; it names flag,
-  /// value, method and remedy.
-  explicit Router(RouterOptions options, const RouterFeatures& features = {});
+  /// initialisation of torch::nn::Linear: U(-1/sqrt(D), 1/sqrt(D)). Throws UsageError when
+  /// something of the shape is outside its range; it names flag, value and remedy.
+  explicit Router(RouterShape shape);
 
   /// x_TD [T,D] -> who computes what, before capacity drops (apply_capacity is the caller's next
   /// step). Deterministic in evaluation: no noise is drawn there; noise in the context is used
@@ -105,17 +88,18 @@ class Router : public torch::nn::Module {
   /// The most experts that a token uses in training, at any stage.
   virtual int64_t most_experts_per_token() const { return num_experts(); }
 
-  /// Before the first forward pass of an update.
-  virtual void begin_update(const RouterSchedule& schedule) { schedule_ = schedule; }
   /// After a successful update, with statistics of the global batch: moves biases and controllers.
   virtual void end_update(const RouterStats& global) {}
 
-  const RouterOptions& options() const { return options_; }
-  /// The flags of the authors' program that are given and that the method does not heed, as one
-  /// writes them.
-  const std::vector<std::string>& unheeded_flags() const { return unheeded_flags_; }
-  const RouterSchedule& schedule() const { return schedule_; }
-  int64_t num_experts() const { return options_.num_experts; }
+  /// Whether RouterSchedule changes the routing.
+  virtual bool follows_schedule() const { return false; }
+  /// Options of the structs that it uses which have no effect all the same, by name
+  /// ("moe-eval-capacity-token-fraction"). They are treated as those of a struct that it does not
+  /// use.
+  virtual std::vector<std::string> options_without_effect() const { return {}; }
+
+  const RouterShape& shape() const { return shape_; }
+  int64_t num_experts() const { return shape_.num_experts; }
 
   /// The gate weight [E,D] (a Linear without bias).
   torch::Tensor& gate_weight() { return gate_weight_; }
@@ -137,13 +121,8 @@ class Router : public torch::nn::Module {
   void complete(Routing& routing, const torch::Tensor& logits_TE,
                 const torch::Tensor& probability_TE, const torch::Tensor& selected_TE,
                 const torch::Tensor& valid_T) const;
-  /// The reference's capacity in evaluation, ceil(eval_capacity_fraction * rows), or nothing when
-  /// the fraction is <= 0.
-  std::optional<int64_t> evaluation_capacity(int64_t num_rows) const;
 
-  RouterOptions options_;
-  std::vector<std::string> unheeded_flags_;
-  RouterSchedule schedule_;
+  RouterShape shape_;
   torch::Tensor gate_weight_;
 };
 

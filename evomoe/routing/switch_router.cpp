@@ -1,11 +1,20 @@
 // Switch Transformer, arXiv 2101.03961: each token goes to its most probable expert.
 #include "evomoe/routing/switch_router.h"
 
+#include "evomoe/config/option_table.h"
 #include "evomoe/routing/balance.h"
 #include "evomoe/routing/reference_metrics.h"
 #include "evomoe/routing/router_stats.h"
 
 namespace evomoe {
+
+void GumbelGateOptions::describe(OptionTable& table) {
+  table.group("evolution");
+  table
+      .add("use-gumbel-gates", &use_gumbel_gates,
+           "The combine weights are the noisy Gumbel-softmax values.")
+      .of_reference();
+}
 
 Routing SwitchRouter::route(const torch::Tensor& x_TD, const RoutingContext& context) {
   return route_top1(logits(x_TD), context);
@@ -14,12 +23,13 @@ Routing SwitchRouter::route(const torch::Tensor& x_TD, const RoutingContext& con
 torch::Tensor SwitchRouter::gumbel_softmax(const torch::Tensor& logits_TE,
                                            const RoutingContext& context) const {
   auto noisy_TE = logits_TE;
-  if (schedule_.noise_scale != 0) {
+  const auto& schedule = context.schedule;
+  if (schedule.noise_scale != 0) {
     noisy_TE =
-        logits_TE + schedule_.noise_scale *
+        logits_TE + schedule.noise_scale *
                         gate_noise(context.gumbel_TE, NoiseSite::kGateGumbel, logits_TE, context);
   }
-  return torch::softmax(noisy_TE / schedule_.temperature, /*dim=*/1);
+  return torch::softmax(noisy_TE / schedule.temperature, /*dim=*/1);
 }
 
 Routing SwitchRouter::route_top1(const torch::Tensor& logits_TE,
@@ -29,7 +39,7 @@ Routing SwitchRouter::route_top1(const torch::Tensor& logits_TE,
   const auto probability_TE = torch::softmax(logits_TE, /*dim=*/1);
   auto gate_TE = probability_TE;
   const bool noisy = context.training || context.gumbel_TE.defined();
-  if (options_.gumbel_gates && schedule_.temperature > 0 && noisy) {
+  if (gumbel_gates_.use_gumbel_gates && context.schedule.temperature > 0 && noisy) {
     gate_TE = gumbel_softmax(logits_TE, context);
   }
   const auto [weight_T, expert_T] = gate_TE.max(/*dim=*/1);
@@ -51,12 +61,12 @@ Routing SwitchRouter::route_top1(const torch::Tensor& logits_TE,
 }
 
 std::optional<int64_t> SwitchRouter::capacity(int64_t num_rows, bool training) const {
-  if (options_.train_capacity_factor <= 0) return std::nullopt;
+  if (capacity_.train_factor <= 0) return std::nullopt;
   if (!training) {
-    if (const auto capacity = evaluation_capacity(num_rows)) return capacity;
+    if (const auto capacity = capacity_.in_evaluation(num_rows)) return capacity;
   }
   const int64_t share = (num_rows + num_experts() - 1) / num_experts();
-  return static_cast<int64_t>(options_.train_capacity_factor * static_cast<double>(share));
+  return static_cast<int64_t>(capacity_.train_factor * static_cast<double>(share));
 }
 
 }  // namespace evomoe

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "evomoe/base/error.h"
+#include "evomoe/config/option_table.h"
 #include "evomoe/routing/balance.h"
 #include "evomoe/routing/router_stats.h"
 
@@ -33,8 +34,18 @@ torch::Tensor most_probable(const torch::Tensor& probability_TE, int64_t k) {
 
 }  // namespace
 
-TopkRouter::TopkRouter(RouterOptions options)
-    : Router(std::move(options), {.top_k = true, .train_capacity = true, .eval_capacity = true}) {
+void TopkOptions::describe(OptionTable& table) {
+  table.group("moe");
+  table.add("moe-k", &k, "Experts per token of the router topk.").at_least(1).shapes_model();
+  table
+      .add("moe-no-normalize-topk", &no_normalize,
+           "The router topk uses the chosen probabilities as they are, instead of dividing them by "
+           "their sum.")
+      .shapes_model();
+}
+
+TopkRouter::TopkRouter(RouterShape shape, CapacityOptions capacity, TopkOptions options)
+    : Router(std::move(shape)), capacity_(std::move(capacity)), options_(options) {
   if (options_.k < 1 || options_.k > num_experts()) {
     fail_usage("--moe-k {}: allowed are 1 to {} experts per token (--moe-expert-count)", options_.k,
                num_experts());
@@ -49,7 +60,7 @@ Routing TopkRouter::route(const torch::Tensor& x_TD, const RoutingContext& conte
   const auto expert_TK = most_probable(probability_TE.detach(), options_.k);
   auto selected_TE = torch::zeros_like(logits_TE, torch::kBool).scatter_(1, expert_TK, true);
   auto weight_TE = probability_TE;
-  if (options_.normalize_topk) {
+  if (!options_.no_normalize) {
     weight_TE = probability_TE / probability_TE.gather(1, expert_TK).sum(1, /*keepdim=*/true);
   }
   auto loss_gate_TE = probability_TE;
@@ -66,12 +77,12 @@ Routing TopkRouter::route(const torch::Tensor& x_TD, const RoutingContext& conte
 }
 
 std::optional<int64_t> TopkRouter::capacity(int64_t num_rows, bool training) const {
-  if (options_.train_capacity_factor <= 0) return std::nullopt;
+  if (capacity_.train_factor <= 0) return std::nullopt;
   if (!training) {
-    if (const auto capacity = evaluation_capacity(num_rows)) return capacity;
+    if (const auto capacity = capacity_.in_evaluation(num_rows)) return capacity;
   }
   return static_cast<int64_t>(
-      std::ceil(options_.train_capacity_factor * static_cast<double>(options_.k * num_rows) /
+      std::ceil(capacity_.train_factor * static_cast<double>(options_.k * num_rows) /
                 static_cast<double>(num_experts())));
 }
 

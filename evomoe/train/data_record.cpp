@@ -12,7 +12,7 @@
 #include "evomoe/base/write_file.h"
 #include "evomoe/checkpoint/xxhash64.h"
 #include "evomoe/config/architectures.h"
-#include "evomoe/config/describe.h"
+#include "evomoe/config/option_table.h"
 #include "evomoe/data/data_folders.h"
 #include "evomoe/train/model_options.h"
 #include "evomoe/train/resume.h"

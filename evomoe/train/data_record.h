@@ -5,8 +5,8 @@
 #include <memory>
 #include <string>
 
-#include "evomoe/config/options.h"
 #include "evomoe/data/task_data.h"
+#include "evomoe/train/options.h"
 
 namespace evomoe {
 

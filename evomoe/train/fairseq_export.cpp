@@ -9,11 +9,13 @@
 #include <vector>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/log.h"
 #include "evomoe/checkpoint/checkpoint.h"
 #include "evomoe/checkpoint/fairseq_names.h"
 #include "evomoe/checkpoint/pickle_value.h"
 #include "evomoe/checkpoint/torch_file_writer.h"
-#include "evomoe/config/describe.h"
+#include "evomoe/config/option_table.h"
+#include "evomoe/optim/update_rule.h"
 #include "evomoe/train/loaded_model.h"
 #include "evomoe/train/resume.h"
 #include "evomoe/train/settings.h"
@@ -149,6 +151,58 @@ PickleValue plain_value(const nlohmann::json& json) {
   return {};
 }
 
+std::vector<double> numbers_of(const Option& option) {
+  return option.value().get<std::vector<double>>();
+}
+
+/// The group of parameters in the optimiser's state.
+Dict their_group(const OptimizerOptions& options, double lr, List numbers) {
+  Dict group;
+  put(group, "lr", value(lr));
+  if (options.optimizer == AdafactorOptions::kMethod) {
+    const auto& own = options.of<AdafactorOptions>();
+    put(group, "eps", plain_value(nlohmann::json(own.adafactor_eps)));
+    put(group, "clip_threshold", value(own.clip_threshold));
+    put(group, "decay_rate", value(own.decay_rate));
+    put(group, "beta1", own.beta1 ? value(*own.beta1) : PickleValue());
+    put(group, "weight_decay", value(options.weight_decay));
+    put(group, "scale_parameter", value(own.scale_parameter));
+    put(group, "relative_step", value(own.relative_step));
+    put(group, "warmup_init", value(own.warmup_init));
+  } else {
+    const auto& own = options.of<AdamOptions>();
+    put(group, "betas", plain_value(nlohmann::json(own.betas)));
+    put(group, "eps", value(own.eps));
+    put(group, "weight_decay", value(options.weight_decay));
+    put(group, "amsgrad", value(false));
+  }
+  put(group, "params", value(std::move(numbers)));
+  return group;
+}
+
+/// The optimiser's state of one tensor of theirs, of the weights `weight`. Of a parameter that was
+/// never updated it is what the optimiser begins with.
+Dict their_state(const UpdateRule& rule, const TensorMap& state, const TheirTensor& part,
+                 const torch::Tensor& weight) {
+  const auto step = state.at(part.ours + ".step").item<int64_t>();
+  Dict theirs;
+  put(theirs, "step", value(step));
+  const auto kind = part.expert ? ParameterKind::kExpert : ParameterKind::kMatrix;
+  // An expert of theirs is a parameter alone: its slots are those of a stack of one.
+  const auto sizes = part.expert ? weight.unsqueeze(0).sizes().vec() : weight.sizes().vec();
+  for (const auto& slot : rule.slots(kind, sizes)) {
+    auto own_sizes = slot.sizes;
+    if (part.expert) own_sizes.erase(own_sizes.begin());
+    put(theirs, slot.name,
+        value(step > 0 ? piece(state.at(part.ours + "." + slot.name), part)
+                       : torch::zeros(own_sizes)));
+  }
+  // It makes it anew before it uses it.
+  if (rule.name() == AdafactorOptions::kMethod)
+    put(theirs, "RMS", value(torch::sqrt(weight.square().mean())));
+  return theirs;
+}
+
 /// Our options in their groups.
 PickleValue their_cfg(TrainOptions options) {
   OptionTable table("train", "");
@@ -156,23 +210,30 @@ PickleValue their_cfg(TrainOptions options) {
   std::map<std::string, Dict> groups;
   static const std::map<std::string, std::string> theirs = {
       {"", "task"}, {"moe", "model"}, {"evolution", "optimization"}, {"resources", "common"}};
-  static const std::set<std::string>
-      of_optimizer = {"adam_betas", "adam_eps", "weight_decay"},
-      of_schedule = {
-          "warmup_updates", "warmup_init_lr", "total_num_update", "end_learning_rate", "power",
-          "lr_shrink",      "force_anneal",   "min_lr",           "lr_period_updates", "t_mult"};
+  // What other optimisers have is left out.
+  const auto& method = options.optimizer.optimizer;
+  const auto is_of_optimizer = [&](const Option& option) {
+    const auto& condition = option.condition();
+    return option.key() == "weight_decay" ||
+           (condition.option == "optimizer" && condition.values.front() == method);
+  };
+  static const std::set<std::string> of_schedule = {
+      "warmup_updates", "warmup_init_lr", "total_num_update", "end_learning_rate", "power",
+      "lr_shrink",      "force_anneal",   "min_lr",           "lr_period_updates", "t_mult"};
   for (const auto& option : table.options()) {
     const auto key = option->key();
     auto group = theirs.contains(option->group()) ? theirs.at(option->group()) : option->group();
-    if (of_optimizer.contains(key)) group = "optimizer";
+    const bool of_optimizer = is_of_optimizer(*option);
+    if (!of_optimizer && option->condition().option == "optimizer") continue;
+    if (of_optimizer) group = "optimizer";
     if (of_schedule.contains(key)) group = "lr_scheduler";
     if (key == "task" || key == "arch" || key == "criterion" || key == "optimizer" ||
         key == "lr_scheduler") {
       const auto of = key == "arch" ? "model" : key;
       put(groups[of], "_name", plain_value(option->value()));
-    } else if (key == "adam_betas") {
-      const auto& betas = options.optimization.adam_betas;
-      put(groups[group], key, text(fmt::format("({}, {})", betas.at(0), betas.at(1))));
+    } else if (of_optimizer && option->is_list()) {
+      // As Python's eval() takes it.
+      put(groups[group], key, text(fmt::format("({})", fmt::join(numbers_of(*option), ", "))));
     } else if (key == "moe_router") {
       const auto& router = options.moe.moe_router;
       put(groups["model"], "moe_top1_expert", value(router == "switch"));
@@ -228,6 +289,22 @@ std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::pat
       "{}: it is in the shared-expert stage, which the authors' code does not have; convert "
       "a later checkpoint",
       checkpoint.string());
+  const auto& method = options.optimizer.optimizer;
+  if (!ours.optimizer.empty() && method != AdamOptions::kMethod &&
+      method != AdafactorOptions::kMethod) {
+    fail_usage(
+        "{}: fairseq has no optimiser like --optimizer {}, so that it cannot go on from this "
+        "state; "
+        "convert the weights alone with --no-save-optimizer-state",
+        checkpoint.string(), method);
+  }
+  if (!ours.optimizer.empty() && !options.optimizer.lr_factor.empty()) {
+    log().warn(
+        "{}: it was trained with --lr-factor {}, which fairseq does not have: there all parameters "
+        "go on with one learning rate",
+        checkpoint.string(), fmt::join(options.optimizer.lr_factor, ","));
+  }
+  const auto rule = options.optimizer.make_rule();
   const auto model = make_model(options, stored_vocabulary(ours.manifest), /*shared_expert=*/false);
   const auto parameters = their_parameters(*model);
   const auto updates = ours.manifest.at("counters").at("updates").get<int64_t>();
@@ -241,37 +318,22 @@ std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::pat
       if (!whole && part.expert != expert_part) continue;
       put(state, part.name, value(piece(ours.model.at(part.ours), part)));
       if (ours.optimizer.empty()) continue;
-      // Of a parameter that was never updated, what Adam begins with.
-      const auto average = ours.optimizer.find(part.ours + ".exp_avg");
-      const bool updated = average != ours.optimizer.end();
-      const auto zeros = [&] { return torch::zeros_like(piece(ours.model.at(part.ours), part)); };
-      Dict of_parameter;
-      const auto step = updated ? ours.optimizer.at(part.ours + ".step").item<int64_t>() : 0;
-      put(of_parameter, "step", value(step));
-      put(of_parameter, "exp_avg", value(updated ? piece(average->second, part) : zeros()));
-      put(of_parameter, "exp_avg_sq",
-          value(updated ? piece(ours.optimizer.at(part.ours + ".exp_avg_sq"), part) : zeros()));
       moments.keys.push_back(value(static_cast<int64_t>(i)));
-      moments.values.push_back(value(std::move(of_parameter)));
+      moments.values.push_back(
+          value(their_state(*rule, ours.optimizer, part, piece(ours.model.at(part.ours), part))));
     }
     if (whole || !expert_part) add_their_extras(options, ours.model, state);
-    const auto& optimization = options.optimization;
-    Dict group;
-    put(group, "lr",
-        value(lr_at(lr_schedule_options(options), updates,
-                    ours.manifest.at("data").at("epoch").get<int64_t>())));
-    put(group, "betas", plain_value(nlohmann::json(optimization.adam_betas)));
-    put(group, "eps", value(optimization.adam_eps));
-    put(group, "weight_decay", value(optimization.weight_decay));
-    put(group, "amsgrad", value(false));
-    put(group, "params", value(std::move(numbers)));
+    const auto lr = lr_at(lr_schedule_options(options), updates,
+                          ours.manifest.at("data").at("epoch").get<int64_t>());
+    auto group = their_group(options.optimizer, lr, std::move(numbers));
     Dict optimizer;
     put(optimizer, "state", value(std::move(moments)));
     put(optimizer, "param_groups", value(List{value(std::move(group))}));
 
     Dict history, schedule;
     put(history, "criterion_name", text(criterion_class(options.criterion.criterion)));
-    put(history, "optimizer_name", text("FairseqAdam"));
+    put(history, "optimizer_name",
+        text(method == AdafactorOptions::kMethod ? "FairseqAdafactor" : "FairseqAdam"));
     const auto section = ours.manifest.value("checkpoint", nlohmann::json::object());
     const auto best = section.value("best", nlohmann::json());
     put(schedule, "best", plain_value(best));

@@ -12,7 +12,7 @@
 #include "evomoe/checkpoint/fairseq_optimizer.h"
 #include "evomoe/checkpoint/fairseq_part.h"
 #include "evomoe/checkpoint/load_into.h"
-#include "evomoe/config/describe.h"
+#include "evomoe/config/option_table.h"
 #include "evomoe/data/data_folders.h"
 #include "evomoe/report/meters.h"
 #include "evomoe/train/loaded_model.h"
@@ -202,7 +202,7 @@ Checkpoint checkpoint_of_fairseq(const FairseqCheckpoint& theirs, TrainOptions o
   manifest["data"] = {{"epoch", theirs.epoch},
                       {"offset", theirs.iterations_in_epoch * processes_of(theirs)},
                       {"items", training_items}};
-  const auto stage = stage_at(evolution_options(options), theirs.updates);
+  const auto stage = stage_at(options.evolution, theirs.updates);
   manifest["evolution"] = {{"stage", stage_name(stage.stage)},
                            {"shared_expert", false},
                            {"temperature", stage.schedule.temperature},

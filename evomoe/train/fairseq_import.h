@@ -6,8 +6,8 @@
 
 #include "evomoe/checkpoint/checkpoint.h"
 #include "evomoe/checkpoint/fairseq_checkpoint.h"
-#include "evomoe/config/options.h"
 #include "evomoe/data/dictionary.h"
+#include "evomoe/train/options.h"
 
 /// Runs of the authors' code as ours.
 namespace evomoe {

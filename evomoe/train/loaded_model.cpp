@@ -3,8 +3,9 @@
 #include "evomoe/base/error.h"
 #include "evomoe/checkpoint/checkpoint.h"
 #include "evomoe/checkpoint/load_into.h"
-#include "evomoe/config/describe.h"
+#include "evomoe/config/option_table.h"
 #include "evomoe/data/data_folders.h"
+#include "evomoe/routing/capacity.h"
 #include "evomoe/train/fairseq_import.h"
 #include "evomoe/train/resume.h"
 #include "evomoe/train/run_folder.h"
@@ -31,7 +32,7 @@ LoadedModel build(const std::filesystem::path& path, const LoadOptions& load, Ch
   loaded.manifest = std::move(checkpoint.manifest);
   loaded.options = stored_options(loaded.manifest);
   if (load.eval_capacity_fraction)
-    loaded.options.moe.moe_eval_capacity_token_fraction = *load.eval_capacity_fraction;
+    loaded.options.routers.get<CapacityOptions>().eval_fraction = *load.eval_capacity_fraction;
   loaded.updates = loaded.manifest.at("counters").at("updates").get<int64_t>();
   loaded.source_dictionary = std::move(dictionaries.source);
   loaded.dictionary = std::move(dictionaries.target);
@@ -45,11 +46,6 @@ LoadedModel build(const std::filesystem::path& path, const LoadOptions& load, Ch
             kOtherModelRemedy);
   loaded.model->to(loaded.device);
   loaded.model->eval();
-  // In evaluation some methods still heed their stage (noisy gate weights): the one of the last
-  // update.
-  const auto stage =
-      stage_at(evolution_options(loaded.options), std::max<int64_t>(loaded.updates - 1, 0));
-  for (auto& [layer, moe] : loaded.model->moe_layers()) moe->router()->begin_update(stage.schedule);
   return loaded;
 }
 

@@ -9,12 +9,12 @@
 #include <string>
 #include <vector>
 
-#include "evomoe/config/options.h"
 #include "evomoe/data/byte_bpe.h"
 #include "evomoe/data/dictionary.h"
 #include "evomoe/models/encoder_decoder.h"
 #include "evomoe/models/gpt.h"
 #include "evomoe/models/model.h"
+#include "evomoe/train/options.h"
 
 namespace evomoe {
 

@@ -3,6 +3,8 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "evomoe/ops/linear_cross_entropy.h"
 #include "evomoe/routing/registry.h"
@@ -34,6 +36,39 @@ Assignments most_assignments(const Router& router, int64_t tokens) {
   return {std::min(tokens * router.most_experts_per_token(), experts * largest), largest};
 }
 
+/// The parameters of a model, by what the optimiser needs to know of them.
+class Parameters {
+ public:
+  void add(ParameterKind kind, std::vector<int64_t> sizes, bool trained = true) {
+    int64_t words = 1;
+    for (const auto size : sizes) words *= size;
+    words_ += words;
+    if (!trained) return;
+    trained_words_ += words;
+    trained_.emplace_back(kind, std::move(sizes));
+  }
+  void add_linear(int64_t rows, int64_t columns) {
+    add(ParameterKind::kMatrix, {rows, columns});
+    add(ParameterKind::kBias, {rows});
+  }
+  void add(const Parameters& others) {
+    words_ += others.words_;
+    trained_words_ += others.trained_words_;
+    trained_.insert(trained_.end(), others.trained_.begin(), others.trained_.end());
+  }
+  int64_t words() const { return words_; }
+  int64_t trained_words() const { return trained_words_; }
+  int64_t state_bytes(const StateBytes& of) const {
+    int64_t bytes = 0;
+    for (const auto& [kind, sizes] : trained_) bytes += of(kind, sizes);
+    return bytes;
+  }
+
+ private:
+  int64_t words_ = 0, trained_words_ = 0;
+  std::vector<std::pair<ParameterKind, std::vector<int64_t>>> trained_;
+};
+
 /// An encoder or a decoder, without an output projection. What cross-attention reads has as many
 /// tokens as the stack itself: both are at most what a batch may have.
 class StackCounter {
@@ -47,20 +82,29 @@ class StackCounter {
     }
   }
 
-  int64_t parameters() const {
+  Parameters parameters(bool with_embedding = true) const {
     const auto positions = model_.max_positions + model_.padding_index + 1;
-    int64_t count = embedding();
-    if (model_.learned_positions) count += positions * D_;
-    count += 2 * D_ * ((model_.embedding_norm ? 1 : 0) + (model_.final_norm ? 1 : 0));
+    Parameters all;
+    if (with_embedding) all.add(ParameterKind::kEmbedding, {model_.vocab_size, D_});
+    if (model_.learned_positions) all.add(ParameterKind::kEmbedding, {positions, D_});
+    const auto norms = (model_.embedding_norm ? 1 : 0) + (model_.final_norm ? 1 : 0);
+    add_norms(all, norms + model_.layers * (model_.cross_attention ? 3 : 2));
     for (int64_t i = 0; i < model_.layers; ++i) {
-      count += 4 * (D_ * D_ + D_) + 4 * D_;  // attention, norms
-      if (model_.cross_attention) count += 4 * (D_ * D_ + D_) + 2 * D_;
-      count += is_moe(i) ? E() * (expert_parameters() + D_) : dense_parameters(hidden(i));
+      for (int j = 0; j < (model_.cross_attention ? 8 : 4); ++j) all.add_linear(D_, D_);
+      if (!is_moe(i)) {
+        all.add_linear(hidden(i), D_);
+        all.add_linear(D_, hidden(i));
+        continue;
+      }
+      all.add(ParameterKind::kExpert, {E(), F_, D_});
+      all.add(ParameterKind::kExpert, {E(), F_});
+      all.add(ParameterKind::kExpert, {E(), D_, F_});
+      all.add(ParameterKind::kExpert, {E(), D_});
+      all.add(ParameterKind::kRouter, {E(), D_});
     }
-    return count;
+    return all;
   }
 
-  int64_t embedding() const { return model_.vocab_size * D_; }
   /// What ops/tied_embedding.h keeps: the rows that were looked up.
   int64_t tied_embedding() const { return T_ * D_; }
 
@@ -98,6 +142,10 @@ class StackCounter {
   }
   int64_t dense_parameters(int64_t hidden) const { return 2 * D_ * hidden + hidden + D_; }
   int64_t expert_parameters() const { return dense_parameters(F_); }
+
+  void add_norms(Parameters& all, int64_t norms) const {
+    for (int64_t i = 0; i < 2 * norms; ++i) all.add(ParameterKind::kNorm, {D_});
+  }
 
   int64_t kept_of_attention() const {
     const auto H = model_.heads, S = batch_.columns;
@@ -172,8 +220,7 @@ int64_t of_loss(int64_t rows, int64_t vocabulary, int64_t dim) {
 }
 
 struct Words {
-  int64_t parameters = 0;
-  int64_t without_gradient = 0;  ///< of the parameters
+  Parameters parameters;
   int64_t constants = 0;
   int64_t activations = 0;
   /// The sum of the loss's and a layer's: one after the other, but not always in the same memory,
@@ -188,12 +235,11 @@ Words words_of(const StackCounter& stack) {
           .workspace = stack.workspace()};
 }
 
-MemoryEstimate in_bytes(const Words& words) {
-  const auto trained = words.parameters - words.without_gradient;
+MemoryEstimate in_bytes(const Words& words, const StateBytes& state) {
   MemoryEstimate estimate;
-  estimate.parameters = kWord * (words.parameters + words.constants);
-  estimate.gradients = kWord * trained;
-  estimate.moments = 2 * kWord * trained;
+  estimate.parameters = kWord * (words.parameters.words() + words.constants);
+  estimate.gradients = kWord * words.parameters.trained_words();
+  estimate.moments = words.parameters.state_bytes(state);
   estimate.activations = kWord * words.activations;
   estimate.workspace = kWord * words.workspace;
   return estimate;
@@ -201,57 +247,69 @@ MemoryEstimate in_bytes(const Words& words) {
 
 }  // namespace
 
-MemoryEstimate estimate_memory(const GptOptions& model, const LargestBatch& batch) {
+MemoryEstimate estimate_memory(const GptOptions& model, const LargestBatch& batch,
+                               const StateBytes& state) {
   const StackCounter stack(model, batch);
   auto words = words_of(stack);
   if (model.tie_embeddings) {
     words.activations += stack.tied_embedding();
   } else {
-    words.parameters += stack.embedding();
+    words.parameters.add(ParameterKind::kHead, {model.vocab_size, model.embed_dim});
   }
   words.workspace += of_loss(batch.tokens, model.vocab_size, model.embed_dim);
-  return in_bytes(words);
+  return in_bytes(words, state);
 }
 
-MemoryEstimate estimate_memory(const RobertaOptions& model, const LargestBatch& batch) {
+MemoryEstimate estimate_memory(const RobertaOptions& model, const LargestBatch& batch,
+                               const StateBytes& state) {
   const StackCounter stack(model, batch);
   const auto V = model.vocab_size, D = model.embed_dim;
+  const bool predicts_tokens = model.heads_of_sentences.empty();
   auto words = words_of(stack);
-  // Dense layer, norm, bias; and the output embeddings.
-  const auto of_tokens = D * D + 3 * D + V + (model.untie_weights ? V * D : 0);
-  words.parameters += of_tokens;
-  if (!model.untie_weights) words.activations += stack.tied_embedding();
-  for (const auto& head : model.heads_of_sentences)
-    words.parameters += D * D + D + head.classes * (D + 1);
-  if (!model.heads_of_sentences.empty()) {
-    words.without_gradient = of_tokens;
-    return in_bytes(words);
+  const auto add_head = [&](std::vector<int64_t> sizes, bool trained) {
+    words.parameters.add(ParameterKind::kHead, std::move(sizes), trained);
+  };
+  add_head({D, D}, predicts_tokens);
+  add_head({D}, predicts_tokens);
+  for (int i = 0; i < 2; ++i) words.parameters.add(ParameterKind::kNorm, {D}, predicts_tokens);
+  add_head({V}, predicts_tokens);
+  if (model.untie_weights) {
+    add_head({V, D}, predicts_tokens);
+  } else {
+    words.activations += stack.tied_embedding();
+  }
+  for (const auto& head : model.heads_of_sentences) {
+    add_head({D, D}, true);
+    add_head({D}, true);
+    add_head({head.classes, D}, true);
+    add_head({head.classes}, true);
   }
   // Features of the predicted tokens, before and after the activation, and their norm.
-  words.workspace += 4 * batch.predicted * D + of_loss(batch.predicted, V, D);
-  return in_bytes(words);
+  if (predicts_tokens) words.workspace += 4 * batch.predicted * D + of_loss(batch.predicted, V, D);
+  return in_bytes(words, state);
 }
 
-MemoryEstimate estimate_memory(const EncoderDecoderOptions& model, const LargestBatch& batch) {
+MemoryEstimate estimate_memory(const EncoderDecoderOptions& model, const LargestBatch& batch,
+                               const StateBytes& state) {
   auto with_cross_attention = model.decoder;
   with_cross_attention.cross_attention = true;
   const StackCounter encoder(model.encoder, batch), decoder(with_cross_attention, batch);
-  const auto source = words_of(encoder), target = words_of(decoder);
-  Words words;
-  words.parameters = source.parameters + target.parameters;
-  words.constants = source.constants + target.constants;
-  words.activations = source.activations + target.activations;
+  const auto source = words_of(encoder);
+  auto words = words_of(decoder);
+  words.parameters = decoder.parameters(/*with_embedding=*/!model.share_all_embeddings);
+  words.parameters.add(source.parameters);
+  words.constants += source.constants;
+  words.activations += source.activations;
   if (model.share_all_embeddings) {
-    words.parameters -= decoder.embedding();
     words.activations += encoder.tied_embedding() + decoder.tied_embedding();
   } else if (model.tie_decoder_embeddings) {
     words.activations += decoder.tied_embedding();
   } else {
-    words.parameters += decoder.embedding();
+    words.parameters.add(ParameterKind::kHead, {model.decoder.vocab_size, model.decoder.embed_dim});
   }
-  words.workspace = std::max(source.workspace, target.workspace) +
+  words.workspace = std::max(source.workspace, words.workspace) +
                     of_loss(batch.tokens, model.decoder.vocab_size, model.decoder.embed_dim);
-  return in_bytes(words);
+  return in_bytes(words, state);
 }
 
 }  // namespace evomoe

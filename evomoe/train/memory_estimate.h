@@ -1,7 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <vector>
 
+#include "evomoe/base/parameter_kind.h"
 #include "evomoe/models/encoder_decoder.h"
 #include "evomoe/models/gpt.h"
 #include "evomoe/models/roberta.h"
@@ -13,7 +16,7 @@ struct MemoryEstimate {
   int64_t program = 0;     ///< resident without a model: libraries, data, buffers of LibTorch
   int64_t parameters = 0;  ///< with constant tables
   int64_t gradients = 0;
-  int64_t moments = 0;      ///< Adam's two
+  int64_t moments = 0;      ///< what the optimiser keeps of the parameters, in memory
   int64_t snapshot = 0;     ///< the copy that a checkpoint in the background is written from
   int64_t activations = 0;  ///< kept from the forward to the backward pass
   int64_t workspace = 0;    ///< held for a moment: logits, gradients on their way, expert buffers
@@ -32,13 +35,19 @@ struct LargestBatch {
   int64_t predicted = 0;  ///< masked_lm: tokens that are predicted
 };
 
+/// Bytes that the optimiser keeps in memory of a parameter.
+using StateBytes = std::function<int64_t(ParameterKind kind, const std::vector<int64_t>& sizes)>;
+
 /// What the model's parameters, gradients, activations and workspace take in the update that needs
 /// most: after the spawn, each MoE layer with as many assignments as its router can make, all of
 /// them at one expert where nothing forbids it. Counts what the operations keep and hold
-/// (tests/train/memory_estimate_test.cpp compares it with what they do); float32, Adam.
-MemoryEstimate estimate_memory(const GptOptions& model, const LargestBatch& batch);
+/// (tests/train/memory_estimate_test.cpp compares it with what they do); float32.
+MemoryEstimate estimate_memory(const GptOptions& model, const LargestBatch& batch,
+                               const StateBytes& state);
 /// With heads of sentences it is they that are trained, else the head of tokens.
-MemoryEstimate estimate_memory(const RobertaOptions& model, const LargestBatch& batch);
-MemoryEstimate estimate_memory(const EncoderDecoderOptions& model, const LargestBatch& batch);
+MemoryEstimate estimate_memory(const RobertaOptions& model, const LargestBatch& batch,
+                               const StateBytes& state);
+MemoryEstimate estimate_memory(const EncoderDecoderOptions& model, const LargestBatch& batch,
+                               const StateBytes& state);
 
 }  // namespace evomoe

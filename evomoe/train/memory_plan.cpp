@@ -42,7 +42,7 @@ const MemoryChoice& choose_memory(const std::vector<MemoryChoice>& choices, int6
       "it, {}or {}",
       byte_size_text(budget), recompute_text(least->recompute), memory_text(need),
       need.total() - need.moments - need.snapshot <= budget
-          ? "keep Adam's moments on disk (--offload-moments FOLDER), "
+          ? "keep moments on disk (--offload-moments FOLDER), "
           : "",
       batch_helps ? "make micro-batches smaller (--batch-size, --max-tokens, --tokens-per-sample; "
                     "--update-freq keeps the size of an update)"

@@ -205,26 +205,11 @@ void check_model(const TrainOptions& options) {
 }
 
 RouterOptions router_options(const TrainOptions& options, int64_t embed_dim) {
-  const auto& moe = options.moe;
-  const auto& evolution = options.evolution;
-  RouterOptions router;
-  router.method = moe.moe_router;
-  router.model_dim = embed_dim;
-  router.num_experts = moe.moe_expert_count;
-  router.k = moe.moe_k;
-  router.normalize_topk = !moe.moe_no_normalize_topk;
-  router.train_capacity_factor = moe.moe_train_capacity_token_fraction;
-  router.eval_capacity_fraction = moe.moe_eval_capacity_token_fraction;
-  router.drop_policy = moe.moe_drop_policy;
-  router.second_expert_policy = moe.moe_second_expert_policy;
-  router.normalize_before_dropping = moe.moe_normalize_gate_prob_before_dropping;
-  router.batch_prioritized = moe.moe_batch_prioritized_routing;
-  router.gumbel_softmax = evolution.use_gumbel_softmax;
-  router.gumbel_gates = evolution.use_gumbel_gates;
-  router.threshold = evolution.dts_threshold;
-  router.normalize_dts = evolution.dts_normalize_weights;
-  router.z_loss_weight = options.criterion.moe_z_loss_wt;
-  return router;
+  return {{.method = options.moe.moe_router,
+           .model_dim = embed_dim,
+           .num_experts = options.moe.moe_expert_count,
+           .z_loss_weight = options.criterion.moe_z_loss_wt},
+          options.routers};
 }
 
 bool has_experts(const TrainOptions& options) {

@@ -4,12 +4,12 @@
 #include <string>
 #include <vector>
 
-#include "evomoe/config/options.h"
 #include "evomoe/models/encoder_decoder.h"
 #include "evomoe/models/gpt.h"
 #include "evomoe/models/model.h"
 #include "evomoe/models/roberta.h"
 #include "evomoe/routing/router.h"
+#include "evomoe/train/options.h"
 
 /// From the user's words (config) to the options of a model: architecture defaults, overridden by
 /// what was given.

@@ -10,7 +10,8 @@
 #include "evomoe/checkpoint/load_into.h"
 #include "evomoe/checkpoint/xxhash64.h"
 #include "evomoe/config/architectures.h"
-#include "evomoe/config/describe.h"
+#include "evomoe/config/option_table.h"
+#include "evomoe/routing/registry.h"
 #include "evomoe/train/loaded_model.h"
 #include "evomoe/train/settings.h"
 #include "evomoe/train/starting_weights.h"
@@ -24,6 +25,11 @@ using Values = std::vector<std::pair<std::string, std::string>>;
 template <typename T>
 std::string text(const T& value) {
   return fmt::format("{}", value);
+}
+
+std::string shown(const nlohmann::json& value) {
+  if (value.is_null()) return "not given";
+  return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
 /// The flags that make an encoder or a decoder; `half` of a pair.
@@ -81,8 +87,12 @@ Values model_values(const TrainOptions& options) {
     const auto& router = stack.moe.router;
     values.emplace_back("moe-expert-count", text(router.num_experts));
     values.emplace_back("moe-router", router.method);
-    values.emplace_back("moe-k", text(router.k));
-    values.emplace_back("moe-no-normalize-topk", text(!router.normalize_topk));
+    auto of_methods = router.of_methods;
+    OptionTable table("train", "");
+    describe_router_options(table, of_methods);
+    for (const auto& option : table.options()) {
+      if (option->is_shaping_model()) values.emplace_back(option->name(), shown(option->value()));
+    }
   }
   return values;
 }
@@ -124,11 +134,6 @@ std::string dictionary_checksum(const Dictionary& dictionary) {
   std::string symbols;
   for (int64_t i = 0; i < dictionary.size(); ++i) symbols += dictionary.symbol(i) + "\n";
   return fmt::format("{:016x}", xxhash64(symbols));
-}
-
-std::string shown(const nlohmann::json& value) {
-  if (value.is_null()) return "not given";
-  return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
 struct Differences {

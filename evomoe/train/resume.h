@@ -5,9 +5,9 @@
 #include <string>
 
 #include "evomoe/checkpoint/checkpoint.h"
-#include "evomoe/config/options.h"
 #include "evomoe/data/dictionary.h"
 #include "evomoe/train/model_options.h"
+#include "evomoe/train/options.h"
 
 /// What must agree between a checkpoint and the run that goes on from it.
 namespace evomoe {

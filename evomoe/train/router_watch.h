@@ -5,8 +5,8 @@
 #include <utility>
 #include <vector>
 
-#include "evomoe/config/options.h"
 #include "evomoe/routing/routing.h"
+#include "evomoe/train/options.h"
 
 namespace evomoe {
 

@@ -6,7 +6,7 @@
 #include "evomoe/base/write_file.h"
 #include "evomoe/checkpoint/checkpoint.h"
 #include "evomoe/checkpoint/fairseq_checkpoint.h"
-#include "evomoe/config/describe.h"
+#include "evomoe/config/option_table.h"
 #include "evomoe/data/data_folders.h"
 #include "evomoe/data/masked_language_model_data.h"
 

@@ -4,10 +4,10 @@
 #include <memory>
 #include <string>
 
-#include "evomoe/config/options.h"
 #include "evomoe/data/byte_bpe.h"
 #include "evomoe/data/dictionary.h"
 #include "evomoe/data/language_model_dataset.h"
+#include "evomoe/train/options.h"
 
 /// A run folder holds everything that its checkpoints need to be used: config.yaml, log.jsonl,
 /// checkpoints, and copies of the data's dict.txt (of a translation: dict.de.txt, dict.en.txt) and,

@@ -48,7 +48,7 @@ class Check {
       return;
     }
     if (!flags.use_gumbel_softmax || options_.moe.moe_router != "dts") return;
-    const auto sparse = spawn + std::max<int64_t>(1, flags.switch_to_hard_gumbel_softmax);
+    const auto sparse = spawn + flags.first_hard_update();
     const std::string since =
         spawn > 0 ? fmt::format(" after --shared-expert-updates {}", spawn) : "";
     if (updates_ <= sparse) {

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "evomoe/config/options.h"
+#include "evomoe/train/options.h"
 
 namespace evomoe {
 

@@ -7,8 +7,10 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
-#include "evomoe/config/given_options.h"
+#include "evomoe/config/option_table.h"
 #include "evomoe/routing/registry.h"
+#include "evomoe/routing/switch_router.h"
+#include "evomoe/train/optimizer_settings.h"
 
 namespace evomoe {
 namespace {
@@ -43,14 +45,35 @@ void check_bleu(const TrainOptions& options) {
              flags.size() == 1 ? "has" : "have");
 }
 
+/// The flags of the reference that are given and have no effect with this router.
+std::vector<std::string> flags_without_effect(const TrainOptions& options, const Router& router) {
+  const auto names =
+      options_without_effect(router_options(options, router.shape().model_dim), router);
+  const bool gumbel = options.evolution.use_gumbel_softmax;
+  // Where a method takes both of these two, each needs the other.
+  const bool takes_gates = method_uses(options.moe.moe_router, typeid(GumbelGateOptions));
+  std::vector<std::string> flags;
+  for_each_given(options, [&](const OptionTable& table, const Option& option) {
+    const auto& name = option.name();
+    if (names.contains(name)) {
+      flags.push_back(table.written(option));
+    } else if (name == "use-gumbel-softmax" && !router.follows_schedule()) {
+      flags.push_back(takes_gates ? "--use-gumbel-softmax without --use-gumbel-gates"
+                                  : "--use-gumbel-softmax");
+    } else if (name == "use-gumbel-gates" && !gumbel) {
+      flags.push_back("--use-gumbel-gates without --use-gumbel-softmax");
+    }
+  });
+  return flags;
+}
+
 }  // namespace
 
 void check_settings(const TrainOptions& options) {
   check_model(options);
   lr_schedule_options(options).validate();
-  adam_options(options).validate();
-  validate(evolution_options(options));
-  validate(diversify_options(options));
+  check_optimizer(options);
+  validate(options.evolution);
   check_router(options);
   check_bleu(options);
 }
@@ -76,44 +99,11 @@ void check_router(const TrainOptions& options) {
         "(--moe-topk-expert)",
         shared_updates, moe.moe_router);
   }
-  const auto& unheeded = router->unheeded_flags();
-  if (!unheeded.empty()) {
-    log().info("{} {} no effect with --moe-router {} (docs/routing.md)", fmt::join(unheeded, ", "),
-               unheeded.size() == 1 ? "has" : "have", moe.moe_router);
+  const auto flags = flags_without_effect(options, *router);
+  if (!flags.empty()) {
+    log().info("{} {} no effect with --moe-router {} (docs/routing.md)", fmt::join(flags, ", "),
+               flags.size() == 1 ? "has" : "have", moe.moe_router);
   }
-}
-
-EvolutionOptions evolution_options(const TrainOptions& options) {
-  const auto& flags = options.evolution;
-  EvolutionOptions evolution;
-  evolution.shared_expert_updates = flags.shared_expert_updates;
-  evolution.use_gumbel_softmax = flags.use_gumbel_softmax;
-  evolution.decay = flags.gumbel_decay_scheduler == "none" ? "" : flags.gumbel_decay_scheduler;
-  evolution.decay_factor = flags.gumbel_decay_factor;
-  evolution.max_temperature = flags.max_temperature;
-  evolution.min_temperature = flags.min_temperature;
-  evolution.switch_to_hard = flags.switch_to_hard_gumbel_softmax;
-  evolution.sparse_stage_noise = flags.sparse_stage_noise;
-  evolution.sparse_noise_decay = flags.sparse_noise_decay;
-  return evolution;
-}
-
-DiversifyOptions diversify_options(const TrainOptions& options) {
-  const auto& flags = options.evolution;
-  DiversifyOptions diversify;
-  diversify.operation = flags.diversify;
-  diversify.ratio = flags.diversify_ratio;
-  diversify.rescale = flags.diversify_rescale;
-  diversify.keep_first = flags.diversify_keep_first;
-  return diversify;
-}
-
-AdamOptions adam_options(const TrainOptions& options) {
-  const auto& flags = options.optimization;
-  return {.beta1 = flags.adam_betas.at(0),
-          .beta2 = flags.adam_betas.at(1),
-          .eps = flags.adam_eps,
-          .weight_decay = flags.weight_decay};
 }
 
 LrScheduleOptions lr_schedule_options(const TrainOptions& options) {

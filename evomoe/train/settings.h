@@ -4,11 +4,9 @@
 
 #include <cstdint>
 
-#include "evomoe/config/options.h"
-#include "evomoe/moe/evolution.h"
-#include "evomoe/optim/adam.h"
 #include "evomoe/optim/lr_schedule.h"
 #include "evomoe/train/model_options.h"
+#include "evomoe/train/options.h"
 
 /// From the user's words (config) to the options of each room.
 namespace evomoe {
@@ -20,14 +18,11 @@ namespace evomoe {
 void check_settings(const TrainOptions& options);
 
 /// Makes the router and throws it away: a UsageError names an unknown --moe-router, an option of
-/// our own that it does not heed or any that it cannot take, or a method that cannot follow a
+/// our own that it does not use or any that it cannot take, or a method that cannot follow a
 /// shared-expert stage. Logs in one line the flags of the reference that have no effect: those that
-/// the method does not heed, or in a dense model those of experts and their evolution.
+/// the method does not use, or in a dense model those of experts and their evolution.
 void check_router(const TrainOptions& options);
 
-EvolutionOptions evolution_options(const TrainOptions& options);
-DiversifyOptions diversify_options(const TrainOptions& options);
-AdamOptions adam_options(const TrainOptions& options);
 LrScheduleOptions lr_schedule_options(const TrainOptions& options);
 
 /// `auto` is CUDA when there is a device, else the CPU; also sets the number of threads. Throws

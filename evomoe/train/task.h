@@ -3,11 +3,11 @@
 #include <memory>
 #include <string>
 
-#include "evomoe/config/options.h"
 #include "evomoe/data/language_model_dataset.h"
 #include "evomoe/data/language_pair_data.h"
 #include "evomoe/data/task_data.h"
 #include "evomoe/train/model_options.h"
+#include "evomoe/train/options.h"
 
 /// What --task says about data.
 namespace evomoe {

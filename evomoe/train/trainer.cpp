@@ -7,7 +7,9 @@
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
 #include "evomoe/checkpoint/load_into.h"
+#include "evomoe/models/parameter_kinds.h"
 #include "evomoe/optim/gradient_norm.h"
+#include "evomoe/train/optimizer_settings.h"
 #include "evomoe/train/settings.h"
 #include "evomoe/train/validation.h"
 
@@ -39,9 +41,10 @@ constexpr int64_t kMostSkipped = 100;
 }  // namespace
 
 std::vector<NamedParameter> named_parameters(const torch::nn::Module& model) {
+  const auto kinds = parameter_kinds(model);
   std::vector<NamedParameter> parameters;
   for (const auto& item : model.named_parameters())
-    parameters.push_back({item.key(), item.value()});
+    parameters.push_back({item.key(), item.value(), kinds.at(item.key())});
   return parameters;
 }
 
@@ -54,7 +57,7 @@ std::vector<std::pair<std::string, torch::Tensor>> named_state(const torch::nn::
 
 Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torch::Device device)
     : Trainer(options, vocabulary, device, /*completed_updates=*/0,
-              stage_at(evolution_options(options), 0).stage == Stage::kSharedExpert) {
+              stage_at(options.evolution, 0).stage == Stage::kSharedExpert) {
   model_->initialise(static_cast<uint64_t>(options.common.seed));
 }
 
@@ -62,17 +65,16 @@ Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torc
                  int64_t completed_updates, bool shared_expert)
     : options_(options),
       device_(device),
-      evolution_(evolution_options(options)),
       lr_schedule_(lr_schedule_options(options)),
       criterion_(options.criterion, vocabulary.padding, options.task.classification_head_name),
       communicator_(std::make_unique<SelfCommunicator>()),
       updates_(completed_updates) {
-  validate(evolution_);
+  validate(options_.evolution);
   lr_schedule_.validate();
   model_ = make_model(options, vocabulary, shared_expert);
   model_->to(device_);
-  optimizer_ = std::make_unique<Adam>(named_parameters(*model_), adam_options(options),
-                                      options.resources.offload_moments.value_or(""));
+  optimizer_ = std::make_unique<Optimizer>(named_parameters(*model_), options.optimizer.make_rule(),
+                                           optimizer_settings(options));
 }
 
 UpdateResult Trainer::update(const std::vector<Batch>& micro_batches, int64_t epoch) {
@@ -109,8 +111,6 @@ void Trainer::begin_update(UpdateResult& result) {
     spawn_experts();
     result.spawned = true;
   }
-  for (auto& [layer, moe] : model_->moe_layers())
-    moe->router()->begin_update(result.stage.schedule);
 }
 
 bool Trainer::holds_shared_expert() const {
@@ -119,15 +119,15 @@ bool Trainer::holds_shared_expert() const {
 }
 
 void Trainer::spawn_experts() {
-  const auto diversify = diversify_options(options_);
+  const auto& diversify = options_.evolution.diversify;
   const auto experts = options_.moe.moe_expert_count;
   for (auto& [layer, moe] : model_->moe_layers()) {
     moe->spawn(experts, diversify, static_cast<uint64_t>(options_.common.seed));
   }
   for (const auto& parameter : named_parameters(*model_)) {
-    if (parameter.name.find(".moe_layer.experts.") == std::string::npos) continue;
+    if (parameter.kind != ParameterKind::kExpert) continue;
     optimizer_->replace(parameter.name, parameter.tensor, [&](torch::Tensor moment, bool second) {
-      return diversify_moment(moment, second, experts, options_.evolution.diversify_moments);
+      return diversify_moment(moment, second, experts, diversify.moments);
     });
   }
 }
@@ -234,6 +234,7 @@ ForwardContext Trainer::training_context(const Batch& batch) const {
   ForwardContext context;
   context.training = true;
   context.update = updates_;
+  context.schedule = next_stage().schedule;
   context.noise.seed = static_cast<uint64_t>(options_.common.seed);
   context.noise.first_sequence = static_cast<uint32_t>(batch.first_sequence);
   context.mask_padding_in_moe = options_.moe.use_moe_pad_mask;

@@ -12,15 +12,15 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/checkpoint/safetensors.h"
-#include "evomoe/config/options.h"
 #include "evomoe/data/dataset.h"
 #include "evomoe/models/model.h"
 #include "evomoe/moe/evolution.h"
-#include "evomoe/optim/adam.h"
 #include "evomoe/optim/lr_schedule.h"
+#include "evomoe/optim/optimizer.h"
 #include "evomoe/parallel/communicator.h"
 #include "evomoe/train/criterion.h"
 #include "evomoe/train/model_options.h"
+#include "evomoe/train/options.h"
 
 namespace evomoe {
 
@@ -69,9 +69,11 @@ class Trainer {
   LossSums evaluate(const Batch& batch, bool as_trained = false);
 
   int64_t updates() const { return updates_; }
-  /// Learning rate of the next update.
-  double next_lr(int64_t epoch) const { return lr_at(lr_schedule_, updates_, epoch); }
-  StageState next_stage() const { return stage_at(evolution_, updates_); }
+  /// Learning rate of the next update, before the factors of --lr-factor.
+  double next_lr(int64_t epoch) const {
+    return optimizer_->learning_rate(lr_at(lr_schedule_, updates_, epoch), updates_ + 1);
+  }
+  StageState next_stage() const { return stage_at(options_.evolution, updates_); }
   /// Whether the MoE layers hold the one shared expert. At the end of that stage they do until the
   /// next update spawns the experts.
   bool holds_shared_expert() const;
@@ -87,6 +89,8 @@ class Trainer {
   /// Parameters and buffers, by name.
   TensorMap model_state() const;
   TensorMap optimizer_state() const;
+  /// Bytes of the optimiser's state that are in memory (--offload-moments).
+  int64_t resident_optimizer_bytes() const { return optimizer_->resident_bytes(); }
   void load_model_state(const TensorMap& state, const std::string& what, const std::string& remedy);
   void load_optimizer_state(const TensorMap& state);
   void set_recorded_noise(RecordedNoise noise) { recorded_noise_ = std::move(noise); }
@@ -105,18 +109,17 @@ class Trainer {
 
   TrainOptions options_;
   torch::Device device_;
-  EvolutionOptions evolution_;
   LrScheduleOptions lr_schedule_;
   Criterion criterion_;
   ModelPtr model_;
-  std::unique_ptr<Adam> optimizer_;
+  std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Communicator> communicator_;
   int64_t updates_ = 0;
   int64_t skipped_ = 0;  ///< updates skipped since the last one that was applied
   RecordedNoise recorded_noise_;
 };
 
-/// The trainable tensors of a model, in the order of its registration.
+/// The trainable tensors of a model and what they are, in the order of its registration.
 std::vector<NamedParameter> named_parameters(const torch::nn::Module& model);
 
 /// All that a checkpoint stores of a model, by name: its parameters and buffers.

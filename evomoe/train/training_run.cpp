@@ -4,12 +4,12 @@
 
 #include "evomoe/base/log.h"
 #include "evomoe/base/resident_memory.h"
-#include "evomoe/config/describe.h"
-#include "evomoe/config/validate_options.h"
+#include "evomoe/config/option_table.h"
 #include "evomoe/train/resume.h"
 #include "evomoe/train/settings.h"
 #include "evomoe/train/signals.h"
 #include "evomoe/train/training_metrics.h"
+#include "evomoe/train/validate_options.h"
 #include "evomoe/train/validation.h"
 
 namespace evomoe {

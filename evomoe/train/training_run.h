@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "evomoe/checkpoint/checkpoint_manager.h"
-#include "evomoe/config/options.h"
 #include "evomoe/data/byte_bpe.h"
 #include "evomoe/data/epoch_iterator.h"
 #include "evomoe/data/task_data.h"
@@ -18,6 +17,7 @@
 #include "evomoe/report/run_log.h"
 #include "evomoe/train/compute_threads.h"
 #include "evomoe/train/memory_plan.h"
+#include "evomoe/train/options.h"
 #include "evomoe/train/profile.h"
 #include "evomoe/train/router_watch.h"
 #include "evomoe/train/trainer.h"

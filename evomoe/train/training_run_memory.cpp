@@ -55,19 +55,23 @@ LargestBatch largest_batch(const TrainOptions& options, const Dataset& data) {
 MemoryEstimate estimate_of(const TrainOptions& options, const Vocabulary& vocabulary,
                            const LargestBatch& batch) {
   constexpr bool kShared = false;
+  const auto rule = options.optimizer.make_rule();
+  const auto state = [&](ParameterKind kind, const std::vector<int64_t>& sizes) {
+    return state_bytes(*rule, kind, sizes, options.resources.offload_moments.has_value());
+  };
   const auto& task = options.task.task;
   if (task == "translation")
-    return estimate_memory(encoder_decoder_options(options, vocabulary, kShared), batch);
+    return estimate_memory(encoder_decoder_options(options, vocabulary, kShared), batch, state);
   if (task != "language_modeling") {
     return estimate_memory(roberta_options(options, vocabulary.source, vocabulary.padding, kShared),
-                           batch);
+                           batch, state);
   }
   const auto model = gpt_options(options, vocabulary.target, vocabulary.padding, kShared);
   if (model.adaptive_input.used() || model.adaptive_softmax.bands.used()) {
     fail_usage("--memory-budget {} does not know what adaptive input and softmax take",
                *options.resources.memory_budget);
   }
-  return estimate_memory(model, batch);
+  return estimate_memory(model, batch, state);
 }
 
 int64_t bytes_of(const TensorMap& tensors) {
@@ -105,7 +109,6 @@ void TrainingRun::plan_memory() {
     auto estimate = estimate_of(options, vocabulary_of(*data_), batch);
     estimate.program = program_memory_ + kLibraries;
     const auto& flags = options_.checkpoint;
-    if (offloads_moments()) estimate.moments = 0;
     if (saves_in_background() && !flags.no_save) {
       estimate.snapshot =
           estimate.parameters + (flags.no_save_optimizer_state ? 0 : estimate.moments);
@@ -141,7 +144,7 @@ void TrainingRun::report_memory() {
   if (device_.is_cuda() || trainer_->updates() == first_update_) return;
   const auto peak = peak_resident_memory();
   const auto parameters = bytes_of(trainer_->model_state());
-  const auto moments = offloads_moments() ? 0 : bytes_of(trainer_->optimizer_state());
+  const auto moments = trainer_->resident_optimizer_bytes();
   int64_t gradients = 0;
   for (const auto& parameter : trainer_->parameters()) {
     const auto& gradient = parameter.tensor.grad();

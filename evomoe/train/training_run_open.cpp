@@ -12,6 +12,7 @@
 #include "evomoe/train/data_record.h"
 #include "evomoe/train/fairseq_import.h"
 #include "evomoe/train/loaded_model.h"
+#include "evomoe/train/optimizer_settings.h"
 #include "evomoe/train/resume.h"
 #include "evomoe/train/run_folder.h"
 #include "evomoe/train/schedule_check.h"
@@ -187,7 +188,7 @@ void TrainingRun::begin_with(const TensorMap& weights, bool shared_expert, const
   if (!upcycle || options_.evolution.shared_expert_updates > 0) return;
   trainer_->spawn_experts();
   log().info("each became {} experts (--diversify {}, ratio {})", options_.moe.moe_expert_count,
-             options_.evolution.diversify, options_.evolution.diversify_ratio);
+             options_.evolution.diversify.operation, options_.evolution.diversify.ratio);
 }
 
 void TrainingRun::take_over(const std::filesystem::path& path, bool finetune) {
@@ -229,6 +230,7 @@ void TrainingRun::take_over(const std::filesystem::path& path, bool finetune) {
                  "the run cannot go on from it; start anew "
                  "from its model with --finetune-from-model, or pass --reset-optimizer",
                  path.string());
+    check_optimizer_state(stored_options(manifest), options_, path);
     trainer_->load_optimizer_state(checkpoint.optimizer);
   }
   if (!flags.reset_dataloader) {
@@ -249,8 +251,7 @@ void TrainingRun::take_over(const std::filesystem::path& path, bool finetune) {
     }
     checkpoints_->restore(manifest);
   }
-  if (updates > 0)
-    last_stage_ = stage_name(stage_at(evolution_options(options_), updates - 1).stage);
+  if (updates > 0) last_stage_ = stage_name(stage_at(options_.evolution, updates - 1).stage);
   log().info("goes on from {} (epoch {}, {} updates)", path.string(), epoch_, updates);
   if (!changed.empty()) log().info("other than in that run: {}", changed);
 }
@@ -292,9 +293,9 @@ void TrainingRun::open_profile() {
 void TrainingRun::announce() const {
   auto& model = trainer_->model();
   int64_t parameters = 0, experts = 0;
-  for (const auto& item : model.named_parameters()) {
-    parameters += item.value().numel();
-    if (item.key().find(".experts.") != std::string::npos) experts += item.value().numel();
+  for (const auto& parameter : trainer_->parameters()) {
+    parameters += parameter.tensor.numel();
+    if (parameter.kind == ParameterKind::kExpert) experts += parameter.tensor.numel();
   }
   const auto symbols = vocabulary_of(*data_);
   log().info(
@@ -305,6 +306,7 @@ void TrainingRun::announce() const {
   log().info("model {}: {} parameters ({} of experts) on {}, {} thread{}", options_.model.arch,
              parameters, experts, device_.str(), at::get_num_threads(),
              at::get_num_threads() == 1 ? "" : "s");
+  announce_lr_factors(options_, trainer_->parameters());
   log().info("losses are in bits (log base 2), as in fairseq");
   if (model.moe_layers().empty() && options_.model.arch.ends_with("_moe")) {
     const auto kind = trainer_->criterion().kind();

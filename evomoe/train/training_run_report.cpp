@@ -128,7 +128,7 @@ std::string TrainingRun::stage_words(const UpdateResult& result) const {
     words =
         fmt::format("; the shared expert of {} layers became {} experts (--diversify {}, ratio {})",
                     trainer_->model().moe_layers().size(), options_.moe.moe_expert_count,
-                    flags.diversify, flags.diversify_ratio);
+                    flags.diversify.operation, flags.diversify.ratio);
   }
   switch (result.stage.stage) {
     case Stage::kSharedExpert:

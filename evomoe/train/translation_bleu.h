@@ -5,7 +5,6 @@
 #include <optional>
 #include <string>
 
-#include "evomoe/config/options.h"
 #include "evomoe/data/bleu.h"
 #include "evomoe/data/byte_bpe.h"
 #include "evomoe/data/dataset.h"
@@ -14,6 +13,7 @@
 #include "evomoe/data/moses_detokenizer.h"
 #include "evomoe/models/beam_search.h"
 #include "evomoe/models/model.h"
+#include "evomoe/train/options.h"
 
 namespace evomoe {
 

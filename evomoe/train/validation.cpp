@@ -92,6 +92,9 @@ ForwardContext evaluation_context(const TrainOptions& options, bool as_trained, 
   ForwardContext context;
   context.route_as_trained = as_trained;
   context.update = updates;
+  // Some methods follow their stage in evaluation too (noisy gate weights): that of the last
+  // update.
+  context.schedule = stage_at(options.evolution, std::max<int64_t>(updates - 1, 0)).schedule;
   context.noise.seed = validation_seed(static_cast<uint64_t>(options.common.seed));
   context.mask_padding_in_moe = options.moe.use_moe_pad_mask;
   context.padded_batch =

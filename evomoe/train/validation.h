@@ -9,13 +9,13 @@
 #include <string>
 #include <vector>
 
-#include "evomoe/config/options.h"
 #include "evomoe/data/dataset.h"
 #include "evomoe/data/epoch_iterator.h"
 #include "evomoe/models/model.h"
 #include "evomoe/report/log_line.h"
 #include "evomoe/report/meters.h"
 #include "evomoe/train/criterion.h"
+#include "evomoe/train/options.h"
 
 /// Losses without training: a batch, a whole validation set.
 namespace evomoe {

@@ -12,7 +12,6 @@ int main() {
   options.router.method = "dts";  // docs/routing.md has them all
   options.router.model_dim = kDim;
   options.router.num_experts = kExperts;
-  options.router.gumbel_softmax = true;
   options.hidden_dim = 32;
   options.initial_seed = 1;  // of all parameters
   evomoe::MoELayer layer(options);
@@ -36,7 +35,7 @@ int main() {
     context.noise.update = static_cast<uint32_t>(step);
     context.noise.sequence_length = kSequence;
     const double temperature = std::max(0.1, 2.0 * std::exp(-step / 60.0));
-    layer->router()->begin_update({.temperature = temperature, .hard = step >= 200});
+    context.schedule = {.temperature = temperature, .hard = step >= 200};
 
     const auto output = layer->forward(x_BSD, context);
     auto loss = torch::mse_loss(output.y_BSD, target_BSD);

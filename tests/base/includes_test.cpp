@@ -63,6 +63,22 @@ std::vector<std::string> violations(const std::filesystem::path& root) {
   return found;
 }
 
+/// The lines of the files below `root` that have `word` outside of comments.
+std::vector<std::string> uses(const std::filesystem::path& root, const std::string& word) {
+  std::vector<std::string> found;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(root)) {
+    if (!entry.is_regular_file()) continue;
+    std::ifstream file(entry.path());
+    std::string line;
+    while (std::getline(file, line)) {
+      const auto at = line.find(word);
+      if (at != std::string::npos && at < line.find("//"))
+        found.push_back(entry.path().string() + ": " + line);
+    }
+  }
+  return found;
+}
+
 TEST(Includes, GoOneWayBetweenRooms) {
   const auto found = violations(testing::source_dir() / "evomoe");
   for (const auto& violation : found) ADD_FAILURE() << violation;
@@ -73,6 +89,18 @@ TEST(Includes, AWrongDirectionIsSeen) {
   std::filesystem::create_directory(folder / "base");
   testing::write_text(folder / "base/x.h", "#include \"evomoe/models/gpt.h\"\n");
   EXPECT_EQ(violations(folder.path()).size(), 1U);
+}
+
+TEST(ParallelLoops, AreNeverLibTorchsWhichRunSeriallyUnderClang) {
+  for (const auto& use : uses(testing::source_dir() / "evomoe", "at::parallel_for"))
+    ADD_FAILURE() << use << " (use kernels::parallel_for, evomoe/kernels/parallel_for.h)";
+}
+
+TEST(ParallelLoops, AUseOfLibTorchsIsSeenAndACommentIsNot) {
+  const testing::TemporaryFolder folder;
+  testing::write_text(folder / "x.cpp",
+                      "// not at::parallel_for\n  at::parallel_for(0, 1, 1, f);  // here\n");
+  EXPECT_EQ(uses(folder.path(), "at::parallel_for").size(), 1U);
 }
 
 }  // namespace

@@ -58,13 +58,20 @@ std::vector<std::string> numbers(const fs::path& log) {
   return lines;
 }
 
-using KilledRun = Commands;
+struct Killing {
+  std::string optimizer;
+  int kills, updates;
+};
 
-TEST_F(KilledRun, EndsBitIdenticalToOneThatWasNeverKilled) {
-  constexpr int kKills = 24;
+class KilledRun : public Commands, public ::testing::WithParamInterface<Killing> {};
+
+TEST_P(KilledRun, EndsBitIdenticalToOneThatWasNeverKilled) {
+  const int kKills = GetParam().kills;
   const auto arguments = [&](const std::string& run) {
     return train_arguments(run) + evolution() +
-           "--dropout 0.1 --max-update 900 --shared-expert-updates 100 --gumbel-decay-factor 200 "
+           fmt::format("--optimizer {} --max-update {} ", GetParam().optimizer,
+                       GetParam().updates) +
+           "--dropout 0.1 --shared-expert-updates 100 --gumbel-decay-factor 200 "
            "--switch-to-hard-gumbel-softmax 300 --validate-interval-updates 50 --max-valid-steps 2 "
            "--log-interval 1 --save-interval-updates 3 --keep-interval-updates 2 "
            "--no-epoch-checkpoints --symlink --write-checkpoints-asynchronously ";
@@ -96,13 +103,18 @@ TEST_F(KilledRun, EndsBitIdenticalToOneThatWasNeverKilled) {
     ASSERT_TRUE(WIFSIGNALED(status));
     killed_while_writing += is_writing(run) ? 1 : 0;
   }
-  EXPECT_GE(killed, 20);
+  EXPECT_EQ(killed, kKills);
   EXPECT_GT(killed_while_writing, 0);
   ASSERT_EQ(evomoe(arguments("killed")).exit_code, 0);
   EXPECT_EQ(model_file("killed"), model_file("whole"));
   EXPECT_EQ(optimizer_file("killed"), optimizer_file("whole"));
   EXPECT_EQ(numbers(run / "log.jsonl"), numbers(folder_ / "whole/log.jsonl"));
 }
+
+INSTANTIATE_TEST_SUITE_P(Optimizers, KilledRun,
+                         ::testing::Values(Killing{"adam", 24, 900}, Killing{"adafactor", 8, 600},
+                                           Killing{"muon", 8, 600}),
+                         [](const auto& info) { return info.param.optimizer; });
 
 }  // namespace
 }  // namespace evomoe

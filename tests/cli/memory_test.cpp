@@ -169,9 +169,12 @@ TEST_F(MemoryBudget, MomentsOnDiskAreNotInItAndChangeNoResult) {
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(model_file("run"), model);
   EXPECT_EQ(optimizer_file("run"), optimizer);
-  EXPECT_EQ(record("run", "memory_plan").at("estimate").at("moments").get<int64_t>(), 0);
+  // Those of small parameters stay.
+  const auto planned = record("run", "memory_plan").at("estimate");
+  EXPECT_LT(planned.at("moments").get<int64_t>(), planned.at("gradients").get<int64_t>() / 4);
   EXPECT_EQ(record("run", "memory_plan").at("estimate").at("snapshot").get<int64_t>(), 0);
-  EXPECT_EQ(record("run", "memory_peak").at("moments").get<int64_t>(), 0);
+  const auto peak = record("run", "memory_peak");
+  EXPECT_LT(peak.at("moments").get<int64_t>(), peak.at("gradients").get<int64_t>() / 4);
   expect_refused(wide + "--save-dir " + (folder_ / "new").string() + " --offload-moments /nowhere",
                  {"--offload-moments /nowhere"});
 }

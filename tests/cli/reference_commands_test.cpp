@@ -9,7 +9,9 @@
 #include "evomoe/cli/generate_lines.h"
 #include "evomoe/config/describe.h"
 #include "evomoe/config/validate_options.h"
+#include "evomoe/train/evaluation_options.h"
 #include "evomoe/train/settings.h"
+#include "evomoe/train/validate_options.h"
 #include "tests/testing/paths.h"
 
 namespace evomoe {
@@ -46,7 +48,7 @@ std::vector<std::string> shell_words(const std::string& line) {
 
 std::vector<ReferenceCommand> reference_commands() {
   std::istringstream lines(
-      testing::read_text(testing::source_dir() / "tests" / "config" / "reference_commands.txt"));
+      testing::read_text(testing::source_dir() / "tests" / "cli" / "reference_commands.txt"));
   const std::string refused = "  refused: ";
   std::vector<ReferenceCommand> commands;
   for (std::string line; std::getline(lines, line);) {

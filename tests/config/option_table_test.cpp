@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "evomoe/base/error.h"
+#include "evomoe/config/given_options.h"
 #include "tests/testing/paths.h"
 
 namespace evomoe {
@@ -390,6 +391,57 @@ TEST_F(OptionTableTest, StoredOptionsAreReadStrictly) {
   table.from_json({{"run", {{"lr", 0.5}}}});
   EXPECT_EQ(sample.layers, 6) << "what is not stored has its default";
   EXPECT_EQ(sample.rate, 0.5);
+}
+
+TEST_F(OptionTableTest, AGroupThatIsDescribedInPartsIsOneGroup) {
+  int64_t heads = 2;
+  table.group("model");
+  table.add("heads", &heads, "Heads.");
+  std::vector<std::string> names;
+  for (const auto& option : table.options()) {
+    if (option->group() == "model") names.push_back(option->name());
+  }
+  EXPECT_THAT(names, ElementsAre("layers", "dropout", "learned-pos", "heads"));
+  EXPECT_EQ(table.options().back()->name(), "no-save") << "groups stay together";
+  const auto help = table.help_text();
+  EXPECT_EQ(help.find("Model (model)"), help.rfind("Model (model)"));
+  ASSERT_TRUE(table.parse({"bin", "--config", yaml_file("model:\n  heads: 3\n")}));
+  EXPECT_EQ(heads, 3);
+  const auto yaml = table.to_yaml();
+  EXPECT_EQ(yaml.find("model:"), yaml.rfind("model:"));
+}
+
+TEST_F(OptionTableTest, AnOptionIsOffUpToItsBound) {
+  double capacity = 1;
+  const auto& option = table.add("capacity", &capacity, "Capacity.").off_up_to(0);
+  EXPECT_FALSE(option.is_off());
+  for (const double value : {0.0, -1.0}) {
+    capacity = value;
+    EXPECT_TRUE(option.is_off()) << value;
+  }
+  sample.layers = 0;
+  EXPECT_FALSE(table.at("layers").is_off()) << "it has no such bound";
+}
+
+TEST_F(OptionTableTest, GivenIsWhatDiffersFromItsDefaultWhereverItWasReadFrom) {
+  const auto describe_into = [](OptionTable& into, Sample& each) {
+    into.add("layers", &each.layers, "Layers.");
+    into.add("lr", &each.rate, "Rate.");
+  };
+  const auto given = [&](const Sample& each) {
+    std::vector<std::string> written;
+    for_each_given(each, describe_into, [&](const OptionTable& of, const Option& option) {
+      written.push_back(of.written(option));
+    });
+    return written;
+  };
+  EXPECT_THAT(given(Sample()), ElementsAre());
+  ASSERT_TRUE(table.parse({"bin", "--layers", "4", "--lr", "0.25"}));
+  EXPECT_THAT(given(sample), ElementsAre("--layers 4"));
+  const auto stored = table.to_json();
+  sample = Sample();
+  table.from_json(stored);
+  EXPECT_THAT(given(sample), ElementsAre("--layers 4"));
 }
 
 TEST_F(OptionTableTest, DescribingANameTwiceIsAnError) {

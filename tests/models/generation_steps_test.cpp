@@ -28,13 +28,12 @@ EncoderDecoder small_pair(const std::string& method) {
       half->moe_freq = 2;
       half->moe.router.method = method;
       half->moe.router.num_experts = 4;
-      half->moe.router.train_capacity_factor = 0;
-      half->moe.router.eval_capacity_fraction = -1;
+      half->moe.router.get<CapacityOptions>().train_factor = 0;
+      half->moe.router.get<CapacityOptions>().eval_fraction = -1;
     }
   }
   EncoderDecoder model(options);
   model->initialise(7);
-  for (auto& [layer, moe] : model->moe_layers()) moe->router()->begin_update({.temperature = 0.5});
   model->eval();
   return model;
 }

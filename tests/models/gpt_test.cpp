@@ -46,6 +46,7 @@ TEST(Gpt, MicroBatchesOfOtherSizesAndLengthsGiveEachTokenTheSameLoss) {
     model->to(torch::kFloat64);  // so that rounding hides nothing
     ForwardContext context;
     context.training = true;
+    context.schedule.temperature = 0.5;
     context.update = 6;
     const auto whole = token_losses(model, token_BS, context);
     const auto without = token_losses(model, token_BS, ForwardContext());
@@ -67,6 +68,7 @@ TEST(Gpt, BatchesWithRowsOfPaddingAloneTrainWithAttentionDropout) {
   const auto token_BS = padded_tokens({8, 0, 3, 0}, 8);
   ForwardContext context;
   context.training = true;
+  context.schedule.temperature = 0.5;
   context.padding_BS = token_BS.eq(kPad);
   const auto x = model->forward(token_BS, context).x_BSD;
   EXPECT_TRUE(torch::isfinite(x).all().item<bool>());
@@ -123,6 +125,7 @@ TEST(Gpt, CheckpointedActivationsGiveTheSameLossesGradientsAndStatistics) {
       auto model = make_gpt(options);
       ForwardContext context;
       context.training = true;
+      context.schedule.temperature = 0.5;
       const auto token_BS = padded_tokens({7, 5}, 7);
       context.padding_BS = token_BS.eq(kPad);
       const auto output = model->forward(token_BS, context);
@@ -157,6 +160,7 @@ TEST(Gpt, RouterStatisticsLeavePaddingOutAndItsRoutingAsItWas) {
     auto model = make_gpt(small_gpt(method));
     ForwardContext context;
     context.training = true;
+    context.schedule.temperature = 0.5;
     const auto unknown = model->forward(token_BS, context);
     context.padding_BS = token_BS.eq(kPad);
     const auto routed = model->forward(token_BS, context);

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "evomoe/models/gpt.h"
+#include "evomoe/routing/capacity.h"
 #include "evomoe/routing/router.h"
 
 namespace evomoe::testing {
@@ -27,8 +28,8 @@ inline GptOptions small_gpt(const std::string& method = "") {
     options.moe_freq = 2;
     options.moe.router.method = method;
     options.moe.router.num_experts = 4;
-    options.moe.router.train_capacity_factor = 0;
-    options.moe.router.eval_capacity_fraction = -1;
+    options.moe.router.get<CapacityOptions>().train_factor = 0;
+    options.moe.router.get<CapacityOptions>().eval_fraction = -1;
   }
   return options;
 }
@@ -36,9 +37,6 @@ inline GptOptions small_gpt(const std::string& method = "") {
 inline Gpt make_gpt(const GptOptions& options, uint64_t seed = 3) {
   Gpt model(options);
   model->initialise(seed);
-  for (auto& [layer, moe] : model->moe_layers()) {
-    moe->router()->begin_update({.temperature = 0.5});
-  }
   return model;
 }
 

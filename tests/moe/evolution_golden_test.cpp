@@ -13,11 +13,11 @@ TEST(EvolutionGolden, TemperaturesAreTheReferences) {
   options.use_gumbel_softmax = true;
   options.max_temperature = 2.0;
   options.min_temperature = 0.5;
-  options.decay_factor = 5000;
+  options.gumbel_decay_factor = 5000;
   int count = 0;
   for (const auto& [name, decay] :
        {std::pair{"linear_2_05_5000", "Linear"}, std::pair{"exp_2_05_5000", "Exp"}}) {
-    options.decay = decay;
+    options.gumbel_decay_scheduler = decay;
     for (const auto& [updates, expected] : file[name].items()) {
       const auto state = stage_at(options, std::stoll(updates));
       EXPECT_NEAR(state.schedule.temperature, expected.get<double>(), 1e-12) << name << updates;

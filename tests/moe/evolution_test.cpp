@@ -12,11 +12,11 @@ namespace {
 EvolutionOptions annealed() {
   EvolutionOptions options;
   options.use_gumbel_softmax = true;
-  options.decay = "Linear";
+  options.gumbel_decay_scheduler = "Linear";
   options.max_temperature = 2;
   options.min_temperature = 0.5;
-  options.decay_factor = 100;
-  options.switch_to_hard = 200;
+  options.gumbel_decay_factor = 100;
+  options.switch_to_hard_gumbel_softmax = 200;
   return options;
 }
 
@@ -53,21 +53,19 @@ TEST(Evolution, TheScheduleCountsFromTheSpawn) {
 TEST(Evolution, TheFirstUpdateIsSoftAndTheDefaultSwitchIsTheSecond) {
   auto options = annealed();
   for (const int64_t switch_to_hard : {-1, 0, 1}) {
-    options.switch_to_hard = switch_to_hard;
+    options.switch_to_hard_gumbel_softmax = switch_to_hard;
     EXPECT_FALSE(stage_at(options, 0).schedule.hard);
     EXPECT_TRUE(stage_at(options, 1).schedule.hard);
   }
-  options.switch_to_hard = 2;
+  options.switch_to_hard_gumbel_softmax = 2;
   EXPECT_FALSE(stage_at(options, 1).schedule.hard);
   EXPECT_TRUE(stage_at(options, 2).schedule.hard);
 }
 
 TEST(Evolution, WithoutASchedulerTheTemperatureStays) {
   auto options = annealed();
-  for (const auto* decay : {"", "none"}) {
-    options.decay = decay;
-    EXPECT_EQ(stage_at(options, 100000).schedule.temperature, 2.0);
-  }
+  options.gumbel_decay_scheduler = "none";
+  EXPECT_EQ(stage_at(options, 100000).schedule.temperature, 2.0);
 }
 
 TEST(Evolution, WithoutGumbelSoftmaxNothingChanges) {
@@ -108,11 +106,12 @@ TEST(Evolution, ImpossibleOptionsAreRefusedByName) {
   validate(EvolutionOptions{});
   const std::vector<std::pair<std::string, std::function<void(EvolutionOptions&)>>> cases = {
       {"--shared-expert-updates -1", [](auto& o) { o.shared_expert_updates = -1; }},
-      {"--gumbel-decay-scheduler 'linear'", [](auto& o) { o.decay = "linear"; }},
+      {"--gumbel-decay-scheduler 'linear'", [](auto& o) { o.gumbel_decay_scheduler = "linear"; }},
       {"--min-temperature 0", [](auto& o) { o.min_temperature = 0; }},
       {"--max-temperature 0.1", [](auto& o) { o.max_temperature = 0.1; }},
-      {"--gumbel-decay-factor 0", [](auto& o) { o.decay_factor = 0; }},
-      {"--switch-to-hard-gumbel-softmax -2", [](auto& o) { o.switch_to_hard = -2; }},
+      {"--gumbel-decay-factor 0", [](auto& o) { o.gumbel_decay_factor = 0; }},
+      {"--switch-to-hard-gumbel-softmax -2", [](auto& o) { o.switch_to_hard_gumbel_softmax = -2; }},
+      {"--diversify-ratio 2", [](auto& o) { o.diversify.ratio = 2; }},
       {"--sparse-stage-noise 1.5", [](auto& o) { o.sparse_stage_noise = 1.5; }},
       {"--sparse-noise-decay -3", [](auto& o) { o.sparse_noise_decay = -3; }}};
   for (const auto& [text, change] : cases) {

@@ -16,7 +16,6 @@ using testing::json_tensor;
 /// One case: what goes in, and what must come out (tensors by name).
 struct LayerCase {
   RouterOptions router;
-  RouterSchedule schedule;
   RoutingContext context;
   int64_t hidden_dim = 0, padded_batch = 0;
   double loss_weight = 0;
@@ -41,7 +40,6 @@ LayerResult run(const LayerCase& test) {
     parameters["experts.w2"].copy_(test.w2);
     parameters["experts.b2"].copy_(test.b2);
   }
-  layer->router()->begin_update(test.schedule);
   const auto x = test.x.clone().requires_grad_(true);
   const auto output = layer->forward(x, test.context, test.padded_batch);
   LayerResult result;
@@ -91,14 +89,16 @@ LayerCase json_case(const nlohmann::json& file, const nlohmann::json& entry,
                        : gate == "top2" ? "gshard"
                        : gate == "topk" ? "dts"
                                         : gate;
-  test.router.train_capacity_factor = entry.value("capacity_factor", 1.0);
-  test.router.eval_capacity_fraction = entry.value("eval_fraction", 0.25);
-  test.router.second_expert_policy = entry.value("policy", "sampling");
-  test.router.normalize_before_dropping = entry.value("normalize_before", false);
-  test.router.batch_prioritized = entry.value("bpr", false);
-  test.router.gumbel_gates = entry.value("use_gumbel_gates", false);
-  test.schedule.temperature = entry.value("temperature", -1.0);
-  test.schedule.hard = !entry.value("soft", true);
+  auto& capacity = test.router.get<CapacityOptions>();
+  capacity.train_factor = entry.value("capacity_factor", 1.0);
+  capacity.eval_fraction = entry.value("eval_fraction", 0.25);
+  auto& gshard = test.router.get<GshardOptions>();
+  gshard.second_expert_policy = entry.value("policy", "sampling");
+  gshard.normalize_before_dropping = entry.value("normalize_before", false);
+  gshard.batch_prioritized = entry.value("bpr", false);
+  test.router.get<GumbelGateOptions>().use_gumbel_gates = entry.value("use_gumbel_gates", false);
+  test.context.schedule.temperature = entry.value("temperature", -1.0);
+  test.context.schedule.hard = !entry.value("soft", true);
   test.context.training = entry["train"];
   test.context.communicator = &communicator;
   test.padded_batch = entry.value("batch_size", 0);
@@ -155,13 +155,14 @@ TEST(MoELayerGolden, TheLayerCasesOfTheSecondSetAgreeWithAllGradients) {
     test.router.method = setting("gate", "");
     test.router.model_dim = file.get("x").size(2);
     test.router.num_experts = std::stoll(setting("experts", "0"));
-    test.router.train_capacity_factor = std::stod(setting("cap", "1.0"));
+    test.router.get<CapacityOptions>().train_factor = std::stod(setting("cap", "1.0"));
     if (test.router.method == "gshard") {
-      test.router.second_expert_policy = setting("second_expert_policy", "all");
+      test.router.get<GshardOptions>().second_expert_policy =
+          setting("second_expert_policy", "all");
     }
-    test.router.gumbel_gates = setting("gg", "false") == "true";
-    test.schedule.temperature = std::stod(setting("tau", "-1"));
-    test.schedule.hard = setting("soft", "true") == "false";
+    test.router.get<GumbelGateOptions>().use_gumbel_gates = setting("gg", "false") == "true";
+    test.context.schedule.temperature = std::stod(setting("tau", "-1"));
+    test.context.schedule.hard = setting("soft", "true") == "false";
     test.context.communicator = &communicator;
     test.context.gumbel_TE = file.get("gumbel");
     test.loss_weight = std::stod(setting("aux_weight_in_grad", "0"));

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "evomoe/base/error.h"
+#include "evomoe/routing/dts_router.h"
+#include "evomoe/routing/gshard_router.h"
 
 namespace evomoe {
 namespace {
@@ -14,7 +16,7 @@ MoELayerOptions some_options(const std::string& method, bool shared = false) {
   options.router.method = method;
   options.router.model_dim = kDim;
   options.router.num_experts = kExperts;
-  options.router.train_capacity_factor = 0;
+  options.router.get<CapacityOptions>().train_factor = 0;
   options.hidden_dim = kHidden;
   options.shared_expert = shared;
   options.layer = 1;
@@ -26,9 +28,10 @@ SelfCommunicator& self() {
   return communicator;
 }
 
-RoutingContext training() {
+RoutingContext training(const RouterSchedule& schedule = {}) {
   RoutingContext context;
   context.communicator = &self();
+  context.schedule = schedule;
   return context;
 }
 
@@ -104,16 +107,15 @@ TEST(MoELayer, AfterACopyWithAllExpertsTheOutputIsTheSharedExperts) {
   const auto before = layer->forward(x, training()).y_BSD;
   layer->spawn(kExperts, {.operation = "copy"}, 1);
   EXPECT_FALSE(layer->in_shared_expert_stage());
-  layer->router()->begin_update({.temperature = 1e4});
-  const auto output = layer->forward(x, training());
+  const auto output = layer->forward(x, training({.temperature = 1e4}));
   EXPECT_EQ(output.stats.assignments, 15 * kExperts);
   EXPECT_TRUE(torch::allclose(output.y_BSD, before, 1e-5, 1e-6));
 }
 
 TEST(MoELayer, ACopyWithNormalisedWeightsIsTheSharedExpertInEveryPhaseAndInEvaluation) {
   auto options = some_options("dts", /*shared=*/true);
-  options.router.normalize_dts = true;
-  options.router.eval_capacity_fraction = -1;
+  options.router.get<DtsOptions>().normalize_weights = true;
+  options.router.get<CapacityOptions>().eval_fraction = -1;
   MoELayer layer(options);
   layer->initialise(4);
   const auto x = some_input();
@@ -124,15 +126,14 @@ TEST(MoELayer, ACopyWithNormalisedWeightsIsTheSharedExpertInEveryPhaseAndInEvalu
     EXPECT_TRUE(torch::allclose(output.y_BSD, before, 1e-5, 1e-6)) << phase;
     return output.stats.assignments;
   };
-  auto evaluation = training();
+  auto evaluation = training({.temperature = 0.2});
   evaluation.training = false;
-  layer->router()->begin_update({.temperature = 0.2});
-  const auto soft = expect_same(training(), "soft");
+  const auto soft = expect_same(training({.temperature = 0.2}), "soft");
   EXPECT_GT(soft, 15);
   EXPECT_LT(soft, 15 * kExperts);
   EXPECT_EQ(expect_same(evaluation, "evaluation of the soft phase"), 15);
-  layer->router()->begin_update({.temperature = 0.2, .hard = true});
-  EXPECT_EQ(expect_same(training(), "hard"), 15);
+  evaluation.schedule.hard = true;
+  EXPECT_EQ(expect_same(training({.temperature = 0.2, .hard = true}), "hard"), 15);
   EXPECT_EQ(expect_same(evaluation, "evaluation"), 15);
 }
 
@@ -143,11 +144,8 @@ TEST(MoELayer, RoutedAsInTrainingWithoutDropoutIsALayerWithoutDropout) {
   options.activation_dropout = 0.3;
   MoELayer layer(options);
   layer->router()->gate_weight().data().copy_(plain->router()->gate_weight());
-  for (auto* router : {plain->router().get(), layer->router().get()}) {
-    router->begin_update({.temperature = 0.3});
-  }
   const auto x = some_input();
-  auto context = training();
+  auto context = training({.temperature = 0.3});
   EXPECT_FALSE(torch::equal(layer->forward(x, context).y_BSD, plain->forward(x, context).y_BSD));
   context.without_dropout = true;
   EXPECT_TRUE(torch::equal(layer->forward(x, context).y_BSD, plain->forward(x, context).y_BSD));
@@ -171,8 +169,7 @@ TEST(MoELayer, GradientsOfCopiesAddUpToThoseOfTheSharedExpert) {
   const auto shared_grad = layer->experts()->w1.grad()[0].clone();
   EXPECT_FALSE(layer->router()->gate_weight().grad().defined());
   layer->spawn(kExperts, {.operation = "copy"}, 1);
-  layer->router()->begin_update({.temperature = 1e4});
-  (layer->forward(x, training()).y_BSD * r).sum().backward();
+  (layer->forward(x, training({.temperature = 1e4})).y_BSD * r).sum().backward();
   EXPECT_TRUE(torch::allclose(layer->experts()->w1.grad().sum(0), shared_grad, 1e-4, 1e-5));
   // Equal experts with weights that add up to 1 leave the router nothing to learn (Net2Net test 3).
   EXPECT_LT(layer->router()->gate_weight().grad().abs().max().item<double>(), 1e-5);
@@ -203,9 +200,8 @@ TEST(MoELayer, ASplitBatchGivesTheSameOutputWithNoiseAndDropout) {
   options.dropout = 0.3;
   options.activation_dropout = 0.2;
   MoELayer layer(options);
-  layer->router()->begin_update({.temperature = 0.3});
   const auto x = some_input(4, 5);
-  auto context = training();
+  auto context = training({.temperature = 0.3});
   context.noise.sequence_length = 5;
   const auto whole = layer->forward(x, context).y_BSD;
   const auto first = layer->forward(x.slice(0, 0, 1), context).y_BSD;
@@ -232,7 +228,7 @@ TEST(MoELayer, RecomputingGivesTheSameBits) {
 
 TEST(MoELayer, CapacityDropsAreCountedAndTheirTokensGetZeros) {
   auto options = some_options("switch");
-  options.router.train_capacity_factor = 0.25;
+  options.router.get<CapacityOptions>().train_factor = 0.25;
   MoELayer layer(options);
   const auto output = layer->forward(some_input(4, 8), training());
   EXPECT_GT(output.stats.dropped.item<int64_t>(), 0);
@@ -243,7 +239,7 @@ TEST(MoELayer, CapacityDropsAreCountedAndTheirTokensGetZeros) {
 
 TEST(MoELayer, DroplessGshardStillNormalisesItsWeights) {
   auto options = some_options("gshard");
-  options.router.second_expert_policy = "all";
+  options.router.get<GshardOptions>().second_expert_policy = "all";
   MoELayer layer(options);
   layer->initialise(1);
   {

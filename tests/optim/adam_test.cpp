@@ -4,12 +4,15 @@
 #include <gtest/gtest.h>
 
 #include "evomoe/base/error.h"
+#include "evomoe/optim/optimizer.h"
+#include "tests/optim/set_grad.h"
 #include "tests/testing/paths.h"
 
 namespace evomoe {
 namespace {
 
 using ::testing::HasSubstr;
+using testing::set_grad;
 using ::testing::ThrowsMessage;
 
 torch::Tensor random_parameter(std::vector<int64_t> shape,
@@ -17,9 +20,9 @@ torch::Tensor random_parameter(std::vector<int64_t> shape,
   return torch::randn(shape).to(type).requires_grad_();
 }
 
-void set_grad(const torch::Tensor& parameter, const torch::Tensor& gradient) {
-  auto handle = parameter;
-  handle.mutable_grad() = gradient;
+Optimizer make_adam(std::vector<NamedParameter> parameters, AdamOptions options = {},
+                    OptimizerSettings settings = {}) {
+  return {std::move(parameters), std::make_unique<Adam>(std::move(options)), std::move(settings)};
 }
 
 TEST(Adam, RawLoopEqualsItsDefinitionInFloat64) {
@@ -27,7 +30,7 @@ TEST(Adam, RawLoopEqualsItsDefinitionInFloat64) {
   const auto p = random_parameter({131, 257});
   auto reference_p = p.detach().to(torch::kFloat64).clone();
   auto m = torch::zeros_like(reference_p), v = torch::zeros_like(reference_p);
-  Adam adam({{"p", p}}, {.beta1 = 0.9, .beta2 = 0.98, .eps = 1e-6, .weight_decay = 0.1});
+  auto adam = make_adam({{"p", p}}, {.betas = {0.9, 0.98}, .eps = 1e-6}, {.weight_decay = 0.1});
   for (int t = 1; t <= 4; ++t) {
     const auto gradient = torch::randn_like(p).detach();
     set_grad(p, gradient);
@@ -49,8 +52,9 @@ TEST(Adam, OtherTypesAndLayoutsGiveTheSameNumbers) {
   const auto wide = start.to(torch::kFloat64).requires_grad_();
   const auto half = start.to(torch::kBFloat16).requires_grad_();
   ASSERT_FALSE(transposed.is_contiguous());
-  Adam adam({{"plain", plain}, {"transposed", transposed}, {"wide", wide}, {"half", half}},
-            {.weight_decay = 0.1});
+  auto adam =
+      make_adam({{"plain", plain}, {"transposed", transposed}, {"wide", wide}, {"half", half}}, {},
+                {.weight_decay = 0.1});
   for (int t = 0; t < 3; ++t) {
     const auto gradient = torch::randn({6, 5});
     set_grad(plain, gradient.t().contiguous().t());
@@ -72,7 +76,7 @@ TEST(Adam, IsTheSameForAnyNumberOfThreads) {
     torch::set_num_threads(count);
     torch::manual_seed(3);
     const auto p = random_parameter({100'003});
-    Adam adam({{"p", p}}, {});
+    auto adam = make_adam({{"p", p}});
     for (int t = 0; t < 2; ++t) {
       set_grad(p, torch::randn({100'003}));
       adam.step(0.01);
@@ -85,7 +89,7 @@ TEST(Adam, IsTheSameForAnyNumberOfThreads) {
 
 TEST(Adam, SkipsUndefinedGradientsButNotZeroOnes) {
   const auto used = torch::ones({3}).requires_grad_(), unused = torch::ones({3}).requires_grad_();
-  Adam adam({{"used", used}, {"unused", unused}}, {.weight_decay = 0.5});
+  auto adam = make_adam({{"used", used}, {"unused", unused}}, {}, {.weight_decay = 0.5});
   set_grad(used, torch::zeros({3}));
   adam.step(0.1);
   EXPECT_TRUE(torch::allclose(used, torch::full({3}, 0.95)));
@@ -98,7 +102,7 @@ TEST(Adam, SkipsUndefinedGradientsButNotZeroOnes) {
 
 TEST(Adam, ZeroGradDropsTheGradients) {
   const auto p = torch::ones({3}).requires_grad_(), never = torch::ones({3}).requires_grad_();
-  Adam adam({{"p", p}, {"never", never}}, {});
+  auto adam = make_adam({{"p", p}, {"never", never}});
   set_grad(p, torch::ones({3}));
   adam.zero_grad();
   EXPECT_FALSE(p.grad().defined());
@@ -108,13 +112,13 @@ TEST(Adam, ZeroGradDropsTheGradients) {
 TEST(Adam, ContinuesExactlyFromItsState) {
   torch::manual_seed(4);
   const auto a = random_parameter({7, 3}), untouched = random_parameter({2});
-  Adam first({{"a", a}, {"untouched", untouched}}, {.weight_decay = 0.01});
+  auto first = make_adam({{"a", a}, {"untouched", untouched}}, {}, {.weight_decay = 0.01});
   set_grad(a, torch::randn({7, 3}));
   first.step(0.01);
   std::map<std::string, torch::Tensor> saved;
   for (const auto& [name, tensor] : first.state_dict()) saved[name] = tensor.clone();
   const auto copy = a.detach().clone().requires_grad_();
-  Adam second({{"a", copy}, {"untouched", untouched}}, {.weight_decay = 0.01});
+  auto second = make_adam({{"a", copy}, {"untouched", untouched}}, {}, {.weight_decay = 0.01});
   second.load_state_dict(saved);
   const auto gradient = torch::randn({7, 3});
   set_grad(a, gradient);
@@ -126,7 +130,7 @@ TEST(Adam, ContinuesExactlyFromItsState) {
 
 TEST(Adam, RefusesAStateThatDoesNotFitAndKeepsItsOwn) {
   const auto p = torch::ones({3}).requires_grad_();
-  Adam adam({{"p", p}}, {});
+  auto adam = make_adam({{"p", p}});
   set_grad(p, torch::ones({3}));
   adam.step(0.1);
   const auto load = [&](auto change) {
@@ -145,7 +149,7 @@ TEST(Adam, RefusesAStateThatDoesNotFitAndKeepsItsOwn) {
   EXPECT_THAT(load([](auto& s) { s["p.step"] = torch::tensor(int64_t{0}); }),
               ThrowsMessage<Error>(HasSubstr("'p.exp_avg' belongs to no parameter")));
   EXPECT_THAT(load([](auto& s) { s["p.exp_avg"] = torch::ones({4}); }),
-              ThrowsMessage<Error>(HasSubstr("has shape [4], the parameter [3]")));
+              ThrowsMessage<Error>(HasSubstr("has shape [4], the parameter [3] needs [3]")));
   EXPECT_THAT(load([](auto& s) { s["p.step"] = torch::tensor(1.5); }),
               ThrowsMessage<Error>(HasSubstr("not one int64")));
   EXPECT_EQ(adam.state_dict().at("p.step").template item<int64_t>(), 1);
@@ -154,7 +158,7 @@ TEST(Adam, RefusesAStateThatDoesNotFitAndKeepsItsOwn) {
 TEST(Adam, ReplacedParameterKeepsItsStepsAndTransformedMoments) {
   torch::manual_seed(5);
   const auto one = random_parameter({1, 4});
-  Adam adam({{"w", one}}, {});
+  auto adam = make_adam({{"w", one}});
   set_grad(one, torch::randn({1, 4}));
   adam.step(0.01);
   const auto old = adam.state_dict().at("w.exp_avg").clone();
@@ -174,30 +178,33 @@ TEST(Adam, ReplacedParameterKeepsItsStepsAndTransformedMoments) {
 
   EXPECT_THAT(([&] { adam.replace("v", four, nullptr); }),
               ThrowsMessage<Error>(HasSubstr("no parameter 'v'")));
-  EXPECT_THAT(([&] { adam.replace("w", one, [](torch::Tensor m, bool) { return m; }); }),
-              ThrowsMessage<Error>(HasSubstr("has shape [4, 4], its new parameter [1, 4]")));
+  EXPECT_THAT(
+      ([&] { adam.replace("w", one, [](torch::Tensor m, bool) { return m; }); }),
+      ThrowsMessage<Error>(HasSubstr("has shape [4, 4], and its new parameter needs [1, 4]")));
   EXPECT_EQ(adam.parameters()[0].tensor.size(0), 4);
 }
 
 TEST(Adam, RefusesBadOptionsAndParameters) {
   const auto p = torch::ones({1}).requires_grad_();
-  const auto make = [&](AdamOptions options) { return [=] { Adam({{"p", p}}, options); }; };
-  EXPECT_THAT(make({.beta1 = 1.0}), ThrowsMessage<UsageError>(HasSubstr("beta1 is 1")));
-  EXPECT_THAT(make({.beta2 = -0.1}), ThrowsMessage<UsageError>(HasSubstr("beta2 is -0.1")));
-  EXPECT_THAT(make({.beta2 = NAN}), ThrowsMessage<UsageError>(HasSubstr("beta2 is nan")));
+  const auto make = [&](AdamOptions options, double weight_decay = 0) {
+    return [=] { make_adam({{"p", p}}, options, {.weight_decay = weight_decay}); };
+  };
+  EXPECT_THAT(make({.betas = {1.0, 0.9}}), ThrowsMessage<UsageError>(HasSubstr("beta1 is 1")));
+  EXPECT_THAT(make({.betas = {0.9, -0.1}}), ThrowsMessage<UsageError>(HasSubstr("beta2 is -0.1")));
+  EXPECT_THAT(make({.betas = {0.9, NAN}}), ThrowsMessage<UsageError>(HasSubstr("beta2 is nan")));
   EXPECT_THAT(make({.eps = 0}), ThrowsMessage<UsageError>(HasSubstr("--adam-eps is 0")));
-  EXPECT_THAT(make({.weight_decay = -1}),
+  EXPECT_THAT(make({}, /*weight_decay=*/-1),
               ThrowsMessage<UsageError>(HasSubstr("--weight-decay is -1")));
   EXPECT_THAT(([&] {
-                Adam({{"p", p}, {"p", p}}, {});
+                make_adam({{"p", p}, {"p", p}});
               }),
               ThrowsMessage<Error>(HasSubstr("called 'p'")));
   EXPECT_THAT(([&] {
-                Adam({{"p", torch::Tensor()}}, {});
+                make_adam({{"p", torch::Tensor()}});
               }),
               ThrowsMessage<Error>(HasSubstr("undefined")));
   EXPECT_THAT(([&] {
-                Adam({{"p", torch::ones({1}, torch::kInt64)}}, {});
+                make_adam({{"p", torch::ones({1}, torch::kInt64)}});
               }),
               ThrowsMessage<Error>(HasSubstr("'p' has type")));
 }
@@ -209,7 +216,8 @@ TEST(Adam, MomentsOnDiskGiveTheSameBits) {
   const auto gradient = torch::randn({4, 600, 700});
   const auto train = [&](const std::filesystem::path& offload) {
     const auto p = start.clone().requires_grad_(), q = small.clone().requires_grad_();
-    Adam adam({{"p", p}, {"q", q}}, {.weight_decay = 0.1}, offload);
+    auto adam = make_adam({{"p", p}, {"q", q}}, {},
+                          {.weight_decay = 0.1, .lr_factors = {}, .offload = offload});
     for (int64_t t = 0; t < 4; ++t) {
       if (t == 2) {  // goes on as from a checkpoint
         std::map<std::string, torch::Tensor> copy;
@@ -240,7 +248,8 @@ TEST(Adam, AFolderForMomentsThatIsNoneIsNamed) {
   const auto p = random_parameter({600, 700});
   EXPECT_THAT(
       [&] {
-        Adam({{"p", p}}, {}, "/nowhere/at/all");
+        make_adam({{"p", p}}, {},
+                  {.weight_decay = 0, .lr_factors = {}, .offload = "/nowhere/at/all"});
       },
       ThrowsMessage<UsageError>(HasSubstr("--offload-moments /nowhere/at/all")));
 }

@@ -4,6 +4,7 @@
 
 #include "evomoe/optim/adam.h"
 #include "evomoe/optim/lr_schedule.h"
+#include "evomoe/optim/optimizer.h"
 #include "tests/testing/paths.h"
 
 namespace evomoe {
@@ -20,14 +21,15 @@ TEST(AdamGolden, FiveStepsEqualTheReference) {
     return torch::tensor(values.get<std::vector<float>>());
   };
   auto p = tensor(expected.at("p0")).requires_grad_();
-  Adam adam({{"p", p}}, {.beta1 = expected.at("betas")[0],
-                         .beta2 = expected.at("betas")[1],
-                         .eps = expected.at("eps"),
-                         .weight_decay = expected.at("weight_decay")});
+  Optimizer adam(
+      {{"p", p}},
+      std::make_unique<Adam>(AdamOptions{.betas = expected.at("betas").get<std::vector<double>>(),
+                                         .eps = expected.at("eps").get<double>()}),
+      {.weight_decay = expected.at("weight_decay").get<double>()});
   double deviation = 0;
   for (size_t t = 0; t < expected.at("grads").size(); ++t) {
     p.mutable_grad() = tensor(expected.at("grads")[t]);
-    adam.step(expected.at("lr"));
+    adam.step(expected.at("lr").get<double>());
     deviation = std::max(deviation,
                          (p - tensor(expected.at("params_after")[t])).abs().max().item<double>());
   }

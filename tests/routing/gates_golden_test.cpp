@@ -12,7 +12,6 @@ using testing::deviation;
 
 struct Gate {
   RouterOptions options;
-  RouterSchedule schedule;
   RoutingContext context;
 };
 
@@ -25,14 +24,14 @@ Gate gate_of(const json& file, const json& entry) {
                    : name == "top2" ? "gshard"
                    : name == "topk" ? "dts"
                                     : name;
-  options.train_capacity_factor = entry.value("capacity_factor", 1.0);
-  options.eval_capacity_fraction = entry.value("eval_fraction", 0.25);
-  options.second_expert_policy = entry.value("policy", "sampling");
-  options.normalize_before_dropping = entry.value("normalize_before", false);
-  options.batch_prioritized = entry.value("bpr", false);
-  options.gumbel_gates = entry.value("use_gumbel_gates", false);
-  gate.schedule.temperature = entry.value("temperature", -1.0);
-  gate.schedule.hard = !entry.value("soft", true);
+  options.get<CapacityOptions>().train_factor = entry.value("capacity_factor", 1.0);
+  options.get<CapacityOptions>().eval_fraction = entry.value("eval_fraction", 0.25);
+  options.get<GshardOptions>().second_expert_policy = entry.value("policy", "sampling");
+  options.get<GshardOptions>().normalize_before_dropping = entry.value("normalize_before", false);
+  options.get<GshardOptions>().batch_prioritized = entry.value("bpr", false);
+  options.get<GumbelGateOptions>().use_gumbel_gates = entry.value("use_gumbel_gates", false);
+  gate.context.schedule.temperature = entry.value("temperature", -1.0);
+  gate.context.schedule.hard = !entry.value("soft", true);
   gate.context.training = entry["mode"] == "train";
   gate.context.gumbel_TE = testing::json_tensor(file["gumbel"]);
   gate.context.second_gumbel_TE = testing::json_tensor(file["gumbel_second"]);
@@ -61,7 +60,6 @@ TEST(GatesGolden, AllGatesMatchSlotsWeightsLossesMetricsAndGradients) {
         testing::json_tensor(file["logits"]).to(half ? torch::kFloat16 : torch::kFloat32);
     logits_TE.requires_grad_();
     auto router = testing::logits_router(gate.options, num_experts, logits_TE.scalar_type());
-    router->begin_update(gate.schedule);
     const auto routing = testing::route_with_capacity(*router, logits_TE, gate.context);
     const auto capacity = router->capacity(num_tokens, gate.context.training);
     EXPECT_EQ(capacity.value_or(num_tokens), entry["capacity"]);

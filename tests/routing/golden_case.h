@@ -13,7 +13,10 @@
 #include <string>
 
 #include "evomoe/routing/capacity.h"
+#include "evomoe/routing/dts_router.h"
+#include "evomoe/routing/gshard_router.h"
 #include "evomoe/routing/registry.h"
+#include "evomoe/routing/topk_router.h"
 #include "tests/testing/paths.h"
 
 namespace evomoe::testing {
@@ -95,7 +98,7 @@ inline Routing route_with_capacity(Router& router, const torch::Tensor& x_TD,
                                    const RoutingContext& context) {
   return apply_capacity(router.route(x_TD, context),
                         router.capacity(x_TD.size(0), context.training),
-                        router.options().drop_policy, context.valid_T);
+                        CapacityOptions().drop_policy, context.valid_T);
 }
 
 /// The slot of every (token, expert), -1 where not routed.

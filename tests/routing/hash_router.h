@@ -3,24 +3,39 @@
 #include <cmath>
 
 #include "evomoe/base/error.h"
+#include "evomoe/config/option_table.h"
+#include "evomoe/routing/capacity.h"
 #include "evomoe/routing/router.h"
 
 namespace evomoe {
+
+/// Options of the method's own.
+struct HashOptions {
+  int64_t offset = 0;        ///< added to a word's number
+  double temperature = 1.0;  ///< of the sigmoid
+
+  void describe(OptionTable& table) {
+    table.group("moe");
+    table.add("hash-offset", &offset, "hash: added to a word's number.").at_least(0).shapes_model();
+    table.add("hash-temperature", &temperature, "hash: divides the logit.").above(0);
+  }
+};
 
 /// Every occurrence of a word goes to the same expert (after Hash Layers, arXiv 2106.04426),
 /// weighted by the sigmoid of that expert's logit.
 class HashRouter : public Router {
  public:
-  // The options of methods that this one heeds; others are refused or named as without effect.
-  explicit HashRouter(RouterOptions options)
-      : Router(std::move(options), {.train_capacity = true}) {}
+  // The shape, and the option structs that its line in the registry names.
+  HashRouter(RouterShape shape, CapacityOptions capacity, HashOptions options)
+      : Router(std::move(shape)), capacity_(std::move(capacity)), options_(options) {}
 
   Routing route(const torch::Tensor& x_TD, const RoutingContext& context) override {
     EVOMOE_CHECK(context.token_id_T.defined(), "router `hash` needs the token ids");
     const auto T = x_TD.size(0), E = num_experts();
     const auto logits_TE = logits(x_TD);
-    const auto expert_T1 = context.token_id_T.remainder(E).unsqueeze(1);
-    const auto weight_T = torch::sigmoid(logits_TE).gather(1, expert_T1).squeeze(1);
+    const auto expert_T1 = (context.token_id_T + options_.offset).remainder(E).unsqueeze(1);
+    const auto weight_TE = torch::sigmoid(logits_TE / options_.temperature);
+    const auto weight_T = weight_TE.gather(1, expert_T1).squeeze(1);
 
     // Padding takes no place where it need not; a negative choice is none.
     auto choice_T = expert_T1.squeeze(1);
@@ -38,11 +53,18 @@ class HashRouter : public Router {
 
   // Without this a method is dropless. The layer drops what exceeds it.
   std::optional<int64_t> capacity(int64_t num_rows, bool training) const override {
-    const double factor = options().train_capacity_factor;
-    if (!training || factor <= 0) return std::nullopt;
-    return static_cast<int64_t>(
-        std::ceil(factor * static_cast<double>(num_rows) / static_cast<double>(num_experts())));
+    if (!training || capacity_.train_factor <= 0) return std::nullopt;
+    return static_cast<int64_t>(std::ceil(capacity_.train_factor * static_cast<double>(num_rows) /
+                                          static_cast<double>(num_experts())));
   }
+  // Evaluation drops nothing here.
+  std::vector<std::string> options_without_effect() const override {
+    return {"moe-eval-capacity-token-fraction"};
+  }
+
+ private:
+  CapacityOptions capacity_;
+  HashOptions options_;
 };
 
 }  // namespace evomoe

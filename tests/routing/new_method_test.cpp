@@ -2,7 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "evomoe/base/error.h"
+#include "evomoe/routing/dense_router.h"
 #include "evomoe/routing/registry.h"
+#include "evomoe/routing/topk_router.h"
 #include "tests/routing/hash_router.h"
 #include "tests/testing/paths.h"
 
@@ -21,8 +24,7 @@ RouterOptions hash_options() {
 }
 
 TEST(Registry, ANewMethodIsOneClassAndOneLine) {
-  register_router(
-      "hash", [](const RouterOptions& options) { return std::make_shared<HashRouter>(options); });
+  register_router("hash", router_method<HashRouter, CapacityOptions, HashOptions>());
   EXPECT_THAT(router_names(), ::testing::Contains("hash"));
   RoutingContext context;
   context.token_id_T = torch::tensor({4, 9, 4, 7, 1, 2}, torch::kInt64);
@@ -33,10 +35,18 @@ TEST(Registry, ANewMethodIsOneClassAndOneLine) {
   EXPECT_TRUE(torch::equal(routing.stats.load_E, torch::tensor({2, 2, 1, 1}, torch::kInt64)));
   EXPECT_EQ(router->capacity(6, /*training=*/true), 2);
   auto options = hash_options();
-  options.k = 3;
+  options.get<HashOptions>() = {.offset = 1, .temperature = 2};
+  const auto moved = make_router(options)->route(torch::zeros({6, 8}), context);
+  EXPECT_TRUE(torch::equal(moved.expert_A(), torch::tensor({0, 1, 1, 2, 2, 3}, torch::kInt64)));
+  options.get<TopkOptions>().k = 3;
   EXPECT_THAT([&] { make_router(options); },
               ThrowsMessage<UsageError>(HasSubstr("--moe-k 3 does nothing for --moe-router hash")));
-  EXPECT_THAT([] { register_router("switch", make_router); },
+  options = hash_options();
+  options.method = "switch";
+  options.get<HashOptions>().offset = 1;
+  EXPECT_THAT([&] { make_router(options); },
+              ThrowsMessage<UsageError>(HasSubstr("--hash-offset 1 does nothing")));
+  EXPECT_THAT([] { register_router("switch", router_method<DenseRouter>()); },
               ThrowsMessage<Error>(HasSubstr("exists already")));
 }
 

@@ -6,8 +6,12 @@
 #include <set>
 
 #include "evomoe/base/error.h"
+#include "evomoe/config/option_table.h"
 #include "evomoe/routing/balance.h"
+#include "evomoe/routing/dts_router.h"
+#include "evomoe/routing/gshard_router.h"
 #include "evomoe/routing/registry.h"
+#include "evomoe/routing/topk_router.h"
 
 namespace evomoe {
 namespace {
@@ -16,7 +20,6 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::StartsWith;
 using ::testing::ThrowsMessage;
 
 RouterOptions good(const std::string& method = "switch") {
@@ -42,39 +45,39 @@ TEST(RouterOptions, OutOfRangeValuesAreRefusedWithFlagAndValue) {
   expect_refused(options, "model dimension", "-3");
   for (const double threshold : {1.0, -0.1, std::nan("")}) {
     options = good("dts");
-    options.threshold = threshold;
+    options.get<DtsOptions>().threshold = threshold;
     expect_refused(options, "--dts-threshold", "0 <= threshold < 1");
   }
   options = good();
-  options.train_capacity_factor = std::nan("");
+  options.get<CapacityOptions>().train_factor = std::nan("");
   expect_refused(options, "--moe-train-capacity-token-fraction", "nan");
   options = good();
-  options.eval_capacity_fraction = 1.5;
+  options.get<CapacityOptions>().eval_fraction = 1.5;
   expect_refused(options, "--moe-eval-capacity-token-fraction", "1.5");
   options = good();
   options.z_loss_weight = -1;
   expect_refused(options, "--moe-z-loss-wt", "-1");
   options = good();
-  options.drop_policy = "first";
+  options.get<CapacityOptions>().drop_policy = "first";
   expect_refused(options, "first", "position");
   options = good("gshard");
-  options.second_expert_policy = "none";
+  options.get<GshardOptions>().second_expert_policy = "none";
   expect_refused(options, "--moe-second-expert-policy", "none");
   options = good("gshard");
   options.num_experts = 1;
   expect_refused(options, "--moe-expert-count 1", "at least 2");
   for (const int64_t k : {0, 5}) {
     options = good("topk");
-    options.k = k;
+    options.get<TopkOptions>().k = k;
     expect_refused(options, "--moe-k", "1 to 4");
   }
 }
 
-/// An option that is given, and who heeds it.
+/// An option that is given, and who uses it.
 struct Given {
   std::function<void(RouterOptions&)> set;
   std::string flag;
-  std::set<std::string> heeded_by;
+  std::set<std::string> used_by;
 };
 
 const std::vector<std::string> kMethods = {"dense", "dts", "gshard", "switch", "topk"};
@@ -85,21 +88,31 @@ RouterOptions with(const Given& option, const std::string& method) {
   return options;
 }
 
-TEST(RouterOptions, OurOwnThatAMethodDoesNotHeedAreRefusedWithFlagMethodAndRemedy) {
+std::set<std::string> without_effect(const RouterOptions& options) {
+  return options_without_effect(options, *make_router(options));
+}
+
+TEST(RouterOptions, OurOwnThatAMethodDoesNotUseAreRefusedWithFlagMethodAndRemedy) {
   const std::vector<Given> options = {
-      {[](auto& o) { o.k = 3; }, "--moe-k 3", {"topk"}},
-      {[](auto& o) { o.normalize_topk = false; }, "--moe-no-normalize-topk", {"topk"}},
-      {[](auto& o) { o.drop_policy = "probs"; },
+      {[](RouterOptions& o) { o.get<TopkOptions>().k = 3; }, "--moe-k 3", {"topk"}},
+      {[](RouterOptions& o) { o.get<TopkOptions>().no_normalize = true; },
+       "--moe-no-normalize-topk",
+       {"topk"}},
+      {[](RouterOptions& o) { o.get<CapacityOptions>().drop_policy = "probs"; },
        "--moe-drop-policy probs",
        {"switch", "topk", "gshard", "dts"}},
-      {[](auto& o) { o.threshold = 0.5; }, "--dts-threshold 0.5", {"dts"}},
-      {[](auto& o) { o.normalize_dts = true; }, "--dts-normalize-weights", {"dts"}},
+      {[](RouterOptions& o) { o.get<DtsOptions>().threshold = 0.5; },
+       "--dts-threshold 0.5",
+       {"dts"}},
+      {[](RouterOptions& o) { o.get<DtsOptions>().normalize_weights = true; },
+       "--dts-normalize-weights",
+       {"dts"}},
   };
   for (const auto& option : options) {
     for (const auto& method : kMethods) {
       SCOPED_TRACE(option.flag + " " + method);
-      if (option.heeded_by.contains(method)) {
-        EXPECT_THAT(make_router(with(option, method))->unheeded_flags(), IsEmpty());
+      if (option.used_by.contains(method)) {
+        EXPECT_THAT(without_effect(with(option, method)), IsEmpty());
         continue;
       }
       EXPECT_THAT([&] { make_router(with(option, method)); },
@@ -110,25 +123,30 @@ TEST(RouterOptions, OurOwnThatAMethodDoesNotHeedAreRefusedWithFlagMethodAndRemed
   }
 }
 
-TEST(RouterOptions, TheReferencesThatAMethodDoesNotHeedAreNamedAndChangeNothing) {
+TEST(RouterOptions, TheReferencesThatAMethodDoesNotUseAreNamedAndChangeNothing) {
   const std::vector<Given> options = {
-      {[](auto& o) { o.train_capacity_factor = 1.5; },
-       "--moe-train-capacity-token-fraction 1.5",
+      {[](RouterOptions& o) { o.get<CapacityOptions>().train_factor = 1.5; },
+       "moe-train-capacity-token-fraction",
        {"switch", "topk"}},
-      {[](auto& o) { o.eval_capacity_fraction = 0.5; },
-       "--moe-eval-capacity-token-fraction 0.5",
+      {[](RouterOptions& o) { o.get<CapacityOptions>().eval_fraction = 0.5; },
+       "moe-eval-capacity-token-fraction",
        {"switch", "topk", "gshard", "dts"}},
-      {[](auto& o) { o.second_expert_policy = "all"; },
-       "--moe-second-expert-policy all",
+      {[](RouterOptions& o) { o.get<GshardOptions>().second_expert_policy = "all"; },
+       "moe-second-expert-policy",
        {"gshard"}},
-      {[](auto& o) { o.normalize_before_dropping = true; },
-       "--moe-normalize-gate-prob-before-dropping",
+      {[](RouterOptions& o) { o.get<GshardOptions>().normalize_before_dropping = true; },
+       "moe-normalize-gate-prob-before-dropping",
        {"gshard"}},
-      {[](auto& o) { o.batch_prioritized = true; }, "--moe-batch-prioritized-routing", {"gshard"}},
-      {[](auto& o) { o.gumbel_softmax = true; }, "--use-gumbel-softmax", {"dts"}},
-      {[](auto& o) { o.gumbel_gates = true; }, "--use-gumbel-gates", {}},
+      {[](RouterOptions& o) { o.get<GshardOptions>().batch_prioritized = true; },
+       "moe-batch-prioritized-routing",
+       {"gshard"}},
+      {[](RouterOptions& o) { o.get<GumbelGateOptions>().use_gumbel_gates = true; },
+       "use-gumbel-gates",
+       {"dts", "switch"}},
       // Dropless, what every method can be.
-      {[](auto& o) { o.train_capacity_factor = 0, o.eval_capacity_fraction = -1; },
+      {[](RouterOptions& o) {
+         o.get<CapacityOptions>() = {.train_factor = 0, .eval_fraction = -1};
+       },
        "",
        {kMethods.begin(), kMethods.end()}},
   };
@@ -136,17 +154,16 @@ TEST(RouterOptions, TheReferencesThatAMethodDoesNotHeedAreNamedAndChangeNothing)
   for (const auto& option : options) {
     for (const auto& method : kMethods) {
       SCOPED_TRACE(option.flag + " " + method);
-      const auto router = make_router(with(option, method));
-      if (option.heeded_by.contains(method)) {
-        EXPECT_THAT(router->unheeded_flags(), IsEmpty());
+      if (option.used_by.contains(method)) {
+        EXPECT_THAT(without_effect(with(option, method)), IsEmpty());
         continue;
       }
-      EXPECT_THAT(router->unheeded_flags(), ElementsAre(StartsWith(option.flag)));
-      // As without it, also in the updates' schedule that it would turn on.
+      EXPECT_THAT(without_effect(with(option, method)), ElementsAre(option.flag));
+      // As without it.
+      const auto router = make_router(with(option, method));
       const auto plain = make_router(good(method));
       const torch::NoGradGuard no_grad;
       plain->gate_weight().copy_(router->gate_weight());
-      if (router->options().gumbel_softmax) router->begin_update({.temperature = 2});
       RoutingContext context;
       context.gumbel_TE = context.second_gumbel_TE = gumbel_TE;
       const auto routing = router->route(x_TD, context), expected = plain->route(x_TD, context);
@@ -160,20 +177,41 @@ TEST(RouterOptions, TheReferencesThatAMethodDoesNotHeedAreNamedAndChangeNothing)
   }
 }
 
-TEST(RouterOptions, EachOfTheTwoGumbelFlagsOfSwitchNeedsTheOther) {
+TEST(RouterOptions, AScheduleIsFollowedByTheGumbelMethodsAlone) {
+  for (const auto& method : kMethods) {
+    EXPECT_EQ(make_router(good(method))->follows_schedule(), method == "dts") << method;
+  }
   auto options = good("switch");
-  options.gumbel_softmax = true;
-  EXPECT_THAT(make_router(options)->unheeded_flags(),
-              ElementsAre("--use-gumbel-softmax without --use-gumbel-gates"));
-  options.gumbel_gates = true;
-  EXPECT_THAT(make_router(options)->unheeded_flags(), IsEmpty());
-  options.gumbel_softmax = false;
-  EXPECT_THAT(make_router(options)->unheeded_flags(),
-              ElementsAre("--use-gumbel-gates without --use-gumbel-softmax"));
-  options.method = "gshard";
-  options.gumbel_softmax = true;
-  EXPECT_THAT(make_router(options)->unheeded_flags(),
-              ElementsAre("--use-gumbel-softmax", "--use-gumbel-gates"));
+  options.get<GumbelGateOptions>().use_gumbel_gates = true;
+  EXPECT_TRUE(make_router(options)->follows_schedule());
+}
+
+TEST(RouterOptionSet, ACopyHasItsOwnValuesAndAssigningKeepsTheirAddresses) {
+  RouterOptionSet set;
+  auto& topk = set.get<TopkOptions>();
+  topk.k = 3;
+  RouterOptionSet copy = set;
+  copy.get<TopkOptions>().k = 4;
+  copy.get<DtsOptions>().threshold = 0.5;
+  EXPECT_EQ(topk.k, 3);
+  set = copy;
+  EXPECT_EQ(&set.get<TopkOptions>(), &topk);
+  EXPECT_EQ(topk.k, 4);
+  EXPECT_EQ(set.get<DtsOptions>().threshold, 0.5);
+  set = RouterOptionSet();
+  EXPECT_EQ(topk.k, 2) << "the default";
+  const RouterOptionSet empty;
+  EXPECT_EQ(empty.get<TopkOptions>().k, 2);
+}
+
+TEST(RouterOptionSet, EachOptionIsInTheTableOnceAndFillsTheSet) {
+  RouterOptionSet set;
+  OptionTable table("x", "");
+  describe_router_options(table, set);  // a name that is described twice is an Error
+  table.parse({"--moe-k", "5", "--dts-threshold", "0.25", "--moe-drop-policy", "probs"});
+  EXPECT_EQ(set.get<TopkOptions>().k, 5);
+  EXPECT_EQ(set.get<DtsOptions>().threshold, 0.25);
+  EXPECT_EQ(set.get<CapacityOptions>().drop_policy, "probs");
 }
 
 TEST(Registry, UnknownMethodsListTheKnownOnesAndTheNearest) {
@@ -202,10 +240,8 @@ TEST(Router, WrongInputsAreNamed) {
       },
       ThrowsMessage<Error>(HasSubstr("valid_T")));
   auto dts = make_router(good("dts"));
-  RouterSchedule schedule;
-  schedule.temperature = 1;
-  dts->begin_update(schedule);
   context = {};
+  context.schedule.temperature = 1;
   context.gumbel_TE = torch::zeros({5, 3});
   EXPECT_THAT(
       [&] {

@@ -18,6 +18,7 @@ using testing::route_with_capacity;
 
 constexpr int64_t kTokens = 48;
 constexpr int64_t kExperts = 6;
+const RouterSchedule kSoft = {.temperature = 0.3}, kHard = {.temperature = 0.3, .hard = true};
 
 const std::vector<std::string>& methods() {
   static const std::vector<std::string> names = {"dense", "dts", "gshard", "switch", "topk"};
@@ -25,19 +26,14 @@ const std::vector<std::string>& methods() {
 }
 
 /// A router of each method with all its noise and losses on, dropless.
-std::shared_ptr<Router> noisy_router(const std::string& method, bool hard = false) {
+std::shared_ptr<Router> noisy_router(const std::string& method) {
   RouterOptions options;
   options.method = method;
-  options.train_capacity_factor = 0;
-  options.eval_capacity_fraction = -1;
+  options.get<CapacityOptions>().train_factor = 0;
+  options.get<CapacityOptions>().eval_fraction = -1;
   options.z_loss_weight = 0.5;
-  options.gumbel_gates = method == "switch";
-  auto router = logits_router(options, kExperts, torch::kFloat64);
-  RouterSchedule schedule;
-  schedule.temperature = 0.3;
-  schedule.hard = hard;
-  router->begin_update(schedule);
-  return router;
+  options.get<GumbelGateOptions>().use_gumbel_gates = method == "switch";
+  return logits_router(options, kExperts, torch::kFloat64);
 }
 
 torch::Tensor random_logits(int64_t seed = 7) {
@@ -45,10 +41,12 @@ torch::Tensor random_logits(int64_t seed = 7) {
   return torch::randn({kTokens, kExperts}, torch::kFloat64);
 }
 
-RoutingContext injected(bool training = true) {
+/// With all noise given from outside.
+RoutingContext injected(bool training = true, const RouterSchedule& schedule = kSoft) {
   torch::manual_seed(8);
   RoutingContext context;
   context.training = training;
+  context.schedule = schedule;
   context.gumbel_TE = -(-torch::rand({kTokens, kExperts}, torch::kFloat64).log()).log();
   context.second_gumbel_TE = -(-torch::rand({kTokens, kExperts}, torch::kFloat64).log()).log();
   context.uniform_T = torch::rand({kTokens}, torch::kFloat64);
@@ -66,12 +64,12 @@ TEST(Routers, WithoutTokensOrValidOnesEverythingIsFinite) {
         for (const int64_t tokens : {int64_t{0}, kTokens}) {
           SCOPED_TRACE(
               fmt::format("{} hard {} training {} tokens {}", method, hard, training, tokens));
-          auto context = injected(training);
+          auto context = injected(training, hard ? kHard : kSoft);
           for (auto* noise : {&context.gumbel_TE, &context.second_gumbel_TE, &context.uniform_T})
             *noise = noise->slice(0, 0, tokens);
           context.valid_T = context.routed_T = torch::zeros({tokens}, torch::kBool);
           const auto logits_TE = random_logits().slice(0, 0, tokens).clone().requires_grad_(true);
-          const auto routing = route_with_capacity(*noisy_router(method, hard), logits_TE, context);
+          const auto routing = route_with_capacity(*noisy_router(method), logits_TE, context);
           auto sum = routing.weight_A.sum() * 0;
           for (const auto& loss : routing.losses) {
             EXPECT_TRUE(torch::isfinite(loss.value).all().item<bool>()) << loss.name;
@@ -118,7 +116,7 @@ TEST(Routers, WeightsEqualTheirDenseDefinitions) {
     EXPECT_TRUE(torch::allclose(routing.dense(kTokens), expected.at(method), 1e-12, 1e-14))
         << method;
   }
-  const auto hard = noisy_router("dts", /*hard=*/true)->route(logits_TE, context);
+  const auto hard = noisy_router("dts")->route(logits_TE, injected(/*training=*/true, kHard));
   EXPECT_TRUE(torch::allclose(hard.dense(kTokens), p * chosen(y.argmax(1)), 1e-12, 1e-14));
 }
 
@@ -199,6 +197,7 @@ TEST(Routers, EvaluationDrawsNoNoiseAndIgnoresTheUpdate) {
   const auto p = torch::softmax(logits_TE, 1);
   for (const auto& method : methods()) {
     RoutingContext context;
+    context.schedule = kSoft;
     context.training = false;
     const auto router = noisy_router(method);
     const auto first = router->route(logits_TE, context).dense(kTokens);
@@ -213,7 +212,7 @@ TEST(Routers, EvaluationDrawsNoNoiseAndIgnoresTheUpdate) {
   for (const auto* policy : {"all", "sampling", "random"}) {
     RouterOptions options;
     options.method = "gshard";
-    options.second_expert_policy = policy;
+    options.get<GshardOptions>().second_expert_policy = policy;
     RoutingContext context;
     context.training = false;
     auto router = logits_router(options, kExperts, torch::kFloat64);
@@ -229,6 +228,7 @@ TEST(Routers, TrainingNoiseIsAFunctionOfItsKey) {
     SCOPED_TRACE(method);
     const auto router = noisy_router(method);
     RoutingContext context;
+    context.schedule = kSoft;
     context.noise.sequence_length = kTokens / 2;
     const auto whole = router->route(logits_TE, context).dense(kTokens);
     EXPECT_TRUE(torch::equal(whole, router->route(logits_TE, context).dense(kTokens)));
@@ -246,17 +246,13 @@ TEST(Routers, TrainingNoiseIsAFunctionOfItsKey) {
 
 TEST(Routers, DenseToSparseGoesFromAllExpertsToOne) {
   const auto logits_TE = random_logits();
-  const auto context = injected();
   RouterOptions options;
   options.method = "dts";
-  options.normalize_dts = true;
+  options.get<DtsOptions>().normalize_weights = true;
   auto router = logits_router(options, kExperts, torch::kFloat64);
   const auto active = [&](double temperature, bool hard) {
-    RouterSchedule schedule;
-    schedule.temperature = temperature;
-    schedule.hard = hard;
-    router->begin_update(schedule);
-    const auto routing = router->route(logits_TE, context);
+    const RouterSchedule schedule = {.temperature = temperature, .hard = hard};
+    const auto routing = router->route(logits_TE, injected(/*training=*/true, schedule));
     EXPECT_TRUE(
         torch::allclose(routing.dense(kTokens).sum(1), torch::ones({kTokens}, torch::kFloat64)));
     return routing.num_assignments();
@@ -272,18 +268,14 @@ TEST(Routers, DenseToSparseGoesFromAllExpertsToOne) {
 
 TEST(Routers, NoiseScaleZeroMakesTheHardPhaseTakeTheArgmax) {
   const auto logits_TE = random_logits();
-  const auto context = injected();
+  auto context = injected();
   const auto router = noisy_router("dts");
-  RouterSchedule schedule;
-  schedule.temperature = 0.5;
-  schedule.hard = true;
-  router->begin_update(schedule);
+  context.schedule = {.temperature = 0.5, .hard = true};
   const auto noisy = router->route(logits_TE, context);
   const auto differs_T = (logits_TE + context.gumbel_TE).argmax(1) != logits_TE.argmax(1);
   EXPECT_EQ(noisy.stats.non_argmax.item<int64_t>(), differs_T.sum().item<int64_t>());
   EXPECT_GT(noisy.stats.non_argmax.item<int64_t>(), 0);
-  schedule.noise_scale = 0;
-  router->begin_update(schedule);
+  context.schedule.noise_scale = 0;
   const auto quiet = router->route(logits_TE, context);
   EXPECT_EQ(quiet.stats.non_argmax.item<int64_t>(), 0);
   EXPECT_TRUE(torch::equal(quiet.dense(kTokens) != 0, chosen(logits_TE.argmax(1))));
@@ -309,17 +301,17 @@ TEST(Routers, RowsThatAreNotValidMayStillBeRouted) {
 
 TEST(Routers, DenseToSparseKeepsTheBestExpertAboveAnyThreshold) {
   const auto logits_TE = random_logits();
-  const auto context = injected();
+  auto context = injected();
   RouterOptions options;
   options.method = "dts";
-  options.threshold = 0.9;  // far above 1/6
+  options.get<DtsOptions>().threshold = 0.9;  // far above 1/6
   const auto router = logits_router(options, kExperts, torch::kFloat64);
-  router->begin_update({.temperature = 100});
+  context.schedule.temperature = 100;
   const auto flat = router->route(logits_TE, context);
   const auto best_T = (logits_TE + context.gumbel_TE).argmax(1);
   EXPECT_TRUE(torch::equal(flat.dense(kTokens) != 0, chosen(best_T)));
   EXPECT_EQ(flat.stats.active_E1[0].item<int64_t>(), 0);
-  router->begin_update({.temperature = 0.3});
+  context.schedule.temperature = 0.3;
   EXPECT_EQ(router->route(logits_TE, context).num_assignments(), kTokens);
 }
 
@@ -327,11 +319,10 @@ TEST(Routers, NormalisedDenseToSparseWeightsAreOneInHardPhaseAndEvaluation) {
   const auto logits_TE = random_logits();
   RouterOptions options;
   options.method = "dts";
-  options.normalize_dts = true;
+  options.get<DtsOptions>().normalize_weights = true;
   const auto router = logits_router(options, kExperts, torch::kFloat64);
-  router->begin_update({.temperature = 0.3, .hard = true});
   for (const bool training : {true, false}) {
-    const auto routing = router->route(logits_TE, injected(training));
+    const auto routing = router->route(logits_TE, injected(training, kHard));
     EXPECT_EQ(routing.num_assignments(), kTokens);
     EXPECT_TRUE(torch::equal(routing.weight_A, torch::ones_like(routing.weight_A)));
   }
@@ -341,8 +332,8 @@ TEST(Routers, ANoiseScaleOfZeroDrawsNoNoise) {
   const auto logits_TE = random_logits();
   for (const auto* method : {"dts", "switch"}) {
     const auto router = noisy_router(method);
-    router->begin_update({.temperature = 0.3, .noise_scale = 0});
     RoutingContext context;
+    context.schedule = {.temperature = 0.3, .noise_scale = 0};
     // Noise of a wrong shape is an error where it is read.
     context.gumbel_TE = torch::zeros({1, 1});
     const auto value_TE = torch::softmax(logits_TE / 0.3, 1);
@@ -359,12 +350,12 @@ TEST(Routers, GshardDroplessNormalisesAsAfterDroppingWithRoomForAll) {
   for (const auto* policy : {"all", "random"}) {
     RouterOptions options;
     options.method = "gshard";
-    options.second_expert_policy = policy;
-    options.eval_capacity_fraction = 1.0;  // room for every token
+    options.get<GshardOptions>().second_expert_policy = policy;
+    options.get<CapacityOptions>().eval_fraction = 1.0;  // room for every token
     auto roomy = logits_router(options, kExperts, torch::kFloat64);
     auto context = injected(/*training=*/false);
     const auto expected = route_with_capacity(*roomy, logits_TE, context).dense(kTokens);
-    options.train_capacity_factor = 0;
+    options.get<CapacityOptions>().train_factor = 0;
     auto dropless = logits_router(options, kExperts, torch::kFloat64);
     EXPECT_FALSE(dropless->capacity(kTokens, false).has_value());
     EXPECT_TRUE(torch::allclose(route_with_capacity(*dropless, logits_TE, context).dense(kTokens),
@@ -375,7 +366,7 @@ TEST(Routers, GshardDroplessNormalisesAsAfterDroppingWithRoomForAll) {
 TEST(Routers, EqualLogitsGoToTheLowestExperts) {
   RouterOptions options;
   options.method = "topk";
-  options.k = 3;
+  options.get<TopkOptions>().k = 3;
   auto router = logits_router(options, kExperts);
   const auto routing = router->route(torch::zeros({5, kExperts}), RoutingContext{});
   EXPECT_TRUE(torch::equal(routing.stats.load_E, torch::tensor({5, 5, 5, 0, 0, 0}, torch::kInt64)));
@@ -386,6 +377,7 @@ TEST(Routers, NoTokensAndOnlyPaddingAreNormal) {
     SCOPED_TRACE(method);
     const auto router = noisy_router(method);
     RoutingContext context;
+    context.schedule = kSoft;
     context.valid_T = torch::zeros({kTokens}, torch::kBool);
     auto routing = router->route(random_logits(), context);
     EXPECT_EQ(routing.stats.tokens, 0);
@@ -403,14 +395,14 @@ TEST(Routers, NoTokensAndOnlyPaddingAreNormal) {
 
 TEST(Routers, CapacityFollowsTheReferenceFormulas) {
   RouterOptions options;
-  options.train_capacity_factor = 0.5;
-  options.eval_capacity_fraction = 0.25;
+  options.get<CapacityOptions>().train_factor = 0.5;
+  options.get<CapacityOptions>().eval_fraction = 0.25;
   const auto capacity = [&](const std::string& method, bool training) {
     options.method = method;
     auto given = options;
     // The others refuse a training factor that they do not heed.
-    if (method != "switch" && method != "topk" && given.train_capacity_factor > 0)
-      given.train_capacity_factor = 1;
+    if (method != "switch" && method != "topk" && given.get<CapacityOptions>().train_factor > 0)
+      given.get<CapacityOptions>().train_factor = 1;
     return logits_router(given, 4)->capacity(12, training);
   };
   EXPECT_EQ(capacity("switch", true), 1);   // int(0.5 * 3)
@@ -420,12 +412,12 @@ TEST(Routers, CapacityFollowsTheReferenceFormulas) {
   EXPECT_EQ(capacity("dts", true), std::nullopt);
   EXPECT_EQ(capacity("dts", false), 3);
   EXPECT_EQ(capacity("dense", false), std::nullopt);
-  options.eval_capacity_fraction = -1;
+  options.get<CapacityOptions>().eval_fraction = -1;
   EXPECT_EQ(capacity("switch", false), 1);
   EXPECT_EQ(capacity("gshard", false), 6);
   EXPECT_EQ(capacity("dts", false), std::nullopt);
-  options.eval_capacity_fraction = 0.25;
-  options.train_capacity_factor = 0;
+  options.get<CapacityOptions>().eval_fraction = 0.25;
+  options.get<CapacityOptions>().train_factor = 0;
   for (const auto& method : methods()) {
     EXPECT_EQ(capacity(method, true), std::nullopt) << method;
   }

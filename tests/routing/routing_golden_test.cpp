@@ -44,7 +44,8 @@ double check_metrics(const testing::GoldenFile& file, const Routing& routing) {
 /// Weights, slots, balance loss and metrics of a gate with capacity.
 double check_case(const testing::GoldenFile& file, RouterOptions options,
                   const RoutingContext& context) {
-  options.eval_capacity_fraction = number(file, "eval_fraction", options.eval_capacity_fraction);
+  auto& capacity = options.get<CapacityOptions>();
+  capacity.eval_fraction = number(file, "eval_fraction", capacity.eval_fraction);
   const auto logits_TE = file.get("logits");
   const int64_t num_tokens = logits_TE.size(0);
   auto router = testing::logits_router(options, logits_TE.size(1));
@@ -62,16 +63,18 @@ double check_case(const testing::GoldenFile& file, RouterOptions options,
 double check_switch(const testing::GoldenFile& file) {
   RouterOptions options;
   options.method = "switch";
-  options.train_capacity_factor = number(file, "capacity_factor", options.train_capacity_factor);
+  auto& capacity = options.get<CapacityOptions>();
+  capacity.train_factor = number(file, "capacity_factor", capacity.train_factor);
   return check_case(file, options, context_of(file));
 }
 
 double check_gshard(const testing::GoldenFile& file) {
   RouterOptions options;
   options.method = "gshard";
-  options.second_expert_policy = file.metadata["second_expert_policy"];
-  options.normalize_before_dropping = is_true(file, "normalize_before_dropping");
-  options.batch_prioritized = is_true(file, "batch_prioritized");
+  auto& gshard = options.get<GshardOptions>();
+  gshard.second_expert_policy = file.metadata["second_expert_policy"];
+  gshard.normalize_before_dropping = is_true(file, "normalize_before_dropping");
+  gshard.batch_prioritized = is_true(file, "batch_prioritized");
   auto context = context_of(file);
   context.second_gumbel_TE = file.get("gumbel");
   return check_case(file, options, context);
@@ -82,14 +85,15 @@ double check_dense_to_sparse(const testing::GoldenFile& file) {
   const int64_t num_tokens = logits_TE.size(0);
   RouterOptions options;
   options.method = "dts";
-  options.gumbel_gates = is_true(file, "use_gumbel_weights");
-  options.threshold = number(file, "threshold", options.threshold);
+  const bool gumbel_gates = is_true(file, "use_gumbel_weights");
+  options.get<GumbelGateOptions>().use_gumbel_gates = gumbel_gates;
+  auto& dts = options.get<DtsOptions>();
+  dts.threshold = number(file, "threshold", dts.threshold);
   auto router = testing::logits_router(options, logits_TE.size(1));
-  RouterSchedule schedule;
+  auto context = context_of(file);
+  auto& schedule = context.schedule;
   schedule.temperature = std::stod(file.metadata["temperature"].get<std::string>());
   schedule.hard = file.metadata.contains("soft") && !is_true(file, "soft");
-  router->begin_update(schedule);
-  auto context = context_of(file);
   context.gumbel_TE = file.get("gumbel");
   EXPECT_FALSE(router->capacity(num_tokens, /*training=*/true).has_value());
 
@@ -108,7 +112,7 @@ double check_dense_to_sparse(const testing::GoldenFile& file) {
     ((weight_TE * file.get("grad_weight")).sum() + loss_weight * balance).backward();
     // The Gumbel-softmax divides its gradient, and with it the rounding of its input, by the
     // temperature: both sides are that far from the float64 value.
-    const double scale = options.gumbel_gates ? std::min(1.0, schedule.temperature) : 1.0;
+    const double scale = gumbel_gates ? std::min(1.0, schedule.temperature) : 1.0;
     const double gradients = deviation(logits_TE.grad(), file.get("grad_logits"));
     EXPECT_LE(gradients * scale, kTolerance);
     return std::max(largest, gradients);

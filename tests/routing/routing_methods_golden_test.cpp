@@ -23,16 +23,16 @@ RouterOptions options_of(const json& entry) {
   const std::string method = entry["method"];
   if (method == "switch_top1") {
     options.method = "switch";
-    options.drop_policy = params["drop"] == "prob" ? "probs" : "position";
+    options.get<CapacityOptions>().drop_policy = params["drop"] == "prob" ? "probs" : "position";
   } else if (method == "gshard_top2") {
     options.method = "gshard";
-    options.normalize_before_dropping = params["normalize"] == "before";
-    options.second_expert_policy = params["second"];
+    options.get<GshardOptions>().normalize_before_dropping = params["normalize"] == "before";
+    options.get<GshardOptions>().second_expert_policy = params["second"];
   } else {
     options.method = "topk";
-    options.k = params["k"];
-    options.normalize_topk = params["norm_topk_prob"];
-    options.train_capacity_factor = 0;
+    options.get<TopkOptions>().k = params["k"];
+    options.get<TopkOptions>().no_normalize = !params["norm_topk_prob"].get<bool>();
+    options.get<CapacityOptions>().train_factor = 0;
     options.z_loss_weight = 1;
   }
   return options;
@@ -41,10 +41,11 @@ RouterOptions options_of(const json& entry) {
 double check_case(const json& input, const json& entry) {
   auto logits_TE = testing::json_matrix(input["logits"]).requires_grad_();
   const int64_t num_tokens = logits_TE.size(0);
-  auto router = testing::logits_router(options_of(entry), logits_TE.size(1), torch::kFloat64);
+  const auto options = options_of(entry);
+  auto router = testing::logits_router(options, logits_TE.size(1), torch::kFloat64);
   RoutingContext context;
   context.training = true;
-  if (router->options().second_expert_policy == "random") {
+  if (options.get<GshardOptions>().second_expert_policy == "random") {
     context.uniform_T = testing::json_matrix(input["u"])[0];
   }
   if (entry["id"].get<std::string>().find("padded") != std::string::npos) {
@@ -54,7 +55,8 @@ double check_case(const json& input, const json& entry) {
   auto routing = router->route(logits_TE, context);
   if (expect["info"].contains(
           "capacity")) {  // the file rounds capacities otherwise than the reference
-    routing = apply_capacity(routing, expect["info"]["capacity"], router->options().drop_policy);
+    routing = apply_capacity(routing, expect["info"]["capacity"],
+                             options.get<CapacityOptions>().drop_policy);
   }
   const auto weight_TE = routing.dense(num_tokens);
   auto selected_TE = torch::zeros_like(weight_TE, torch::kBool);
@@ -137,7 +139,7 @@ TEST(RoutingMethodsGolden, RouterMetricsMatchTheirDefinitions) {
     if (entry["method"] != "metrics") continue;
     RouterOptions options;
     options.method = "topk";
-    options.k = entry["params"]["k"];
+    options.get<TopkOptions>().k = entry["params"]["k"];
     const auto logits_TE =
         testing::json_matrix(file["inputs"][entry["input"].get<std::string>()]["logits"]);
     auto router = testing::logits_router(options, logits_TE.size(1), torch::kFloat64);

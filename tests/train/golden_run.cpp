@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <regex>
 
-#include "evomoe/config/describe.h"
+#include "evomoe/config/option_table.h"
 #include "evomoe/data/dictionary.h"
 #include "tests/testing/paths.h"
 

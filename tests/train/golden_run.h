@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "evomoe/checkpoint/safetensors.h"
-#include "evomoe/config/options.h"
 #include "evomoe/data/dataset.h"
+#include "evomoe/train/options.h"
 #include "evomoe/train/trainer.h"
 
 namespace evomoe::testing {

@@ -2,8 +2,8 @@
 #include <gtest/gtest.h>
 
 #include "evomoe/config/describe.h"
-#include "evomoe/config/validate_options.h"
 #include "evomoe/train/settings.h"
+#include "evomoe/train/validate_options.h"
 #include "tests/testing/paths.h"
 
 namespace evomoe {

@@ -9,12 +9,16 @@
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
 #include "evomoe/config/architectures.h"
-#include "evomoe/config/describe.h"
-#include "evomoe/config/validate_options.h"
+#include "evomoe/config/option_table.h"
+#include "evomoe/routing/dts_router.h"
 #include "evomoe/routing/registry.h"
 #include "evomoe/train/criterion.h"
+#include "evomoe/train/loaded_model.h"
+#include "evomoe/train/resume.h"
 #include "evomoe/train/training_run.h"
+#include "evomoe/train/validate_options.h"
 #include "tests/routing/hash_router.h"
+#include "tests/testing/paths.h"
 
 namespace evomoe {
 namespace {
@@ -40,7 +44,7 @@ TrainOptions parsed(const std::string& flags) {
   return options;
 }
 
-const std::string kExperts = "--moe-freq 2 --moe-expert-count 4 ";
+const std::string kWithExperts = "--moe-freq 2 --moe-expert-count 4 ";
 
 void expect_refused(const std::string& flags, const std::vector<std::string>& parts) {
   SCOPED_TRACE(flags);
@@ -76,20 +80,21 @@ TEST(Settings, TheTaskThatAnArchitectureMeansIsOneThatItIsFor) {
 }
 
 TEST(CheckRouter, UnknownMethodsAreRefusedWithTheNearestName) {
-  expect_refused(kExperts + "--moe-router swich", {"--moe-router swich", "did you mean switch"});
+  expect_refused(kWithExperts + "--moe-router swich",
+                 {"--moe-router swich", "did you mean switch"});
 }
 
-TEST(CheckRouter, OurOwnFlagsThatTheMethodDoesNotHeedAreRefusedOneByOne) {
-  expect_refused(kExperts + "--moe-top1-expert --moe-k 3",
+TEST(CheckRouter, OurOwnFlagsThatTheMethodDoesNotUseAreRefusedOneByOne) {
+  expect_refused(kWithExperts + "--moe-top1-expert --moe-k 3",
                  {"--moe-k 3", "--moe-router switch", "leave it out"});
-  expect_refused(kExperts + "--moe-router dense --moe-drop-policy probs",
+  expect_refused(kWithExperts + "--moe-router dense --moe-drop-policy probs",
                  {"--moe-drop-policy probs", "--moe-router dense"});
-  expect_refused(kExperts + "--moe-top1-expert --moe-no-normalize-topk",
+  expect_refused(kWithExperts + "--moe-top1-expert --moe-no-normalize-topk",
                  {"--moe-no-normalize-topk"});
-  expect_refused(kExperts + "--moe-top1-expert --dts-normalize-weights",
+  expect_refused(kWithExperts + "--moe-top1-expert --dts-normalize-weights",
                  {"--dts-normalize-weights"});
-  expect_refused(kExperts + "--moe-top1-expert --dts-threshold .5", {"--dts-threshold 0.5"});
-  expect_refused(kExperts + "--moe-router topk --moe-k 5", {"--moe-k 5", "--moe-expert-count"});
+  expect_refused(kWithExperts + "--moe-top1-expert --dts-threshold .5", {"--dts-threshold 0.5"});
+  expect_refused(kWithExperts + "--moe-router topk --moe-k 5", {"--moe-k 5", "--moe-expert-count"});
   expect_refused("--moe-freq 2 --moe-router gshard --moe-expert-count 1",
                  {"--moe-expert-count 1", "at least 2"});
 }
@@ -130,7 +135,7 @@ TEST(CheckRouter, TheReferencesCommandLinesAreAccepted) {
        "--moe-train-capacity-token-fraction 2, --use-gumbel-softmax, --use-gumbel-gates have no "
        "effect with --moe-router gshard (docs/routing.md)\n"}};
   for (const auto& [flags, expected] : command_lines) {
-    EXPECT_EQ(notices(kExperts + flags), expected) << flags;
+    EXPECT_EQ(notices(kWithExperts + flags), expected) << flags;
   }
 }
 
@@ -152,14 +157,14 @@ TEST(CheckRouter, ADenseModelNamesTheExpertsFlagsThatItDoesNotNeed) {
 TEST(CheckRouter, ASharedStageIsFollowedByDroplessMethodsOnly) {
   const std::string shared = "--shared-expert-updates 5 ";
   for (const std::string method : {"switch", "gshard", "topk"}) {
-    expect_refused(kExperts + shared + "--moe-router " + method,
+    expect_refused(kWithExperts + shared + "--moe-router " + method,
                    {"--shared-expert-updates 5", "--moe-router " + method,
                     "--moe-train-capacity-token-fraction 0"});
     EXPECT_NO_THROW(check_router(parsed(
-        kExperts + shared + "--moe-train-capacity-token-fraction 0 --moe-router " + method)));
+        kWithExperts + shared + "--moe-train-capacity-token-fraction 0 --moe-router " + method)));
   }
   for (const std::string method : {"dts", "dense"}) {
-    EXPECT_NO_THROW(check_router(parsed(kExperts + shared + "--moe-router " + method)));
+    EXPECT_NO_THROW(check_router(parsed(kWithExperts + shared + "--moe-router " + method)));
   }
 }
 
@@ -186,7 +191,7 @@ TEST(CheckSettings, CombinationsThatCannotBeAreRefusedWithFlagAndRemedy) {
       {"--diversify-ratio 1", {"--diversify-ratio 1", "below 1"}},
       {"--diversify drop-upcycling --diversify-ratio 1.1", {"--diversify-ratio 1.1", "and 1"}},
       {"--diversify noise --diversify-rescale", {"--diversify-rescale", "mask"}},
-      {kExperts + "--moe-router swich", {"--moe-router swich"}},
+      {kWithExperts + "--moe-router swich", {"--moe-router swich"}},
   };
   for (const auto& [flags, parts] : refused) expect_refused(flags, parts);
 }
@@ -198,15 +203,20 @@ TEST(CheckSettings, ARunDoesSoBeforeItLooksForItsData) {
               ThrowsMessage<UsageError>(HasSubstr("--force-anneal 3")));
 }
 
+/// Once for all tests of this program.
+void register_hash() {
+  if (!method_uses("hash", typeid(HashOptions)))
+    register_router("hash", router_method<HashRouter, CapacityOptions, HashOptions>());
+}
+
 TEST(Settings, AMethodOfAnotherProgramIsTrainedByItsName) {
-  register_router(
-      "hash", [](const RouterOptions& options) { return std::make_shared<HashRouter>(options); });
+  register_hash();
   const auto options =
-      parsed(kExperts + "--moe-router hash --criterion moe_cross_entropy --dropout 0");
+      parsed(kWithExperts + "--moe-router hash --criterion moe_cross_entropy --dropout 0");
   EXPECT_NO_THROW(validate_options(options));
   EXPECT_NO_THROW(check_router(options));
-  expect_refused(kExperts + "--moe-router hsah", {"did you mean hash"});
-  expect_refused(kExperts + "--moe-router hash --moe-k 3", {"--moe-k 3", "--moe-router hash"});
+  expect_refused(kWithExperts + "--moe-router hsah", {"did you mean hash"});
+  expect_refused(kWithExperts + "--moe-router hash --moe-k 3", {"--moe-k 3", "--moe-router hash"});
 
   Gpt model(gpt_options(options, /*vocab_size=*/20, /*padding_index=*/1, /*shared_expert=*/false));
   model->initialise(1);
@@ -240,6 +250,39 @@ TEST(Settings, AMethodOfAnotherProgramIsTrainedByItsName) {
   EXPECT_LT(last, 0.7 * first);
 }
 
+TEST(Settings, TheOptionsOfAMethodOfAnotherProgramAreInHelpFilesCheckpointsAndResume) {
+  register_hash();
+  const auto flags = kWithExperts + "--moe-router hash --hash-offset 3 --hash-temperature 0.5";
+  auto options = parsed(flags);
+  EXPECT_EQ(options.routers.get<HashOptions>().offset, 3);
+  EXPECT_EQ(notices(flags), "");
+  OptionTable table("train", "");
+  describe(table, options);
+  EXPECT_THAT(table.help_text(), HasSubstr("hash: added to a word's number."));
+  EXPECT_THAT(table.markdown(), HasSubstr("`--hash-offset`"));
+
+  const testing::TemporaryFolder folder;
+  testing::write_text(folder / "config.yaml", table.to_yaml());
+  TrainOptions again;
+  OptionTable from_file("train", "");
+  describe(from_file, again);
+  from_file.parse({"--config", (folder / "config.yaml").string()});
+  EXPECT_EQ(again.routers.get<HashOptions>().temperature, 0.5);
+  // Every value is in the file, but only those of this method count as given.
+  EXPECT_NO_THROW(check_settings(again));
+
+  const nlohmann::json manifest = {{"config", table.to_json()}};
+  EXPECT_EQ(stored_options(manifest).routers.get<HashOptions>().offset, 3);
+  EXPECT_EQ(model_differences(manifest, options), "");
+  options.routers.get<HashOptions>().offset = 4;
+  EXPECT_EQ(model_differences(manifest, options), "--hash-offset 3 -> 4");
+
+  expect_refused(kWithExperts + "--moe-top1-expert --hash-offset 3",
+                 {"--hash-offset 3", "--moe-router switch", "leave it out"});
+  EXPECT_THAT([&] { parsed(kWithExperts + "--hash-temperature 0"); },
+              ThrowsMessage<UsageError>(HasSubstr("a number above 0")));
+}
+
 TEST(Settings, WhatIsGivenOverridesTheArchitecture) {
   auto options = parsed(
       "--arch transformer_lm_gpt3_small --dropout 0.2 --moe-freq 1 "
@@ -254,7 +297,7 @@ TEST(Settings, WhatIsGivenOverridesTheArchitecture) {
   EXPECT_TRUE(gpt.moe.shared_expert);
   EXPECT_EQ(gpt.max_positions, 16);
   EXPECT_EQ(gpt.moe.router.method, "dts");
-  EXPECT_EQ(gpt.moe.router.threshold, 0.01);
+  EXPECT_EQ(gpt.moe.router.get<DtsOptions>().threshold, 0.01);
   options.task.add_bos_token = true;
   EXPECT_EQ(gpt_options(options, 100, 1, true).max_positions, 17);
 }

@@ -31,7 +31,7 @@ TrainOptions evolution() {
   options.moe.moe_router = "dts";
   options.evolution.shared_expert_updates = 2;
   options.evolution.use_gumbel_softmax = true;
-  options.evolution.diversify = "noise";
+  options.evolution.diversify.operation = "noise";
   options.evolution.switch_to_hard_gumbel_softmax = 3;
   options.criterion.criterion = "moe_cross_entropy";
   options.optimization.lr = {0.01};
@@ -84,7 +84,7 @@ void expect_equal(const TensorMap& a, const TensorMap& b) {
 
 TEST(Trainer, SpawnsTheExpertsWithTheirMomentsBeforeTheUpdateThatFollowsTheSharedStage) {
   auto options = evolution();
-  options.evolution.diversify = "copy";
+  options.evolution.diversify.operation = "copy";
   options.optimization.lr = {0.0};
   auto trainer = make_trainer(options);
   trainer.update({batch(1)}, 1);
@@ -222,7 +222,7 @@ class UpdateWithoutTarget : public ::testing::TestWithParam<WithoutTarget> {
   static TrainOptions options() {
     auto options = evolution();
     options.evolution.shared_expert_updates = 0;
-    options.optimization.weight_decay = 0.1;
+    options.optimizer.weight_decay = 0.1;
     options.optimization.clip_norm = 0.5;
     options.criterion.moe_z_loss_wt = 0.1;
     options.criterion.label_smoothing = 0.1;

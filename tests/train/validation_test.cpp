@@ -6,12 +6,13 @@
 #include <set>
 
 #include "evomoe/base/error.h"
+#include "evomoe/routing/capacity.h"
 #include "evomoe/train/settings.h"
 
 namespace evomoe {
 namespace {
 
-constexpr int64_t kPad = 1, kVocabulary = 30;
+constexpr int64_t kPadding = 1, kWords = 30;
 
 /// Sequences of 4 to 9 tokens, made up.
 class SomeSequences : public Dataset {
@@ -33,8 +34,8 @@ class SomeSequences : public Dataset {
       const auto length = item_size(item);
       for (int64_t s = 0; s < batch.columns; ++s) {
         const auto token = [&](int64_t place) { return 3 + (item * 7 + place * 11) % 27; };
-        batch.source.push_back(s < length ? token(s) : kPad);
-        batch.target.push_back(s < length ? token(s + 1) : kPad);
+        batch.source.push_back(s < length ? token(s) : kPadding);
+        batch.target.push_back(s < length ? token(s + 1) : kPadding);
       }
       batch.ids.push_back(item);
       batch.lengths.push_back(length);
@@ -66,24 +67,25 @@ TrainOptions some_options() {
   options.moe.moe_freq = 1;
   options.moe.moe_expert_count = 4;
   options.moe.moe_router = "dts";
-  options.moe.moe_eval_capacity_token_fraction = -1;
+  options.routers.get<CapacityOptions>().eval_fraction = -1;
   options.evolution.use_gumbel_softmax = true;
+  options.evolution.max_temperature = options.evolution.min_temperature = 0.2;
+  options.evolution.switch_to_hard_gumbel_softmax = 100;
   options.dataset.required_batch_size_multiple = 1;
   options.common.seed = 5;
   return options;
 }
 
 Gpt some_model(const TrainOptions& options) {
-  Gpt model(gpt_options(options, kVocabulary, kPad, /*shared_expert=*/false));
+  Gpt model(gpt_options(options, kWords, kPadding, /*shared_expert=*/false));
   model->initialise(5);
-  for (auto& [layer, moe] : model->moe_layers()) moe->router()->begin_update({.temperature = 0.2});
   return model;
 }
 
 double loss(Gpt& model, TrainOptions options, int64_t batch_size, bool as_trained,
             int64_t updates = 3) {
   options.dataset.batch_size = batch_size;
-  const Criterion criterion(options.criterion, kPad);
+  const Criterion criterion(options.criterion, kPadding);
   MeterGroup meters;
   const auto sums = evaluate_dataset(
       std::make_shared<SomeSequences>(13), iterator_options(options, /*training=*/false),
@@ -240,8 +242,8 @@ TEST(Validation, ThePassesOfEachRoutingHaveTheirTags) {
 TEST(Validation, PaddingIsMarkedOnlyWhereThereIsSome) {
   const SomeSequences data(13);
   const std::vector<int64_t> same = {0, 6}, different = {0, 1};
-  EXPECT_FALSE(to_device(data.collate(same), kPad, torch::kCPU).input.source_padding_BS.defined());
-  const auto batch = to_device(data.collate(different), kPad, torch::kCPU);
+  EXPECT_FALSE(to_device(data.collate(same), kPadding, torch::kCPU).input.source_padding_BS.defined());
+  const auto batch = to_device(data.collate(different), kPadding, torch::kCPU);
   EXPECT_EQ(batch.input.source_padding_BS.sum().item<int64_t>(), 5);
   EXPECT_EQ(batch.tokens, 4 + 9);
   EXPECT_EQ(batch.sequences, 2);

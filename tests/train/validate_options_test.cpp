@@ -1,4 +1,4 @@
-#include "evomoe/config/validate_options.h"
+#include "evomoe/train/validate_options.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,6 +8,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/config/describe.h"
+#include "evomoe/config/validate_options.h"
 
 namespace evomoe {
 namespace {

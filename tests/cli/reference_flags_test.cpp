@@ -7,6 +7,8 @@
 #include <sstream>
 
 #include "evomoe/config/describe.h"
+#include "evomoe/train/evaluation_options.h"
+#include "evomoe/train/options.h"
 #include "tests/testing/paths.h"
 
 namespace evomoe {
@@ -72,7 +74,7 @@ std::vector<std::string> split(const std::string& text, char separator) {
 
 std::vector<ReferenceOption> reference_options() {
   std::istringstream lines(
-      testing::read_text(testing::source_dir() / "tests" / "config" / "reference_flags.txt"));
+      testing::read_text(testing::source_dir() / "tests" / "cli" / "reference_flags.txt"));
   std::vector<ReferenceOption> options;
   ReferenceOption of_section;
   for (std::string line; std::getline(lines, line);) {

@@ -4,7 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "evomoe/base/error.h"
-#include "evomoe/config/describe.h"
+#include "evomoe/config/option_table.h"
+#include "evomoe/train/options.h"
 
 namespace evomoe {
 namespace {

@@ -7,7 +7,10 @@
 #include <sstream>
 
 #include "evomoe/base/error.h"
-#include "evomoe/config/validate_options.h"
+#include "evomoe/cli/command_tables.h"
+#include "evomoe/routing/capacity.h"
+#include "evomoe/train/evaluation_options.h"
+#include "evomoe/train/validate_options.h"
 #include "tests/testing/paths.h"
 
 namespace evomoe {
@@ -39,7 +42,7 @@ void expect_sound(const std::string& command, Describe describe_into) {
   OptionTable table(command, command_summary(command));
   describe_into(table, options);
   std::set<std::string> names;
-  static const auto page = options_markdown();
+  static const auto page = options_markdown(command_tables());
   for (const auto& option : table.options()) {
     SCOPED_TRACE(command + " --" + option->name());
     EXPECT_TRUE(names.insert(option->name()).second);
@@ -94,10 +97,10 @@ TEST(Describe, UnderstandsTheReferencesEvolutionCommandLine) {
       "1234 --cpu "
       "--no-save"));
   EXPECT_EQ(options.moe.moe_router, "dts");
-  EXPECT_EQ(options.moe.moe_eval_capacity_token_fraction, -1.0);
+  EXPECT_EQ(options.routers.get<CapacityOptions>().eval_fraction, -1.0);
   EXPECT_EQ(options.evolution.gumbel_decay_factor, 30);
   EXPECT_EQ(options.evolution.switch_to_hard_gumbel_softmax, 45);
-  EXPECT_EQ(options.optimization.adam_betas, (std::vector<double>{0.9, 0.98}));
+  EXPECT_EQ(options.optimizer.of<AdamOptions>().betas, (std::vector<double>{0.9, 0.98}));
   EXPECT_EQ(options.model.dropout, 0.0);
   EXPECT_FALSE(options.model.activation_dropout.has_value()) << "the architecture decides";
   EXPECT_EQ(options.common.device, "cpu");
@@ -164,7 +167,7 @@ TEST(Describe, ValuesAreUnderstoodInTheReferencesWords) {
   const auto options =
       parse_train(words("d --batch-size 1 --optimizer cpu_adam --activation-fn gelu_accurate "
                         "--gumbel-decay-scheduler None --upsample-primary -1"));
-  EXPECT_EQ(options.optimization.optimizer, "adam");
+  EXPECT_EQ(options.optimizer.optimizer, "adam");
   EXPECT_EQ(options.model.activation_fn, "gelu_tanh");
   EXPECT_EQ(options.evolution.gumbel_decay_scheduler, "none");
   EXPECT_EQ(options.task.upsample_primary, 1);
@@ -189,7 +192,7 @@ TEST(Describe, AliasesOfFairseqWork) {
   EXPECT_EQ(options.model.arch, "transformer_lm_big");
   EXPECT_EQ(options.dataset.max_valid_steps, 3);
   EXPECT_TRUE(options.dataset.combine_valid_subsets);
-  EXPECT_EQ(options.optimization.weight_decay, 0.1);
+  EXPECT_EQ(options.optimizer.weight_decay, 0.1);
 }
 
 TEST(Describe, TheRunFoldersYamlRepeatsTheRun) {

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "evomoe/cli/command_tables.h"
 #include "evomoe/config/describe.h"
 #include "tests/testing/paths.h"
 
@@ -12,7 +13,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-bool has(const std::string& program) {
+bool is_installed(const std::string& program) {
   return testing::run_command("command -v " + program).exit_code == 0;
 }
 
@@ -36,7 +37,7 @@ TEST(Manual, TheProgramsPageNamesEveryCommand) {
 }
 
 TEST(Manual, EveryPageIsSoundTroff) {
-  if (!has("groff")) GTEST_SKIP() << "there is no groff here (apt-get install groff-base)";
+  if (!is_installed("groff")) GTEST_SKIP() << "there is no groff here (apt-get install groff-base)";
   testing::TemporaryFolder folder;
   for (const auto& [name, text] : pages()) {
     const auto path = (folder / (name + ".1")).string();
@@ -44,7 +45,7 @@ TEST(Manual, EveryPageIsSoundTroff) {
     const auto checked = testing::run_command("groff -man -ww -z " + path);
     EXPECT_EQ(checked.exit_code, 0) << name;
     EXPECT_EQ(checked.err, "") << name;
-    if (!has("mandoc")) continue;
+    if (!is_installed("mandoc")) continue;
     // No date: a page that is made again is the same.
     const auto lint =
         testing::run_command("mandoc -T lint -W warning " + path + " | grep -v 'missing date'");
@@ -53,7 +54,7 @@ TEST(Manual, EveryPageIsSoundTroff) {
 }
 
 TEST(Manual, APageShowsEveryOptionAndItsExamplesAsTheyAreTyped) {
-  if (!has("groff")) GTEST_SKIP() << "there is no groff here (apt-get install groff-base)";
+  if (!is_installed("groff")) GTEST_SKIP() << "there is no groff here (apt-get install groff-base)";
   testing::TemporaryFolder folder;
   for (const auto& table : command_tables()) {
     SCOPED_TRACE(table->command());

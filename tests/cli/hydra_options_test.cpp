@@ -7,9 +7,9 @@
 #include <fstream>
 
 #include "evomoe/base/error.h"
-#include "evomoe/config/describe.h"
+#include "evomoe/cli/command_tables.h"
 #include "evomoe/config/migration.h"
-#include "evomoe/config/validate_options.h"
+#include "evomoe/train/validate_options.h"
 #include "tests/testing/paths.h"
 
 namespace evomoe {
@@ -128,7 +128,7 @@ TEST_F(HydraOptions, TheAuthorsFinetuningConfigurationsAreReadWhole) {
   EXPECT_EQ(options.common.log_interval, 200);
   EXPECT_EQ(options.checkpoint.restore_file, "model.pt");
   EXPECT_TRUE(options.checkpoint.no_save);
-  EXPECT_EQ(options.optimization.adam_betas, (std::vector<double>{0.9, 0.98}));
+  EXPECT_EQ(options.optimizer.of<AdamOptions>().betas, (std::vector<double>{0.9, 0.98}));
   EXPECT_EQ(options.optimization.lr, std::vector<double>{1e-5});
   EXPECT_EQ(options.optimization.lr_scheduler, "polynomial_decay");
   EXPECT_EQ(options.optimization.warmup_updates, 122);
@@ -278,7 +278,7 @@ TEST_F(HydraOptions, OverridesReachOptionsOfOurOwnGroups) {
   EXPECT_EQ(options.model.arch, "roberta_large_moe");
   EXPECT_EQ(options.criterion.criterion, "moe_masked_lm");
   EXPECT_EQ(options.optimization.lr_scheduler, "polynomial_decay");
-  EXPECT_EQ(options.optimization.adam_eps, 1e-6);
+  EXPECT_EQ(options.optimizer.of<AdamOptions>().eps, 1e-6);
   EXPECT_EQ(options.moe.moe_freq, 2);
   EXPECT_TRUE(options.evolution.use_gumbel_softmax);
   const auto other =
@@ -316,7 +316,8 @@ TEST_F(HydraOptions, PythonsBooleansFollowAFlag) {
 
 TEST(Migration, TheCommittedPageIsWhatTheProgramMakes) {
   const auto page = testing::read_text(testing::source_dir() / "docs" / "migration.md");
-  EXPECT_TRUE(page == migration_markdown()) << "evomoe options --migration > docs/migration.md";
+  EXPECT_TRUE(page == migration_markdown(command_tables()))
+      << "evomoe options --migration > docs/migration.md";
 }
 
 }  // namespace

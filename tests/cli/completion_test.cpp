@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <sstream>
 
+#include "evomoe/cli/command_tables.h"
 #include "evomoe/config/describe.h"
 #include "tests/testing/paths.h"
 

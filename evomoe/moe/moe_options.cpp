@@ -1,0 +1,53 @@
+#include "evomoe/moe/moe_options.h"
+
+#include "evomoe/config/describe_groups.h"
+#include "evomoe/config/legacy_flags.h"
+
+namespace evomoe {
+
+void MoeOptions::describe(OptionTable& table) {
+  table.group("moe", "Mixture of experts");
+  table
+      .add("moe-freq", &moe_freq,
+           "Every such layer is MoE (2: layers 1, 3, 5, ... counted from 0); 0: none.")
+      .at_least(0);
+  table.add("moe-expert-count", &moe_expert_count, "Experts of an MoE layer.").at_least(0);
+  table
+      .add("moe-router", &moe_router,
+           "Routing method, by its name in docs/routing.md (an unknown name lists them). The "
+           "default is what the reference uses when neither --moe-top1-expert nor "
+           "--moe-topk-expert is given.")
+      .metavar("NAME");
+  table.shorthand("moe-top1-expert", "moe-router", "switch", "One expert per token.");
+  table.shorthand("moe-topk-expert", "moe-router", "dts", "The dense-to-sparse gate.");
+  table.add(
+      "topk", &topk,
+      "Of the reference's dense-to-sparse gate: -1 or the number of experts, the same thing.");
+  LegacyFlags(table).passed_over({"moe-gating-use-fp32"},
+                                 "router logits and softmax are always float32");
+  table.add("use-moe-pad-mask", &use_moe_pad_mask, "Padding tokens take no place in an expert.");
+  table.add(
+      "recompute-experts", &recompute_experts,
+      "Recomputes the experts' hidden activations in the backward pass instead of keeping them.");
+  describe_validate_routing(table, validate_routing);
+  table.for_tasks({"language_modeling", "translation"});
+  table
+      .add("decoder-moe-freq", &decoder_moe_freq,
+           "As moe-freq, of the decoder; the larger one counts.")
+      .at_least(0);
+  table
+      .add("alternate-decoder-ffn-embed-dim", &alternate_decoder_ffn_embed_dim,
+           "Above 0: the MoE layers become dense ones of this hidden width, for comparison.")
+      .at_least(0);
+  table.for_tasks({"masked_lm", "sentence_prediction", "translation"});
+  table
+      .add("encoder-moe-freq", &encoder_moe_freq,
+           "As moe-freq, of the encoder; the larger one counts.")
+      .at_least(0);
+  table
+      .add("alternate-ffn-embed-dim", &alternate_ffn_embed_dim,
+           "As alternate-decoder-ffn-embed-dim, of the encoder.")
+      .at_least(0);
+}
+
+}  // namespace evomoe

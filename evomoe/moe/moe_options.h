@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace evomoe {
+
+class OptionTable;
+
+/// Which layers of a model are MoE, and what holds for all of them, whatever their router. A field
+/// is the option of the same name.
+struct MoeOptions {
+  int64_t moe_freq = 0;  ///< layer i (from 0) is MoE iff (i+1) % moe_freq == 0; 0: a dense model
+  int64_t encoder_moe_freq = 0, decoder_moe_freq = 0;  ///< of one half; 0: moe_freq
+  int64_t moe_expert_count = 0;                        ///< E
+  /// A name of the registry; --moe-top1-expert means switch, --moe-topk-expert means dts.
+  std::string moe_router = "gshard";
+  int64_t topk = -1;  ///< the reference's: -1 or E
+  bool use_moe_pad_mask = false;
+  int64_t alternate_decoder_ffn_embed_dim = 0;
+  int64_t alternate_ffn_embed_dim = 0;  ///< of the encoder
+  bool recompute_experts = false;
+  std::string validate_routing = "reference";  ///< reference | stage | both
+
+  void describe(OptionTable& table);
+};
+
+}  // namespace evomoe

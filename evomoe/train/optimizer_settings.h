@@ -1,0 +1,30 @@
+#pragma once
+
+#include <filesystem>
+
+#include "evomoe/optim/optimizer.h"
+#include "evomoe/train/options.h"
+
+/// --optimizer and what goes with it, of a run.
+namespace evomoe {
+
+OptimizerSettings optimizer_settings(const TrainOptions& options);
+
+/// Whether --lr and its schedule are not used (--relative-step of Adafactor).
+bool sets_own_learning_rate(const TrainOptions& options);
+
+/// UsageError for what the optimiser refuses, an option of another one, a bad --lr-factor, and a
+/// learning rate or schedule beside --relative-step.
+void check_optimizer(const TrainOptions& options);
+
+/// Error where the state in `checkpoint`, of a run with the options `stored`, is that of another
+/// optimiser than this run's.
+void check_optimizer_state(const TrainOptions& stored, const TrainOptions& now,
+                           const std::filesystem::path& checkpoint);
+
+/// Logs the factors of --lr-factor with the number of parameters that each is for; a warning where
+/// there are none of that kind.
+void announce_lr_factors(const TrainOptions& options,
+                         const std::vector<NamedParameter>& parameters);
+
+}  // namespace evomoe

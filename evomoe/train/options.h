@@ -1,0 +1,41 @@
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "evomoe/config/options.h"
+#include "evomoe/moe/evolution.h"
+#include "evomoe/moe/moe_options.h"
+#include "evomoe/optim/optimizer_options.h"
+#include "evomoe/routing/router_option_set.h"
+
+namespace evomoe {
+
+class Option;
+class OptionTable;
+
+/// `evomoe train DATA`.
+struct TrainOptions {
+  std::string data;  ///< data-bin folder, or several as `a:b:c`
+  TaskOptions task;
+  ModelOptions model;
+  MoeOptions moe;
+  EvolutionOptions evolution;
+  RouterOptionSet routers;  ///< the options of each routing method (routing/registry.h)
+  CriterionOptions criterion;
+  OptimizerOptions optimizer;
+  OptimizationOptions optimization;
+  DatasetOptions dataset;
+  CheckpointOptions checkpoint;
+  ResourceOptions resources;
+  CommonOptions common;
+};
+
+/// Binds the options of training to the table. They must outlive it.
+void describe(OptionTable& table, TrainOptions& options);
+
+/// Visits every option of training that is given (config/given_options.h).
+void for_each_given(const TrainOptions& options,
+                    const std::function<void(const OptionTable&, const Option&)>& visit);
+
+}  // namespace evomoe
