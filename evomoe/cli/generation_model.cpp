@@ -140,7 +140,8 @@ std::vector<std::vector<Hypothesis>> hypotheses_of(const GenerationModel& model,
       size_t longest = 0;
       for (const auto& prefix : sentences.prefix) longest = std::max(longest, prefix.size());
       options.max_len_b += static_cast<int64_t>(longest);
-      options.min_len += static_cast<int64_t>(longest);
+      options.min_len = std::min(options.min_len + static_cast<int64_t>(longest),
+                                 std::max<int64_t>(model.max_source_positions - 1, 1));
     }
   } else if (prefix_size > 0) {
     EVOMOE_CHECK(!batch.target.empty(), "--prefix-size {}: the data has no target side",

@@ -3,14 +3,19 @@
 #include <fmt/ranges.h>
 
 #include "evomoe/base/error.h"
-#include "evomoe/config/families/families.h"
+#include "evomoe/config/families/list.h"
 
 namespace evomoe {
 
+#define DECLARE(name) FamilyDeclaration name##_family();
+EVOMOE_FAMILIES(DECLARE)
+#undef DECLARE
+
 const std::vector<const FamilyDeclaration*>& family_declarations() {
   static const std::vector<FamilyDeclaration> families = [] {
-    std::vector<FamilyDeclaration> made = {language_model_family(), roberta_family(),
-                                           encoder_decoder_family()};
+#define ENTRY(name) name##_family(),
+    std::vector<FamilyDeclaration> made = {EVOMOE_FAMILIES(ENTRY)};
+#undef ENTRY
     for (auto& family : made) {
       for (auto& architecture : family.architectures) architecture.family = family.name;
     }

@@ -43,7 +43,7 @@ struct FamilyDeclaration {
 };
 
 /// All families. A new one is its file in config/families, its file in train/families, and a line
-/// in the list of each.
+/// in config/families/list.h.
 const std::vector<const FamilyDeclaration*>& family_declarations();
 
 /// The family of this name; an Error when there is none.

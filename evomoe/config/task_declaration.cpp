@@ -5,16 +5,18 @@
 #include <algorithm>
 
 #include "evomoe/base/error.h"
-#include "evomoe/config/tasks/tasks.h"
+#include "evomoe/config/tasks/list.h"
 
 namespace evomoe {
 
+#define DECLARE(name) TaskDeclaration name##_task();
+EVOMOE_TASKS(DECLARE)
+#undef DECLARE
+
 const std::vector<TaskDeclaration>& task_declarations() {
-  static const std::vector<TaskDeclaration> tasks = {
-      language_modeling_task(),   masked_lm_task(),
-      translation_task(),         sentence_prediction_task(),
-      supervised_finetuning_task(),
-  };
+#define ENTRY(name) name##_task(),
+  static const std::vector<TaskDeclaration> tasks = {EVOMOE_TASKS(ENTRY)};
+#undef ENTRY
   return tasks;
 }
 

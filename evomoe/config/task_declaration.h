@@ -25,8 +25,8 @@ struct TaskDeclaration {
   void (*validate)(const TrainOptions& options) = nullptr;
 };
 
-/// All tasks. A new one is its file in config/tasks, its file in train/tasks, and a line in the
-/// list of each.
+/// All tasks. A new one is its file in config/tasks, its file in train/tasks, and a line in
+/// config/tasks/list.h.
 const std::vector<TaskDeclaration>& task_declarations();
 
 /// The task of this name; unknown names are a UsageError that lists the known ones.

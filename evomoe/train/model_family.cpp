@@ -5,17 +5,22 @@
 #include <map>
 
 #include "evomoe/base/error.h"
+#include "evomoe/config/families/list.h"
 #include "evomoe/config/task_declaration.h"
-#include "evomoe/train/families/families.h"
 
 namespace evomoe {
+
+#define DECLARE(name) std::unique_ptr<ModelFamily> make_##name##_family();
+EVOMOE_FAMILIES(DECLARE)
+#undef DECLARE
+
 namespace {
 
 std::map<std::string, std::unique_ptr<ModelFamily>> make_families() {
   std::map<std::string, std::unique_ptr<ModelFamily>> families;
-  families["language_model"] = make_language_model_family();
-  families["roberta"] = make_roberta_family();
-  families["encoder_decoder"] = make_encoder_decoder_family();
+#define ADD(name) families[#name] = make_##name##_family();
+  EVOMOE_FAMILIES(ADD)
+#undef ADD
   return families;
 }
 
@@ -23,10 +28,7 @@ std::map<std::string, std::unique_ptr<ModelFamily>> make_families() {
 
 const ModelFamily& find_family(const std::string& name) {
   static const auto families = make_families();
-  const auto found = families.find(name);
-  EVOMOE_CHECK(found != families.end(),
-               "the family of models '{}' is not in the list of train/model_family.cpp", name);
-  return *found->second;
+  return *families.at(family_declaration(name).name);
 }
 
 const ModelFamily& family_of(const TrainOptions& options) {

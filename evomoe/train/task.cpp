@@ -3,19 +3,22 @@
 #include <map>
 
 #include "evomoe/base/error.h"
+#include "evomoe/config/tasks/list.h"
 #include "evomoe/data/data_folders.h"
-#include "evomoe/train/tasks/tasks.h"
 
 namespace evomoe {
+
+#define DECLARE(name) std::unique_ptr<Task> make_##name();
+EVOMOE_TASKS(DECLARE)
+#undef DECLARE
+
 namespace {
 
 std::map<std::string, std::unique_ptr<Task>> make_tasks() {
   std::map<std::string, std::unique_ptr<Task>> tasks;
-  tasks["language_modeling"] = make_language_modeling();
-  tasks["masked_lm"] = make_masked_lm();
-  tasks["translation"] = make_translation();
-  tasks["sentence_prediction"] = make_sentence_prediction();
-  tasks["supervised_finetuning"] = make_supervised_finetuning();
+#define ADD(name) tasks[#name] = make_##name();
+  EVOMOE_TASKS(ADD)
+#undef ADD
   return tasks;
 }
 
@@ -46,10 +49,7 @@ std::vector<std::string> Task::length_options(const TrainOptions& options) const
 
 const Task& find_task(const std::string& name) {
   static const auto tasks = make_tasks();
-  const auto found = tasks.find(task_declaration(name).name);
-  EVOMOE_CHECK(found != tasks.end(), "--task {} is declared, and train/task.cpp does not list it",
-               name);
-  return *found->second;
+  return *tasks.at(task_declaration(name).name);
 }
 
 std::unique_ptr<TaskData> open_task_data(const std::string& data, TrainOptions& options) {

@@ -1,5 +1,5 @@
 // Encoder-decoders, which read one sequence and predict another.
-#include "evomoe/config/families/families.h"
+#include "evomoe/config/architectures.h"
 #include "evomoe/config/option_table.h"
 #include "evomoe/config/options.h"
 

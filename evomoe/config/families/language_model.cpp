@@ -1,5 +1,5 @@
 // Decoder-only Transformers that predict the next token: GPT.
-#include "evomoe/config/families/families.h"
+#include "evomoe/config/architectures.h"
 #include "evomoe/config/option_table.h"
 #include "evomoe/config/options.h"
 

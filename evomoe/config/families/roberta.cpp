@@ -1,5 +1,5 @@
 // RoBERTa: encoders that predict masked tokens, or classify sentences.
-#include "evomoe/config/families/families.h"
+#include "evomoe/config/architectures.h"
 #include "evomoe/config/option_table.h"
 #include "evomoe/config/options.h"
 

@@ -1,7 +1,7 @@
 // language_modeling: each token of running text is predicted from those before it.
 #include "evomoe/config/option_table.h"
 #include "evomoe/config/task_checks.h"
-#include "evomoe/config/tasks/tasks.h"
+#include "evomoe/config/task_declaration.h"
 
 namespace evomoe {
 

@@ -1,7 +1,7 @@
 // masked_lm: some tokens of running text are hidden, and predicted from all others.
 #include "evomoe/config/option_table.h"
 #include "evomoe/config/task_checks.h"
-#include "evomoe/config/tasks/tasks.h"
+#include "evomoe/config/task_declaration.h"
 
 namespace evomoe {
 

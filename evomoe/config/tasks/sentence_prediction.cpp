@@ -1,7 +1,7 @@
 // sentence_prediction: a class, or a number, is predicted from a sentence or a pair of them.
 #include "evomoe/base/error.h"
 #include "evomoe/config/option_table.h"
-#include "evomoe/config/tasks/tasks.h"
+#include "evomoe/config/task_declaration.h"
 
 namespace evomoe {
 namespace {

@@ -2,7 +2,7 @@
 #include "evomoe/base/error.h"
 #include "evomoe/config/option_table.h"
 #include "evomoe/config/task_checks.h"
-#include "evomoe/config/tasks/tasks.h"
+#include "evomoe/config/task_declaration.h"
 
 namespace evomoe {
 namespace {

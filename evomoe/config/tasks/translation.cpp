@@ -2,7 +2,7 @@
 #include "evomoe/config/describe_groups.h"
 #include "evomoe/config/eval_bleu.h"
 #include "evomoe/config/option_table.h"
-#include "evomoe/config/tasks/tasks.h"
+#include "evomoe/config/task_declaration.h"
 
 namespace evomoe {
 

@@ -4,7 +4,7 @@
 #include "evomoe/base/error.h"
 #include "evomoe/data/dictionary.h"
 #include "evomoe/train/families/fairseq_tensors.h"
-#include "evomoe/train/families/families.h"
+#include "evomoe/train/model_family.h"
 
 namespace evomoe {
 

@@ -3,7 +3,7 @@
 
 #include "evomoe/data/dictionary.h"
 #include "evomoe/train/families/fairseq_tensors.h"
-#include "evomoe/train/families/families.h"
+#include "evomoe/train/model_family.h"
 #include "evomoe/train/task.h"
 
 namespace evomoe {

@@ -1,6 +1,6 @@
 // language_modeling: each token of running text is predicted from those before it.
 #include "evomoe/data/language_model_data.h"
-#include "evomoe/train/tasks/tasks.h"
+#include "evomoe/train/task.h"
 
 namespace evomoe {
 

@@ -3,7 +3,7 @@
 
 #include "evomoe/config/task_checks.h"
 #include "evomoe/data/masked_language_model_data.h"
-#include "evomoe/train/tasks/tasks.h"
+#include "evomoe/train/task.h"
 
 namespace evomoe {
 namespace {

@@ -1,7 +1,7 @@
 // sentence_prediction: a class, or a number, is predicted from a sentence or a pair of them.
 #include "evomoe/data/masked_language_model_data.h"
 #include "evomoe/data/sentence_prediction_data.h"
-#include "evomoe/train/tasks/tasks.h"
+#include "evomoe/train/task.h"
 
 namespace evomoe {
 namespace {

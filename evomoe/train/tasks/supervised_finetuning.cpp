@@ -1,6 +1,6 @@
 // supervised_finetuning: the answer to a prompt is predicted, token by token.
 #include "evomoe/data/prompt_answer_data.h"
-#include "evomoe/train/tasks/tasks.h"
+#include "evomoe/train/task.h"
 
 namespace evomoe {
 namespace {

@@ -1,6 +1,6 @@
 // translation: a sentence is predicted from one of another language.
 #include "evomoe/data/language_pair_data.h"
-#include "evomoe/train/tasks/tasks.h"
+#include "evomoe/train/task.h"
 
 namespace evomoe {
 namespace {
