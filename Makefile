@@ -68,8 +68,10 @@ FILES ?= $(shell { git diff --name-only --diff-filter=d $(SINCE) -- 'evomoe/*.cp
                    git ls-files --others --exclude-standard -- 'evomoe/*.cpp' 'apps/*.cpp'; })
 lint: build
 	ctest --test-dir $(BUILD) --output-on-failure --tests-regex Includes
+	cmake --preset lint
+	cmake --build build/lint --parallel $(JOBS) --target evomoe_pch evomoe_plain_pch
 	@command -v clang-tidy >/dev/null || { echo "make lint needs clang-tidy (apt-get install clang-tidy)"; exit 1; }
-	@if [ -n "$(strip $(FILES))" ]; then clang-tidy -p $(BUILD) --quiet $(FILES); else echo "no sources differ from $(SINCE)"; fi
+	@if [ -n "$(strip $(FILES))" ]; then clang-tidy -p build/lint --quiet $(FILES); else echo "no sources differ from $(SINCE)"; fi
 
 docs: build
 	$(BUILD)/evomoe options --markdown > docs/options.md

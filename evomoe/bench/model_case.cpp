@@ -13,7 +13,7 @@ namespace {
 
 // Streams: batch n of tokens is kTokens + n; matrix p of layer l is kLayer + 20 l + p.
 constexpr uint64_t kEmbedding = 1000, kPositions = 1001, kLayer = 2000, kTokens = 100000;
-constexpr uint64_t kQueryKeyValue = 0, kAttentionOutput = 1, kGate = 2, kFc1 = 3, kFc2 = 4;
+constexpr uint64_t kQueryKeyValue = 0, kAttentionOutput = 1, kRouter = 2, kFc1 = 3, kFc2 = 4;
 
 double inverse_sqrt(int64_t n) { return 1.0 / std::sqrt(static_cast<double>(n)); }
 
@@ -202,7 +202,7 @@ void fill_model(torch::nn::Module& module, const ModelCase& model) {
     filler.set(name + "self_attn.v_proj.weight", qkv[2]);
     filler.set(name + "self_attn.out_proj.weight", tag + kAttentionOutput, fan_in);
     if (model.moe_freq > 0 && (l + 1) % model.moe_freq == 0) {
-      filler.set(name + "moe_layer.gate.wg.weight", tag + kGate, fan_in);
+      filler.set(name + "moe_layer.gate.wg.weight", tag + kRouter, fan_in);
       filler.set(name + "moe_layer.experts.w1", tag + kFc1, fan_in);
       filler.set(name + "moe_layer.experts.w2", tag + kFc2, fan_hidden);
     } else {

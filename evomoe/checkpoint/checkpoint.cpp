@@ -93,7 +93,7 @@ fs::path without_last_slash(const fs::path& path) {
   return path.has_filename() ? path : path.parent_path();
 }
 
-bool has_entry(const fs::path& path) {
+bool is_there(const fs::path& path) {
   std::error_code ignored;
   return fs::exists(fs::symlink_status(path, ignored));
 }
@@ -295,7 +295,7 @@ bool checkpoint_or_remains_exist(const fs::path& path) {
 
 bool checkpoint_entry_exists(const fs::path& path) {
   const auto entry = without_last_slash(path);
-  return has_entry(entry) || has_entry(backup_name(entry));
+  return is_there(entry) || is_there(backup_name(entry));
 }
 
 }  // namespace evomoe

@@ -68,7 +68,7 @@ const std::vector<Benchmark>& benchmarks() {
   return all;
 }
 
-std::string overview() {
+std::string benchmarks_overview() {
   auto text = fmt::format(
       "evomoe bench {}.\n\n"
       "usage: evomoe bench NAME [OPTIONS]\n"
@@ -91,7 +91,7 @@ std::vector<std::shared_ptr<const OptionTable>> benchmark_tables() {
 
 int bench_command(const std::vector<std::string>& arguments) {
   if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h") {
-    fmt::print("{}", overview());
+    fmt::print("{}", benchmarks_overview());
     return arguments.empty() ? 2 : 0;
   }
   if (arguments[0] == "--list") {

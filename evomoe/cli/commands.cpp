@@ -47,7 +47,7 @@ const std::map<std::string, Command>& commands() {
   return table;
 }
 
-std::string overview() {
+std::string commands_overview() {
   std::string text =
       "evomoe trains sparse Mixture-of-Experts Transformers by evolution (arXiv "
       "2112.14397).\n\nusage: evomoe COMMAND [OPTIONS]   "
@@ -61,7 +61,7 @@ std::string overview() {
 int dispatch(const std::vector<std::string>& arguments) {
   if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" ||
       arguments[0] == "help") {
-    fmt::print("{}", overview());
+    fmt::print("{}", commands_overview());
     return arguments.empty() ? 2 : 0;
   }
   if (arguments[0] == "--version") {

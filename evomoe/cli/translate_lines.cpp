@@ -16,10 +16,10 @@
 namespace evomoe {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using SteadyClock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
+double seconds_since(SteadyClock::time_point begin) {
+  return std::chrono::duration<double>(SteadyClock::now() - begin).count();
 }
 
 /// The lines that are translated together; those that are left out have no tokens.
@@ -55,7 +55,7 @@ Batch batch_of(const GenerationModel& model, const Sources& sources, std::span<c
 void translate_lines(const GenerationModel& model, const InteractiveOptions& flags, LineReader& in,
                      std::ostream& out) {
   const auto options = search_options(flags);
-  const auto begin = Clock::now();
+  const auto begin = SteadyClock::now();
   ComputeThreads threads(flags.common.threads);
   double translating = 0;
   int64_t first = 0;
@@ -94,7 +94,7 @@ void translate_lines(const GenerationModel& model, const InteractiveOptions& fla
     try {
       const auto batches = batch_by_size(order, size, limits);
       for (int64_t b = 0; b < batches.size(); ++b) {
-        const auto batch_begin = Clock::now();
+        const auto batch_begin = SteadyClock::now();
         const auto batch = batch_of(model, sources, batches[b], first);
         threads.begin();
         const auto found = hypotheses_of(model, batch, options, 0);

@@ -78,7 +78,7 @@ constexpr const char* kIntroduction =
     "- From the paper, and not in the reference's code: the shared expert that is diversified "
     "(`--shared-expert-updates`, `--diversify`).\n\n";
 
-std::string cell(std::string text) {
+std::string without_bars(std::string text) {
   for (size_t at = 0; (at = text.find('|', at)) != std::string::npos; at += 2)
     text.replace(at, 1, "\\|");
   return text;
@@ -88,7 +88,7 @@ void add_row(std::string& text, const std::vector<std::string>& names, const std
              const std::string& note) {
   std::string flags;
   for (const auto& name : names) flags += (flags.empty() ? "`" : ", `") + spelled(name) + "`";
-  text += fmt::format("| {} | {} | {} |\n", flags, what, cell(note));
+  text += fmt::format("| {} | {} | {} |\n", flags, what, without_bars(note));
 }
 
 /// The sections of a command: its options by group, then what has no effect, then what is refused.

@@ -10,7 +10,7 @@
 namespace evomoe {
 namespace {
 
-constexpr int64_t kPieceBytes = 1 << 20;
+constexpr int64_t kBlockBytes = 1 << 20;
 
 struct Piece {
   std::string text;
@@ -21,7 +21,7 @@ struct Piece {
 /// does not grow with the text.
 BpeFileStatistics convert_lines(std::istream& in, std::ostream& out, int threads,
                                 const std::function<Piece(std::string_view)>& convert) {
-  const auto block_bytes = static_cast<size_t>(4 * threads * kPieceBytes);
+  const auto block_bytes = static_cast<size_t>(4 * threads * kBlockBytes);
   BpeFileStatistics total;
   std::string block;
   for (bool more = true; more;) {
@@ -34,7 +34,7 @@ BpeFileStatistics convert_lines(std::istream& in, std::ostream& out, int threads
     const size_t last_end = std::string_view(block).substr(kept).rfind('\n');
     size_t whole = block.size();
     if (more) whole = last_end == std::string_view::npos ? 0 : kept + last_end + 1;
-    const auto pieces = split_at_lines(std::string_view(block).substr(0, whole), kPieceBytes);
+    const auto pieces = split_at_lines(std::string_view(block).substr(0, whole), kBlockBytes);
     std::vector<Piece> done(pieces.size());
     parallel_in_order(
         static_cast<int64_t>(pieces.size()), threads,

@@ -16,7 +16,7 @@
 namespace evomoe {
 namespace {
 
-constexpr int64_t kPieceBytes = 4 << 20;
+constexpr int64_t kCountedBytes = 4 << 20;
 constexpr int64_t kFewestOccurrences = 2;  // a pair seen once says nothing about other text
 
 using WordCounts = StringMap<int64_t>;
@@ -41,7 +41,7 @@ WordCounts count_words(const std::vector<std::filesystem::path>& files, int thre
   for (const auto& path : files) {
     const MappedFile file(path);
     warn_of_byte_order_mark(file.bytes(), path.string());
-    const auto pieces = split_at_lines(file.bytes(), kPieceBytes);
+    const auto pieces = split_at_lines(file.bytes(), kCountedBytes);
     std::vector<WordCounts> partial(pieces.size());
     parallel_in_order(
         static_cast<int64_t>(pieces.size()), threads,

@@ -85,7 +85,7 @@ void row_losses(torch::Tensor& logits_NV, const torch::Tensor& target_N, torch::
 }
 
 /// Where the gradients of the sum of losses go; undefined ones are not wanted.
-struct Gradients {
+struct LossGradients {
   torch::Tensor x_ND, weight_VD, bias_V;
   bool any() const { return x_ND.defined() || weight_VD.defined() || bias_V.defined(); }
 };
@@ -115,7 +115,7 @@ void smooth(torch::Tensor& logits_NV, const torch::Tensor& target_N1, const torc
 /// The losses of all rows, and the gradients of their sum.
 RowLosses chunked_losses(const torch::Tensor& x_ND, const torch::Tensor& weight_VD,
                          const torch::Tensor& target_N, const LinearCrossEntropyOptions& options,
-                         Gradients gradients) {
+                         LossGradients gradients) {
   const auto rows = x_ND.size(0), vocabulary = weight_VD.size(0);
   RowLosses losses;
   losses.nll_N = torch::empty({rows}, x_ND.options().dtype(torch::kFloat64));
@@ -169,7 +169,7 @@ class RowsFunction : public torch::autograd::Function<RowsFunction> {
     const auto target_N = all ? target_T.contiguous() : target_T.index_select(0, kept_N);
     const auto x_ND = all ? x_TD.contiguous() : x_TD.index_select(0, kept_N);
     check_range(target_N, weight_VD.size(0));
-    Gradients gradients;
+    LossGradients gradients;
     if (with_gradients && x_TD.requires_grad()) gradients.x_ND = torch::empty_like(x_ND);
     if (with_gradients && weight_VD.requires_grad()) {
       gradients.weight_VD =

@@ -37,7 +37,7 @@ double sum_of_squares(Chunk chunk) {
   return sum;
 }
 
-bool has_fast_path(const torch::Tensor& gradient) {
+bool sums_in_place(const torch::Tensor& gradient) {
   return gradient.device().is_cpu() && gradient.scalar_type() == torch::kFloat32 &&
          gradient.is_contiguous();
 }
@@ -51,7 +51,7 @@ double gradient_norm(const std::vector<NamedParameter>& parameters) {
   for (const auto& parameter : parameters) {
     const auto& gradient = parameter.tensor.grad();
     if (!gradient.defined() || gradient.numel() == 0) continue;
-    if (has_fast_path(gradient)) {
+    if (sums_in_place(gradient)) {
       const auto* data = gradient.const_data_ptr<float>();
       for (int64_t begin = 0; begin < gradient.numel(); begin += kChunk) {
         chunks.push_back({data + begin, std::min(kChunk, gradient.numel() - begin)});

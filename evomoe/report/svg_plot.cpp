@@ -58,7 +58,7 @@ size_t character_size(const std::string& text, size_t at) {
   return code < least[size] || code > 0x10FFFF || surrogate || (code & 0xFFFE) == 0xFFFE ? 0 : size;
 }
 
-std::string escaped(const std::string& text) {
+std::string xml_escaped(const std::string& text) {
   std::string result;
   for (size_t at = 0; at < text.size();) {
     const auto size = character_size(text, at);
@@ -181,7 +181,7 @@ class Panel {
 
   std::string text() const {
     std::string text = fmt::format("<text class=\"title\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n",
-                                   left_, top_ - 14, escaped(panel_.title));
+                                   left_, top_ - 14, xml_escaped(panel_.title));
     text += grid();
     for (const auto& mark : panel_.marks) text += mark_text(mark);
     for (const auto& curve : panel_.curves) text += curve_text(curve);
@@ -205,7 +205,7 @@ class Panel {
         "<rect class=\"frame\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"/>\n",
         left_, top_, right_ - left_, bottom_ - top_);
     text += fmt::format("<text text-anchor=\"middle\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n",
-                        (left_ + right_) / 2, bottom_ + 34, escaped(panel_.x_label));
+                        (left_ + right_) / 2, bottom_ + 34, xml_escaped(panel_.x_label));
     return text;
   }
 
@@ -223,7 +223,7 @@ class Panel {
       text += fmt::format(
           "<text class=\"mark\" text-anchor=\"end\" transform=\"translate({:.1f} {:.1f}) "
           "rotate(-90)\">{}</text>\n",
-          x + 11, top_ + 4, escaped(mark.name));
+          x + 11, top_ + 4, xml_escaped(mark.name));
     }
     return text;
   }
@@ -306,7 +306,7 @@ std::string svg_text(const std::vector<PlotPanel>& panels, const std::vector<std
     legend += fmt::format(
         "<line class=\"curve {0}\" x1=\"{1:.1f}\" y1=\"{2:.1f}\" x2=\"{3:.1f}\" y2=\"{2:.1f}\"/>\n"
         "<text x=\"{4:.1f}\" y=\"{5:.1f}\">{6}</text>\n",
-        style_class(i), x, y - 4, x + 22, x + 28, y, escaped(names[i]));
+        style_class(i), x, y - 4, x + 22, x + 28, y, xml_escaped(names[i]));
     x += space;
   }
   const double top = y + 8;

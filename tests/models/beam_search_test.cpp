@@ -17,7 +17,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using Tokens = std::vector<int64_t>;
 
-constexpr int64_t kEnd = 2, kVocabulary = 8;
+constexpr int64_t kEnd = 2, kToyVocabulary = 8;
 
 /// Gives each text (the sentence's number first) log-probabilities from a function, and remembers
 /// how many rows it was asked for.
@@ -60,19 +60,19 @@ std::vector<float> random_distribution(const Tokens& text) {
     state = state * 6364136223846793005ULL + 1442695040888963407ULL +
             static_cast<uint64_t>(token) * 977;
   std::vector<float> logit;
-  for (int64_t i = 0; i < kVocabulary; ++i) {
+  for (int64_t i = 0; i < kToyVocabulary; ++i) {
     state = state * 6364136223846793005ULL + 1442695040888963407ULL;
     logit.push_back(static_cast<float>(state >> 40) / static_cast<float>(1 << 23) * 3);
   }
   const auto x_V = torch::log_softmax(torch::tensor(logit), 0);
-  return {x_V.data_ptr<float>(), x_V.data_ptr<float>() + kVocabulary};
+  return {x_V.data_ptr<float>(), x_V.data_ptr<float>() + kToyVocabulary};
 }
 
 /// Log-probabilities of tokens 2 ...; 0 and 1 have none.
 std::vector<float> table(std::vector<double> probability) {
   std::vector<float> result(2, -INFINITY);
   for (const auto p : probability) result.push_back(static_cast<float>(std::log(p)));
-  result.resize(kVocabulary, -INFINITY);
+  result.resize(kToyVocabulary, -INFINITY);
   return result;
 }
 
@@ -96,7 +96,7 @@ std::vector<Text> all_texts(int64_t sentence, const BeamSearchOptions& options) 
     text.insert(text.end(), token.begin(), token.end());
     const auto next = random_distribution(text);
     const auto length = static_cast<int64_t>(token.size());
-    for (int64_t i = 0; i < kVocabulary; ++i) {
+    for (int64_t i = 0; i < kToyVocabulary; ++i) {
       if (i == options.pad_token) continue;
       const double penalty = i == options.unk_token ? options.unkpen : 0;
       auto longer = token;
@@ -126,7 +126,7 @@ std::vector<Text> plain_beam(int64_t sentence, const BeamSearchOptions& options)
       Tokens text = {sentence, options.start_token};
       text.insert(text.end(), hypothesis.token.begin(), hypothesis.token.end());
       const auto next = random_distribution(text);
-      for (int64_t i = 0; i < kVocabulary; ++i) {
+      for (int64_t i = 0; i < kToyVocabulary; ++i) {
         if (i == options.pad_token || (i == kEnd && step < options.min_len)) continue;
         if (i != kEnd && step == options.max_len_b) continue;
         auto longer = hypothesis.token;
@@ -348,7 +348,7 @@ TEST(BeamSearch, LengthsFollowTheSourceAndTheDecodersPositions) {
 }
 
 TEST(BeamSearch, WhatIsNotANumberIsAnError) {
-  ToyModel model(1, [](const Tokens&) { return std::vector<float>(kVocabulary, NAN); });
+  ToyModel model(1, [](const Tokens&) { return std::vector<float>(kToyVocabulary, NAN); });
   EXPECT_THROW(beam_search(model, {.sentences = 1, .prefix = {}, .ids = {}}, short_search(2, 4)),
                Error);
 }

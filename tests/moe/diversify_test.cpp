@@ -7,12 +7,12 @@
 namespace evomoe {
 namespace {
 
-constexpr int64_t kHidden = 60, kDim = 40;
+constexpr int64_t kHiddenDim = 60, kModelDim = 40;
 
 ExpertTensors one_expert() {
   torch::manual_seed(1);
-  return {torch::randn({1, kHidden, kDim}) + 3, torch::randn({1, kHidden}),
-          torch::randn({1, kDim, kHidden}) * 2, torch::randn({1, kDim})};
+  return {torch::randn({1, kHiddenDim, kModelDim}) + 3, torch::randn({1, kHiddenDim}),
+          torch::randn({1, kModelDim, kHiddenDim}) * 2, torch::randn({1, kModelDim})};
 }
 
 ExpertTensors spawn(const std::string& operation, double ratio, int64_t E = 4, uint64_t seed = 1,
@@ -81,7 +81,7 @@ TEST(Diversify, DropUpcyclingDrawsWholeUnitsAgainWithTheirMoments) {
     const auto column_H = (many.w2[e] != copy.w2[e]).any(0);
     EXPECT_TRUE(torch::equal(row_H, column_H));  // one set of units for both matrices
     EXPECT_TRUE(torch::equal(row_H, all_row_H));
-    EXPECT_EQ(row_H.sum().item<int64_t>(), kHidden / 2);
+    EXPECT_EQ(row_H.sum().item<int64_t>(), kHiddenDim / 2);
     const auto unit = row_H.nonzero().squeeze(1);
     const auto was = copy.w1[e].index_select(0, unit), is = many.w1[e].index_select(0, unit);
     EXPECT_NEAR(is.mean().item<double>(), was.mean().item<double>(), 0.1);

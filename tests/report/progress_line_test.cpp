@@ -12,7 +12,7 @@
 namespace evomoe {
 namespace {
 
-Progress sample() {
+Progress sample_progress() {
   Progress progress;
   progress.label = "evomoe";
   progress.update = 500;
@@ -27,15 +27,15 @@ Progress sample() {
 }
 
 TEST(ProgressText, ShowsEverythingOfAnEvolutionInATerminalOf100Columns) {
-  const auto text = progress_text(sample(), 99);
+  const auto text = progress_text(sample_progress(), 99);
   EXPECT_EQ(text,
             "evomoe 500/2000 | dense-to-sparse | loss 5.12 bits | 12.3k tok/s | τ 1.25 | 3.40 "
             "experts | ETA 5:00");
-  EXPECT_EQ(progress_text(sample(), 1000), text);
+  EXPECT_EQ(progress_text(sample_progress(), 1000), text);
 }
 
 TEST(ProgressText, ALongNameIsLeftOutBeforeAnythingElse) {
-  auto progress = sample();
+  auto progress = sample_progress();
   progress.label = "a_run_folder_with_a_name_that_is_longer_than_all_the_rest_of_the_line";
   const auto text = progress_text(progress, 1000);
   EXPECT_TRUE(text.starts_with("update 500/2000 | dense-to-sparse | ")) << text;
@@ -44,7 +44,7 @@ TEST(ProgressText, ALongNameIsLeftOutBeforeAnythingElse) {
 }
 
 TEST(ProgressText, NoStageIsShownWhereThereIsNone) {
-  auto progress = sample();
+  auto progress = sample_progress();
   progress.stage.clear();
   progress.temperature.reset();
   progress.active_experts_per_token.reset();
@@ -54,7 +54,7 @@ TEST(ProgressText, NoStageIsShownWhereThereIsNone) {
 
 TEST(ProgressText, NeverExceedsTheTerminalAndKeepsWhatMattersMost) {
   for (const int64_t updates : {500, 50000}) {
-    auto progress = sample();
+    auto progress = sample_progress();
     progress.update = updates;
     progress.last_update = 4 * updates;
     for (int width = 20; width < 130; ++width) {
@@ -64,11 +64,11 @@ TEST(ProgressText, NeverExceedsTheTerminalAndKeepsWhatMattersMost) {
       EXPECT_NE(text.find(fmt::format("{}/{}", updates, 4 * updates)), std::string::npos);
     }
   }
-  EXPECT_EQ(progress_text(sample(), 45), "evomoe 500/2000 | loss 5.12 bits | ETA 5:00");
+  EXPECT_EQ(progress_text(sample_progress(), 45), "evomoe 500/2000 | loss 5.12 bits | ETA 5:00");
 }
 
 TEST(ProgressText, EtaCountsOnlyWhatThisProcessDid) {
-  auto progress = sample();
+  auto progress = sample_progress();
   progress.first_update = 400;
   EXPECT_NE(progress_text(progress, 200).find("ETA 25:00"), std::string::npos);
   progress.first_update = 500;
@@ -90,7 +90,7 @@ TEST(ProgressLine, WritesNothingWhereThereIsNoTerminal) {
   {
     ProgressLine line(true, file);
     EXPECT_FALSE(line.live());
-    line.show(sample());
+    line.show(sample_progress());
     line.clear();
   }
   std::fclose(file);
@@ -105,8 +105,8 @@ TEST(ProgressLine, RewritesOneLineOfATerminalAndClearsIt) {
   {
     ProgressLine line(true, file);
     ASSERT_TRUE(line.live());
-    line.show(sample());
-    line.show(sample());
+    line.show(sample_progress());
+    line.show(sample_progress());
   }
   std::fclose(file);
   std::string text;

@@ -15,7 +15,7 @@ using nlohmann::json;
 using testing::deviation;
 
 // The file has nine significant digits.
-constexpr double kTolerance = 1e-8;
+constexpr double kMethodTolerance = 1e-8;
 
 RouterOptions options_of(const json& entry) {
   RouterOptions options;
@@ -84,7 +84,7 @@ double check_case(const json& input, const json& entry) {
     if (!expect["info"].contains(key)) continue;
     EXPECT_EQ(deviation(routing.stats.load_E, testing::json_matrix(expect["info"][key])), 0);
   }
-  EXPECT_LE(largest, kTolerance);
+  EXPECT_LE(largest, kMethodTolerance);
   return largest;
 }
 

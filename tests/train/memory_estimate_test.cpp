@@ -12,12 +12,12 @@
 namespace evomoe {
 namespace {
 
-constexpr int64_t kRows = 8, kColumns = 128, kTokens = kRows * kColumns, kPad = 1;
+constexpr int64_t kRows = 8, kColumns = 128, kTokens = kRows * kColumns, kPaddingIndex = 1;
 
 GptOptions dense() {
   GptOptions options;
   options.vocab_size = 500;
-  options.padding_index = kPad;
+  options.padding_index = kPaddingIndex;
   options.layers = 6;
   options.embed_dim = 64;
   options.ffn_dim = 256;
@@ -102,7 +102,7 @@ void expect_estimate(const std::string& name, const GptOptions& options) {
   const auto token_BS = some_tokens();
   Gpt model(options);
   const auto measured = measure(*model, {{token_BS}, token_BS.roll(1, 1), kRows, kTokens},
-                                Criterion(CriterionOptions(), kPad));
+                                Criterion(CriterionOptions(), kPaddingIndex));
   EXPECT_EQ(measured.gradients, measured.parameters) << name;
   expect_near(name, estimate_memory(options, {kTokens, kColumns, kTokens}), measured,
               of_loss(kTokens, options));
@@ -193,20 +193,20 @@ std::vector<std::pair<std::string, Options>> variants(
 
 /// The last quarter of each second row is padding.
 torch::Tensor padded(torch::Tensor token_BS) {
-  token_BS.slice(0, 1, kRows, 2).slice(1, kColumns * 3 / 4).fill_(kPad);
+  token_BS.slice(0, 1, kRows, 2).slice(1, kColumns * 3 / 4).fill_(kPaddingIndex);
   return token_BS;
 }
 
 ModelInput encoder_input() {
   ModelInput input{padded(some_tokens())};
-  input.source_padding_BS = input.source_BS.eq(kPad);
+  input.source_padding_BS = input.source_BS.eq(kPaddingIndex);
   return input;
 }
 
 Criterion criterion_of(const std::string& name) {
   CriterionOptions options;
   options.criterion = name;
-  return Criterion(options, kPad, "sentences");
+  return Criterion(options, kPaddingIndex, "sentences");
 }
 
 RobertaOptions roberta() {
@@ -222,9 +222,9 @@ void change_one(RobertaOptions& options,
 
 TEST(MemoryEstimate, IsWhatAMaskedLanguageModelTakes) {
   const auto input = encoder_input();
-  auto target_BS = torch::full_like(input.source_BS, kPad);
+  auto target_BS = torch::full_like(input.source_BS, kPaddingIndex);
   target_BS.flatten().slice(0, 0, kTokens, 7).fill_(9);
-  const auto predicted = target_BS.ne(kPad).sum().item<int64_t>();
+  const auto predicted = target_BS.ne(kPaddingIndex).sum().item<int64_t>();
   for (const auto& [name, options] : variants<RobertaOptions>(roberta(), change_one)) {
     Roberta model(options);
     const auto measured =
@@ -260,7 +260,7 @@ TEST(MemoryEstimate, IsWhatATranslationModelTakes) {
   };
   auto input = encoder_input();
   input.previous_BU = padded(some_tokens());
-  input.previous_padding_BU = input.previous_BU.eq(kPad);
+  input.previous_padding_BU = input.previous_BU.eq(kPaddingIndex);
   const auto target_BU = padded(some_tokens().roll(1, 1));
   for (auto [name, options] : variants<EncoderDecoderOptions>(plain, change_both)) {
     for (const bool shared : {false, true}) {
