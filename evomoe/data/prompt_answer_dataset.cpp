@@ -11,14 +11,14 @@
 namespace evomoe {
 namespace {
 
-constexpr const char* kRemedy = "make the data again with `evomoe preprocess --examples`";
+constexpr const char* kMakeAgain = "make the data again with `evomoe preprocess --examples`";
 
 void check_ends(const TokenStream& stream) {
   int64_t end = 0;
   for (int64_t item = 0; item < stream.items(); ++item) {
     if (stream.item_size(item) > 0) stream.read(stream.offset(item + 1) - 1, std::span(&end, 1));
     EVOMOE_CHECK(stream.item_size(item) > 0 && end == Dictionary::kEos,
-                 "{}: item {} does not end with </s>; {}", stream.name(), item, kRemedy);
+                 "{}: item {} does not end with </s>; {}", stream.name(), item, kMakeAgain);
   }
 }
 
@@ -30,13 +30,13 @@ PromptAnswerDataset::PromptAnswerDataset(std::shared_ptr<const TokenStream> prom
     : prompts_(std::move(prompts)), answers_(std::move(answers)), options_(options) {
   EVOMOE_CHECK(prompts_->items() == answers_->items(),
                "{} has {} prompts, but {} has {} answers; {}", prompts_->name(), prompts_->items(),
-               answers_->name(), answers_->items(), kRemedy);
+               answers_->name(), answers_->items(), kMakeAgain);
   EVOMOE_CHECK(size() > 0, "{}: no example in it; a split needs at least one", name());
   check_ends(*prompts_);
   check_ends(*answers_);
   for (int64_t item = 0; item < size(); ++item) {
     EVOMOE_CHECK(answer_size(item) > 1, "{}: answer {} is empty; {}", answers_->name(), item,
-                 kRemedy);
+                 kMakeAgain);
   }
 }
 

@@ -16,15 +16,15 @@ namespace {
 
 using Ids = std::vector<int64_t>;
 
-std::shared_ptr<MemoryStream> stream(const std::vector<Ids>& items, const std::string& name) {
+std::shared_ptr<MemoryStream> side(const std::vector<Ids>& items, const std::string& name) {
   return std::make_shared<MemoryStream>(items, name);
 }
 
 std::shared_ptr<const PromptAnswerDataset> examples(const std::vector<Ids>& prompts,
                                                     const std::vector<Ids>& answers,
                                                     const PromptAnswerDatasetOptions& how = {}) {
-  return std::make_shared<PromptAnswerDataset>(stream(prompts, "prompts"),
-                                               stream(answers, "answers"), how);
+  return std::make_shared<PromptAnswerDataset>(side(prompts, "prompts"),
+                                               side(answers, "answers"), how);
 }
 
 const std::vector<Ids> kPrompts = {{4, 5, 6, 2}, {2}, {7, 2}, {4, 4, 4, 4, 4, 4, 2}};

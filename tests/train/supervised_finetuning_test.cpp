@@ -10,7 +10,7 @@
 namespace evomoe {
 namespace {
 
-constexpr int64_t kPad = 1, kVocabulary = 30, kExamples = 11;
+constexpr int64_t kAnswerPadding = 1, kAnswerVocabulary = 30, kExamples = 11;
 
 /// Prompts of 0 to 6 and answers of 1 to 5 tokens, made up.
 std::shared_ptr<const PromptAnswerDataset> some_examples() {
@@ -29,7 +29,7 @@ std::shared_ptr<const PromptAnswerDataset> some_examples() {
       PromptAnswerDatasetOptions{.tokens_per_sample = 24});
 }
 
-TrainOptions some_options(bool experts) {
+TrainOptions answering_options(bool experts) {
   TrainOptions options;
   options.task.task = "supervised_finetuning";
   options.task.tokens_per_sample = 24;
@@ -49,8 +49,9 @@ TrainOptions some_options(bool experts) {
   return options;
 }
 
-ModelPtr some_model(const TrainOptions& options) {
-  auto model = make_model(options, Vocabulary::of_one(kVocabulary, kPad), /*shared_expert=*/false);
+ModelPtr answering_model(const TrainOptions& options) {
+  auto model = make_model(options, Vocabulary::of_one(kAnswerVocabulary, kAnswerPadding),
+                          /*shared_expert=*/false);
   model->initialise(7);
   return model;
 }
@@ -64,9 +65,9 @@ std::vector<int64_t> first_items(int64_t count) {
 TEST(SupervisedFinetuning, TheLossIsTheCrossEntropyOfTheAnswersTokensAndTheirEnds) {
   const auto data = some_examples();
   for (const bool experts : {false, true}) {
-    const auto options = some_options(experts);
-    auto model = some_model(options);
-    const auto sums = evaluate_batch(*model, Criterion(options.criterion, kPad), options,
+    const auto options = answering_options(experts);
+    auto model = answering_model(options);
+    const auto sums = evaluate_batch(*model, Criterion(options.criterion, kAnswerPadding), options,
                                      data->collate(first_items(kExamples)), torch::kCPU,
                                      /*as_trained=*/false);
     // Each example by itself, each of its tokens by hand.
@@ -100,13 +101,14 @@ TEST(SupervisedFinetuning, TheLossIsTheCrossEntropyOfTheAnswersTokensAndTheirEnd
 /// Loss and gradients of a training batch, without dropout.
 std::pair<double, std::vector<torch::Tensor>> trained(const TrainOptions& options,
                                                       const Batch& batch) {
-  auto model = some_model(options);
+  auto model = answering_model(options);
   model->train();
-  const auto on_device = to_device(batch, kPad, torch::kCPU);
+  const auto on_device = to_device(batch, kAnswerPadding, torch::kCPU);
   ForwardContext context;
   context.training = true;
   const auto output = model->forward(on_device.input, context);
-  const auto result = Criterion(options.criterion, kPad)(*model, output, on_device, context);
+  const Criterion criterion(options.criterion, kAnswerPadding);
+  const auto result = criterion(*model, output, on_device, context);
   result.loss.backward();
   std::vector<torch::Tensor> gradients;
   for (const auto& parameter : model->parameters()) gradients.push_back(parameter.grad());
@@ -120,7 +122,7 @@ TEST(SupervisedFinetuning, PackedRowsHaveTheLossAndGradientsOfPaddedOnes) {
   for (const bool experts : {false, true}) {
     for (const bool attention_dropout : {false, true}) {
       for (const bool learned : {false, true}) {
-        auto options = some_options(experts);
+        auto options = answering_options(experts);
         options.model.decoder.learned_pos = learned;
         // The attention that draws dropout by hand, with so little of it that it takes nothing.
         options.model.attention_dropout = attention_dropout ? 1e-9 : 0;
@@ -139,12 +141,12 @@ TEST(SupervisedFinetuning, PackedRowsHaveTheLossAndGradientsOfPaddedOnes) {
 }
 
 TEST(SupervisedFinetuning, ATokenOfAnotherExampleInTheRowChangesNothing) {
-  const auto options = some_options(/*experts=*/false);
-  auto model = some_model(options);
+  const auto options = answering_options(/*experts=*/false);
+  auto model = answering_model(options);
   const torch::NoGradGuard no_grad;
   ModelInput input;
   input.source_BS = torch::tensor({{2, 5, 6, 7, 2, 8, 9, 1}}, torch::kInt64);
-  input.source_padding_BS = input.source_BS.eq(kPad);
+  input.source_padding_BS = input.source_BS.eq(kAnswerPadding);
   input.segment_BS = torch::tensor({{1, 1, 1, 1, 2, 2, 2, 0}}, torch::kInt64);
   const auto before = model->forward(input, {}).x_BSD.clone();
   EXPECT_TRUE(before.isfinite().all().item<bool>());

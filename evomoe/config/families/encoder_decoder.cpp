@@ -6,7 +6,7 @@
 namespace evomoe {
 namespace {
 
-void describe(OptionTable& table, ModelOptions& o) {
+void describe_encoder_decoder(OptionTable& table, ModelOptions& o) {
   table.add("share-all-embeddings", &o.share_all_embeddings,
             "One matrix for the embeddings of encoder, decoder and output.");
   table
@@ -15,7 +15,7 @@ void describe(OptionTable& table, ModelOptions& o) {
       .range(1, 1 << 20);
 }
 
-std::vector<Architecture> architectures() {
+std::vector<Architecture> encoder_decoder_architectures() {
   // clang-format off
   return {
       {.name = "transformer", .layers = 6, .embed_dim = 512, .ffn_dim = 2048, .heads = 8,
@@ -48,8 +48,8 @@ FamilyDeclaration encoder_decoder_family() {
           .task = "translation",
           .encoder = true,
           .decoder = true,
-          .describe = describe,
-          .architectures = architectures()};
+          .describe = describe_encoder_decoder,
+          .architectures = encoder_decoder_architectures()};
 }
 
 }  // namespace evomoe

@@ -6,7 +6,7 @@
 namespace evomoe {
 namespace {
 
-void describe(OptionTable& table, ModelOptions& o) {
+void describe_adaptive(OptionTable& table, ModelOptions& o) {
   table.add("adaptive-input", &o.adaptive_input, "Rare tokens have narrower embeddings.");
   table
       .add("adaptive-input-cutoff", &o.adaptive_input_cutoff,
@@ -34,7 +34,7 @@ void describe(OptionTable& table, ModelOptions& o) {
             "Adaptive softmax and input share their projections.");
 }
 
-std::vector<Architecture> architectures() {
+std::vector<Architecture> language_model_architectures() {
   // clang-format off
   return {
       {.name = "transformer_lm", .layers = 6, .embed_dim = 512, .ffn_dim = 2048, .heads = 8},
@@ -97,8 +97,8 @@ FamilyDeclaration language_model_family() {
           .words = "a language model",
           .task = "language_modeling",
           .decoder = true,
-          .describe = describe,
-          .architectures = architectures()};
+          .describe = describe_adaptive,
+          .architectures = language_model_architectures()};
 }
 
 }  // namespace evomoe

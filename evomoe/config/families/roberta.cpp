@@ -6,7 +6,7 @@
 namespace evomoe {
 namespace {
 
-void describe(OptionTable& table, ModelOptions& o) {
+void describe_roberta(OptionTable& table, ModelOptions& o) {
   table
       .add("pooler-activation-fn", &o.pooler_activation_fn,
            "Activation of the classification head.")
@@ -18,7 +18,7 @@ void describe(OptionTable& table, ModelOptions& o) {
       .range(1, 1 << 20);
 }
 
-std::vector<Architecture> architectures() {
+std::vector<Architecture> roberta_architectures() {
   // clang-format off
   return {
       {.name = "roberta", .layers = 12, .embed_dim = 768, .ffn_dim = 3072, .heads = 12,
@@ -52,8 +52,8 @@ FamilyDeclaration roberta_family() {
           .words = "a masked language model",
           .task = "masked_lm",
           .encoder = true,
-          .describe = describe,
-          .architectures = architectures()};
+          .describe = describe_roberta,
+          .architectures = roberta_architectures()};
 }
 
 }  // namespace evomoe

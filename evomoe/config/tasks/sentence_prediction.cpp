@@ -6,7 +6,7 @@
 namespace evomoe {
 namespace {
 
-void validate(const TrainOptions& options) {
+void validate_classes(const TrainOptions& options) {
   const auto classes = options.task.num_classes;
   if (options.criterion.regression_target && classes != 1) {
     fail_usage(
@@ -47,7 +47,7 @@ TaskDeclaration sentence_prediction_task() {
           .criterions = {"sentence_prediction"},
           .describe = [](OptionTable& table,
                          TaskOptions& o) { o.SentencePredictionOptions::describe(table); },
-          .validate = validate};
+          .validate = validate_classes};
 }
 
 }  // namespace evomoe

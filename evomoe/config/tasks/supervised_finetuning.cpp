@@ -7,7 +7,7 @@
 namespace evomoe {
 namespace {
 
-void validate(const TrainOptions& options) {
+void validate_answers(const TrainOptions& options) {
   require_positions(options, options.model.max_target_positions, "--max-target-positions");
   if (options.criterion.ignore_prefix_size > 0) {
     fail_usage(
@@ -39,7 +39,7 @@ TaskDeclaration supervised_finetuning_task() {
           .samples = true,
           .describe = [](OptionTable& table,
                          TaskOptions& o) { o.SupervisedFinetuningOptions::describe(table); },
-          .validate = validate};
+          .validate = validate_answers};
 }
 
 }  // namespace evomoe
