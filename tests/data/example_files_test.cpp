@@ -103,6 +103,7 @@ TEST_F(ExampleFiles, PairsAreReadLineByLine) {
   expect_error([&] { pairs("a\nb\n", "1\n \n"); }, {"x.answer:2", "the answer is empty"});
   expect_error([&] { pairs("", ""); }, {"x.prompt", "empty"});
   expect_error([&] { pairs("a\n\xff\n", "1\n2\n"); }, {"x.prompt:2", "UTF-8"});
+  pairs("a\n", "1\n");
   std::filesystem::remove(folder_ / "x.answer");
   expect_error([&] { read_pair_examples(folder_ / "x"); }, {"x.answer"});
 }

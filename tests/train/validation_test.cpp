@@ -11,7 +11,7 @@
 namespace evomoe {
 namespace {
 
-constexpr int64_t kPadding = 1, kSymbols = 30;
+constexpr int64_t kSomePad = 1, kSomeSymbols = 30;
 
 /// Sequences of 4 to 9 tokens, made up.
 class SomeSequences : public Dataset {
@@ -33,8 +33,8 @@ class SomeSequences : public Dataset {
       const auto length = item_size(item);
       for (int64_t s = 0; s < batch.columns; ++s) {
         const auto token = [&](int64_t place) { return 3 + (item * 7 + place * 11) % 27; };
-        batch.source.push_back(s < length ? token(s) : kPadding);
-        batch.target.push_back(s < length ? token(s + 1) : kPadding);
+        batch.source.push_back(s < length ? token(s) : kSomePad);
+        batch.target.push_back(s < length ? token(s + 1) : kSomePad);
       }
       batch.ids.push_back(item);
       batch.lengths.push_back(length);
@@ -74,7 +74,7 @@ TrainOptions some_options() {
 }
 
 Gpt some_model(const TrainOptions& options) {
-  Gpt model(gpt_options(options, kSymbols, kPadding, /*shared_expert=*/false));
+  Gpt model(gpt_options(options, kSomeSymbols, kSomePad, /*shared_expert=*/false));
   model->initialise(5);
   for (auto& [layer, moe] : model->moe_layers()) moe->router()->begin_update({.temperature = 0.2});
   return model;
@@ -83,7 +83,7 @@ Gpt some_model(const TrainOptions& options) {
 double loss(Gpt& model, TrainOptions options, int64_t batch_size, bool as_trained,
             int64_t updates = 3) {
   options.dataset.batch_size = batch_size;
-  const Criterion criterion(options.criterion, kPadding);
+  const Criterion criterion(options.criterion, kSomePad);
   MeterGroup meters;
   const auto sums = evaluate_dataset(
       std::make_shared<SomeSequences>(13), iterator_options(options, /*training=*/false),
@@ -240,8 +240,9 @@ TEST(Validation, ThePassesOfEachRoutingHaveTheirTags) {
 TEST(Validation, PaddingIsMarkedOnlyWhereThereIsSome) {
   const SomeSequences data(13);
   const std::vector<int64_t> same = {0, 6}, different = {0, 1};
-  EXPECT_FALSE(to_device(data.collate(same), kPadding, torch::kCPU).input.source_padding_BS.defined());
-  const auto batch = to_device(data.collate(different), kPadding, torch::kCPU);
+  EXPECT_FALSE(
+      to_device(data.collate(same), kSomePad, torch::kCPU).input.source_padding_BS.defined());
+  const auto batch = to_device(data.collate(different), kSomePad, torch::kCPU);
   EXPECT_EQ(batch.input.source_padding_BS.sum().item<int64_t>(), 5);
   EXPECT_EQ(batch.tokens, 4 + 9);
   EXPECT_EQ(batch.sequences, 2);
