@@ -76,6 +76,14 @@ TEST_F(SupervisedFinetuning, WhatIsLearnedIsValidatedAndAnswered) {
   EXPECT_THAT(split.out, HasSubstr("T-1\tc2 and c3\n"));
   EXPECT_THAT(split.out, HasSubstr("\tc2 and c3\n"));
   EXPECT_THAT(split.out, HasSubstr("BLEU4 = 100.00"));
+
+  // fairseq has no such task; to it this is a language model.
+  const auto file = (folder_ / "their.pt").string();
+  const auto converted = evomoe(fmt::format("convert {} --to fairseq --output {}", last(), file));
+  ASSERT_EQ(converted.exit_code, 0) << converted.err;
+  const auto theirs = evomoe("info " + file);
+  ASSERT_EQ(theirs.exit_code, 0) << theirs.err;
+  EXPECT_THAT(theirs.out, HasSubstr("language_modeling"));
 }
 
 TEST_F(SupervisedFinetuning, PairFilesMakeTheSameDataAsJsonLines) {
