@@ -66,6 +66,11 @@ TEST_F(SupervisedFinetuning, WhatIsLearnedIsValidatedAndAnswered) {
   ASSERT_EQ(answered.exit_code, 0) << answered.err;
   EXPECT_THAT(answered.out, HasSubstr("\"text\":\"c3 and c4"));
   EXPECT_THAT(answered.out, HasSubstr("\"tokens\":3")) << "it ends with the answer";
+  // A prompt is one text: an end of line in it is white space, not the end of a sentence.
+  const auto lines = evomoe(fmt::format(
+      "generate --path {} --prompt 'what\nfollows c4' --log-format json", last()));
+  ASSERT_EQ(lines.exit_code, 0) << lines.err;
+  EXPECT_THAT(lines.out, HasSubstr("\"text\":\"c5 and c0"));
 
   // A split: prompts are sources, answers targets, and hypotheses are compared with answers alone.
   const auto split = evomoe(fmt::format("generate {0}/bin --path {1} --gen-subset valid --beam 2 "
@@ -75,7 +80,7 @@ TEST_F(SupervisedFinetuning, WhatIsLearnedIsValidatedAndAnswered) {
   EXPECT_THAT(split.out, HasSubstr("S-1\twhat follows c1\n"));
   EXPECT_THAT(split.out, HasSubstr("T-1\tc2 and c3\n"));
   EXPECT_THAT(split.out, HasSubstr("\tc2 and c3\n"));
-  EXPECT_THAT(split.out, HasSubstr("BLEU4 = 100.00"));
+  EXPECT_THAT(split.out, HasSubstr("100.0/100.0/100.0/")) << "of one, two and three words";
 
   // fairseq has no such task; to it this is a language model.
   const auto file = (folder_ / "their.pt").string();
@@ -144,12 +149,6 @@ TEST_F(SupervisedFinetuning, BeginsWithALanguageModelAlsoAsExperts) {
   EXPECT_EQ(weights.exit_code, 0) << weights.err;
   // Its own folder is not one to go on in.
   expect_refused(arguments("lm-run"), {"--task language_modeling -> supervised_finetuning"}, 1);
-  // A prompt is one text: an end of line is white space.
-  const auto generate = "generate --log-format json --max-len 3 --path " + last("dense");
-  const auto one = evomoe(generate + " --prompt 'what follows c1'");
-  const auto two = evomoe(generate + " --prompt 'what\nfollows c1'");
-  ASSERT_EQ(two.exit_code, 0) << two.err;
-  EXPECT_EQ(one.out.substr(one.out.find("\"text\"")), two.out.substr(two.out.find("\"text\"")));
 }
 
 TEST_F(SupervisedFinetuning, LongExamplesAreLeftOutWithTheirNumberOrTheirPromptsCut) {
