@@ -60,8 +60,8 @@ void for_each_prompt(
 /// Goes on with each prompt, one token at a time.
 int generate_from_prompts(const GenerateOptions& given, std::vector<LoadedModel>& models) {
   const auto& loaded = models.front();
-  const auto flags =
-      prompt_options(given, /*running_text=*/loaded.options.task.sample_break_mode != "eos");
+  const auto& task = loaded.options.task;
+  const auto flags = prompt_options(given, find_task(task.task).text_rules(task).running_text);
   validate_prompts(flags);
   GenerationOptions options;
   options.max_new_tokens = flags.max_len;
@@ -120,7 +120,7 @@ int generate_from_data(const GenerateOptions& flags, std::vector<LoadedModel>& m
   const auto model = generation_model(models, flags.search, "evomoe generate");
   const auto subset = flags.gen_subset.value_or("test");
   const auto data = open_task_data(*flags.data, loaded.options);
-  const auto dataset = data->open(subset, /*combine=*/false, /*pad_to_batch_size=*/0);
+  const auto dataset = find_task(loaded.options.task.task).open_sources(*data, subset);
   if (!flags.results_path) {
     generate_subset(model, *dataset, subset, flags, std::cout);
     return 0;
@@ -146,8 +146,8 @@ int generate_command(const std::vector<std::string>& arguments) {
                    .bpe = flags.bpe,
                    .eval_capacity_fraction = flags.search.moe_eval_capacity_token_fraction,
                    .common = flags.common});
-  const bool translation = models.front().options.task.task == "translation";
-  if (!translation && !flags.gen_subset) {
+  const auto& task = models.front().options.task;
+  if (!find_task(task.task).text_rules(task).translates && !flags.gen_subset) {
     if (models.size() > 1) {
       fail_usage(
           "--path {}: prompts are continued by one model; name one checkpoint, or a split of DATA "
@@ -158,9 +158,9 @@ int generate_command(const std::vector<std::string>& arguments) {
   }
   if (flags.prompt || flags.input != "-") {
     fail_usage(
-        "{} was trained with --task translation, which continues no prompts; use `evomoe "
-        "interactive` for lines of text",
-        flags.path);
+        "{} was trained with --task {}, which continues no prompts; use `evomoe interactive` for "
+        "lines of text",
+        flags.path, task.task);
   }
   if (!flags.data)
     fail_usage("evomoe generate: name DATA, the data-bin folder of the split to translate");

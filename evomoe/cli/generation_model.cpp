@@ -1,11 +1,14 @@
 #include "evomoe/cli/generation_model.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
+#include <numeric>
 #include <utility>
 
 #include "evomoe/base/error.h"
 #include "evomoe/data/text_lines.h"
+#include "evomoe/data/text_tokens.h"
 #include "evomoe/data/token_text.h"
 #include "evomoe/models/ensemble_steps.h"
 #include "evomoe/models/language_model_steps.h"
@@ -27,7 +30,8 @@ using Start = std::function<std::unique_ptr<NextTokens>(const Batch& batch)>;
 /// How one model begins hypotheses, and the positions of its source.
 std::pair<Start, int64_t> start_of(const LoadedModel& loaded, const std::string& command) {
   const auto context = unpadded_context(loaded.options, loaded.updates);
-  if (loaded.options.task.task == "language_modeling") {
+  const auto& task = loaded.options.task;
+  if (find_task(task.task).text_rules(task).continues_source) {
     auto language_model = loaded.language_model(command);
     return {[language_model, context](const Batch&) {
               return std::make_unique<LanguageModelSteps>(language_model, context);
@@ -43,6 +47,22 @@ std::pair<Start, int64_t> start_of(const LoadedModel& loaded, const std::string&
           pair->options().encoder.max_positions};
 }
 
+/// Leaves what stands behind the first `prefix` tokens, with the score of that alone, the best
+/// first.
+void keep_answers(std::vector<Hypothesis>& hypotheses, size_t prefix,
+                  const BeamSearchOptions& options) {
+  for (auto& [token, score, positional_score] : hypotheses) {
+    const auto count = static_cast<int64_t>(std::min(prefix, token.size()));
+    token.erase(token.begin(), token.begin() + count);
+    positional_score.erase(positional_score.begin(), positional_score.begin() + count);
+    score = std::accumulate(positional_score.begin(), positional_score.end(), 0.0F);
+    if (options.normalize && !token.empty())
+      score /= static_cast<float>(std::pow(static_cast<double>(token.size()), options.lenpen));
+  }
+  std::stable_sort(hypotheses.begin(), hypotheses.end(),
+                   [](const Hypothesis& a, const Hypothesis& b) { return a.score > b.score; });
+}
+
 }  // namespace
 
 GenerationModel generation_model(const std::vector<LoadedModel>& models, const SearchFlags& flags,
@@ -52,11 +72,11 @@ GenerationModel generation_model(const std::vector<LoadedModel>& models, const S
   check_language("--source-lang", flags.source_lang, task.source_lang, first);
   check_language("--target-lang", flags.target_lang, task.target_lang, first);
   GenerationModel model;
-  model.continues_source = task.task == "language_modeling";
-  model.source = model.continues_source ? &first.dictionary : &first.source_dictionary;
+  model.rules = find_task(task.task).text_rules(task);
+  model.source = model.rules.continues_source ? &first.dictionary : &first.source_dictionary;
   model.target = &first.dictionary;
   model.bpe = first.bpe.get();
-  if (model.continues_source) {
+  if (model.rules.continues_source) {
     model.start_token = task.add_bos_token ? Dictionary::kBos : Dictionary::kEos;
   } else {
     model.left_pad_source = task.left_pad_source;
@@ -73,8 +93,13 @@ GenerationModel generation_model(const std::vector<LoadedModel>& models, const S
 std::vector<int64_t> source_tokens(const GenerationModel& model, std::string_view text,
                                    bool keep_whitespace) {
   std::vector<int64_t> tokens;
-  if (model.continues_source) tokens.push_back(model.start_token);
+  if (model.rules.continues_source) tokens.push_back(model.start_token);
   if (!keep_whitespace) text = strip(text);
+  if (model.rules.whole_prompts) {
+    const auto of_text = text_tokens(text, *model.source, model.bpe);
+    tokens.insert(tokens.end(), of_text.begin(), of_text.end());
+    return tokens;
+  }
   bool first = true;
   for_each_line(text, [&](std::string_view line) {
     if (!first) tokens.push_back(Dictionary::kEos);
@@ -89,7 +114,7 @@ std::vector<int64_t> source_tokens(const GenerationModel& model, std::string_vie
   });
   if (text.ends_with('\n') || text.ends_with('\r')) tokens.push_back(Dictionary::kEos);
   // A language model goes on behind the text; others know from </s> that it is whole.
-  if (!model.continues_source) tokens.push_back(Dictionary::kEos);
+  if (!model.rules.continues_source) tokens.push_back(Dictionary::kEos);
   return tokens;
 }
 
@@ -100,7 +125,7 @@ std::vector<std::vector<Hypothesis>> hypotheses_of(const GenerationModel& model,
   sentences.source_columns = batch.columns;
   sentences.ids = batch.ids;
   options.start_token = model.start_token;
-  if (model.continues_source) {
+  if (model.rules.continues_source) {
     for (int64_t row = 0; row < sentences.sentences; ++row)
       sentences.prefix.push_back(row_without_padding(batch.source, batch.columns, row));
     // A start that all sources have is read once; as in fairseq, otherwise none counts as one.
@@ -109,6 +134,14 @@ std::vector<std::vector<Hypothesis>> hypotheses_of(const GenerationModel& model,
     };
     if (std::all_of(sentences.prefix.begin(), sentences.prefix.end(), begins)) {
       for (auto& prefix : sentences.prefix) prefix.erase(prefix.begin());
+    }
+    if (model.rules.answers) {
+      // The limits are those of what stands behind the longest source.
+      size_t longest = 0;
+      for (const auto& prefix : sentences.prefix) longest = std::max(longest, prefix.size());
+      options.max_len_b += static_cast<int64_t>(longest);
+      options.min_len = std::min(options.min_len + static_cast<int64_t>(longest),
+                                 std::max<int64_t>(model.max_source_positions - 1, 1));
     }
   } else if (prefix_size > 0) {
     EVOMOE_CHECK(!batch.target.empty(), "--prefix-size {}: the data has no target side",
@@ -121,7 +154,12 @@ std::vector<std::vector<Hypothesis>> hypotheses_of(const GenerationModel& model,
   std::vector<std::unique_ptr<NextTokens>> steps;
   for (const auto& start : model.starts) steps.push_back(start(batch));
   EnsembleSteps together(std::move(steps), std::exchange(options.temperature, 1.0));
-  return beam_search(together, sentences, options);
+  auto found = beam_search(together, sentences, options);
+  if (model.rules.continues_source && model.rules.answers) {
+    for (size_t row = 0; row < found.size(); ++row)
+      keep_answers(found[row], sentences.prefix[row].size(), options);
+  }
+  return found;
 }
 
 int64_t tokens_of(const std::vector<std::vector<Hypothesis>>& found) {

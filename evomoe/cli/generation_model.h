@@ -11,6 +11,7 @@
 #include "evomoe/data/dataset.h"
 #include "evomoe/models/beam_search.h"
 #include "evomoe/train/loaded_model.h"
+#include "evomoe/train/task.h"
 
 namespace evomoe {
 
@@ -20,7 +21,7 @@ struct GenerationModel {
   const Dictionary* source = nullptr;
   const Dictionary* target = nullptr;
   const ByteBpe* bpe = nullptr;            ///< null: text is words
-  bool continues_source = false;           ///< a language model: hypotheses begin with the source
+  TextRules rules;
   int64_t start_token = Dictionary::kEos;  ///< read before a hypothesis
   bool left_pad_source = false;
   int64_t max_source_positions = 0;

@@ -16,6 +16,7 @@ int preprocess_command(const std::vector<std::string>& arguments) {
   options.source_lang = flags.source_lang.value_or("");
   options.target_lang = flags.target_lang.value_or("");
   options.only_source = flags.only_source;
+  options.examples = flags.examples.value_or("");
   options.trainpref = flags.trainpref.value_or("");
   options.validpref = flags.validpref.value_or("");
   options.testpref = flags.testpref.value_or("");
@@ -39,7 +40,7 @@ int preprocess_command(const std::vector<std::string>& arguments) {
       fmt::print(stderr, "\r{}: {} of {} MB \033[K", step, done >> 20, all >> 20);
     };
   }
-  const auto result = preprocess(options);
+  const auto result = options.examples.empty() ? preprocess(options) : preprocess_examples(options);
   if (live) fmt::print(stderr, "\r\033[K");
   for (const auto& line : result.report) fmt::print("{}\n", line);
   return 0;

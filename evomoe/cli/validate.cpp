@@ -112,7 +112,8 @@ int validate_command(const std::vector<std::string>& arguments) {
                    "on another split (--valid-subset) or on more of it",
                    dataset->name());
       if (translate) log_bleu(meters, bleu->score());
-      const auto line = validation_line(meters, *total, options.criterion, loaded.updates);
+      auto line = validation_line(meters, *total, options.criterion, loaded.updates);
+      find_task(options.task.task).add_metrics(line, *total);
       const bool json = flags.common.log_format == "json";
       fmt::print("{} | INFO | {} | {}\n", timestamp(), tag,
                  json ? line.json_text(tag + "_")

@@ -1,21 +1,28 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
 namespace evomoe {
 
-enum class ModelFamily { kLanguageModel, kRoberta, kEncoderDecoder };
+class OptionTable;
+struct ModelOptions;
 
 /// What a `--arch` name stands for (reference/evomoe.md sections 7.2 to 7.4). The two halves of an
 /// encoder-decoder have the same dimensions.
 struct Architecture {
   std::string name;
-  ModelFamily family;
-  int layers, embed_dim, ffn_dim, heads;
-  std::string activation;
-  bool learned_positions;
-  double dropout, attention_dropout, activation_dropout;
+  std::string family = {};  ///< its FamilyDeclaration's name
+  int layers = 6;
+  int embed_dim = 512;
+  int ffn_dim = 2048;
+  int heads = 8;
+  std::string activation = "relu";
+  bool learned_positions = false;  ///< false: sinusoidal
+  double dropout = 0.1;
+  double attention_dropout = 0.0;
+  double activation_dropout = 0.0;
   bool tied = false;                  ///< forces tied input and output embeddings
   bool norm_first = true;             ///< pre-LN
   bool embedding_norm = false;        ///< a layer norm on the embeddings
@@ -24,18 +31,29 @@ struct Architecture {
   double adaptive_softmax_dropout = 0.0;
 };
 
+/// What the options know of a family of models. Its models are made by train/model_family.h.
+struct FamilyDeclaration {
+  std::string name;   ///< "language_model"
+  std::string words;  ///< as an error message names one of its models: "a language model"
+  std::string task;   ///< the --task of its architectures where none is given
+  bool encoder = false, decoder = false;  ///< the halves that its models have
+  /// Describes the options that its models alone have.
+  void (*describe)(OptionTable& table, ModelOptions& options) = nullptr;
+  std::vector<Architecture> architectures;
+};
+
+/// All families. A new one is its file in config/families, its file in train/families, and a line
+/// in config/families/list.h.
+const std::vector<const FamilyDeclaration*>& family_declarations();
+
+/// The family of this name; an Error when there is none.
+const FamilyDeclaration& family_declaration(const std::string& name);
+
 /// Looks up an architecture. Unknown names are a UsageError that lists the known ones.
 const Architecture& find_architecture(const std::string& name);
 
 /// The names of a family, or of all.
 std::vector<std::string> architecture_names();
-std::vector<std::string> architecture_names(ModelFamily family);
-
-/// The --task that a family is made for, and the family of a task.
-std::string task_of_family(ModelFamily family);
-ModelFamily family_of_task(const std::string& task);
-
-/// The family as an error message names it: "a language model".
-std::string family_words(ModelFamily family);
+std::vector<std::string> architecture_names(const FamilyDeclaration& family);
 
 }  // namespace evomoe

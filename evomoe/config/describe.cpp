@@ -163,6 +163,12 @@ void describe(OptionTable& table, PreprocessFlags& o) {
   table.add("target-lang", &o.target_lang, "Language of the target.").alias("t").metavar("LANG");
   table.add("only-source", &o.only_source,
             "Text of one language; with --source-lang: sources without targets, to be translated.");
+  table
+      .add("examples", &o.examples,
+           "Prompts with answers, for --task supervised_finetuning. jsonl: each line of FILE is an "
+           "object with prompt and answer (or completion, response), or with messages. pairs: line "
+           "n of FILE.answer answers line n of FILE.prompt.")
+      .choices({"jsonl", "pairs"});
   table.add("trainpref", &o.trainpref, "Training text; several files as a,b,c.").metavar("FILE");
   table.add("validpref", &o.validpref, "Validation text; further files become valid1, valid2, ...")
       .metavar("FILE");
@@ -204,6 +210,11 @@ void describe(OptionTable& table, PreprocessFlags& o) {
       "evomoe preprocess -s de -t en --joined-dictionary --trainpref train --validpref valid "
       "--testpref test --destdir data-bin",
       "pairs of sentences: train.de, train.en, ...");
+  table.example(
+      "evomoe preprocess --examples jsonl --srcdict runs/lm/dict.txt --bpe gpt2 "
+      "--gpt2-encoder-json runs/lm/encoder.json --gpt2-vocab-bpe runs/lm/vocab.bpe --trainpref "
+      "train.jsonl --validpref valid.jsonl --destdir examples-bin",
+      "prompts with answers, to fine-tune the language model of the run runs/lm");
 }
 
 void describe(OptionTable& table, BpeFlags& o) {

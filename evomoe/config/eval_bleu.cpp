@@ -63,4 +63,14 @@ std::string bleu_detokenizer_language(const EvalBleuOptions& options) {
   return target;
 }
 
+void validate_bleu(const EvalBleuOptions& bleu, const std::string& validate_routing) {
+  bleu_search(bleu);
+  bleu_detokenizer_language(bleu);
+  if (bleu.eval_bleu && validate_routing == "stage") {
+    fail_usage(
+        "--eval-bleu translates with the routing of evaluation, which --validate-routing stage "
+        "leaves out; use --validate-routing reference or both");
+  }
+}
+
 }  // namespace evomoe

@@ -15,4 +15,7 @@ GenerateOptions bleu_search(const EvalBleuOptions& options);
 /// The language of --eval-bleu-detok-args whose rules the detokenizer has.
 std::string bleu_detokenizer_language(const EvalBleuOptions& options);
 
+/// Refuses both, and a routing of the validation that does not translate.
+void validate_bleu(const EvalBleuOptions& options, const std::string& validate_routing);
+
 }  // namespace evomoe

@@ -11,6 +11,8 @@
 /// each.
 namespace evomoe {
 
+class OptionTable;
+
 /// BLEU of translations in a validation.
 struct EvalBleuOptions {
   bool eval_bleu = false;
@@ -24,16 +26,17 @@ struct EvalBleuOptions {
   bool operator==(const EvalBleuOptions&) const = default;
 };
 
-/// What is trained and how text is cut into sequences.
-struct TaskOptions {
-  /// language_modeling | masked_lm | translation | sentence_prediction
-  std::string task = "language_modeling";
-  int64_t tokens_per_sample = 1024;        ///< longest sequence
-  std::string sample_break_mode = "none";  ///< none | complete | complete_doc | eos
+// The options of each task, which its file in config/tasks describes.
+
+struct LanguageModelingOptions {
   bool add_bos_token = false;
   bool pad_to_fixed_length = false;
   bool pad_to_fixed_bsz = false;
-  // masked_lm
+
+  void describe(OptionTable& table);
+};
+
+struct MaskedLmOptions {
   double mask_prob = 0.15;           ///< share of tokens to predict
   double leave_unmasked_prob = 0.1;  ///< of those: kept as they are
   double random_token_prob = 0.1;    ///< of those: replaced by another token
@@ -41,20 +44,49 @@ struct TaskOptions {
   bool mask_whole_words = false;
   double mask_multiple_length = 1;  ///< tokens in a row that are masked together
   double mask_stdev = 0.0;          ///< of that length
-  // translation
+
+  void describe(OptionTable& table);
+};
+
+struct TranslationOptions {
   std::optional<std::string> source_lang, target_lang;  ///< not given: from the files' names
   bool left_pad_source = true;
   bool left_pad_target = false;
   bool truncate_source = false;  ///< to max_source_positions
   int64_t upsample_primary = 1;  ///< times that `train` is read beside train1, train2, ...
   EvalBleuOptions bleu;
-  // sentence_prediction
+
+  void describe(OptionTable& table);
+};
+
+struct SentencePredictionOptions {
   int64_t num_classes = -1;
   std::optional<int64_t> init_token;       ///< put before a row; not given: none
   std::optional<int64_t> separator_token;  ///< put between the two sentences of a row
   std::string classification_head_name = "sentence_classification_head";
   bool no_shuffle = false;
   std::string shorten_method = "none";  ///< none | truncate | random_crop
+
+  void describe(OptionTable& table);
+};
+
+struct SupervisedFinetuningOptions {
+  bool truncate_prompt = false;  ///< prompts are cut on the left, to tokens_per_sample
+  bool pack_examples = false;    ///< a row of training holds several examples
+
+  void describe(OptionTable& table);
+};
+
+/// What is trained and how text is cut into sequences.
+struct TaskOptions : LanguageModelingOptions,
+                     MaskedLmOptions,
+                     TranslationOptions,
+                     SentencePredictionOptions,
+                     SupervisedFinetuningOptions {
+  std::string task = "language_modeling";  ///< a name of config/task_declaration.h
+  // of several tasks
+  int64_t tokens_per_sample = 1024;        ///< longest sequence
+  std::string sample_break_mode = "none";  ///< none | complete | complete_doc | eos
 };
 
 /// An encoder or a decoder: `--encoder-layers` is encoder.layers. An empty optional means "as the
@@ -320,6 +352,7 @@ struct ScoreOptions {
 struct PreprocessFlags {
   std::optional<std::string> source_lang, target_lang;
   bool only_source = false;
+  std::optional<std::string> examples;  ///< jsonl | pairs: prompts with answers
   std::optional<std::string> trainpref, validpref, testpref;  ///< file, or several as `a,b,c`
   std::string destdir = "data-bin";
   std::optional<std::string> srcdict, tgtdict;

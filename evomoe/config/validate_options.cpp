@@ -162,10 +162,16 @@ void validate_options(const PreprocessFlags& options) {
   if (options.target_lang && !options.source_lang) {
     fail_usage("--target-lang {} is given without --source-lang; give both", *options.target_lang);
   }
-  if (!pair && !options.only_source) {
+  if (options.examples && (options.source_lang || options.target_lang || options.only_source)) {
     fail_usage(
-        "evomoe preprocess: give --source-lang and --target-lang for pairs of sentences, or "
-        "--only-source for text of one language");
+        "--examples {} has prompts and answers, which are no languages; leave --source-lang, "
+        "--target-lang and --only-source out",
+        *options.examples);
+  }
+  if (!pair && !options.only_source && !options.examples) {
+    fail_usage(
+        "evomoe preprocess: give --source-lang and --target-lang for pairs of sentences, "
+        "--only-source for text of one language, or --examples for prompts with answers");
   }
   for (const auto& lang : {options.source_lang, options.target_lang}) {
     if (lang && (lang->empty() || lang->find_first_of("-./") != std::string::npos)) {

@@ -96,8 +96,8 @@ std::vector<int64_t> filter_by_size(std::vector<int64_t> items, const Dataset& d
   if (!first) return items;
   std::vector<std::string> reasons, options;
   if (too_long > 0) {
-    reasons.push_back(fmt::format("{} longer than the model's {} positions", too_long,
-                                  dataset.positions(limits.max_positions)));
+    reasons.push_back(
+        fmt::format("{} longer than {}", too_long, dataset.limit(limits.max_positions)));
     if (!limits.positions_option.empty()) options.push_back(limits.positions_option);
   }
   if (too_many > 0) {

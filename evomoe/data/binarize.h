@@ -52,6 +52,7 @@ struct PreprocessOptions {
   /// Of a pair: `trainpref` then means the files `{trainpref}.{lang}`. Both empty: one text
   /// without a language.
   std::string source_lang, target_lang;
+  std::string examples;      ///< jsonl | pairs, see preprocess_examples(); empty: other text
   bool only_source = false;  ///< of a pair: the source alone (a test set without a reference)
   std::string trainpref;     ///< text files, comma separated: the second becomes train1, and so on;
                              ///< may be empty
@@ -95,5 +96,11 @@ struct PreprocessResult {
 /// pair with unequally many lines, a folder that cannot be written and an existing dictionary
 /// (unless it is given) are Errors before any work.
 PreprocessResult preprocess(const PreprocessOptions& options);
+
+/// Makes a data-bin folder of prompts with answers: dict.txt, {split}.prompt.{bin,idx},
+/// {split}.answer.{bin,idx} and preprocess.log. --trainpref and the others name files of JSON lines
+/// (`examples` is "jsonl"), or are the beginnings of the names of pairs of text files ("pairs"; see
+/// example_files.h). All are read before anything is written, and are held in memory.
+PreprocessResult preprocess_examples(const PreprocessOptions& options);
 
 }  // namespace evomoe

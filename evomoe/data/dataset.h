@@ -22,8 +22,12 @@ struct Batch {
   std::vector<float> numbers;    ///< [rows], to predict instead of a target (regression)
   std::vector<int64_t> ids;      ///< items of the dataset; rows of padding have none
   std::vector<int64_t> lengths;  ///< real source tokens of each item, as many as ids
+  /// [rows, columns] of rows that hold several sequences: which one (from 1) a token of source
+  /// belongs to, 0: padding. Empty: each row is one.
+  std::vector<int64_t> segment;
   int64_t tokens = 0;            ///< what fairseq counts as ntokens: sum of lengths; in translation
-                                 ///< real target tokens
+                                 ///< and of answers to prompts, real target tokens
+  bool few_targets = false;      ///< many real source tokens have padding as their target
   /// Rows of the same update, over all ranks and micro-batches, before this batch's first one (the
   /// key of its noise, so that splitting an update differently changes nothing).
   int64_t first_sequence = 0;
@@ -42,9 +46,9 @@ class Dataset {
   virtual bool fits(int64_t item, int64_t max_positions) const {
     return max_positions <= 0 || item_size(item) <= max_positions;
   }
-  /// That limit in words, for messages: `512`, `1024 (source), 512 (target)`.
-  virtual std::string positions(int64_t max_positions) const {
-    return std::to_string(max_positions);
+  /// That limit in words, for messages: "the model's 512 positions".
+  virtual std::string limit(int64_t max_positions) const {
+    return "the model's " + std::to_string(max_positions) + " positions";
   }
   /// Batch order before batches are formed: by size, ties in an order drawn with `seed`.
   virtual std::vector<int64_t> ordered_indices(int64_t seed) const = 0;

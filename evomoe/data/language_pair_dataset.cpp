@@ -84,12 +84,13 @@ bool LanguagePairDataset::fits(int64_t item, int64_t max_positions) const {
          within(target_size(item), options_.max_target_positions);
 }
 
-std::string LanguagePairDataset::positions(int64_t max_positions) const {
+std::string LanguagePairDataset::limit(int64_t max_positions) const {
   const auto text = [&](int64_t own) {
     const auto limit = own > 0 ? own : max_positions;
     return limit <= 0 ? std::string("any number of") : std::to_string(limit);
   };
-  return fmt::format("{} (source), {} (target)", text(options_.max_source_positions),
+  return fmt::format("the model's {} (source), {} (target) positions",
+                     text(options_.max_source_positions),
                      text(options_.max_target_positions));
 }
 

@@ -40,7 +40,7 @@ class LanguagePairDataset : public Dataset {
   int64_t target_size(int64_t item) const;  ///< 0 without targets
   int64_t item_size(int64_t item) const override;
   bool fits(int64_t item, int64_t max_positions) const override;
-  std::string positions(int64_t max_positions) const override;
+  std::string limit(int64_t max_positions) const override;
   /// By source size, ties by target size.
   std::vector<int64_t> ordered_indices(int64_t seed) const override;
   /// Rows by falling source size. Without targets the batch has none, and counts source tokens.

@@ -1,10 +1,9 @@
-#include <unistd.h>
-
 #include <fstream>
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/write_file.h"
 #include "evomoe/data/binarize.h"
+#include "evomoe/data/preprocess_checks.h"
 #include "evomoe/data/text_lines.h"
 
 namespace evomoe {
@@ -34,15 +33,13 @@ struct Side {
 void add_splits(const std::string& files, const std::string& name, Side& side) {
   int64_t number = 0;
   const auto suffix = side.lang.empty() ? "" : "." + side.lang;
-  for (size_t begin = 0; begin < files.size(); ++number) {
-    const size_t end = std::min(files.find(',', begin), files.size());
-    if (end == begin) fail_usage("--{}pref `{}` has an empty file name", name, files);
+  for (const auto& file : file_list(files, name)) {
     const auto split = number == 0 ? name : name + std::to_string(number);
     side.splits.push_back({.name = split + side.infix,
                            .lang = side.lang,
-                           .source = files.substr(begin, end - begin) + suffix,
+                           .source = file + suffix,
                            .statistics = {}});
-    begin = end + 1;
+    ++number;
   }
 }
 
@@ -99,15 +96,7 @@ void check_options(const PreprocessOptions& options) {
   if (options.joined_dictionary && !options.srcdict.empty() && !options.tgtdict.empty()) {
     fail_usage("a joined dictionary is one: give --srcdict or --tgtdict, not both");
   }
-  if (options.gpt2_encoder_json.empty() != options.gpt2_vocab_bpe.empty()) {
-    fail_usage("a GPT-2 BPE needs both files; give --gpt2-encoder-json and --gpt2-vocab-bpe");
-  }
-  if (options.keep_whitespace && options.gpt2_encoder_json.empty()) {
-    fail_usage(
-        "--keep-whitespace needs --bpe gpt2: without a BPE text is split at white space, which is "
-        "no part of it");
-  }
-  if (options.workers < 1) fail_usage("--workers is {}; it must be at least 1", options.workers);
+  check_encoding(options);
 }
 
 /// Everything that can be known to be wrong before the work begins.
@@ -139,17 +128,10 @@ void check(const PreprocessOptions& options, const std::vector<Side>& sides) {
                  "of the other",
                  source.string(), lines, target.string(), other);
   }
-  std::error_code error;
-  fs::create_directories(options.destdir, error);
-  EVOMOE_CHECK(fs::is_directory(options.destdir) && ::access(options.destdir.c_str(), W_OK) == 0,
-               "cannot write into --destdir {}{}; check its permissions or choose another folder",
-               options.destdir.string(), error ? ": " + error.message() : "");
+  make_destination(options.destdir);
   for (const auto& side : sides) {
-    const auto dictionary = side.dictionary_in(options.destdir);
-    EVOMOE_CHECK(
-        !side.given_dictionary.empty() || !fs::exists(dictionary),
-        "{} is already there; use it with {} {}, or remove it, or choose another --destdir",
-        dictionary.string(), side.dict_option, dictionary.string());
+    check_no_dictionary(side.dictionary_in(options.destdir), side.given_dictionary,
+                        side.dict_option);
   }
 }
 

@@ -34,6 +34,9 @@ struct ForwardContext {
   NoiseKey noise;  ///< seed, update, first sequence, sequence length; layer and site are set where
                    ///< it is used
   torch::Tensor padding_BS;          ///< bool, true = padding; undefined when no token is padding
+  /// Rows that hold several sequences (packing): int64, the sequence of each token, 0 = padding.
+  /// Each attends to itself alone, and its positions begin anew. Undefined: a row is a sequence.
+  torch::Tensor segment_BS;
   bool mask_padding_in_moe = false;  ///< --use-moe-pad-mask: padding takes no place in an expert
   int64_t padded_batch = 0;          ///< sequences an MoE layer pads a short batch to; 0: never
   torch::Tensor token_id_T;          ///< int64 [B*S], the input tokens

@@ -38,6 +38,7 @@ ModelOutput GptImpl::forward(const torch::Tensor& token_BS, const ForwardContext
 ModelOutput GptImpl::forward(const ModelInput& input, const ForwardContext& given) {
   auto context = given;
   context.padding_BS = input.source_padding_BS;
+  context.segment_BS = input.segment_BS;
   return forward(input.source_BS, context);
 }
 

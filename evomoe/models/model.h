@@ -17,6 +17,7 @@ namespace evomoe {
 struct ModelInput {
   torch::Tensor source_BS;            ///< int64 [B,S]
   torch::Tensor source_padding_BS;    ///< bool, true = padding
+  torch::Tensor segment_BS;           ///< as ForwardContext's; language models alone read it
   torch::Tensor previous_BU;          ///< int64 [B,U], what the decoder of an encoder-decoder reads
   torch::Tensor previous_padding_BU;  ///< bool
 };

@@ -5,7 +5,15 @@
 namespace evomoe {
 
 torch::Tensor positions_of(const torch::Tensor& token_BS, const torch::Tensor& padding_BS,
-                           int64_t padding_index, int64_t first) {
+                           int64_t padding_index, int64_t first,
+                           const torch::Tensor& segment_BS) {
+  if (segment_BS.defined()) {
+    const auto column_S = torch::arange(segment_BS.size(1), segment_BS.options());
+    const auto begins_BS = torch::ones_like(segment_BS, torch::kBool);
+    begins_BS.slice(1, 1).copy_(segment_BS.slice(1, 1).ne(segment_BS.slice(1, 0, -1)));
+    const auto begin_BS = std::get<0>((column_S * begins_BS).cummax(1));
+    return (column_S - begin_BS + 1) * segment_BS.ne(0) + padding_index;
+  }
   if (padding_BS.defined() && padding_BS.size(1) > 0) {
     const auto real_BS = padding_BS.logical_not();
     return (real_BS.cumsum(1) + first) * real_BS + padding_index;

@@ -147,12 +147,13 @@ torch::Tensor Criterion::predict_tokens(Model& model, const torch::Tensor& x_BSD
   auto x_ND = x.flatten(0, 1);
   auto target_N = target.flatten();
   sums.sample_size = options_.sentence_avg ? batch.sequences : batch.tokens;
-  if (kind_.inner == CriterionKind::Inner::kMaskedLm) {
+  const bool masked = kind_.inner == CriterionKind::Inner::kMaskedLm;
+  if (masked || batch.few_targets) {
     // The head is for the few tokens that are predicted.
-    const auto masked_N = (target_N != padding_index_).nonzero().squeeze(1);
-    x_ND = x_ND.index_select(0, masked_N);
-    target_N = target_N.index_select(0, masked_N);
-    sums.sample_size = masked_N.size(0);
+    const auto predicted_N = (target_N != padding_index_).nonzero().squeeze(1);
+    x_ND = x_ND.index_select(0, predicted_N);
+    target_N = target_N.index_select(0, predicted_N);
+    if (masked) sums.sample_size = predicted_N.size(0);
   }
   const auto found = model.token_loss(x_ND, target_N, how);
   sums.nll = found.nll;

@@ -21,6 +21,7 @@ struct DeviceBatch {
                           ///< (regression: float32, a number)
   int64_t sequences = 0;  ///< real ones
   int64_t tokens = 0;     ///< as Batch::tokens
+  bool few_targets = false;  ///< as Batch::few_targets
 };
 
 /// The sums of one or more micro-batches, in nats.

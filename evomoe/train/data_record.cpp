@@ -11,11 +11,12 @@
 #include "evomoe/base/mapped_file.h"
 #include "evomoe/base/write_file.h"
 #include "evomoe/checkpoint/xxhash64.h"
-#include "evomoe/config/architectures.h"
 #include "evomoe/config/option_table.h"
 #include "evomoe/data/data_folders.h"
+#include "evomoe/train/model_family.h"
 #include "evomoe/train/model_options.h"
 #include "evomoe/train/resume.h"
+#include "evomoe/train/task.h"
 #include "evomoe/train/validation.h"
 
 namespace evomoe {
@@ -78,10 +79,8 @@ void add_limits(const TrainOptions& options, nlohmann::ordered_json& settings) {
   if (some_batches) add("batch-size-valid", iterator.limits.max_sentences);
   if (some_batches || leaves_out) add("max-tokens-valid", iterator.limits.max_tokens);
   if (!leaves_out) return;
-  const auto family = family_of_task(options.task.task);
-  add(family == ModelFamily::kRoberta ? "max-positions" : "max-target-positions",
-      iterator.max_positions);
-  if (family == ModelFamily::kEncoderDecoder) add("max-source-positions", longest_source(options));
+  add(family_of(options).positions_option().c_str(), iterator.max_positions);
+  if (reads_pairs(options)) add("max-source-positions", longest_source(options));
 }
 
 }  // namespace
@@ -107,6 +106,8 @@ void write_data_record(const TrainOptions& options, TaskData& data,
   describe(table, copy);
   auto& settings = record["settings"] = nlohmann::ordered_json::object();
   for (const auto* name : kSettings) settings[name] = table.at(name).value();
+  for (const auto& name : find_task(options.task.task).scoring_options())
+    settings[name] = table.at(name).value();
   add_limits(options, settings);
   write_file(path, [&](std::ostream& stream) { stream << record.dump(2) << "\n"; });
 }

@@ -17,8 +17,10 @@
 #include "evomoe/config/option_table.h"
 #include "evomoe/optim/update_rule.h"
 #include "evomoe/train/loaded_model.h"
+#include "evomoe/train/model_family.h"
 #include "evomoe/train/resume.h"
 #include "evomoe/train/settings.h"
+#include "evomoe/train/task.h"
 #include "evomoe/train/trainer.h"
 
 namespace evomoe {
@@ -79,63 +81,6 @@ std::vector<TheirTensor> their_parameters(const Model& model) {
 torch::Tensor piece(const torch::Tensor& tensor, const TheirTensor& part) {
   const auto of = part.index < 0 ? tensor : tensor[part.index];
   return of.detach().to(torch::kCPU).contiguous();
-}
-
-/// What their state dict holds beside parameters: copies under other names, versions.
-void add_their_extras(const TrainOptions& options, const TensorMap& model, Dict& state) {
-  const auto has = [&](const std::string& name) { return model.contains(name); };
-  const auto tensor = [&](const std::string& name) { return model.at(name).to(torch::kCPU); };
-  const auto& task = options.task.task;
-  const auto version = [&](const std::string& stack) {
-    put(state, stack + ".version", value(torch::tensor({3.0F})));
-  };
-  const auto table = [&](const std::string& stack) {
-    // Their sinusoidal positions register a dummy.
-    if (!has(stack + ".embed_positions.weight"))
-      put(state, stack + ".embed_positions._float_tensor", value(torch::zeros({1})));
-  };
-  if (task == "language_modeling") {
-    version("decoder");
-    table("decoder");
-    const std::string bands = "decoder.embed_tokens.embeddings.",
-                      softmax = "decoder.adaptive_softmax.";
-    const auto again = [&](const std::string& name, const std::string& table) {
-      if (!has(name)) put(state, name, value(tensor(table)));
-    };
-    if (has(bands + "0.0.weight"))
-      put(state, "decoder.embed_tokens._float_tensor", value(torch::zeros({1})));
-    if (has(softmax + "head.class_proj.weight")) {  // tied
-      put(state, softmax + "head._float_tensor", value(torch::zeros({1})));
-      again(softmax + "head.word_proj.weight", bands + "0.0.weight");
-      for (int64_t i = 1; has(fmt::format("{}{}.0.weight", bands, i)); ++i) {
-        again(fmt::format("{}tail.{}.0.weight", softmax, i - 1),
-              fmt::format("{}{}.1.weight", bands, i));
-        again(fmt::format("{}tail.{}.2.weight", softmax, i - 1),
-              fmt::format("{}{}.0.weight", bands, i));
-      }
-    }
-    if (has(softmax + "head.class_proj.weight") || has(softmax + "head.weight")) {
-      put(state, softmax + "version", value(torch::tensor({int64_t{1}})));
-    } else if (has("decoder.embed_tokens.weight")) {
-      again("decoder.output_projection.weight", "decoder.embed_tokens.weight");
-    }
-  } else if (task == "translation") {
-    for (const auto* stack : {"encoder", "decoder"}) {
-      version(stack);
-      table(stack);
-    }
-    const std::string shared = has("decoder.embed_tokens.weight") ? "decoder.embed_tokens.weight"
-                                                                  : "encoder.embed_tokens.weight";
-    if (!has("decoder.embed_tokens.weight"))
-      put(state, "decoder.embed_tokens.weight", value(tensor(shared)));
-    if (!has("decoder.output_projection.weight"))
-      put(state, "decoder.output_projection.weight", value(tensor(shared)));
-  } else {
-    version("encoder.sentence_encoder");
-    if (!has("encoder.lm_head.weight"))
-      put(state, "encoder.lm_head.weight",
-          value(tensor("encoder.sentence_encoder.embed_tokens.weight")));
-  }
 }
 
 PickleValue plain_value(const nlohmann::json& json) {
@@ -205,6 +150,8 @@ Dict their_state(const UpdateRule& rule, const TensorMap& state, const TheirTens
 
 /// Our options in their groups.
 PickleValue their_cfg(TrainOptions options) {
+  if (const auto theirs = find_task(options.task.task).fairseq_name(); !theirs.empty())
+    options.task.task = theirs;
   OptionTable table("train", "");
   describe(table, options);
   std::map<std::string, Dict> groups;
@@ -322,7 +269,10 @@ std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::pat
       moments.values.push_back(
           value(their_state(*rule, ours.optimizer, part, piece(ours.model.at(part.ours), part))));
     }
-    if (whole || !expert_part) add_their_extras(options, ours.model, state);
+    if (whole || !expert_part) {
+      for (auto& [name, tensor] : family_of(options).fairseq_extras(ours.model))
+        put(state, name, value(std::move(tensor)));
+    }
     const auto lr = lr_at(lr_schedule_options(options), updates,
                           ours.manifest.at("data").at("epoch").get<int64_t>());
     auto group = their_group(options.optimizer, lr, std::move(numbers));

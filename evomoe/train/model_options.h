@@ -53,6 +53,12 @@ bool has_experts(const TrainOptions& options);
 /// Width of the model.
 int64_t embed_dim_of(const TrainOptions& options);
 
+/// Positions of an encoder-decoder's halves where they are not given.
+inline constexpr int64_t kPairPositions = 1024;
+
+/// Whether the model reads one sequence and predicts another.
+bool reads_pairs(const TrainOptions& options);
+
 /// The longest item that the model has positions for; in translation, the longest target.
 int64_t longest_item(const TrainOptions& options);
 

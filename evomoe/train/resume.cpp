@@ -9,18 +9,17 @@
 #include "evomoe/base/error.h"
 #include "evomoe/checkpoint/load_into.h"
 #include "evomoe/checkpoint/xxhash64.h"
-#include "evomoe/config/architectures.h"
 #include "evomoe/config/option_table.h"
 #include "evomoe/routing/registry.h"
 #include "evomoe/train/loaded_model.h"
+#include "evomoe/train/model_family.h"
 #include "evomoe/train/settings.h"
 #include "evomoe/train/starting_weights.h"
+#include "evomoe/train/task.h"
 #include "evomoe/train/trainer.h"
 
 namespace evomoe {
 namespace {
-
-using Values = std::vector<std::pair<std::string, std::string>>;
 
 template <typename T>
 std::string text(const T& value) {
@@ -33,7 +32,7 @@ std::string shown(const nlohmann::json& value) {
 }
 
 /// The flags that make an encoder or a decoder; `half` of a pair.
-void add_stack(Values& values, const TransformerStackOptions& stack, bool half = false) {
+void add_stack(OptionValues& values, const TransformerStackOptions& stack, bool half = false) {
   const auto add = [&](const std::string& name, const std::string& value) {
     values.emplace_back(stack.half + "-" + name, value);
   };
@@ -52,33 +51,15 @@ void add_stack(Values& values, const TransformerStackOptions& stack, bool half =
 
 /// The flags that make the model, each with the value that it has after the architecture's
 /// defaults.
-Values model_values(const TrainOptions& options) {
+OptionValues model_values(const TrainOptions& options) {
   constexpr int64_t kSymbols = Dictionary::kSpecials;
-  Values values = {{"task", options.task.task}};
-  TransformerStackOptions stack;
-  if (options.task.task == "language_modeling") {
-    const auto gpt = gpt_options(options, kSymbols, Dictionary::kPad, /*shared_expert=*/false);
-    add_stack(values, gpt);
-    values.emplace_back("share-decoder-input-output-embed", text(gpt.tie_embeddings));
-    values.emplace_back("no-decoder-final-norm", text(!gpt.final_norm));
-    stack = gpt;
-  } else if (options.task.task == "translation") {
-    const auto pair = encoder_decoder_options(options, {kSymbols, kSymbols, Dictionary::kPad},
-                                              /*shared_expert=*/false);
-    add_stack(values, pair.encoder, /*half=*/true);
-    add_stack(values, pair.decoder, /*half=*/true);
-    values.emplace_back("share-all-embeddings", text(pair.share_all_embeddings));
-    values.emplace_back("share-decoder-input-output-embed", text(pair.tie_decoder_embeddings));
-    values.emplace_back("no-decoder-final-norm", text(!pair.decoder.final_norm));
-    stack = pair.decoder;
-  } else {
-    const auto roberta =
-        roberta_options(options, kSymbols, Dictionary::kPad, /*shared_expert=*/false);
-    add_stack(values, roberta);
-    values.emplace_back("untie-weights-roberta", text(roberta.untie_weights));
-    values.emplace_back("num-classes", text(options.task.num_classes));
-    stack = roberta;
-  }
+  OptionValues values = {{"task", options.task.task}};
+  const auto stacks = stack_options(options, Vocabulary::of_one(kSymbols, Dictionary::kPad),
+                                    /*shared_expert=*/false);
+  for (const auto& half : stacks) add_stack(values, half, /*half=*/stacks.size() > 1);
+  const auto of_family = family_of(options).values(options);
+  values.insert(values.end(), of_family.begin(), of_family.end());
+  const auto& stack = stacks.back();
   values.emplace_back("activation-fn", stack.activation);
   values.emplace_back("no-token-positional-embeddings", text(stack.no_positions));
   values.emplace_back("no-scale-embedding", text(!stack.scale_embedding));
@@ -99,7 +80,7 @@ Values model_values(const TrainOptions& options) {
 
 /// What the architecture decides where it is not given, and the model could be trained with
 /// another value of.
-Values training_values(const TrainOptions& options) {
+OptionValues training_values(const TrainOptions& options) {
   constexpr int64_t kSymbols = Dictionary::kSpecials;
   const auto stack =
       stack_options(options, {kSymbols, kSymbols, Dictionary::kPad}, /*shared_expert=*/false)
@@ -110,21 +91,16 @@ Values training_values(const TrainOptions& options) {
 }
 
 /// As kDataOptions: they decide which items are left out.
-Values position_values(const TrainOptions& options) {
-  return {{family_of_task(options.task.task) == ModelFamily::kRoberta ? "max-positions"
-                                                                      : "max-target-positions",
-           text(longest_item(options))},
+OptionValues position_values(const TrainOptions& options) {
+  return {{family_of(options).positions_option(), text(longest_item(options))},
           {"max-source-positions", text(longest_source(options))}};
 }
 
 /// Other values make other batches, so that "the first 100 batches are done" means something else.
-const std::set<std::string> kDataOptions = {"tokens-per-sample", "source-lang",
-                                            "target-lang",       "truncate-source",
-                                            "upsample-primary",  "shorten-method",
-                                            "sample-break-mode", "add-bos-token",
-                                            "max-tokens",        "batch-size",
-                                            "train-subset",      "required-batch-size-multiple",
-                                            "curriculum",        "seed"};
+/// A task adds its own (Task::batch_options).
+const std::set<std::string> kDataOptions = {
+    "tokens-per-sample", "sample-break-mode",            "max-tokens", "batch-size",
+    "train-subset",      "required-batch-size-multiple", "curriculum", "seed"};
 
 /// Groups of options that change the numbers; the others are about this call, files and the log.
 const std::set<std::string> kGroups = {"task",      "model",     "moe",
@@ -162,7 +138,7 @@ bool can_begin_with(const Checkpoint& checkpoint, const TrainOptions& now) {
 Differences differences(TrainOptions stored, TrainOptions now) {
   Differences found;
   std::set<std::string> compared = {"arch"};
-  const auto compare = [&](const Values& values_were, const Values& values,
+  const auto compare = [&](const OptionValues& values_were, const OptionValues& values,
                            std::vector<std::string>& differing) {
     const std::map<std::string, std::string> value_is(values.begin(), values.end());
     for (const auto& [name, was] : values_were) {
@@ -178,12 +154,14 @@ Differences differences(TrainOptions stored, TrainOptions now) {
   compare(position_values(stored), position_values(now), found.data);
   // --moe-freq is that of both halves.
   compared.insert({"moe-freq", "encoder-moe-freq", "decoder-moe-freq"});
+  auto data_options = kDataOptions;
+  for (auto& name : find_task(now.task.task).batch_options()) data_options.insert(std::move(name));
   OptionTable stored_table("train", ""), now_table("train", "");
   describe(stored_table, stored);
   describe(now_table, now);
   for (size_t i = 0; i < now_table.options().size(); ++i) {
     const auto& option = *now_table.options()[i];
-    const bool of_data = kDataOptions.contains(option.name());
+    const bool of_data = data_options.contains(option.name());
     const auto was = stored_table.options()[i]->value(), is = option.value();
     if (was == is || compared.contains(option.name())) continue;
     if (!of_data && !kGroups.contains(option.group())) continue;
@@ -267,7 +245,11 @@ std::string check_resume(const Checkpoint& checkpoint, const TrainOptions& now,
 }
 
 std::string model_differences(const nlohmann::json& manifest, const TrainOptions& now) {
-  return fmt::format("{}", fmt::join(differences(stored_options(manifest), now).model, ", "));
+  auto stored = stored_options(manifest);
+  // The tasks of one family have the same models.
+  if (task_declaration(stored.task.task).family == task_declaration(now.task.task).family)
+    stored.task.task = now.task.task;
+  return fmt::format("{}", fmt::join(differences(std::move(stored), now).model, ", "));
 }
 
 void check_spawn(bool shared_expert, const TrainOptions& now, int64_t completed_updates,

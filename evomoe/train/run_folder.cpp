@@ -8,26 +8,9 @@
 #include "evomoe/checkpoint/fairseq_checkpoint.h"
 #include "evomoe/config/option_table.h"
 #include "evomoe/data/data_folders.h"
-#include "evomoe/data/masked_language_model_data.h"
+#include "evomoe/train/task.h"
 
 namespace evomoe {
-namespace {
-
-/// Of source and target; in a data folder (of sentence_prediction: in its input0), and in a run
-/// folder at its top.
-std::vector<std::string> dictionary_names(const TaskOptions& task) {
-  if (task.task != "translation") return {"dict.txt"};
-  return {"dict." + task.source_lang.value_or("source") + ".txt",
-          "dict." + task.target_lang.value_or("target") + ".txt"};
-}
-
-std::filesystem::path dictionary_folder(const std::string& data, const TaskOptions& task) {
-  const auto folder = split_data_paths(data).front();
-  return task.task == "sentence_prediction" ? folder / "input0" : folder;
-}
-
-}  // namespace
-
 void write_run_folder(const TrainOptions& options, const std::filesystem::path& folder) {
   TrainOptions copy = options;
   OptionTable table("train", "");
@@ -38,8 +21,9 @@ void write_run_folder(const TrainOptions& options, const std::filesystem::path& 
   };
   const auto data = split_data_paths(options.data).front();
   for (const auto* name : {"encoder.json", "vocab.bpe"}) copy_from(data, name);
-  for (const auto& name : dictionary_names(options.task))
-    copy_from(dictionary_folder(options.data, options.task), name);
+  const auto& task = find_task(options.task.task);
+  for (const auto& name : task.dictionary_names(options.task))
+    copy_from(task.dictionary_folder(data), name);
 }
 
 std::filesystem::path named_checkpoint(const std::filesystem::path& given) {
@@ -62,14 +46,13 @@ std::filesystem::path run_folder_of(const std::filesystem::path& checkpoint) {
 }
 
 Dictionaries dictionaries_of(const std::filesystem::path& checkpoint, const std::string& data,
-                             const TaskOptions& task) {
-  const auto folder = data.empty() ? run_folder_of(checkpoint) : dictionary_folder(data, task);
-  if (task.task == "masked_lm" || task.task == "sentence_prediction") {
-    const auto dictionary = load_masked_dictionary(folder);
-    return {dictionary, dictionary};
-  }
-  const auto names = dictionary_names(task);
-  return {load_dictionary_of(folder, names.front()), load_dictionary_of(folder, names.back())};
+                             const TaskOptions& options) {
+  const auto& task = find_task(options.task);
+  const auto folder = data.empty() ? run_folder_of(checkpoint)
+                                   : task.dictionary_folder(split_data_paths(data).front());
+  const auto names = task.dictionary_names(options);
+  const auto source = task.load_dictionary(folder, names.front());
+  return {source, names.size() > 1 ? task.load_dictionary(folder, names.back()) : source};
 }
 
 std::unique_ptr<ByteBpe> bpe_in(const std::filesystem::path& folder) {

@@ -8,6 +8,7 @@
 #include "evomoe/train/resume.h"
 #include "evomoe/train/settings.h"
 #include "evomoe/train/signals.h"
+#include "evomoe/train/task.h"
 #include "evomoe/train/training_metrics.h"
 #include "evomoe/train/validate_options.h"
 #include "evomoe/train/validation.h"
@@ -254,6 +255,7 @@ bool TrainingRun::validate_pass(const std::string& subset, const ValidationPass&
   if (translate) log_bleu(group, bleu_->score());
   auto line =
       validation_line(group, *total, trainer_->criterion().options(), trainer_->updates(), epoch_);
+  find_task(options_.task.task).add_metrics(line, *total);
   if (total->sample_size == 0) {
     warn_once(fmt::format("{}: no token of it is a target, so that its validation has no loss",
                           valid_sets_.at(subset)->name()));

@@ -6,6 +6,7 @@
 #include "evomoe/base/log.h"
 #include "evomoe/base/resident_memory.h"
 #include "evomoe/train/memory_limit.h"
+#include "evomoe/train/model_family.h"
 #include "evomoe/train/settings.h"
 #include "evomoe/train/task.h"
 #include "evomoe/train/training_run.h"
@@ -17,14 +18,6 @@ namespace {
 constexpr int64_t kLibraries = int64_t{56} << 20;
 /// What free memory of small tensors, which is kept as well, may add to that.
 constexpr int64_t kSmallTensors = int64_t{32} << 20;
-
-/// The most tokens that masked_lm predicts of `tokens` in `rows` sequences.
-int64_t most_predicted(const TaskOptions& task, int64_t tokens, int64_t rows) {
-  // Whole words and spans have as many tokens as they have.
-  if (task.mask_whole_words || task.mask_multiple_length > 1) return tokens;
-  const auto share = static_cast<int64_t>(task.mask_prob * static_cast<double>(tokens));
-  return std::min(tokens, share + rows);
-}
 
 LargestBatch largest_batch(const TrainOptions& options, const Dataset& data) {
   int64_t longest = options.task.pad_to_fixed_length ? options.task.tokens_per_sample : 1;
@@ -47,31 +40,18 @@ LargestBatch largest_batch(const TrainOptions& options, const Dataset& data) {
     batch.tokens = std::max(batch.tokens, *limits.max_tokens);
   }
   batch.moe_tokens = std::max(batch.tokens, limits.batch_size.value_or(0) * columns);
-  if (options.task.task == "masked_lm")
-    batch.predicted = most_predicted(options.task, batch.tokens, rows);
+  batch.predicted =
+      find_task(options.task.task).most_predicted(options.task, batch.tokens, rows);
   return batch;
 }
 
-MemoryEstimate estimate_of(const TrainOptions& options, const Vocabulary& vocabulary,
-                           const LargestBatch& batch) {
-  constexpr bool kShared = false;
-  const auto rule = options.optimizer.make_rule();
-  const auto state = [&](ParameterKind kind, const std::vector<int64_t>& sizes) {
-    return state_bytes(*rule, kind, sizes, options.resources.offload_moments.has_value());
+/// What the optimiser keeps of a parameter.
+StateBytes state_bytes_of(const TrainOptions& options) {
+  const std::shared_ptr<const UpdateRule> rule = options.optimizer.make_rule();
+  const bool offloads = options.resources.offload_moments.has_value();
+  return [=](ParameterKind kind, const std::vector<int64_t>& sizes) {
+    return state_bytes(*rule, kind, sizes, offloads);
   };
-  const auto& task = options.task.task;
-  if (task == "translation")
-    return estimate_memory(encoder_decoder_options(options, vocabulary, kShared), batch, state);
-  if (task != "language_modeling") {
-    return estimate_memory(roberta_options(options, vocabulary.source, vocabulary.padding, kShared),
-                           batch, state);
-  }
-  const auto model = gpt_options(options, vocabulary.target, vocabulary.padding, kShared);
-  if (model.adaptive_input.used() || model.adaptive_softmax.bands.used()) {
-    fail_usage("--memory-budget {} does not know what adaptive input and softmax take",
-               *options.resources.memory_budget);
-  }
-  return estimate_memory(model, batch, state);
 }
 
 int64_t bytes_of(const TensorMap& tensors) {
@@ -106,7 +86,8 @@ void TrainingRun::plan_memory() {
     auto options = options_;
     options.moe.recompute_experts = recompute.experts;
     options.model.checkpoint_activations = recompute.blocks;
-    auto estimate = estimate_of(options, vocabulary_of(*data_), batch);
+    auto estimate = family_of(options).memory(options, vocabulary_of(*data_), batch,
+                                                state_bytes_of(options));
     estimate.program = program_memory_ + kLibraries;
     const auto& flags = options_.checkpoint;
     if (saves_in_background() && !flags.no_save) {

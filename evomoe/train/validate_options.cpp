@@ -9,7 +9,8 @@
 #include "evomoe/base/error.h"
 #include "evomoe/config/architectures.h"
 #include "evomoe/config/option_table.h"
-#include "evomoe/config/validate_options.h"
+#include "evomoe/config/task_declaration.h"
+#include "evomoe/train/task.h"
 
 namespace evomoe {
 namespace {
@@ -31,11 +32,9 @@ std::string moe_freq_flag(const MoeOptions& moe) {
 /// The flag that makes all of the model's MoE layers dense; empty: some have experts.
 std::string densifying_flag(const TrainOptions& options) {
   const auto& moe = options.moe;
-  const auto family = family_of_task(options.task.task);
-  const bool decoder =
-      family != ModelFamily::kRoberta && std::max(moe.moe_freq, moe.decoder_moe_freq) > 0;
-  const bool encoder =
-      family != ModelFamily::kLanguageModel && std::max(moe.moe_freq, moe.encoder_moe_freq) > 0;
+  const auto& family = family_of_task(options.task.task);
+  const bool decoder = family.decoder && std::max(moe.moe_freq, moe.decoder_moe_freq) > 0;
+  const bool encoder = family.encoder && std::max(moe.moe_freq, moe.encoder_moe_freq) > 0;
   const bool dense_decoder = decoder && moe.alternate_decoder_ffn_embed_dim > 0;
   const bool dense_encoder = encoder && moe.alternate_ffn_embed_dim > 0;
   if (decoder != dense_decoder || encoder != dense_encoder) return "";
@@ -81,8 +80,8 @@ void validate_moe(const TrainOptions& options) {
                           "--moe-k {} (docs/routing.md)",
                           moe.topk));
   }
-  if (moe.alternate_decoder_ffn_embed_dim > 0 && options.task.task == "language_modeling" &&
-      gate_loss) {
+  if (moe.alternate_decoder_ffn_embed_dim > 0 && gate_loss &&
+      !family_of_task(options.task.task).encoder) {
     fail_usage(
         "--alternate-decoder-ffn-embed-dim {} makes the MoE layers dense, so --criterion {} has no "
         "routers; use --criterion {}",
@@ -107,33 +106,14 @@ void validate_evolution(const TrainOptions& options) {
   }
 }
 
-void validate_lengths(const TrainOptions& options) {
-  const auto& task = options.task;
-  const auto& positions = options.model.max_target_positions;
-  const bool blocks = task.task == "language_modeling" || task.task == "masked_lm";
-  // Other blocks may be shorter, and those that are not are left out as in the reference.
-  const bool whole_blocks = task.sample_break_mode == "none" || task.pad_to_fixed_length;
-  if (task.task == "language_modeling" && whole_blocks && positions &&
-      task.tokens_per_sample > *positions) {
-    fail_usage(
-        "--tokens-per-sample {} is more than --max-target-positions {}: the model has no position "
-        "for the last tokens; raise the latter or lower the former",
-        task.tokens_per_sample, *positions);
-  }
+void validate_batches(const TrainOptions& options) {
   const auto& dataset = options.dataset;
   if (!dataset.max_tokens && !dataset.batch_size) {
     fail_usage(
         "neither --max-tokens nor --batch-size is given: say how large a micro-batch is, e.g. "
         "--batch-size 8");
   }
-  if (blocks && dataset.max_tokens && task.sample_break_mode == "none" &&
-      *dataset.max_tokens < task.tokens_per_sample) {
-    fail_usage(
-        "--max-tokens {} is less than --tokens-per-sample {}: not even one sequence fits into a "
-        "micro-batch",
-        *dataset.max_tokens, task.tokens_per_sample);
-  }
-  if (task.pad_to_fixed_bsz && !dataset.batch_size) {
+  if (options.task.pad_to_fixed_bsz && !dataset.batch_size) {
     fail_usage("--pad-to-fixed-bsz needs --batch-size: the number of sequences to pad to");
   }
 }
@@ -170,30 +150,20 @@ void validate_task(const TrainOptions& options) {
   });
 }
 
-/// The criterions of a task.
 void validate_criterion(const TrainOptions& options) {
-  const auto& task = options.task.task;
+  const auto& task = task_declaration(options.task.task);
   const auto& criterion = options.criterion.criterion;
-  const auto of = [&](const char* inner) { return criterion.find(inner) != std::string::npos; };
-  const bool masked = of("masked_lm"), classes = criterion == "sentence_prediction";
-  if (masked != (task == "masked_lm") || classes != (task == "sentence_prediction")) {
-    if (task == "masked_lm" || task == "sentence_prediction") {
-      fail_usage("--criterion {} does not go with --task {}; use {}", criterion, task,
-                 task == "masked_lm" ? "masked_lm, moe_masked_lm or masked_lm_gumbel" : task);
-    }
-    fail_usage("--criterion {} does not go with --task {}: it needs --task {}", criterion, task,
-               masked ? "masked_lm" : "sentence_prediction");
+  const auto& own = task.criterions;
+  if (!own.empty() && std::ranges::find(own, criterion) == own.end()) {
+    fail_usage("--criterion {} does not go with --task {}; use {}{}{}", criterion, task.name,
+               fmt::join(own.begin(), own.end() - 1, ", "), own.size() > 1 ? " or " : "",
+               own.back());
   }
-  if (classes && options.criterion.regression_target && options.task.num_classes != 1) {
-    fail_usage(
-        "--regression-target predicts one number of each row, and --num-classes is {}; give "
-        "--num-classes 1",
-        options.task.num_classes);
+  if (const auto others = tasks_of_criterion(criterion); own.empty() && !others.empty()) {
+    fail_usage("--criterion {} does not go with --task {}: it needs --task {}", criterion,
+               task.name, fmt::join(others, " or "));
   }
-  if (classes && options.task.num_classes < 1) {
-    fail_usage("--task sentence_prediction needs --num-classes: the number of classes, e.g. 2");
-  }
-  if (of("label_smoothed")) return;
+  if (criterion.find("label_smoothed") != std::string::npos) return;
   static const std::set<std::string> smoothed = {"label-smoothing", "report-accuracy",
                                                  "ignore-prefix-size"};
   for_each_given(options, [&](const OptionTable& table, const Option& option) {
@@ -210,9 +180,9 @@ void validate_options(const TrainOptions& options) {
   validate_criterion(options);
   validate_moe(options);
   validate_evolution(options);
-  validate_lengths(options);
+  validate_batches(options);
+  find_task(options.task.task).validate(options);
   validate_checkpoints(options.checkpoint);
-  validate_bleu(options.task.bleu, options.moe.validate_routing);
   validate_resources(options);
 }
 

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "evomoe/base/error.h"
+#include "evomoe/train/task.h"
 #include "evomoe/train/training_metrics.h"
 
 namespace evomoe {
@@ -53,6 +54,7 @@ DeviceBatch to_device(const Batch& batch, int64_t padding_index, torch::Device d
   input.source_BS = tensor(batch.source, batch.columns);
   if (std::reduce(batch.lengths.begin(), batch.lengths.end()) < batch.rows * batch.columns)
     input.source_padding_BS = input.source_BS.eq(padding_index);
+  if (!batch.segment.empty()) input.segment_BS = tensor(batch.segment, batch.columns);
   if (!batch.previous_output.empty()) {
     input.previous_BU = tensor(batch.previous_output, batch.target_columns);
     if (batch.tokens < batch.rows * batch.target_columns)
@@ -63,6 +65,7 @@ DeviceBatch to_device(const Batch& batch, int64_t padding_index, torch::Device d
                       : torch::tensor(batch.numbers).view({batch.rows, 1}).to(device);
   result.sequences = static_cast<int64_t>(batch.ids.size());
   result.tokens = batch.tokens;
+  result.few_targets = batch.few_targets;
   return result;
 }
 
@@ -77,7 +80,8 @@ EpochIteratorOptions iterator_options(const TrainOptions& options, bool training
   iterator.limits.max_sentences = batch_size.value_or(0);
   iterator.limits.multiple = dataset.required_batch_size_multiple;
   iterator.max_positions = longest_item(options);
-  iterator.positions_option = fmt::format("{}", fmt::join(positions_options(options), " or "));
+  const auto longer = find_task(options.task.task).length_options(options);
+  iterator.positions_option = fmt::format("{}", fmt::join(longer, " or "));
   if (!training && dataset.max_tokens_valid) iterator.tokens_option = "--max-tokens-valid";
   iterator.skip_invalid = training || dataset.skip_invalid_size_inputs_valid_test;
   iterator.seed = options.common.seed;

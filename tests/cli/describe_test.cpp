@@ -159,7 +159,7 @@ TEST(Describe, AnOptionOfSomeTasksSaysSo) {
   OptionTable table("train", "");
   describe(table, options);
   EXPECT_THAT(table.at("decoder-layers").help(),
-              HasSubstr("Only in language_modeling, translation."));
+              HasSubstr("Only in language_modeling, supervised_finetuning, translation."));
   EXPECT_THAT(table.at("dropout").help(), Not(HasSubstr("Only in")));
 }
 

@@ -192,7 +192,7 @@ TEST_F(GenerateSubset, SentencesThatAreTooLongAreAnErrorOrLeftOut) {
 }
 
 TEST_F(GenerateSubset, ALanguageModelGoesOnWithTheSource) {
-  model_.continues_source = true;
+  model_.rules.continues_source = true;
   flags_.search.batch_size = 1;
   const auto out = run(FewPairs({{2, 6}, {2, 4, 7}, {2, 4}}, {{6, 2}, {4, 7, 2}, {4, 2}}));
   EXPECT_THAT(out, HasSubstr("S-1\ta d\nT-1\ta d\nH-1"));
@@ -284,7 +284,7 @@ TEST_F(GenerateSubset, TextIsReadAsItWasInTraining) {
   };
   EXPECT_THAT(read(" a d\r"), ElementsAre(4, 7, 2));
   EXPECT_THAT(read(""), ElementsAre(2));
-  model_.continues_source = true;
+  model_.rules.continues_source = true;
   for (const auto start : {Dictionary::kBos, Dictionary::kEos}) {
     model_.start_token = start;
     EXPECT_THAT(read("a d\n"), ElementsAre(start, 4, 7));

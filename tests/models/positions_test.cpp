@@ -15,6 +15,14 @@ TEST(Positions, CountTokensFromBehindThePaddingIndex) {
       torch::equal(positions_of(token, {}, 1, 6)[0], torch::tensor({8, 9, 10, 11}, torch::kInt64)));
 }
 
+TEST(Positions, BeginAnewWithEachSegmentOfARow) {
+  const auto token = torch::full({2, 6}, 7, torch::kInt64);
+  const auto segment = torch::tensor({{1, 1, 1, 2, 2, 3}, {1, 1, 2, 2, 0, 0}}, torch::kInt64);
+  EXPECT_TRUE(torch::equal(
+      positions_of(token, segment.eq(0), 1, 0, segment),
+      torch::tensor({{2, 3, 4, 2, 3, 2}, {2, 3, 2, 3, 1, 1}}, torch::kInt64)));
+}
+
 TEST(Positions, TheTableHoldsSinesThenCosines) {
   const int64_t dim = 7, rows = 30, padding = 1;  // odd: the last column is zero
   const auto table = sinusoidal_table(rows, dim, padding);

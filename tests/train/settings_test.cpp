@@ -73,7 +73,7 @@ TEST(Settings, TheTaskThatAnArchitectureMeansIsOneThatItIsFor) {
   for (const auto& arch : architecture_names()) {
     TrainOptions options;
     options.model.arch = arch;
-    options.task.task = task_of_family(find_architecture(arch).family);
+    options.task.task = family_declaration(find_architecture(arch).family).task;
     options.task.tokens_per_sample = 512;
     EXPECT_NO_THROW(check_model(options)) << arch;
   }

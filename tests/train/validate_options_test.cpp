@@ -105,6 +105,31 @@ INSTANTIATE_TEST_SUITE_P(
                 "--num-classes is 2", "--num-classes 1"},
         Refusal{"RegressionOfAnotherTask", [](auto& o) { o.criterion.regression_target = true; },
                 "--regression-target", "sentence_prediction"},
+        Refusal{"FinetuningWithoutPositions",
+                [](auto& o) {
+                  o.task.task = "supervised_finetuning", o.model.max_target_positions = 512;
+                },
+                "--tokens-per-sample 1024", "--max-target-positions 512"},
+        Refusal{"PrefixOfAnswers",
+                [](auto& o) {
+                  o.task.task = "supervised_finetuning", o.criterion.ignore_prefix_size = 2,
+                  o.criterion.criterion = "label_smoothed_cross_entropy";
+                },
+                "--ignore-prefix-size 2", "leave it out"},
+        Refusal{"AverageOfPackedRows",
+                [](auto& o) {
+                  o.task.task = "supervised_finetuning", o.task.pack_examples = true,
+                  o.criterion.sentence_avg = true;
+                },
+                "--sentence-avg with --pack-examples", "leave one of the two out"},
+        Refusal{"CriterionOfAnotherTask",
+                [](auto& o) { o.task.task = "supervised_finetuning",
+                              o.criterion.criterion = "masked_lm"; },
+                "--criterion masked_lm does not go with --task supervised_finetuning",
+                "it needs --task masked_lm"},
+        Refusal{"CriterionOfNoMasks", [](auto& o) { o.task.task = "masked_lm"; },
+                "--criterion cross_entropy does not go with --task masked_lm",
+                "use masked_lm, moe_masked_lm or masked_lm_gumbel"},
         Refusal{"NoBatchSize", [](auto& o) { o.dataset.batch_size.reset(); }, "--max-tokens",
                 "--batch-size 8"},
         Refusal{"TooLong", [](auto& o) { o.model.max_target_positions = 512; },
@@ -153,7 +178,7 @@ TEST(ValidateOptions, AFlagOfAnotherTaskIsRefusedWithTheTasksThatHaveIt) {
                     "{} is an option of --task {}, and this is --task {}", name, tasks, task))));
   };
   const std::string encoder = "masked_lm or sentence_prediction or translation",
-                    decoder = "language_modeling or translation";
+                    decoder = "language_modeling or supervised_finetuning or translation";
   refused("language_modeling", "--mask-prob 0.3", "masked_lm");
   refused("language_modeling", "--encoder-layers 2", encoder);
   refused("language_modeling", "--encoder-moe-freq 2", encoder);
@@ -162,8 +187,12 @@ TEST(ValidateOptions, AFlagOfAnotherTaskIsRefusedWithTheTasksThatHaveIt) {
   refused("masked_lm", "--decoder-embed-dim 64", decoder);
   refused("masked_lm", "--max-target-positions 64", decoder);
   refused("masked_lm", "--num-classes 2", "sentence_prediction");
-  refused("translation", "--tokens-per-sample 64", "language_modeling or masked_lm");
-  refused("translation", "--adaptive-softmax-cutoff 10,20", "language_modeling");
+  refused("translation", "--tokens-per-sample 64",
+          "language_modeling or masked_lm or supervised_finetuning");
+  refused("translation", "--adaptive-softmax-cutoff 10,20",
+          "language_modeling or supervised_finetuning");
+  refused("language_modeling", "--truncate-prompt", "supervised_finetuning");
+  refused("supervised_finetuning", "--sample-break-mode eos", "language_modeling or masked_lm");
 }
 
 TEST(ValidateOptions, AFlagOfALabelSmoothedCriterionNeedsOne) {
@@ -303,6 +332,13 @@ TEST(ValidateOptions, OtherCommandsRefuseWhatCannotWork) {
   EXPECT_THROW(validate_options(preprocess), UsageError) << "neither a pair nor --only-source";
   preprocess.only_source = true;
   EXPECT_NO_THROW(validate_options(preprocess));
+  preprocess.examples = "jsonl";
+  EXPECT_THROW(validate_options(preprocess), UsageError) << "prompts have no language";
+  preprocess.only_source = false;
+  EXPECT_NO_THROW(validate_options(preprocess));
+  preprocess.joined_dictionary = true;
+  EXPECT_THROW(validate_options(preprocess), UsageError) << "there is one dictionary anyway";
+  preprocess.joined_dictionary = false;
   preprocess.trainpref.reset();
   EXPECT_THROW(validate_options(preprocess), UsageError);
 

@@ -1,0 +1,159 @@
+#include "evomoe/data/example_files.h"
+
+#include <fmt/ranges.h>
+
+#include <array>
+#include <map>
+
+#include "evomoe/base/error.h"
+#include "evomoe/base/parse_json.h"
+#include "evomoe/data/text_lines.h"
+
+namespace evomoe {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::array kAnswers = {"answer", "completion", "response"};
+
+std::string shown_keys(const json& object) {
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : object.items()) keys.push_back("\"" + key + "\"");
+  return keys.empty() ? "no key" : fmt::format("{}", fmt::join(keys, ", "));
+}
+
+/// "a number", "an object".
+std::string type_words(const json& value) {
+  const char* article = value.is_array() || value.is_object() ? "an " : value.is_null() ? "" : "a ";
+  return std::string(article) + value.type_name();
+}
+
+const std::string& text_of(const json& object, const std::string& key, const std::string& where) {
+  const auto& value = object.at(key);
+  EVOMOE_CHECK(value.is_string(), "{}: \"{}\" is {}; it must be a string", where, key,
+               type_words(value));
+  return value.get_ref<const std::string&>();
+}
+
+/// The last message is the answer to all before it.
+Example of_messages(const json& messages, const std::string& where) {
+  static const std::map<std::string, std::string> names = {
+      {"system", "System"}, {"user", "User"}, {"assistant", "Assistant"}};
+  EVOMOE_CHECK(messages.is_array() && messages.size() > 1,
+               "{}: \"messages\" must be a list of at least two messages, the last of which is the "
+               "assistant's answer",
+               where);
+  Example example;
+  std::string last;
+  for (size_t i = 0; i < messages.size(); ++i) {
+    const auto& message = messages[i];
+    const auto at = fmt::format("{}: message {}", where, i + 1);
+    for (const auto* key : {"role", "content"}) {
+      EVOMOE_CHECK(message.is_object() && message.contains(key),
+                   "{} is no object with \"role\" and \"content\"", at);
+    }
+    last = text_of(message, "role", at);
+    const auto& content = text_of(message, "content", at);
+    const auto name = names.find(last);
+    EVOMOE_CHECK(name != names.end(),
+                 "{} has the role \"{}\"; it may be system, user or assistant", at, last);
+    if (i + 1 == messages.size()) {
+      example.prompt += "Assistant:";
+      example.answer = content;
+    } else {
+      example.prompt += fmt::format("{}: {}\n", name->second, content);
+    }
+  }
+  EVOMOE_CHECK(last == "assistant",
+               "{}: the last message is of the role \"{}\"; it must be the assistant's, which is "
+               "the answer to learn",
+               where, last);
+  return example;
+}
+
+Example of_object(const json& object, const std::string& where) {
+  const bool prompt = object.contains("prompt"), messages = object.contains("messages");
+  EVOMOE_CHECK(prompt != messages,
+               "{}: the object has {} \"prompt\" {} \"messages\" (it has {}); give one of them",
+               where, prompt ? "both" : "neither", prompt ? "and" : "nor", shown_keys(object));
+  if (messages) return of_messages(object.at("messages"), where);
+  std::vector<std::string> found;
+  for (const auto* key : kAnswers) {
+    if (object.contains(key)) found.emplace_back(key);
+  }
+  EVOMOE_CHECK(!found.empty(),
+               "{}: the prompt has no answer: the object has {}, and needs one of {}", where,
+               shown_keys(object), fmt::join(kAnswers, ", "));
+  EVOMOE_CHECK(found.size() == 1, "{}: the prompt has several answers: {}; leave all but one out",
+               where, fmt::join(found, ", "));
+  return {text_of(object, "prompt", where), text_of(object, found.front(), where)};
+}
+
+void check_answer(const Example& example, const std::string& where) {
+  EVOMOE_CHECK(!strip(example.answer).empty(),
+               "{}: the answer is empty; leave the example out, or give it an answer", where);
+}
+
+std::vector<std::string> lines_of(const std::filesystem::path& path) {
+  const MappedFile file(path);
+  warn_of_byte_order_mark(file.bytes(), path.string());
+  std::vector<std::string> lines;
+  for_each_line(file.bytes(), [&](std::string_view line) {
+    lines.emplace_back(line);
+    require_utf8(line, fmt::format("{}:{}", path.string(), lines.size()));
+  });
+  return lines;
+}
+
+}  // namespace
+
+std::vector<Example> read_json_examples(const std::filesystem::path& path) {
+  const MappedFile file(path);
+  std::vector<Example> examples;
+  int64_t number = 0;
+  const auto bytes = file.bytes();
+  const bool ends = bytes.ends_with('\n') || bytes.ends_with('\r');
+  for_each_line(bytes, [&](std::string_view line) {
+    const auto where = fmt::format("{}:{}", path.string(), ++number);
+    require_utf8(line, where);
+    if (strip(line).empty()) return;
+    const auto object = parse_json(line);
+    const bool last = line.data() + line.size() == bytes.data() + bytes.size();
+    EVOMOE_CHECK(!object.is_discarded() || !last || ends,
+                 "{}: the file ends inside this line, which is no whole JSON object: it was cut "
+                 "off; copy or make it again",
+                 where);
+    EVOMOE_CHECK(!object.is_discarded(),
+                 "{}: this is no JSON; each line must be one object, like {{\"prompt\": \"...\", "
+                 "\"answer\": \"...\"}} (two text files are read with --examples pairs)",
+                 where);
+    EVOMOE_CHECK(object.is_object(),
+                 "{}: this is {}, and each line must be one object, like {{\"prompt\": \"...\", "
+                 "\"answer\": \"...\"}}",
+                 where, type_words(object));
+    examples.push_back(of_object(object, where));
+    check_answer(examples.back(), where);
+  });
+  EVOMOE_CHECK(!examples.empty(), "{}: it has no example; a split needs at least one",
+               path.string());
+  return examples;
+}
+
+std::vector<Example> read_pair_examples(const std::filesystem::path& prefix) {
+  const std::filesystem::path prompt_path = prefix.string() + ".prompt",
+                              answer_path = prefix.string() + ".answer";
+  auto prompts = lines_of(prompt_path), answers = lines_of(answer_path);
+  EVOMOE_CHECK(prompts.size() == answers.size(),
+               "{} has {} lines, but {} has {}; line n of one must answer line n of the other",
+               prompt_path.string(), prompts.size(), answer_path.string(), answers.size());
+  EVOMOE_CHECK(!prompts.empty(), "{}: it is empty; a split needs at least one line",
+               prompt_path.string());
+  std::vector<Example> examples;
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    examples.push_back({std::move(prompts[i]), std::move(answers[i])});
+    check_answer(examples.back(), fmt::format("{}:{}", answer_path.string(), i + 1));
+  }
+  return examples;
+}
+
+}  // namespace evomoe

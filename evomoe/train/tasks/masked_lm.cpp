@@ -1,0 +1,55 @@
+// masked_lm: some tokens of running text are hidden, and predicted from all others.
+#include <algorithm>
+
+#include "evomoe/data/masked_language_model_data.h"
+#include "evomoe/train/task.h"
+#include "evomoe/train/task_checks.h"
+
+namespace evomoe {
+namespace {
+
+class MaskedLm : public Task {
+ public:
+  std::unique_ptr<TaskData> open_data(const std::string& data,
+                                      TrainOptions& options) const override {
+    const auto& task = options.task;
+    MaskedLanguageModelDataOptions masked;
+    masked.tokens_per_sample = task.tokens_per_sample;
+    masked.break_mode = parse_break_mode(task.sample_break_mode);
+    masked.masking = {.mask_prob = task.mask_prob,
+                      .leave_unmasked_prob = task.leave_unmasked_prob,
+                      .random_token_prob = task.random_token_prob,
+                      .freq_weighted_replacement = task.freq_weighted_replacement,
+                      .mask_whole_words = task.mask_whole_words,
+                      .mask_multiple_length = task.mask_multiple_length,
+                      .mask_stdev = task.mask_stdev};
+    masked.seed = options.common.seed;
+    return std::make_unique<MaskedLanguageModelData>(data, masked);
+  }
+
+  void validate(const TrainOptions& options) const override { require_whole_blocks(options); }
+
+  void check(const TrainOptions& options) const override {
+    // Other blocks may be shorter, and those that are not are left out as in the reference.
+    if (options.task.sample_break_mode == "none" || !options.model.max_positions)
+      require_positions(options, longest_item(options), "--max-positions");
+  }
+
+  Dictionary load_dictionary(const std::filesystem::path& folder,
+                             const std::string&) const override {
+    return load_masked_dictionary(folder);
+  }
+
+  int64_t most_predicted(const TaskOptions& options, int64_t tokens, int64_t rows) const override {
+    // Whole words and spans have as many tokens as they have.
+    if (options.mask_whole_words || options.mask_multiple_length > 1) return tokens;
+    const auto share = static_cast<int64_t>(options.mask_prob * static_cast<double>(tokens));
+    return std::min(tokens, share + rows);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Task> make_masked_lm() { return std::make_unique<MaskedLm>(); }
+
+}  // namespace evomoe

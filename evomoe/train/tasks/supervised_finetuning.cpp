@@ -1,0 +1,69 @@
+// supervised_finetuning: the answer to a prompt is predicted, token by token.
+#include "evomoe/base/error.h"
+#include "evomoe/data/prompt_answer_data.h"
+#include "evomoe/train/task.h"
+#include "evomoe/train/task_checks.h"
+
+namespace evomoe {
+namespace {
+
+class SupervisedFinetuning : public Task {
+ public:
+  std::unique_ptr<TaskData> open_data(const std::string& data,
+                                      TrainOptions& options) const override {
+    return std::make_unique<PromptAnswerData>(
+        data,
+        PromptAnswerDatasetOptions{.tokens_per_sample = options.task.tokens_per_sample,
+                                   .truncate_prompt = options.task.truncate_prompt},
+        options.task.pack_examples);
+  }
+
+  void validate(const TrainOptions& options) const override {
+    require_positions(options, options.model.max_target_positions, "--max-target-positions");
+    if (options.criterion.ignore_prefix_size > 0) {
+      fail_usage(
+          "--ignore-prefix-size {} with --task supervised_finetuning: prompts have no loss anyway; "
+          "leave it out",
+          options.criterion.ignore_prefix_size);
+    }
+    if (options.task.pack_examples && options.criterion.sentence_avg) {
+      fail_usage(
+          "--sentence-avg with --pack-examples: a row holds several examples, so that it would not "
+          "average over them; leave one of the two out");
+    }
+  }
+
+  std::shared_ptr<const Dataset> open_sources(TaskData& data,
+                                              const std::string& split) const override {
+    return dynamic_cast<PromptAnswerData&>(data).open_prompts(split);
+  }
+
+  std::vector<std::string> batch_options() const override {
+    return {"truncate-prompt", "pack-examples"};
+  }
+  std::vector<std::string> scoring_options() const override { return {"truncate-prompt"}; }
+
+  std::vector<std::string> length_options(const TrainOptions&) const override {
+    return {"--tokens-per-sample"};
+  }
+
+  void add_metrics(LogLine& line, const LossSums& sums) const override {
+    constexpr int kBehindSentences = 191;  // of the priorities of fairseq's log
+    line.add("answer_tokens", static_cast<double>(sums.tokens), kBehindSentences, 0);
+  }
+
+  TextRules text_rules(const TaskOptions&) const override {
+    return {.continues_source = true, .whole_prompts = true, .answers = true};
+  }
+
+  // fairseq has no such task; its models are language models.
+  std::string fairseq_name() const override { return "language_modeling"; }
+};
+
+}  // namespace
+
+std::unique_ptr<Task> make_supervised_finetuning() {
+  return std::make_unique<SupervisedFinetuning>();
+}
+
+}  // namespace evomoe
