@@ -8,14 +8,6 @@
 namespace evomoe {
 namespace {
 
-/// The tasks whose models have that half.
-std::vector<std::string> decoder_tasks() {
-  return tasks_of_families([](const FamilyDeclaration& family) { return family.decoder; });
-}
-std::vector<std::string> encoder_tasks() {
-  return tasks_of_families([](const FamilyDeclaration& family) { return family.encoder; });
-}
-
 /// `half`: encoder or decoder.
 void describe_half(OptionTable& table, const std::string& half, HalfOptions& o) {
   table.add(half + "-layers", &o.layers, fmt::format("Number of {} layers.", half)).at_least(1);

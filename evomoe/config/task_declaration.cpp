@@ -52,6 +52,14 @@ std::vector<std::string> tasks_of_families(
       [&](const TaskDeclaration& task) { return holds(family_declaration(task.family)); });
 }
 
+std::vector<std::string> decoder_tasks() {
+  return tasks_of_families([](const FamilyDeclaration& family) { return family.decoder; });
+}
+
+std::vector<std::string> encoder_tasks() {
+  return tasks_of_families([](const FamilyDeclaration& family) { return family.encoder; });
+}
+
 std::vector<std::string> tasks_of_criterion(const std::string& criterion) {
   return tasks_where([&](const TaskDeclaration& task) {
     const auto& own = task.criterions;

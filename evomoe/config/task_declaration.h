@@ -9,8 +9,8 @@
 
 namespace evomoe {
 
-/// What the options know of a task: its own, and those of others that it has. What the task does,
-/// and which combinations of options it refuses, is train/task.h's.
+/// What the options know of a task: its own, and those of others that it has. What the task does and
+/// refuses is train/task.h's.
 struct TaskDeclaration {
   std::string name;      ///< a value of --task
   std::string family;    ///< of its models (FamilyDeclaration)
@@ -40,6 +40,9 @@ std::vector<std::string> tasks_where(const std::function<bool(const TaskDeclarat
 /// The tasks whose family is such a one.
 std::vector<std::string> tasks_of_families(
     const std::function<bool(const FamilyDeclaration&)>& holds);
+/// The tasks whose models have a decoder, or an encoder.
+std::vector<std::string> decoder_tasks();
+std::vector<std::string> encoder_tasks();
 /// The tasks that have the criterion for themselves; none: it goes with all others.
 std::vector<std::string> tasks_of_criterion(const std::string& criterion);
 

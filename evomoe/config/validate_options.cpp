@@ -54,16 +54,6 @@ void validate_hypotheses(int64_t nbest, int64_t beam, bool sampling) {
 
 }  // namespace
 
-void validate_bleu(const EvalBleuOptions& bleu, const std::string& validate_routing) {
-  bleu_search(bleu);
-  bleu_detokenizer_language(bleu);
-  if (bleu.eval_bleu && validate_routing == "stage") {
-    fail_usage(
-        "--eval-bleu translates with the routing of evaluation, which --validate-routing stage "
-        "leaves out; use --validate-routing reference or both");
-  }
-}
-
 void validate_options(const EvalOptions& options) {
   validate_bpe_files(options.bpe);
   if (!options.bleu.eval_bleu && options.bleu != EvalBleuOptions()) {

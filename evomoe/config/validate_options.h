@@ -22,7 +22,4 @@ void validate_options(const ScoreOptions& options);
 void validate_options(const PreprocessFlags& options);
 void validate_options(const BpeFlags& options);
 
-/// What --eval-bleu-... may be, beside a --validate-routing.
-void validate_bleu(const EvalBleuOptions& bleu, const std::string& validate_routing);
-
 }  // namespace evomoe

@@ -2,6 +2,7 @@
 
 #include "evomoe/config/describe_groups.h"
 #include "evomoe/config/legacy_flags.h"
+#include "evomoe/config/task_declaration.h"
 
 namespace evomoe {
 
@@ -30,7 +31,7 @@ void MoeOptions::describe(OptionTable& table) {
       "recompute-experts", &recompute_experts,
       "Recomputes the experts' hidden activations in the backward pass instead of keeping them.");
   describe_validate_routing(table, validate_routing);
-  table.for_tasks({"language_modeling", "translation"});
+  table.for_tasks(decoder_tasks());
   table
       .add("decoder-moe-freq", &decoder_moe_freq,
            "As moe-freq, of the decoder; the larger one counts.")
@@ -39,7 +40,7 @@ void MoeOptions::describe(OptionTable& table) {
       .add("alternate-decoder-ffn-embed-dim", &alternate_decoder_ffn_embed_dim,
            "Above 0: the MoE layers become dense ones of this hidden width, for comparison.")
       .at_least(0);
-  table.for_tasks({"masked_lm", "sentence_prediction", "translation"});
+  table.for_tasks(encoder_tasks());
   table
       .add("encoder-moe-freq", &encoder_moe_freq,
            "As moe-freq, of the encoder; the larger one counts.")

@@ -7,7 +7,6 @@
 
 #include "evomoe/base/byte_size.h"
 #include "evomoe/base/error.h"
-#include "evomoe/config/architectures.h"
 #include "evomoe/config/option_table.h"
 #include "evomoe/config/task_declaration.h"
 #include "evomoe/train/task.h"

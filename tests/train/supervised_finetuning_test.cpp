@@ -3,6 +3,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/data/prompt_answer_dataset.h"
+#include "evomoe/routing/capacity.h"
 #include "evomoe/train/model_family.h"
 #include "evomoe/train/task.h"
 #include "evomoe/train/validation.h"
@@ -43,8 +44,8 @@ TrainOptions answering_options(bool experts) {
     options.moe.moe_freq = 1;
     options.moe.moe_expert_count = 4;
     options.moe.moe_router = "topk";
-    options.moe.moe_train_capacity_token_fraction = 0;
-    options.moe.moe_eval_capacity_token_fraction = -1;
+    options.routers.get<CapacityOptions>().train_factor = 0;
+    options.routers.get<CapacityOptions>().eval_fraction = -1;
   }
   return options;
 }

@@ -3,6 +3,7 @@
 #include "evomoe/config/task_declaration.h"
 
 namespace evomoe {
+
 void SentencePredictionOptions::describe(OptionTable& table) {
   table
       .add("num-classes", &num_classes,

@@ -3,6 +3,7 @@
 #include "evomoe/config/task_declaration.h"
 
 namespace evomoe {
+
 void SupervisedFinetuningOptions::describe(OptionTable& table) {
   table.add("truncate-prompt", &truncate_prompt,
             "Cuts prompts on their left where an example is longer than tokens-per-sample; not "
