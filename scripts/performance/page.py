@@ -267,18 +267,19 @@ results, without measuring: `python3 scripts/performance --render`."""
 
 GOALS_HEAD = """## Goals
 
-Each round measures every figure anew; ours and the peers' processes run one after the other. A figure is the median over
-the rounds, its spread the smallest and the largest. *Best peer* is the fastest implementation that does the same work;
-the slower ones are measured in the first round only. Time is forward and backward."""
+Each round measures every figure anew; ours and the peers' processes run one after the other. A figure is the median
+over the rounds, its spread the smallest and the largest. *Best peer* is the fastest implementation that does the same
+work; the slower ones are measured in the first round only. Time is forward and backward."""
 
 RESULTS_HEAD = """## Results beside the peers
 
 Milliseconds are medians over the rounds (smallest – largest) of each process's median. LibTorch's matrix products are
 MKL's, which chooses its code by the maker of the processor; our program makes it choose by what the processor can do
 (`evomoe/kernels/cpu/mkl_dispatch.h`). So the peak of our process can differ from that of the peers' processes. Three
-columns show this: the share of the peak of a result's own process; GFLOP/s over the peak of the peers' process; and rows
-of ours *as PyTorch dispatches* (`EVOMOE_MKL_BY_VENDOR=1`), in which only the rest of the work differs. MiB is the peak
-of the resident set above the level before the layer or model was built: weights, gradients, activations, buffers."""
+columns show this: the share of the peak of a result's own process; GFLOP/s over the peak of the peers' process; and
+rows of ours *as PyTorch dispatches* (`EVOMOE_MKL_BY_VENDOR=1`), in which only the rest of the work differs. MiB is
+the peak of the resident set above the level before the layer or model was built: weights, gradients, activations,
+buffers."""
 
 GROWTH_HEAD = """## Growth
 
