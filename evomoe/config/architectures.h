@@ -9,7 +9,7 @@ namespace evomoe {
 class OptionTable;
 struct ModelOptions;
 
-/// What a `--arch` name stands for (reference/evomoe.md sections 7.2 to 7.4). The two halves of an
+/// What a `--arch` name stands for (docs/reference.md sections 7.2 to 7.4). The two halves of an
 /// encoder-decoder have the same dimensions.
 struct Architecture {
   std::string name;

@@ -10,7 +10,7 @@
 
 namespace evomoe {
 
-/// Options of the encoder-decoder Transformer (reference/evomoe.md section 7.4).
+/// Options of the encoder-decoder Transformer (docs/reference.md section 7.4).
 struct EncoderDecoderOptions {
   TransformerStackOptions encoder, decoder;
   bool share_all_embeddings = false;    ///< one matrix for both inputs and the output

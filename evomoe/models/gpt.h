@@ -11,7 +11,7 @@
 
 namespace evomoe {
 
-/// Options of the decoder-only Transformer language model (reference/evomoe.md sections 7.2
+/// Options of the decoder-only Transformer language model (docs/reference.md sections 7.2
 /// and 7.5).
 struct GptOptions : TransformerStackOptions {
   bool tie_embeddings = false;              ///< one matrix for input and output

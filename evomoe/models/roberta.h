@@ -19,7 +19,7 @@ struct ClassificationHeadOptions {
   double dropout = 0.0;
 };
 
-/// Options of RoBERTa (reference/evomoe.md section 7.3).
+/// Options of RoBERTa (docs/reference.md section 7.3).
 struct RobertaOptions : TransformerStackOptions {
   RobertaOptions();
   bool untie_weights = false;  ///< the output projection has weights of its own

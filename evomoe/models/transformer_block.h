@@ -30,7 +30,7 @@ struct BlockOutput {
   std::optional<RouterStats> stats;  ///< nothing for a dense block
 };
 
-/// A Transformer block of an encoder or decoder (reference/evomoe.md section 7.5): self-attention,
+/// A Transformer block of an encoder or decoder (docs/reference.md section 7.5): self-attention,
 /// attention to an encoder where there is one, feed-forward or MoE, each with its residual and
 /// layer norm.
 class TransformerBlockImpl : public torch::nn::Module {

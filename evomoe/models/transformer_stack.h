@@ -16,7 +16,7 @@ namespace evomoe {
 /// UsageError with the flag unless 0 <= value < 1.
 void check_dropout(const char* flag, double value);
 
-/// Options of an encoder or a decoder (reference/evomoe.md sections 7.2 to 7.5).
+/// Options of an encoder or a decoder (docs/reference.md sections 7.2 to 7.5).
 struct TransformerStackOptions {
   int64_t vocab_size = 0;
   int64_t padding_index = 1;
@@ -81,7 +81,7 @@ class TransformerStackImpl : public torch::nn::Module {
   StackOutput forward(const torch::Tensor& token_BS, const ForwardContext& context,
                       const Memory* memory = nullptr);
 
-  /// Sets all parameters from the seed (section 7.5's initialisation) under the keys `name`.*.
+  /// Sets all parameters from the seed (docs/reference.md section 7.5) under the keys `name`.*.
   void initialise(uint64_t seed, const std::string& name);
 
   /// The table [V,D] that it looks up. `tied`: the output projection uses it as well, so its

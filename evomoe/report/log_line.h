@@ -19,7 +19,7 @@ std::string format_g(double value);
 std::string python_json(const nlohmann::ordered_json& value);
 
 /// One line of the log: values with a priority, printed as the reference prints them
-/// (reference/evomoe.md section 8.5). Lines hold `epoch` (an integer), `update` (a number, when
+/// (docs/reference.md section 8.5). Lines hold `epoch` (an integer), `update` (a number, when
 /// training), and then the values, ordered by priority and, within one, by when they were added:
 /// as strings where the reference's line is made, as numbers in log.jsonl.
 class LogLine {

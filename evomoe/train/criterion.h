@@ -72,7 +72,7 @@ struct CriterionKind {
 /// Error for a name that is none; the option table knows them all.
 CriterionKind criterion_kind(const std::string& name);
 
-/// The criterions of reference/evomoe.md section 5. Sums over target tokens (or sequences);
+/// The criterions of docs/reference.md section 5. Sums over target tokens (or sequences);
 /// gradients are divided by the sample size of the whole update later.
 class Criterion {
  public:

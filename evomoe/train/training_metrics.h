@@ -10,7 +10,7 @@
 #include "evomoe/train/trainer.h"
 
 /// What the log says of updates and validations: the reference's keys, order and rounding
-/// (reference/evomoe.md sections 5.1 and 8.5), then ours.
+/// (docs/reference.md sections 5.1 and 8.5), then ours.
 namespace evomoe {
 
 /// The loss keys (loss, moe_gate_loss ... inner_loss, nll_loss, ppl, accuracy) of a criterion's

@@ -27,7 +27,7 @@
 namespace evomoe {
 
 /// A whole run of `evomoe train`: epochs of updates, validation, checkpoints, logs, resuming.
-/// Section 8.4 of reference/evomoe.md.
+/// docs/reference.md section 8.4.
 class TrainingRun {
  public:
   /// Opens data, model, run folder and the checkpoint to go on from. Everything that can be refused

@@ -33,7 +33,7 @@ EpochIteratorOptions iterator_options(const TrainOptions& options, bool training
 ForwardContext evaluation_context(const TrainOptions& options, bool as_trained,
                                   int64_t updates = 0);
 
-/// That of evaluation that pads no batch: generation (reference/evomoe.md section 10), eval-lm.
+/// That of evaluation that pads no batch: generation (docs/reference.md section 10), eval-lm.
 ForwardContext unpadded_context(const TrainOptions& options, int64_t updates);
 
 /// The losses of one batch, without gradients. batch.first_sequence keys the noise of `as_trained`.

@@ -152,8 +152,8 @@ EVERY = ("case", "impl", "ms", "beside", "gflops", "share", "peers_share", "mib"
 
 GROUPS = (
     Group("One MoE layer, forward and backward",
-          "`dense_ffn` is a feed-forward network of the same active size without routing: a yardstick, no mixture of "
-          "experts. `reference` is the authors' algorithm: dispatch by one-hot tensors with capacity. Experts marked "
+          "`dense_ffn` is a feed-forward network of the same active size without routing, as a yardstick. "
+          "`reference` is the authors' algorithm: dispatch by one-hot tensors with capacity. Experts marked "
           "*gated* have three matrices instead of two: they are compared by GFLOP/s.",
           EVERY, tuple(layer_case(name) for name in LAYERS)),
     Group("The same layers under balanced and Zipf-skewed loads", "",
@@ -171,7 +171,7 @@ GROUPS = (
                       peer_layer(AUTHORS, "reference:dts", DTS, 1))),)),
     Group("A training step",
           "Peers keep freed heap blocks (`--keep-heap`). Beyond: MiB besides the 16 bytes per parameter of weights, "
-          "gradients and Adam. `dense_gpt` is a dense model of the same active size: a yardstick. The Hugging Face "
+          "gradients and Adam. `dense_gpt` is a dense model of the same active size, as a yardstick. The Hugging Face "
           "models have about the same active and total size.",
           ("case", "impl", "ms", "beside", "gflops", "share", "peers_share", "mib", "beyond", "rounds"),
           (step_case("small", "--warmup 2 --steps 6", "--warmup 1 --steps 3", "moe_grouped",

@@ -1,5 +1,6 @@
 """docs/performance.md: everything on it is computed from the kept results."""
 
+import textwrap
 from dataclasses import dataclass
 
 import goals
@@ -172,6 +173,12 @@ def checksums(records):
     return found
 
 
+def filled(text, first="", others=""):
+    """A paragraph in lines of at most 120 columns, as all pages have them."""
+    return textwrap.fill(text, 120, initial_indent=first, subsequent_indent=others, break_long_words=False,
+                         break_on_hyphens=False)
+
+
 def machine_table(records):
     machine = records.machine
     ran = [p for p in records.processes if p["exit"] == 0]
@@ -234,7 +241,7 @@ def render(records, page, folder):
         parts.append(f"Checksums of output and gradients of {len(differences)} peers' layers agree with ours within "
                      f"{max(differences):.0e}, relative.")
     for group in GROUPS:
-        parts += [f"### {group.title}", group.remark, group_table(group, records)]
+        parts += [f"### {group.title}", filled(group.remark), group_table(group, records)]
         lines = commands(group.cases, records)
         if lines:
             parts.append("<details><summary>commands</summary>\n\n```sh\n" + "\n".join(lines) + "\n```\n\n</details>")
@@ -248,33 +255,33 @@ def render(records, page, folder):
         panels = growth.panels(sweep, at)
         (folder / f"{sweep.name}.svg").write_text(svg(panels), encoding="utf-8")
         parts.append(f"![{sweep.title}]({folder.name}/{sweep.name}.svg)")
-        parts.append("\n".join("- " + growth.sentence(quantity, panel)
+        parts.append("\n".join(filled(growth.sentence(quantity, panel), "- ", "  ")
                                for quantity, panel in zip((sweep.time, sweep.memory), panels)))
     page.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
 
 
 HEAD = """# Performance
 
-Written by `make bench` (`scripts/performance`) from what it measured: do not edit. Again from kept results, without
-measuring: `python3 scripts/performance --render`."""
+`make bench` (`scripts/performance`) writes this page from what it measured: do not edit it. To write it again from kept
+results, without measuring: `python3 scripts/performance --render`."""
 
 GOALS_HEAD = """## Goals
 
-Every figure is made in each round by itself – ours and the peers' processes run one after the other – and is the
-median over the rounds; the spread is the smallest and the largest. *Best peer* is the fastest among the implementations
-that do the same work; the slower ones are measured in the first round only. Time is forward and backward."""
+Each round measures every figure anew; ours and the peers' processes run one after the other. A figure is the median
+over the rounds, its spread the smallest and the largest. *Best peer* is the fastest implementation that does the same
+work; the slower ones are measured in the first round only. Time is forward and backward."""
 
 RESULTS_HEAD = """## Results beside the peers
 
 Milliseconds are medians over the rounds (smallest – largest) of each process's median. LibTorch's matrix products are
-MKL's, which chooses its code by the maker of the processor; our program makes it choose by capability
-(`evomoe/kernels/cpu/mkl_dispatch.h`). So the peak of our process need not be that of the peers' processes, and three
-columns tell of it: the share of the peak of a result's own process, GFLOP/s over the peak of the peers' process, and
-rows of ours *as PyTorch dispatches* (`EVOMOE_MKL_BY_VENDOR=1`), where only the rest of the work differs. MiB is the
-peak of the resident set above the level before the layer or model was built: weights, gradients, activations,
+MKL's, which chooses its code by the maker of the processor; our program makes it choose by what the processor can do
+(`evomoe/kernels/cpu/mkl_dispatch.h`). So the peak of our process can differ from that of the peers' processes. Three
+columns show this: the share of the peak of a result's own process; GFLOP/s over the peak of the peers' process; and
+rows of ours *as PyTorch dispatches* (`EVOMOE_MKL_BY_VENDOR=1`), in which only the rest of the work differs. MiB is
+the peak of the resident set above the level before the layer or model was built: weights, gradients, activations,
 buffers."""
 
 GROWTH_HEAD = """## Growth
 
-Time and memory per token, forward and backward, ours. Time is that of the fastest repeat, which shows a shape best;
-bars reach up to the median. The thin line is the shape expected; it starts from one measured point."""
+Time and memory per token of our program, forward and backward. Time is that of the fastest repeat, which shows a shape
+best; bars reach up to the median. The thin line is the expected shape; it starts from one measured point."""

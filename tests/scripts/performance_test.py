@@ -3,6 +3,7 @@ fails is told of without stopping the others."""
 
 import io
 import json
+import re
 import sys
 import tempfile
 import unittest
@@ -197,7 +198,9 @@ class Page(unittest.TestCase):
 
     def test_a_recorded_run_becomes_tables_and_plots(self):
         text = self.rendered()
-        self.assertTrue(text.startswith("# Performance\n\nWritten by `make bench`"))
+        self.assertTrue(text.startswith("# Performance\n\n`make bench` (`scripts/performance`) writes this page"))
+        prose = re.sub(r"```sh\n.*?```", "", text, flags=re.DOTALL).splitlines()
+        self.assertEqual([line for line in prose if len(line) > 120 and not line.startswith("|")], [])
         self.assertIn("**evomoe**", text)
         self.assertIn("evomoe, as PyTorch dispatches", text)
         self.assertIn("torch_loop", text)

@@ -133,7 +133,7 @@ class TrainingGolden : public ::testing::TestWithParam<std::string> {
     EXPECT_EQ(ours.size(), theirs.size());
     for (const auto& [name, tensor] : theirs) {
       // Its gradient is zero but for rounding, which Adam turns into steps
-      // (reference/evomoe.md 12.1.4).
+      // (docs/reference.md section 12.1.4).
       if (name.ends_with("k_proj.bias")) continue;
       const double deviation = (ours.at(name) - tensor).abs().max().item<double>();
       largest_["final weight (absolute)"] =
@@ -210,7 +210,7 @@ TEST_P(TrainingGolden, IsReproducedFromTheDataFolder) {
       auto micro_batches = iterator.next_update();
       if (!micro_batches) break;
       // The reference trained this update with three masks of the epoch before
-      // (reference/evomoe.md 12.1.2).
+      // (docs/reference.md section 12.1.2).
       if (is_masked() && trainer->updates() + 1 == kUpdateWithStaleMasks)
         micro_batches = {{testing::stored_batch(
             read_safetensors(run_.folder / "batches.safetensors"),
