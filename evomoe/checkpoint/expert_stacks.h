@@ -6,7 +6,8 @@
 
 #include "evomoe/checkpoint/safetensors.h"
 
-/// fairseq has tensors of each expert, `x.experts.3.fc1.weight`; here they are stacked, `x.experts.w1`.
+/// fairseq has tensors of each expert, `x.experts.3.fc1.weight`; here they are stacked,
+/// `x.experts.w1`.
 namespace evomoe {
 
 /// Of each stacked tensor the experts' by their number.

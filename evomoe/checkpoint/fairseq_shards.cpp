@@ -127,8 +127,8 @@ void add_file(const FairseqFile& file, Process& process) {
                "{}",
                file.name, optimizer->tensors, process.flat.size(), kFairseqOptimizerRemedy);
   if (!process.optimizer) {
-    process.optimizer = FairseqOptimizer{
-        .method = optimizer->method, .tensors = optimizer->tensors, .moments = {}};
+    process.optimizer =
+        FairseqOptimizer{.method = optimizer->method, .tensors = optimizer->tensors, .moments = {}};
   }
   for (auto& [position, moments] : optimizer->moments) {
     EVOMOE_CHECK(process.optimizer->moments.emplace(position, std::move(moments)).second,

@@ -10,8 +10,8 @@ namespace evomoe {
 
 using NamedTensors = std::vector<std::pair<std::string, torch::Tensor>>;
 
-/// Copies the weights `source`, of a checkpoint of ours, of fairseq or of any safetensors file, into
-/// the tensors of a model of the same names. The rules are the same for all:
+/// Copies the weights `source`, of a checkpoint of ours, of fairseq or of any safetensors file,
+/// into the tensors of a model of the same names. The rules are the same for all:
 /// - floating types are converted;
 /// - what a model makes itself (versions, tables of positions) and what has no elements is ignored;
 /// - an embedding that the model ties may come under any of its names, and under several when they

@@ -69,7 +69,8 @@ class Machine {
   }
 
   Node* make(Kind kind) {
-    if (static_cast<int64_t>(graph_.nodes.size()) >= kMostValues) fail_too_many(name_, "values", kMostValues);
+    if (static_cast<int64_t>(graph_.nodes.size()) >= kMostValues)
+      fail_too_many(name_, "values", kMostValues);
     graph_.nodes.emplace_back();
     graph_.nodes.back().kind = kind;
     return &graph_.nodes.back();

@@ -29,7 +29,8 @@ class Copier {
     auto& storage = *layout.storage;
     if (std::count(layout.sizes.begin(), layout.sizes.end(), 0) > 0)
       return torch::empty(layout.sizes, storage.type);
-    if (!storage.data.defined()) storage.data = storage_(storage.key, storage.type, storage.elements);
+    if (!storage.data.defined())
+      storage.data = storage_(storage.key, storage.type, storage.elements);
     EVOMOE_CHECK(
         storage.data.scalar_type() == storage.type && storage.data.numel() == storage.elements,
         "{}: storage '{}' is not the one that the pickle names", name_, storage.key);
@@ -101,9 +102,8 @@ class Copier {
   PickleValue plain_list(const Node& node, int depth) {
     PickleValue::List list;
     for (size_t i = 0; i < node.items.size(); ++i)
-      list.push_back(below(std::to_string(i), [&] {
-        return plain(*node.items[i], depth + 1, /*all=*/true);
-      }));
+      list.push_back(
+          below(std::to_string(i), [&] { return plain(*node.items[i], depth + 1, /*all=*/true); }));
     PickleValue result;
     result.value = std::move(list);
     return result;

@@ -20,7 +20,7 @@ using nlohmann::json;
 
 constexpr uint64_t kLengthBytes = 8;
 constexpr uint64_t kLongestHeader = 100'000'000;  // the limit of the reference implementation
-constexpr size_t kMostDimensions = 64;               // of LibTorch's tensors
+constexpr size_t kMostDimensions = 64;            // of LibTorch's tensors
 constexpr const char* kMetadata = "__metadata__";
 
 struct TypeName {
@@ -74,10 +74,11 @@ std::string_view without_padding(std::string_view text, const std::string& file)
   EVOMOE_CHECK(text.starts_with('{'), "{}: the safetensors header does not begin with '{{'", file);
   const auto end = text.find_last_not_of(' ') + 1;
   const auto last = static_cast<unsigned char>(text[end - 1]);
-  EVOMOE_CHECK(last == '}' && text.find('\0') == std::string_view::npos,
-               "{}: the safetensors header ends with or contains byte 0x{:02x}, and only spaces may "
-               "follow its JSON; write the file again with a library that keeps to the format",
-               file, last == '}' ? 0 : last);
+  EVOMOE_CHECK(
+      last == '}' && text.find('\0') == std::string_view::npos,
+      "{}: the safetensors header ends with or contains byte 0x{:02x}, and only spaces may "
+      "follow its JSON; write the file again with a library that keeps to the format",
+      file, last == '}' ? 0 : last);
   return text.substr(0, end);
 }
 
@@ -140,11 +141,10 @@ SafetensorsEntry parse_entry(const std::string& name, const json& value, uint64_
   for (const auto& dimension : shape) {
     const uint64_t size = read_count(dimension, file, name, "shape");
     // An empty tensor has no bytes whatever its other sizes; LibTorch must be able to count them.
-    EVOMOE_CHECK(!__builtin_mul_overflow(without_empty, std::max<uint64_t>(size, 1),
-                                         &without_empty) &&
-                     without_empty <= uint64_t{INT64_MAX},
-                 "{}: the shape {} of tensor '{}' is larger than any file", file, shape.dump(),
-                 name);
+    EVOMOE_CHECK(
+        !__builtin_mul_overflow(without_empty, std::max<uint64_t>(size, 1), &without_empty) &&
+            without_empty <= uint64_t{INT64_MAX},
+        "{}: the shape {} of tensor '{}' is larger than any file", file, shape.dump(), name);
     bytes *= size;
     entry.shape.push_back(static_cast<int64_t>(size));
   }

@@ -22,10 +22,11 @@ void check_format(const std::filesystem::path& path) {
   magic.resize(static_cast<size_t>(file.gcount()));
   EVOMOE_CHECK(!magic.empty(), "{}: is empty", name);
   if (magic.starts_with("PK")) return;
-  EVOMOE_CHECK(!magic.starts_with("\x80\x02"),
-               "{}: is a pickle without a zip file around it, as torch.save wrote it before PyTorch "
-               "1.6, which is not read; load and save it again with a recent PyTorch",
-               name);
+  EVOMOE_CHECK(
+      !magic.starts_with("\x80\x02"),
+      "{}: is a pickle without a zip file around it, as torch.save wrote it before PyTorch "
+      "1.6, which is not read; load and save it again with a recent PyTorch",
+      name);
   EVOMOE_CHECK(magic.size() < 9 || magic[8] != '{',
                "{}: is a safetensors file, not one of torch.save; `evomoe train` takes its weights "
                "with --init-from",
@@ -44,19 +45,20 @@ PickleValue read_torch_file(const std::filesystem::path& path, const PicklePaths
     const auto get = [&](const std::string& record) {
       EVOMOE_CHECK(reader.hasRecord(record), "{}: {} is missing in it", name, record);
       const auto bytes = reader.getRecordSize(record);
-      EVOMOE_CHECK(bytes <= file_size,
-                   "{}: {} has {} bytes, more than the file of {}, and torch.save does not compress; "
-                   "load the file and save it again",
-                   name, record, bytes, file_size);
+      EVOMOE_CHECK(
+          bytes <= file_size,
+          "{}: {} has {} bytes, more than the file of {}, and torch.save does not compress; "
+          "load the file and save it again",
+          name, record, bytes, file_size);
       return reader.getRecord(record);
     };
     EVOMOE_CHECK(reader.hasRecord("data.pkl"), "{}: has no data.pkl; it is no file of torch.save",
                  name);
     if (reader.hasRecord("byteorder")) {
       const auto [order, order_size] = get("byteorder");
-      EVOMOE_CHECK(std::string_view(static_cast<const char*>(order.get()), order_size) == "little",
-                   "{}: its byte order is not little-endian; save it again on a machine that has it",
-                   name);
+      EVOMOE_CHECK(
+          std::string_view(static_cast<const char*>(order.get()), order_size) == "little",
+          "{}: its byte order is not little-endian; save it again on a machine that has it", name);
     }
     const StorageReader storage = [&](const std::string& key, torch::ScalarType type,
                                       int64_t elements) {

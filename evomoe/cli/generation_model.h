@@ -20,7 +20,7 @@ namespace evomoe {
 struct GenerationModel {
   const Dictionary* source = nullptr;
   const Dictionary* target = nullptr;
-  const ByteBpe* bpe = nullptr;            ///< null: text is words
+  const ByteBpe* bpe = nullptr;  ///< null: text is words
   TextRules rules;
   int64_t start_token = Dictionary::kEos;  ///< read before a hypothesis
   bool left_pad_source = false;

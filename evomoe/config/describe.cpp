@@ -29,8 +29,7 @@ void describe_evaluation(OptionTable& table, EvalOptions& o) {
       .choices({"none", "complete", "complete_doc", "eos"});
   table.add("moe-eval-capacity-token-fraction", &o.moe_eval_capacity_token_fraction,
             "Capacity as a fraction of the tokens; not given: as in training.");
-  table.legacy(
-      {"seed", true, {}, "what is drawn at random follows from the run's own seed", false});
+  table.legacy({"seed", true, {}, "random numbers follow from the run's own seed", false});
   LegacyFlags flags(table);
   flags.passed_over({"is-moe"}, "the checkpoint says what it is");
   flags.passed_over({"quiet"}, "the result is all that is printed");
@@ -55,10 +54,10 @@ const std::vector<CommandSummary>& command_summaries() {
       {"score", "computes the BLEU of translations"},
       {"convert", "makes a run folder of a checkpoint of fairseq, or the other way round"},
       {"info", "shows what a checkpoint holds"},
-      {"compare", "puts run folders side by side: a table, and what it says"},
+      {"compare", "compares run folders: a table, and conclusions in sentences"},
       {"plot", "draws the curves of run folders into an SVG file"},
       {"bench", "measures speed and memory, beside this machine's own peak"},
-      {"options", "prints what is known of all options: reference, manual pages, completions"},
+      {"options", "prints all options: reference page, manual pages, shell completions"},
   };
   return summaries;
 }
@@ -125,7 +124,8 @@ void describe_own_eval_lm(OptionTable& table, EvalOptions& o) {
       .at_least(0);
   table.add("output-word-probs", &o.output_word_probs,
             "Prints, for each line of text, its words with the binary logarithm of their "
-            "probability. A word is what stands between white space; its tokens are joined.");
+            "probability. A word is a run of characters without white space; its tokens are "
+            "joined.");
   table.add("output-word-stats", &o.output_word_stats,
             "Prints each word, how often it comes, and the mean of that logarithm.");
   table
@@ -178,8 +178,8 @@ void describe(OptionTable& table, PreprocessFlags& o) {
   table.add("srcdict", &o.srcdict, "Dictionary to use instead of making one.").metavar("FILE");
   table.add("tgtdict", &o.tgtdict, "The same of the target.").metavar("FILE");
   table.add("joined-dictionary", &o.joined_dictionary,
-            "One dictionary for both languages, as shared embeddings need it; the limits of the "
-            "source hold.");
+            "One dictionary for both languages, as shared embeddings need it; --nwordssrc and "
+            "--thresholdsrc apply.");
   table.add("thresholdsrc", &o.thresholdsrc, "Symbols rarer than this become <unk>.").at_least(0);
   table.add("thresholdtgt", &o.thresholdtgt, "The same of the target.").at_least(0);
   table.add("nwordssrc", &o.nwordssrc, "Most symbols of the dictionary; -1: all.").at_least(-1);
@@ -282,7 +282,7 @@ void describe(OptionTable& table, InfoOptions& o) {
   table.positional("path", &o.path, "Checkpoint, ours or fairseq's (x.pt); not with --machine.")
       .metavar("CHECKPOINT");
   table.add("machine", &o.machine,
-            "Tell of this machine instead, and which instructions the program uses on it.");
+            "Describes this machine instead, and which instructions the program uses on it.");
   table.add("log-format", &o.log_format, "Form of the result.").choices({"json", "simple"});
   table.example("evomoe info runs/a/checkpoint_last", "configuration, size, stage and load");
   table.example("evomoe info --machine", "processor, threads, instructions, LibTorch");
@@ -292,16 +292,16 @@ void describe(OptionTable& table, CompareOptions& o) {
   table.positional("run", &o.run, "Run folders.").metavar("RUN...").required();
   table
       .add("baseline", &o.baseline,
-           "Run whose final perplexity the others are timed to reach, by its folder or, where one "
-           "run only has it, its name; not given: the first.")
+           "Run whose final perplexity is the target: how long the others took to reach it. Its "
+           "folder, or its name if only one run has that name; not given: the first.")
       .metavar("RUN");
   table.add("valid-subset", &o.valid_subset, "Split whose perplexity is compared.").metavar("NAME");
   table.add("group", &o.group,
-            "Runs whose names differ in the number behind their last hyphen alone (dense-1, "
-            "dense-2) are one row: mean and standard deviation.");
+            "Runs whose names differ only in the number after their last hyphen (dense-1, "
+            "dense-2) are one row, with mean and standard deviation.");
   table
       .add("format", &o.format,
-           "Form of the result; text has a verdict and, of an evolution, its curves besides.")
+           "Form of the result; text also has a verdict, and curves if there is an evolution.")
       .choices({"text", "markdown", "json"});
   table.example("evomoe compare runs/evomoe runs/switch runs/dense --baseline runs/switch",
                 "three runs");
@@ -309,7 +309,7 @@ void describe(OptionTable& table, CompareOptions& o) {
 }
 
 void describe(OptionTable& table, PlotOptions& o) {
-  table.positional("run", &o.run, "Run folders, also of runs that are not over.")
+  table.positional("run", &o.run, "Run folders, also of runs that are still going on.")
       .metavar("RUN...")
       .required();
   table.add("output", &o.output, "The picture to write, an .svg file.")
@@ -337,7 +337,7 @@ void describe(OptionTable& table, PlotOptions& o) {
 
 void describe(OptionTable& table, OptionsFlags& o) {
   table.add("markdown", &o.markdown,
-            "The reference page of all options, docs/options.md; so too when nothing is given.");
+            "The reference page of all options, docs/options.md; also if nothing is given.");
   table.add("migration", &o.migration, "What happens to each flag of fairseq, docs/migration.md.");
   std::vector<std::string> pages = {"evomoe"};
   for (const auto& command : command_summaries()) pages.push_back(command.name);
@@ -347,7 +347,7 @@ void describe(OptionTable& table, OptionsFlags& o) {
           "The manual page of a command, or of the program: evomoe options --man train | man -l -.")
       .choices(pages)
       .bare("evomoe");
-  table.add("completion", &o.completion, "What completes command lines in this shell.")
+  table.add("completion", &o.completion, "The script that completes command lines in this shell.")
       .choices({"bash", "zsh"});
   table
       .add("destdir", &o.destdir,

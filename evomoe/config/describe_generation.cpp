@@ -7,18 +7,19 @@ namespace evomoe {
 namespace {
 
 void describe_beam(OptionTable& table, SearchFlags& o) {
-  table.add("beam", &o.beam, "Hypotheses that are followed at a time.").range(1, 1 << 16);
+  table.add("beam", &o.beam, "Hypotheses that are kept at each step.").range(1, 1 << 16);
   table
       .add("max-len-a", &o.max_len_a,
            "Most tokens of a hypothesis: this times the source's tokens + --max-len-b.")
       .at_least(0);
   table.add("lenpen", &o.lenpen,
-            "Scores are divided by length ^ this: below 1 favours short, above 1 long hypotheses.");
-  table.add("unkpen", &o.unkpen, "Taken off the score of an unknown word.");
+            "Scores are divided by length ^ this: values below 1 favour short hypotheses, above "
+            "1 long ones.");
+  table.add("unkpen", &o.unkpen, "Subtracted from the score for each unknown word.");
   table.add("unnormalized", &o.unnormalized, "Scores are not divided by the length.");
   table
       .add("no-repeat-ngram-size", &o.no_repeat_ngram_size,
-           "No so many tokens in a row come twice in a hypothesis; 0: they may.")
+           "No sequence of this many tokens appears twice in a hypothesis; 0: no limit.")
       .at_least(0);
 }
 
@@ -43,12 +44,10 @@ void describe_search(OptionTable& table, SearchFlags& o) {
       .at_least(1);
   table
       .add("source-lang", &o.source_lang,
-           "Language that is read; not given: the checkpoint's, which it must be.")
+           "Source language. It must be the checkpoint's, which is the default.")
       .alias("s")
       .metavar("LANG");
-  table.add("target-lang", &o.target_lang, "Language that is written; likewise.")
-      .alias("t")
-      .metavar("LANG");
+  table.add("target-lang", &o.target_lang, "Target language; likewise.").alias("t").metavar("LANG");
   table.add("moe-eval-capacity-token-fraction", &o.moe_eval_capacity_token_fraction,
             "Capacity as a fraction of the tokens; not given: as in training.");
 }
@@ -56,13 +55,16 @@ void describe_search(OptionTable& table, SearchFlags& o) {
 /// What the help says of sampling, which prompts do otherwise than searches.
 struct SamplingHelp {
   std::string sampling = "Samples instead of taking the most probable tokens.";
-  std::string top_k = "Samples from so many most probable tokens; -1: from all.";
+  std::string top_k = "Samples from this number of most probable tokens; -1: from all.";
 };
 
 template <typename Options>
 void describe_sampling(OptionTable& table, Options& o, const SamplingHelp& help = {}) {
   table.add("sampling", &o.sampling, help.sampling);
-  table.add("temperature", &o.temperature, "Of the distribution of tokens; below 1 is surer.")
+  table
+      .add("temperature", &o.temperature,
+           "Temperature of the distribution of tokens; below 1: "
+           "probable tokens become more probable.")
       .above(0);
   table.add("sampling-topk", &o.sampling_topk, help.top_k).at_least(-1);
   table
@@ -144,8 +146,8 @@ void describe_checkpoints(OptionTable& table, std::string& path) {
 void describe_eval_bleu(OptionTable& table, EvalBleuOptions& o) {
   table.add("eval-bleu", &o.eval_bleu,
             "Each validation translates, and logs the BLEU as sacreBLEU counts it; "
-            "--best-checkpoint-metric bleu --maximize-best-checkpoint-metric keeps the best. "
-            "validate without it does what the training did.");
+            "--best-checkpoint-metric bleu --maximize-best-checkpoint-metric keeps the best. In "
+            "`validate` the default is that of the training.");
   table
       .add("eval-bleu-args", &o.eval_bleu_args,
            "How --eval-bleu searches, as JSON with the names of generate's options: beam, "
@@ -200,8 +202,8 @@ void describe_own(OptionTable& table, GenerateOptions& o) {
       .metavar("NAME");
   table
       .add("max-len", &o.max_len,
-           "Most new tokens. Prompts: when prompt and text fill the model's positions, it goes on "
-           "from their second half.")
+           "Most new tokens. Prompts: when prompt and text fill the model's positions, only "
+           "their second half is kept as context.")
       .alias("max-len-b")
       .at_least(1);
   table.add("min-len", &o.min_len, "Fewest new tokens; not given: 1, for prompts 0.").at_least(0);
@@ -225,7 +227,10 @@ void describe_own(OptionTable& table, GenerateOptions& o) {
             "given: for a model of running text.");
   table.shorthand("stop-at-eos", "ignore-eos", "false", "Prompts: ends with the sentence.");
   describe_keep_whitespace(table, o.keep_whitespace);
-  table.add("prefix-size", &o.prefix_size, "Hypotheses begin with so many tokens of the target.")
+  table
+      .add("prefix-size", &o.prefix_size,
+           "Hypotheses begin with this number of tokens of the "
+           "target.")
       .at_least(0);
   table.add("quiet", &o.quiet, "Writes the final score only.");
   table
@@ -235,7 +240,9 @@ void describe_own(OptionTable& table, GenerateOptions& o) {
   table.shorthand("sacrebleu", "scoring", "sacrebleu", "BLEU as sacreBLEU counts it.");
   table.add("sacrebleu-tokenizer", &o.sacrebleu_tokenizer, "How text is split for sacrebleu.")
       .choices({"13a", "none", "intl", "char"});
-  table.add("sacrebleu-lowercase", &o.sacrebleu_lowercase, "sacrebleu heeds no case.");
+  table.add("sacrebleu-lowercase", &o.sacrebleu_lowercase,
+            "sacrebleu ignores upper and lower "
+            "case.");
   table
       .add("results-path", &o.results_path,
            "Folder for generate-SUBSET.txt, which gets the lines instead of stdout.")
@@ -280,7 +287,8 @@ void describe_own(OptionTable& table, InteractiveOptions& o) {
   describe_keep_whitespace(table, o.keep_whitespace);
   table.add("skip-invalid-size-inputs-valid-test", &o.skip_invalid_size_inputs_valid_test,
             "Leaves out lines that are longer than the model's positions or --max-tokens, with a "
-            "warning; not given: the first is an error, behind the translations of those before.");
+            "warning; not given: the first such line is an error, after the lines before it are "
+            "translated.");
   LegacyFlags flags(table);
   flags.passed_over({"truncate-source"}, "lines are read whole, as the reference does");
   flags.passed_over_with_value({"valid-subset"}, "lines are read from --input");
@@ -294,16 +302,14 @@ void describe_own(OptionTable& table, InteractiveOptions& o) {
 void describe(OptionTable& table, ScoreOptions& o) {
   table.add("sys", &o.sys, "Translations, one a line; -: stdin.").alias("s").metavar("FILE");
   table.add("ref", &o.ref, "Their references; -: stdin.").alias("r").metavar("FILE").required();
-  table.add("order", &o.order, "Greatest number of words in a row that is counted.")
-      .alias("o")
-      .range(1, 4);
-  table.add("ignore-case", &o.ignore_case, "Heeds no case.");
+  table.add("order", &o.order, "Longest n-gram that is counted.").alias("o").range(1, 4);
+  table.add("ignore-case", &o.ignore_case, "Ignores upper and lower case.");
   table.add("sacrebleu", &o.sacrebleu,
             "BLEU as sacreBLEU counts it, of text; not given: as fairseq, of words between white "
             "space.");
   table.add("sacrebleu-tokenizer", &o.sacrebleu_tokenizer, "How text is split for --sacrebleu.")
       .choices({"13a", "none", "intl", "char"});
-  table.add("sentence-bleu", &o.sentence_bleu, "BLEU of each line, smoothed by one match.");
+  table.add("sentence-bleu", &o.sentence_bleu, "BLEU of each line, smoothed by adding one match.");
   table.example("evomoe score --sys out.de --ref test.de --sacrebleu", "the number for a paper");
 }
 

@@ -9,7 +9,7 @@
 namespace evomoe {
 namespace {
 
-constexpr const char* kOneProcess = "a run is one process, which has nobody to talk to";
+constexpr const char* kOneProcess = "a run is one process: there is nothing to communicate";
 
 void describe_common(LegacyFlags flags) {
   flags.passed_over({"fp16", "memory-efficient-fp16", "bf16", "memory-efficient-bf16"},
@@ -25,17 +25,17 @@ void describe_common(LegacyFlags flags) {
   flags.passed_over({"cpu"}, "it is always done on the CPU");
   flags.passed_over({"tpu"}, "there is no TPU here");
   flags.passed_over_with_value({"tensorboard-logdir", "wandb-project"},
-                               "the run folder's log.jsonl holds what it would be told");
-  flags.passed_over({"azureml-logging"}, "the run folder's log.jsonl holds what it would be told");
+                               "the run folder's log.jsonl has the same values");
+  flags.passed_over({"azureml-logging"}, "the run folder's log.jsonl has the same values");
   flags.passed_over_with_value({"log-file"}, "the run folder's log.jsonl is always written");
-  flags.passed_over({"log-nvidia-smi"}, "nvidia-smi can be run beside it");
+  flags.passed_over({"log-nvidia-smi"}, "run nvidia-smi beside it");
   flags.passed_over({"use-plasma-view"}, "data files are mapped, and so shared, as they are");
   flags.passed_over_with_value({"plasma-path"},
                                "data files are mapped, and so shared, as they are");
   flags.passed_over_with_value({"empty-cache-freq"}, "the allocator needs no emptying");
   flags.passed_over({"suppress-crashes", "no-seed-provided"},
-                    "it is about the reference's process");
-  flags.passed_over({"reset-logging", "profile"}, "it is about the reference's process");
+                    "it concerns the reference's process only");
+  flags.passed_over({"reset-logging", "profile"}, "it concerns the reference's process only");
   flags.passed_over({"multirun", "m"}, "one run is made; there are no sweeps over lists of values");
   flags.refused_with_value({"quantization-config-path"},
                            "quantised training is not supported; leave it out");
@@ -108,9 +108,11 @@ void describe_checkpoints(LegacyFlags flags) {
 void describe_registries(LegacyFlags flags) {
   flags.passed_over_with_value({"criterion", "optimizer", "lr-scheduler"}, "it is for training");
   flags.passed_over_with_value({"scoring"}, "`evomoe score` says which measure it computes");
-  flags.passed_over({"sacrebleu-lowercase"}, "it is of `evomoe generate --scoring sacrebleu`");
+  flags.passed_over({"sacrebleu-lowercase"},
+                    "it belongs to `evomoe generate --scoring "
+                    "sacrebleu`");
   flags.passed_over_with_value({"sacrebleu-tokenizer"},
-                               "it is of `evomoe generate --scoring sacrebleu`");
+                               "it belongs to `evomoe generate --scoring sacrebleu`");
   flags.refused({"sacrebleu-char-level"}, "use --sacrebleu-tokenizer char");
   flags.refused({"wer-remove-punct", "wer-char-level", "wer-lowercase"},
                 "word error rates are not computed; leave it out");
@@ -156,7 +158,7 @@ void describe_survival(LegacyFlags flags) {
                                 "min-loss-scale", "threshold-loss-scale"},
                                "training is in float32, which needs no loss scale; --on-non-finite "
                                "says what an update does whose gradient is not finite");
-  flags.passed_over({"suppress-crashes"}, "an error ends the run with exit status 1 all the same");
+  flags.passed_over({"suppress-crashes"}, "an error ends the run with exit status 1 in any case");
   flags.passed_over_with_value({"heartbeat-timeout"},
                                "a run that makes no progress is not ended; use `timeout`");
 }
@@ -219,7 +221,9 @@ void describe_legacy_evaluation(OptionTable& table, const OptionTable& train) {
   }
   flags.passed_over({"moe-top1-expert", "moe-topk-expert"}, "the checkpoint says it");
   for (const auto& flag : train.legacy_flags())
-    pass_over(flag.name, flag.takes_value, "it is of the model and its training, which are done");
+    pass_over(flag.name, flag.takes_value,
+              "it concerns the model and its training, which are "
+              "finished");
 }
 
 }  // namespace evomoe

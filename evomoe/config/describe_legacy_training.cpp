@@ -7,12 +7,12 @@ namespace {
 
 void describe_models(LegacyFlags flags) {
   flags.passed_over({"record-a2a-perf-stats", "dummy-a2a"},
-                    "a run is one process, which has nobody to talk to");
+                    "a run is one process: there is nothing to communicate");
   flags.passed_over_with_value({"moe-normalize-expert-grad"},
                                "it scales gradients by the number of processes, and a run is one "
                                "process");
   flags.passed_over_with_value({"min-params-to-wrap"},
-                               "a run is one process, which has nobody to talk to");
+                               "a run is one process: there is nothing to communicate");
   flags.passed_over_with_value({"moe-expert-ffn-dim"},
                                "the reference never used it: experts have --decoder-ffn-embed-dim");
   flags.passed_over_with_value({"base-layers"}, "there are no BASE layers; only 0 is possible",
@@ -34,7 +34,7 @@ void describe_models(LegacyFlags flags) {
                 "this variant of the model is not supported; leave the flag out");
   flags.passed_over_with_value(
       {"character-filters", "character-embedding-dim", "char-embedder-highway-layers"},
-      "it refines a feature that is not supported and is refused by its own flag");
+      "it belongs to a feature that is not supported; the feature's own flag is refused");
   flags.refused_with_value({"encoder-embed-path", "decoder-embed-path"},
                            "embeddings are not read from text files; use --init-from with a "
                            "safetensors file");
@@ -84,7 +84,7 @@ void describe_optimization(LegacyFlags flags) {
   flags.refused({"shrink-min"}, kOtherSchedule);
   flags.refused({"use-bmuf"},
                 "block-wise model updates need several processes; leave the flag out");
-  constexpr const char* kBmuf = "it refines --use-bmuf, which is refused";
+  constexpr const char* kBmuf = "it belongs to --use-bmuf, which is refused";
   flags.passed_over({"use-nbm", "average-sync"}, kBmuf);
   flags.passed_over_with_value(
       {"block-lr", "block-momentum", "global-sync-iter", "warmup-iterations"}, kBmuf);

@@ -51,7 +51,7 @@ void describe_encoder(OptionTable& table, ModelOptions& o) {
 
 void describe_task(OptionTable& table, TaskOptions& o, const std::string& arch) {
   table.group("task", "Task");
-  table.add("task", &o.task, "What is learned; not given: what the architecture is for.")
+  table.add("task", &o.task, "What is trained for; not given: the task of the architecture.")
       .default_from([&arch] { return family_declaration(find_architecture(arch).family).task; })
       .choices(task_names());
   table.for_tasks(tasks_where([](const TaskDeclaration& task) { return task.samples; }));
@@ -129,7 +129,8 @@ void describe_criterion(OptionTable& table, CriterionOptions& o) {
            "label_smoothed_cross_entropy: share of probability given to all tokens alike.")
       .range(0, 1);
   table.add("report-accuracy", &o.report_accuracy,
-            "label_smoothed_cross_entropy: logs the share of tokens that are predicted.");
+            "label_smoothed_cross_entropy: logs the share of tokens that are predicted "
+            "correctly.");
   table
       .add("ignore-prefix-size", &o.ignore_prefix_size,
            "label_smoothed_cross_entropy: first tokens of a target that are not scored.")
@@ -137,7 +138,12 @@ void describe_criterion(OptionTable& table, CriterionOptions& o) {
   table.add("sentence-avg", &o.sentence_avg,
             "Losses are divided by the number of sentences, not of tokens.");
   table.add("moe-gate-loss-wt", &o.moe_gate_loss_wt, "Weight of the balance loss.").at_least(0);
-  table.add("moe-gate-loss-combine-method", &o.moe_gate_loss_combine_method, "Over the MoE layers.")
+  table
+      .add("moe-gate-loss-combine-method", &o.moe_gate_loss_combine_method,
+           "How the balance "
+           "losses of the MoE "
+           "layers are "
+           "combined.")
       .choices({"average", "sum"});
   table.add("moe-gate-loss-transform", &o.moe_gate_loss_transform, "Applied to the balance loss.")
       .choices({"none", "neg_log"});
@@ -147,7 +153,7 @@ void describe_criterion(OptionTable& table, CriterionOptions& o) {
       .at_least(0);
   table.for_tasks(tasks_of_criterion("sentence_prediction"));
   table.add("regression-target", &o.regression_target,
-            "Predicts a number of each row (label/SPLIT.label, one a line) and minimises the "
+            "Predicts a number for each row (label/SPLIT.label, one a line) and minimises the "
             "squared error.");
 }
 

@@ -5,12 +5,13 @@ namespace evomoe {
 namespace {
 
 void describe_device(OptionTable& table, CommonOptions& o) {
-  table.add("device", &o.device, "auto: CUDA when there is one.").choices({"auto", "cpu", "cuda"});
+  table.add("device", &o.device, "Device; auto: CUDA if there is one.")
+      .choices({"auto", "cpu", "cuda"});
   table.shorthand("cpu", "device", "cpu", "Computes on the CPU.");
   table
       .add("threads", &o.threads,
-           "CPU threads of the computation; 0: one a core, and fewer while other programs use the "
-           "cores, as measured during the run.")
+           "CPU threads of the computation; 0: one for each core, fewer while other programs use "
+           "the cores (measured during the run).")
       .range(0, 4096);
 }
 
@@ -39,7 +40,11 @@ void describe_optimization(OptionTable& table, OptimizationOptions& o) {
       .add("total-num-update", &o.total_num_update,
            "polynomial_decay: update at which it ends; not given: max-update.")
       .at_least(1);
-  table.add("end-learning-rate", &o.end_learning_rate, "polynomial_decay: its end.").at_least(0);
+  table
+      .add("end-learning-rate", &o.end_learning_rate,
+           "polynomial_decay: learning rate at its "
+           "end.")
+      .at_least(0);
   table.add("power", &o.power, "polynomial_decay: exponent.").above(0);
   table
       .add("lr-shrink", &o.lr_shrink,
@@ -47,8 +52,8 @@ void describe_optimization(OptionTable& table, OptimizationOptions& o) {
       .above(0);
   table
       .add("force-anneal", &o.force_anneal,
-           "fixed: epoch from which the rate shrinks by lr-shrink. No other schedule has it; the "
-           "reference's polynomial_decay would begin its decay anew in each such epoch.")
+           "fixed: epoch from which the rate shrinks by lr-shrink. Other schedules ignore it; "
+           "the reference's polynomial_decay would restart its decay in each such epoch.")
       .alias("fa")
       .at_least(1);
   table.add("min-lr", &o.min_lr, "cosine: lowest rate.").at_least(0);
@@ -56,7 +61,10 @@ void describe_optimization(OptionTable& table, OptimizationOptions& o) {
       .add("lr-period-updates", &o.lr_period_updates,
            "cosine: updates of the first period; -1 or 0: all after the warm-up.")
       .at_least(-1);
-  table.add("t-mult", &o.t_mult, "cosine: each period is so much longer than the one before.")
+  table
+      .add("t-mult", &o.t_mult,
+           "cosine: each period is longer than the one before by this "
+           "factor.")
       .at_least(1);
   table
       .add("update-freq", &o.update_freq,
@@ -70,11 +78,11 @@ void describe_optimization(OptionTable& table, OptimizationOptions& o) {
            "Hours after which the run ends, earlier parts included; 0: no limit.")
       .at_least(0);
   table.add("stop-min-lr", &o.stop_min_lr,
-            "The run ends at an epoch's end when the rate is not above this, the warm-up over.");
+            "The run ends at the end of an epoch if the rate is at most this and the warm-up is "
+            "over.");
   table
       .add("on-non-finite", &o.on_non_finite,
-           "What a NaN or Inf in loss or gradient does: stop the run, or skip the "
-           "update.")
+           "If a loss or gradient is NaN or Inf: stop the run, or skip the update.")
       .choices({"stop", "skip"});
 }
 
@@ -110,21 +118,24 @@ void describe_dataset(OptionTable& table, DatasetOptions& o) {
       .add("valid-subset", &o.valid_subset,
            "Splits to validate on; the first one decides about the best checkpoint.")
       .metavar("NAME,...");
-  table.add("combine-valid-subsets", &o.combine_valid_subsets, "Joins valid, valid1, ... to one.")
+  table
+      .add("combine-valid-subsets", &o.combine_valid_subsets,
+           "Joins valid, valid1, ... into "
+           "one.")
       .alias("combine-val");
   table.add("ignore-unused-valid-subsets", &o.ignore_unused_valid_subsets,
-            "Splits valid1, ... that are not named are no error.");
+            "Splits valid1, ... that --valid-subset does not name are ignored, not an error.");
   table.add("validate-interval", &o.validate_interval, "Validates at the end of every Nth epoch.")
       .at_least(1);
   table
       .add("validate-interval-updates", &o.validate_interval_updates,
            "Updates between validations; 0: only with the checkpoints of save-interval-updates. "
-           "Those of validate-interval and one at the run's end come on top.")
+           "There are also those of validate-interval, and one at the end of the run.")
       .at_least(0);
   table
       .add("validate-after-updates", &o.validate_after_updates,
-           "None of the validations of validate-interval-updates and of the checkpoints of "
-           "save-interval-updates before this update; those at the ends of epochs are made.")
+           "Before this update neither validate-interval-updates nor save-interval-updates has "
+           "an effect; validations and checkpoints at the ends of epochs are made.")
       .at_least(0);
   table.add("max-valid-steps", &o.max_valid_steps, "Batches of a validation.")
       .alias("nval")
@@ -178,8 +189,7 @@ void describe_checkpoint(OptionTable& table, CheckpointOptions& o) {
       .at_least(-1);
   table
       .add("keep-best-checkpoints", &o.keep_best_checkpoints,
-           "How many of the best checkpoints are kept by name; -1 or 0: none but "
-           "checkpoint_best.")
+           "How many of the best checkpoints are kept beside checkpoint_best; -1 or 0: none.")
       .at_least(-1);
   table.add("no-save", &o.no_save, "Writes nothing: no checkpoints, no config.yaml, no log.jsonl.");
   table.add("no-epoch-checkpoints", &o.no_epoch_checkpoints,
@@ -190,10 +200,12 @@ void describe_checkpoint(OptionTable& table, CheckpointOptions& o) {
   table.add("no-best-checkpoints", &o.no_best_checkpoints,
             "Writes neither checkpoint_best nor those of keep-best-checkpoints.");
   table.add("no-save-optimizer-state", &o.no_save_optimizer_state,
-            "Leaves out what only continuing needs.");
+            "Leaves the optimiser's state out of checkpoints: smaller, but a run cannot go on "
+            "from them exactly.");
   table.add("no-save-optimizer-state-on-training-finished",
             &o.no_save_optimizer_state_on_training_finished,
-            "Leaves it out of the checkpoint with which the run ends, unless a signal ended it.");
+            "Leaves the optimiser's state out of the checkpoint at the end of the run, unless a "
+            "signal ended it.");
   table
       .add("best-checkpoint-metric", &o.best_checkpoint_metric,
            "Validation metric that decides about the best.")
@@ -218,15 +230,15 @@ void describe_resources(OptionTable& table, ResourceOptions& o) {
   table.group("resources", "Time and memory");
   table
       .add("profile", &o.profile,
-           "Measures so many updates (without a number: 100), after 3 of warm-up: says where their "
-           "time went and writes profile.json into the run folder, a trace for Perfetto "
-           "(docs/profiling.md).")
+           "Measures this number of updates (without a number: 100), after 3 of warm-up: prints "
+           "where their time went, and writes profile.json into the run folder, a trace for "
+           "Perfetto (docs/profiling.md).")
       .bare("100")
       .at_least(1);
   table
       .add("memory-budget", &o.memory_budget,
-           "Most memory of the process, e.g. 8G: turns recompute-experts and "
-           "checkpoint-activations on where it takes that to stay below, and refuses what does not "
+           "Most memory of the process, e.g. 8G: turns on recompute-experts and "
+           "checkpoint-activations if needed to stay below it, and refuses a run that does not "
            "fit (docs/profiling.md).")
       .metavar("SIZE");
   table
@@ -240,7 +252,7 @@ void describe_resources(OptionTable& table, ResourceOptions& o) {
 
 void describe_common(OptionTable& table, CommonOptions& o) {
   table.group("common", "Process");
-  table.add("seed", &o.seed, "Every random number follows from it.").at_least(0);
+  table.add("seed", &o.seed, "Seed of every random number.").at_least(0);
   table.add("log-format", &o.log_format, "Form of the log on stdout.")
       .choices({"json", "simple", "tqdm", "none"});
   table.add("log-interval", &o.log_interval, "Updates between log lines.").at_least(1);

@@ -264,7 +264,7 @@ std::string Option::allowed() const {
       words += "a number";
       break;
     default:
-      words += "a text that is not empty";
+      words += "a string that is not empty";
   }
   if (least_ && most_) {
     words += fmt::format(" from {} to {}", plain_number(*least_), plain_number(*most_));

@@ -9,8 +9,8 @@
 
 namespace evomoe {
 
-/// What the options know of a task: its own, and those of others that it has. What the task does and
-/// refuses is train/task.h's.
+/// What the options know of a task: its own, and those of others that it has. What the task does
+/// and refuses is train/task.h's.
 struct TaskDeclaration {
   std::string name;      ///< a value of --task
   std::string family;    ///< of its models (FamilyDeclaration)

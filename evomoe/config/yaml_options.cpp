@@ -120,8 +120,8 @@ std::vector<OptionTable::Assignment> OptionTable::read_yaml_file(
       fail_usage("--config {}: more than {} references like ${{...}}", path, kMostReferences);
     const std::string name = text.substr(begin + 2, end - begin - 2);
     if (std::find(chain.begin(), chain.end(), name) != chain.end()) {
-      fail_usage("{}: the references go round in a circle: {} -> {}", shown,
-                 fmt::join(chain, " -> "), name);
+      fail_usage("{}: the references form a circle: {} -> {}", shown, fmt::join(chain, " -> "),
+                 name);
     }
     const size_t dot = name.find('.');
     const std::string key = name.substr(dot == std::string::npos ? 0 : dot + 1);

@@ -25,9 +25,9 @@ struct Batch {
   /// [rows, columns] of rows that hold several sequences: which one (from 1) a token of source
   /// belongs to, 0: padding. Empty: each row is one.
   std::vector<int64_t> segment;
-  int64_t tokens = 0;            ///< what fairseq counts as ntokens: sum of lengths; in translation
-                                 ///< and of answers to prompts, real target tokens
-  bool few_targets = false;      ///< many real source tokens have padding as their target
+  int64_t tokens = 0;        ///< what fairseq counts as ntokens: sum of lengths; in translation
+                             ///< and of answers to prompts, real target tokens
+  bool few_targets = false;  ///< many real source tokens have padding as their target
   /// Rows of the same update, over all ranks and micro-batches, before this batch's first one (the
   /// key of its noise, so that splitting an update differently changes nothing).
   int64_t first_sequence = 0;

@@ -55,8 +55,8 @@ Example of_messages(const json& messages, const std::string& where) {
     last = text_of(message, "role", at);
     const auto& content = text_of(message, "content", at);
     const auto name = names.find(last);
-    EVOMOE_CHECK(name != names.end(),
-                 "{} has the role \"{}\"; it may be system, user or assistant", at, last);
+    EVOMOE_CHECK(name != names.end(), "{} has the role \"{}\"; it may be system, user or assistant",
+                 at, last);
     if (i + 1 == messages.size()) {
       example.prompt += "Assistant:";
       example.answer = content;

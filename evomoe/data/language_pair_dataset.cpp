@@ -90,8 +90,7 @@ std::string LanguagePairDataset::limit(int64_t max_positions) const {
     return limit <= 0 ? std::string("any number of") : std::to_string(limit);
   };
   return fmt::format("the model's {} (source), {} (target) positions",
-                     text(options_.max_source_positions),
-                     text(options_.max_target_positions));
+                     text(options_.max_source_positions), text(options_.max_target_positions));
 }
 
 std::vector<int64_t> LanguagePairDataset::ordered_indices(int64_t seed) const {

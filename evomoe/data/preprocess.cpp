@@ -35,10 +35,8 @@ void add_splits(const std::string& files, const std::string& name, Side& side) {
   const auto suffix = side.lang.empty() ? "" : "." + side.lang;
   for (const auto& file : file_list(files, name)) {
     const auto split = number == 0 ? name : name + std::to_string(number);
-    side.splits.push_back({.name = split + side.infix,
-                           .lang = side.lang,
-                           .source = file + suffix,
-                           .statistics = {}});
+    side.splits.push_back(
+        {.name = split + side.infix, .lang = side.lang, .source = file + suffix, .statistics = {}});
     ++number;
   }
 }

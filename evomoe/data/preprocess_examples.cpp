@@ -174,8 +174,8 @@ PreprocessResult preprocess_examples(const PreprocessOptions& options) {
     if (options.dict_only) break;
     const auto side = [&](std::string Example::*text, const std::string& name) {
       const auto output = split.name + "." + name;
-      const auto statistics = write_side(split, text, symbols, dictionary, options.destdir / output,
-                                         options.workers);
+      const auto statistics =
+          write_side(split, text, symbols, dictionary, options.destdir / output, options.workers);
       result.splits.push_back({output, "", split.source, statistics});
       return statistics;
     };

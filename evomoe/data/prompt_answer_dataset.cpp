@@ -109,8 +109,7 @@ void PromptAnswerDataset::write_row(int64_t item, std::span<int64_t> source,
   source[0] = Dictionary::kEos;
   const auto end = std::copy(before.begin(), before.end(), source.begin() + 1);
   std::copy(after.begin(), after.end() - 1, end);
-  std::copy(after.begin(), after.end(),
-            target.begin() + static_cast<int64_t>(before.size()));
+  std::copy(after.begin(), after.end(), target.begin() + static_cast<int64_t>(before.size()));
 }
 
 PackedExamplesDataset::PackedExamplesDataset(std::shared_ptr<const PromptAnswerDataset> examples)
@@ -141,9 +140,8 @@ PackedExamplesDataset::PackedExamplesDataset(std::shared_ptr<const PromptAnswerD
 
 bool PackedExamplesDataset::fits(int64_t item, int64_t max_positions) const {
   // Each example has positions of its own.
-  return std::ranges::all_of(rows_[item], [&](int64_t example) {
-    return examples_->fits(example, max_positions);
-  });
+  return std::ranges::all_of(
+      rows_[item], [&](int64_t example) { return examples_->fits(example, max_positions); });
 }
 
 std::vector<int64_t> PackedExamplesDataset::ordered_indices(int64_t seed) const {

@@ -33,7 +33,7 @@ struct ForwardContext {
   RouterSchedule schedule;  ///< of the routers
   NoiseKey noise;  ///< seed, update, first sequence, sequence length; layer and site are set where
                    ///< it is used
-  torch::Tensor padding_BS;          ///< bool, true = padding; undefined when no token is padding
+  torch::Tensor padding_BS;  ///< bool, true = padding; undefined when no token is padding
   /// Rows that hold several sequences (packing): int64, the sequence of each token, 0 = padding.
   /// Each attends to itself alone, and its positions begin anew. Undefined: a row is a sequence.
   torch::Tensor segment_BS;

@@ -5,8 +5,7 @@
 namespace evomoe {
 
 torch::Tensor positions_of(const torch::Tensor& token_BS, const torch::Tensor& padding_BS,
-                           int64_t padding_index, int64_t first,
-                           const torch::Tensor& segment_BS) {
+                           int64_t padding_index, int64_t first, const torch::Tensor& segment_BS) {
   if (segment_BS.defined()) {
     const auto column_S = torch::arange(segment_BS.size(1), segment_BS.options());
     const auto begins_BS = torch::ones_like(segment_BS, torch::kBool);

@@ -126,9 +126,8 @@ torch::Tensor TransformerStackImpl::embed(const torch::Tensor& token_BS,
   if (options_.scale_embedding) x = x * std::sqrt(static_cast<double>(options_.embed_dim));
   if (embed_positions_.defined()) {
     const int64_t first = context.cache != nullptr ? context.cache->length : 0;
-    const auto position_BS =
-        positions_of(token_BS, context.padding_BS, options_.padding_index, first,
-                     context.segment_BS);
+    const auto position_BS = positions_of(token_BS, context.padding_BS, options_.padding_index,
+                                          first, context.segment_BS);
     // Padding behind a sequence needs no positions of its own.
     EVOMOE_CHECK(
         first + token_BS.size(1) <= options_.max_positions ||

@@ -22,8 +22,8 @@ struct DiversifyOptions {
   /// Biases are copied always.
   std::string operation = "mask";
   double ratio = 0.5;
-  bool rescale = false;     ///< mask: divide what is left by 1 - ratio
-  bool keep_first = false;  ///< expert 0 stays an exact copy
+  bool rescale = false;          ///< mask: divide what is left by 1 - ratio
+  bool keep_first = false;       ///< expert 0 stays an exact copy
   std::string moments = "copy";  ///< of Adam, of the new experts: copy | reset | scale
 
   void describe(OptionTable& table);  ///< into the group that is being described

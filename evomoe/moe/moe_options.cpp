@@ -10,7 +10,7 @@ void MoeOptions::describe(OptionTable& table) {
   table.group("moe", "Mixture of experts");
   table
       .add("moe-freq", &moe_freq,
-           "Every such layer is MoE (2: layers 1, 3, 5, ... counted from 0); 0: none.")
+           "Every n-th layer is MoE (2: layers 1, 3, 5, ... counted from 0); 0: none.")
       .at_least(0);
   table.add("moe-expert-count", &moe_expert_count, "Experts of an MoE layer.").at_least(0);
   table
@@ -21,9 +21,9 @@ void MoeOptions::describe(OptionTable& table) {
       .metavar("NAME");
   table.shorthand("moe-top1-expert", "moe-router", "switch", "One expert per token.");
   table.shorthand("moe-topk-expert", "moe-router", "dts", "The dense-to-sparse gate.");
-  table.add(
-      "topk", &topk,
-      "Of the reference's dense-to-sparse gate: -1 or the number of experts, the same thing.");
+  table.add("topk", &topk,
+            "Only for the reference's command lines (dense-to-sparse gate): -1 or the number of "
+            "experts, which mean the same.");
   LegacyFlags(table).passed_over({"moe-gating-use-fp32"},
                                  "router logits and softmax are always float32");
   table.add("use-moe-pad-mask", &use_moe_pad_mask, "Padding tokens take no place in an expert.");
@@ -34,7 +34,7 @@ void MoeOptions::describe(OptionTable& table) {
   table.for_tasks(decoder_tasks());
   table
       .add("decoder-moe-freq", &decoder_moe_freq,
-           "As moe-freq, of the decoder; the larger one counts.")
+           "As moe-freq, for the decoder; the larger of the two holds.")
       .at_least(0);
   table
       .add("alternate-decoder-ffn-embed-dim", &alternate_decoder_ffn_embed_dim,
@@ -43,7 +43,7 @@ void MoeOptions::describe(OptionTable& table) {
   table.for_tasks(encoder_tasks());
   table
       .add("encoder-moe-freq", &encoder_moe_freq,
-           "As moe-freq, of the encoder; the larger one counts.")
+           "As moe-freq, for the encoder; the larger of the two holds.")
       .at_least(0);
   table
       .add("alternate-ffn-embed-dim", &alternate_ffn_embed_dim,

@@ -41,8 +41,8 @@ std::vector<StoredLine> read_lines(const std::filesystem::path& path, bool* cut 
     auto value = parse_json<ordered_json>(text);
     if (value.is_object()) {
       EVOMOE_CHECK(has_right_types(value),
-                   "{}:{}: its 'tag' is no text or its '{}' no integer; this is not the log of an "
-                   "evomoe run, move it away",
+                   "{}:{}: its 'tag' is not a string or its '{}' is not an integer; this is not "
+                   "the log of an evomoe run, move it away",
                    path.string(), number, kUpdateKey);
       lines.push_back({std::move(text), std::move(value)});
       continue;

@@ -62,7 +62,8 @@ void GshardOptions::describe(OptionTable& table) {
   table.group("moe");
   table
       .add("moe-second-expert-policy", &second_expert_policy,
-           "When gshard uses a token's second expert.")
+           "gshard: the second expert is sampled, used at random by its weight, or always the "
+           "second best.")
       .choices({"sampling", "random", "all"})
       .of_reference();
   table
@@ -72,7 +73,7 @@ void GshardOptions::describe(OptionTable& table) {
       .of_reference();
   table
       .add("moe-batch-prioritized-routing", &batch_prioritized,
-           "gshard: the surest tokens get their places first.")
+           "gshard: tokens with the largest first weight get their places first.")
       .of_reference();
 }
 

@@ -32,8 +32,7 @@ class ModelFamily {
   /// Refuses, as make() does and without making a model, what cannot be built.
   virtual void check(const TrainOptions& options) const = 0;
   virtual MemoryEstimate memory(const TrainOptions& options, const Vocabulary& vocabulary,
-                                const LargestBatch& batch,
-                                const StateBytes& state) const = 0;
+                                const LargestBatch& batch, const StateBytes& state) const = 0;
 
   /// The half whose width is the model's.
   virtual const HalfOptions& main_half(const ModelOptions& options) const = 0;

@@ -98,9 +98,10 @@ OptionValues position_values(const TrainOptions& options) {
 
 /// Other values make other batches, so that "the first 100 batches are done" means something else.
 /// A task adds its own (Task::batch_options).
-const std::set<std::string> kDataOptions = {
-    "tokens-per-sample", "sample-break-mode",            "max-tokens", "batch-size",
-    "train-subset",      "required-batch-size-multiple", "curriculum", "seed"};
+const std::set<std::string> kDataOptions = {"tokens-per-sample", "sample-break-mode",
+                                            "max-tokens",        "batch-size",
+                                            "train-subset",      "required-batch-size-multiple",
+                                            "curriculum",        "seed"};
 
 /// Groups of options that change the numbers; the others are about this call, files and the log.
 const std::set<std::string> kGroups = {"task",      "model",     "moe",
@@ -215,15 +216,16 @@ std::string check_resume(const Checkpoint& checkpoint, const TrainOptions& now,
                          int64_t training_items, const std::filesystem::path& path) {
   const auto& manifest = checkpoint.manifest;
   const auto found = differences(stored_options(manifest), now);
-  EVOMOE_CHECK(found.model.empty(),
-               "{}: it holds another model than these options make ({}); use the values of that "
-               "run, {}",
-               path.string(), fmt::join(found.model, ", "),
-               can_begin_with(checkpoint, now)
-                   ? "another --save-dir for a new one, or --finetune-from-model to start a new run "
-                     "from its weights"
-                   : "or another --save-dir for a new one; its weights do not fit the model of these "
-                     "options");
+  EVOMOE_CHECK(
+      found.model.empty(),
+      "{}: it holds another model than these options make ({}); use the values of that "
+      "run, {}",
+      path.string(), fmt::join(found.model, ", "),
+      can_begin_with(checkpoint, now)
+          ? "another --save-dir for a new one, or --finetune-from-model to start a new run "
+            "from its weights"
+          : "or another --save-dir for a new one; its weights do not fit the model of these "
+            "options");
   const auto& data = manifest.at("data");
   const auto offset = data.at("offset").get<int64_t>();
   if (offset > 0 && !now.checkpoint.reset_dataloader) {

@@ -40,8 +40,7 @@ LargestBatch largest_batch(const TrainOptions& options, const Dataset& data) {
     batch.tokens = std::max(batch.tokens, *limits.max_tokens);
   }
   batch.moe_tokens = std::max(batch.tokens, limits.batch_size.value_or(0) * columns);
-  batch.predicted =
-      find_task(options.task.task).most_predicted(options.task, batch.tokens, rows);
+  batch.predicted = find_task(options.task.task).most_predicted(options.task, batch.tokens, rows);
   return batch;
 }
 
@@ -86,8 +85,8 @@ void TrainingRun::plan_memory() {
     auto options = options_;
     options.moe.recompute_experts = recompute.experts;
     options.model.checkpoint_activations = recompute.blocks;
-    auto estimate = family_of(options).memory(options, vocabulary_of(*data_), batch,
-                                                state_bytes_of(options));
+    auto estimate =
+        family_of(options).memory(options, vocabulary_of(*data_), batch, state_bytes_of(options));
     estimate.program = program_memory_ + kLibraries;
     const auto& flags = options_.checkpoint;
     if (saves_in_background() && !flags.no_save) {

@@ -1,5 +1,6 @@
-// A mixture-of-experts layer in a program of your own (docs/library.md). It learns four functions, one for each kind of
-// token, with a dense-to-sparse gate: every token begins with all experts and ends with one.
+// A mixture-of-experts layer in a program of your own (docs/library.md). It learns four functions,
+// one for each kind of token, with a dense-to-sparse gate: every token begins with all experts and
+// ends with one.
 #include <cmath>
 #include <cstdio>
 

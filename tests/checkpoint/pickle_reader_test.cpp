@@ -156,12 +156,12 @@ std::vector<std::pair<std::string, std::string>> inert_objects() {
       {"os.system", "cos\nsystem\n" + text("touch executed") + "\x85R"},
       {"omegaconf.dictconfig.DictConfig",
        "comegaconf.dictconfig\nDictConfig\n)\x81}" + text("_content") + "}s" + "b"},
-      {"torch._utils._rebuild_qtensor",
-       "ctorch._utils\n_rebuild_qtensor\n((" + text("storage") + "ctorch\nQInt8Storage\n" +
-           text("0") + text("cpu") + "K\x06tQK\0tR"s},
-      {"torch.ComplexFloatStorage",
-       "ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage") + "ctorch\nComplexFloatStorage\n" +
-           text("7") + text("cpu") + "K\x06tQK\0K\x06\x85K\x01\x85\x89NtR"s},
+      {"torch._utils._rebuild_qtensor", "ctorch._utils\n_rebuild_qtensor\n((" + text("storage") +
+                                            "ctorch\nQInt8Storage\n" + text("0") + text("cpu") +
+                                            "K\x06tQK\0tR"s},
+      {"torch.ComplexFloatStorage", "ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage") +
+                                        "ctorch\nComplexFloatStorage\n" + text("7") + text("cpu") +
+                                        "K\x06tQK\0K\x06\x85K\x01\x85\x89NtR"s},
       {"an external value", text("some id") + "Q"},
       {"an integer of more than 64 bits", "\x8a\x09\0\0\0\0\0\0\0\0\x01"s},
       {"an integer of more than 64 bits", "\x8a\x09\0\0\0\0\0\0\0\x80\0"s},
@@ -231,14 +231,15 @@ TEST(PickleReader, AKeyThatComesAgainReplaces) {
 TEST(PickleReader, ReadsTheWantedEntriesAndAsksForNoStorageOfOthers) {
   int asked = 0;
   const auto read_wanted = [&](const PicklePaths& wanted) {
-    return read_pickle("\x80\x02}("s + text("a") + tensor(0, 2, 3) + text("b") + "}(" + text("c") +
-                           "K\x01" + text("d") + "K\x02uu.",
-                       "x.pt",
-                       [&](const std::string&, torch::ScalarType type, int64_t elements) {
-                         ++asked;
-                         return torch::zeros({elements}, type);
-                       },
-                       wanted);
+    return read_pickle(
+        "\x80\x02}("s + text("a") + tensor(0, 2, 3) + text("b") + "}(" + text("c") + "K\x01" +
+            text("d") + "K\x02uu.",
+        "x.pt",
+        [&](const std::string&, torch::ScalarType type, int64_t elements) {
+          ++asked;
+          return torch::zeros({elements}, type);
+        },
+        wanted);
   };
   const auto some = read_wanted({"b.d", "b.e", "aa"});
   EXPECT_EQ(asked, 0);
@@ -320,8 +321,7 @@ TEST(PickleReader, AnyChangedOrCutByteGivesDataOrAnError) {
   const auto whole = "\x80\x02}q\1("s + text("t") + tensor(0, 2, 3) + text("a") +
                      tensor_with_attribute("torch\nTensor") + text("n") +
                      "cargparse\nNamespace\n)\x81}" + text("lr") + "K\x05sb" + text("l") +
-                     "](K\1NG\0\0\0\0\0\0\0\0\x8a\1\xff"s +
-                     all_inert_objects() + "eu.";
+                     "](K\1NG\0\0\0\0\0\0\0\0\x8a\1\xff"s + all_inert_objects() + "eu.";
   EXPECT_NO_THROW(read(whole));
   std::mt19937 random(1);
   int errors = 0;

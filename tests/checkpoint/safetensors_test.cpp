@@ -148,7 +148,8 @@ TEST(Safetensors, RefusesEveryViolationOfTheFormat) {
        "has type \"I7\", which is not read; save it as one of"},
       {file_of(entry(R"("dtype":"F4","shape":[8],"data_offsets":[0,4])"), data),
        "has type \"F4\", which is not read; save it as one of"},
-      {file_of(entry(R"("dtype":8,"shape":[4],"data_offsets":[0,4])"), data), "has type 8, which is not read"},
+      {file_of(entry(R"("dtype":8,"shape":[4],"data_offsets":[0,4])"), data),
+       "has type 8, which is not read"},
       {file_of(entry(R"("dtype":"I8","shape":4,"data_offsets":[0,4])"), data), "is not a list"},
       {file_of(entry(R"("dtype":"I8","data_offsets":[0,4],"shape":)" + std::string(100'000, '[') +
                      "4" + std::string(100'000, ']')),

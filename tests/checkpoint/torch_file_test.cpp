@@ -70,7 +70,7 @@ TEST(TorchFile, WhatIsWrittenIsReadAgain) {
 std::string torch_command() {
   const auto python = testing::python().string();
   return testing::run_command(python + " -c 'import torch'").exit_code == 0 ? python + " -W ignore "
-                                                                           : "";
+                                                                            : "";
 }
 
 TEST(TorchFile, TorchLoadsWhatIsWritten) {
@@ -78,11 +78,10 @@ TEST(TorchFile, TorchLoadsWhatIsWritten) {
   if (python.empty()) GTEST_SKIP() << "no torch in " << testing::python();
   testing::TemporaryFolder folder;
   write_torch_file(folder / "x.pt", sample());
-  const auto result =
-      testing::run_command(python + "-c \"import torch; d = torch.load('" +
-                           (folder / "x.pt").string() +
-                           "', weights_only=True); print(d['int'], d['real'], d['yes'], d['none'], "
-                           "d['BFloat16'].tolist(), d['Bool'].dtype, list(d['empty'].shape))\"");
+  const auto result = testing::run_command(
+      python + "-c \"import torch; d = torch.load('" + (folder / "x.pt").string() +
+      "', weights_only=True); print(d['int'], d['real'], d['yes'], d['none'], "
+      "d['BFloat16'].tolist(), d['Bool'].dtype, list(d['empty'].shape))\"");
   EXPECT_EQ(result.out,
             "-5000000000 0.1 True None [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]] torch.bool [0, 3]\n")
       << result.err;
@@ -172,8 +171,8 @@ TEST(TorchFile, WhateverPythonStoresBesideWhatIsNeededIsSkipped) {
   if (python.empty()) GTEST_SKIP() << "no torch in " << testing::python();
   testing::TemporaryFolder folder;
   testing::write_text(folder / "make.py", kMakeInert);
-  const auto made = testing::run_command(python + (folder / "make.py").string() + " " +
-                                         folder.path().string());
+  const auto made =
+      testing::run_command(python + (folder / "make.py").string() + " " + folder.path().string());
   ASSERT_EQ(made.exit_code, 0) << made.err;
   for (const int protocol : {2, 3, 4, 5}) {
     SCOPED_TRACE(protocol);

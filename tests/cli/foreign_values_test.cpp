@@ -34,7 +34,8 @@ class ForeignValues : public Commands {
         fmt::format("import collections, datetime, decimal, enum, fractions, pathlib, torch\n"
                     "d = torch.load('{}', weights_only=True)\n{}\ntorch.save(d, '{}')\n",
                     file("plain"), lines, file(name)));
-    const auto result = testing::run_command(python_ + " -W ignore " + (folder_ / "change.py").string());
+    const auto result =
+        testing::run_command(python_ + " -W ignore " + (folder_ / "change.py").string());
     EXPECT_EQ(result.exit_code, 0) << result.err;
     return file(name);
   }
@@ -133,12 +134,13 @@ for s in d['last_optimizer_state']['state'].values():
     s['momentum_buffer'] = s.pop('exp_avg')
 )",
                                                 name));
-    for (const auto& command : {convert(path, "made"), train_arguments("a") + "--restore-file " + path}) {
+    for (const auto& command :
+         {convert(path, "made"), train_arguments("a") + "--restore-file " + path}) {
       const auto refused = evomoe(command);
       EXPECT_EQ(refused.exit_code, 1) << refused.err;
-      for (const auto& word : {"--optimizer " + name, std::string("--finetune-from-model"),
-                               std::string("--reset-optimizer"),
-                               std::string("--no-save-optimizer-state")})
+      for (const auto& word :
+           {"--optimizer " + name, std::string("--finetune-from-model"),
+            std::string("--reset-optimizer"), std::string("--no-save-optimizer-state")})
         EXPECT_THAT(refused.err, HasSubstr(word));
     }
     const auto made = evomoe(convert(path, "made") + "--no-save-optimizer-state");
@@ -163,8 +165,9 @@ TEST_F(ForeignValues, AnotherScheduleIsNamedWithTheRemedy) {
 }
 
 TEST_F(ForeignValues, AFileWithoutOptionsSaysWhichKindItIs) {
-  expect_refused("info " + changed("old", "d['args'] = d['cfg']['model']; d['args']['arch'] = 'x'\n"
-                                          "d['cfg'] = None"),
+  expect_refused("info " + changed("old",
+                                   "d['args'] = d['cfg']['model']; d['args']['arch'] = 'x'\n"
+                                   "d['cfg'] = None"),
                  {"before fairseq 1.0"}, 1);
   expect_refused("info " + changed("bare", "d = {'model': d['model']}"),
                  {"neither `cfg` nor `args`", "--init-from"}, 1);

@@ -112,7 +112,9 @@ TEST_F(PlotCommand, WhatCannotBeDrawnIsRefusedWithTheReasonAndNothingIsWritten) 
       {"dense -o missing/p.svg", 1, {"missing/p.svg"}},
       {"dense dense/ -o p.svg", 2, {"the same run folder"}},
       {"dense --curves temperature -o p.svg", 1, {"temperature", "--use-gumbel-softmax"}},
-      {"dense --curves perplexity --valid-subset test -o p.svg", 1, {"test", "valid", "--valid-subset"}},
+      {"dense --curves perplexity --valid-subset test -o p.svg",
+       1,
+       {"test", "valid", "--valid-subset"}},
       {"dense --curves los -o p.svg", 2, {"'los'", "'loss'"}},
       {"dense --x-axis hours -o p.svg", 2, {"hours", "seconds"}}};
   for (const auto& [arguments, code, words] : cases) {

@@ -35,9 +35,10 @@ class SupervisedFinetuning : public Commands {
   }
 
   testing::CommandResult prepare(const std::string& bin, const std::string& more = "") const {
-    return evomoe(fmt::format("preprocess --examples jsonl --trainpref {0}/train.jsonl --validpref "
-                              "{0}/train.jsonl --destdir {0}/{1} {2}",
-                              folder_.path().string(), bin, more));
+    return evomoe(
+        fmt::format("preprocess --examples jsonl --trainpref {0}/train.jsonl --validpref "
+                    "{0}/train.jsonl --destdir {0}/{1} {2}",
+                    folder_.path().string(), bin, more));
   }
 
   std::string arguments(const std::string& run = "run") const {
@@ -61,21 +62,22 @@ TEST_F(SupervisedFinetuning, WhatIsLearnedIsValidatedAndAnswered) {
   EXPECT_LT(std::stod(line.at("valid_loss").get<std::string>()), 0.1) << validated.out;
   EXPECT_LT(std::stod(line.at("valid_ppl").get<std::string>()), 1.1);
 
-  const auto answered = evomoe(
-      fmt::format("generate --path {} --prompt '{}' --log-format json", last(), prompt(2)));
+  const auto answered =
+      evomoe(fmt::format("generate --path {} --prompt '{}' --log-format json", last(), prompt(2)));
   ASSERT_EQ(answered.exit_code, 0) << answered.err;
   EXPECT_THAT(answered.out, HasSubstr("\"text\":\"c3 and c4"));
   EXPECT_THAT(answered.out, HasSubstr("\"tokens\":3")) << "it ends with the answer";
   // A prompt is one text: an end of line in it is white space, not the end of a sentence.
-  const auto lines = evomoe(fmt::format(
-      "generate --path {} --prompt 'what\nfollows c4' --log-format json", last()));
+  const auto lines = evomoe(
+      fmt::format("generate --path {} --prompt 'what\nfollows c4' --log-format json", last()));
   ASSERT_EQ(lines.exit_code, 0) << lines.err;
   EXPECT_THAT(lines.out, HasSubstr("\"text\":\"c5 and c0"));
 
   // A split: prompts are sources, answers targets, and hypotheses are compared with answers alone.
-  const auto split = evomoe(fmt::format("generate {0}/bin --path {1} --gen-subset valid --beam 2 "
-                                        "--batch-size 16 --max-len 6",
-                                        folder_.path().string(), last()));
+  const auto split =
+      evomoe(fmt::format("generate {0}/bin --path {1} --gen-subset valid --beam 2 "
+                         "--batch-size 16 --max-len 6",
+                         folder_.path().string(), last()));
   ASSERT_EQ(split.exit_code, 0) << split.err;
   EXPECT_THAT(split.out, HasSubstr("S-1\twhat follows c1\n"));
   EXPECT_THAT(split.out, HasSubstr("T-1\tc2 and c3\n"));
@@ -108,10 +110,10 @@ TEST_F(SupervisedFinetuning, PairFilesMakeTheSameDataAsJsonLines) {
 }
 
 TEST_F(SupervisedFinetuning, AStoppedRunEndsBitIdenticalAlsoPackedAndWithAnEvolution) {
-  for (const std::string& how :
-       {std::string("--dropout 0.1 "), std::string("--dropout 0.1 --attention-dropout 0.1 "
-                                                   "--pack-examples --tokens-per-sample 24 "),
-        "--pack-examples --dropout 0.1 " + evolution()}) {
+  for (const std::string& how : {std::string("--dropout 0.1 "),
+                                 std::string("--dropout 0.1 --attention-dropout 0.1 "
+                                             "--pack-examples --tokens-per-sample 24 "),
+                                 "--pack-examples --dropout 0.1 " + evolution()}) {
     ASSERT_EQ(evomoe(arguments("whole") + how).exit_code, 0) << how;
     ASSERT_EQ(evomoe(arguments("part") + how + "--max-update 9").exit_code, 0);
     ASSERT_EQ(evomoe(arguments("part") + how).exit_code, 0);
@@ -126,9 +128,10 @@ TEST_F(SupervisedFinetuning, AStoppedRunEndsBitIdenticalAlsoPackedAndWithAnEvolu
 TEST_F(SupervisedFinetuning, BeginsWithALanguageModelAlsoAsExperts) {
   // Running text with the same dictionary.
   testing::write_text(folder_ / "text", "what follows c1 c2 and c3\nc4 follows c3 and c5\n");
-  const auto made = evomoe(fmt::format("preprocess --only-source --srcdict {0}/bin/dict.txt "
-                                       "--trainpref {0}/text --validpref {0}/text --destdir {0}/lm",
-                                       folder_.path().string()));
+  const auto made =
+      evomoe(fmt::format("preprocess --only-source --srcdict {0}/bin/dict.txt "
+                         "--trainpref {0}/text --validpref {0}/text --destdir {0}/lm",
+                         folder_.path().string()));
   ASSERT_EQ(made.exit_code, 0) << made.err;
   auto language_model = train_arguments("lm-run") + "--max-update 2 ";
   language_model.replace(language_model.find("/bin"), 4, "/lm");
@@ -143,9 +146,8 @@ TEST_F(SupervisedFinetuning, BeginsWithALanguageModelAlsoAsExperts) {
   const auto experts = evomoe(arguments("experts") + from +
                               "--moe-freq 2 --moe-expert-count 4 --moe-top1-expert --max-update 2");
   EXPECT_EQ(experts.exit_code, 0) << experts.err;
-  const auto weights =
-      evomoe(arguments("weights") + "--max-update 2 --init-from " + last("lm-run") +
-             "/model.safetensors");
+  const auto weights = evomoe(arguments("weights") + "--max-update 2 --init-from " +
+                              last("lm-run") + "/model.safetensors");
   EXPECT_EQ(weights.exit_code, 0) << weights.err;
   // Its own folder is not one to go on in.
   expect_refused(arguments("lm-run"), {"--task language_modeling -> supervised_finetuning"}, 1);
@@ -153,21 +155,22 @@ TEST_F(SupervisedFinetuning, BeginsWithALanguageModelAlsoAsExperts) {
 
 TEST_F(SupervisedFinetuning, LongExamplesAreLeftOutWithTheirNumberOrTheirPromptsCut) {
   const std::string longest = "a very long question of many words what follows c1";
-  testing::write_text(
-      folder_ / "train.jsonl",
-      testing::read_text(folder_ / "train.jsonl") +
-          nlohmann::json({{"prompt", longest}, {"answer", answer(1)}}).dump() + "\n");
+  testing::write_text(folder_ / "train.jsonl",
+                      testing::read_text(folder_ / "train.jsonl") +
+                          nlohmann::json({{"prompt", longest}, {"answer", answer(1)}}).dump() +
+                          "\n");
   ASSERT_EQ(prepare("long").exit_code, 0);
   auto with_long = arguments() + "--tokens-per-sample 8 --max-update 2 ";
   with_long.replace(with_long.find("/bin"), 4, "/long");
-  expect_refused(with_long, {"1 of 61 items is too long", "longer than --tokens-per-sample 8",
-                             "raise --tokens-per-sample"},
+  expect_refused(with_long,
+                 {"1 of 61 items is too long", "longer than --tokens-per-sample 8",
+                  "raise --tokens-per-sample"},
                  1);
   const auto left_out = evomoe(with_long + "--skip-invalid-size-inputs-valid-test");
   EXPECT_EQ(left_out.exit_code, 0) << left_out.err;
   EXPECT_THAT(left_out.err, HasSubstr("1 of 61 items is too long"));
-  const auto cut = evomoe(with_long + "--save-dir " + (folder_ / "cut").string() +
-                          " --truncate-prompt");
+  const auto cut =
+      evomoe(with_long + "--save-dir " + (folder_ / "cut").string() + " --truncate-prompt");
   EXPECT_EQ(cut.exit_code, 0) << cut.err;
   EXPECT_EQ(cut.err.find("too long"), std::string::npos) << cut.err;
 }

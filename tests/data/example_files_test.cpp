@@ -54,8 +54,7 @@ TEST_F(ExampleFiles, TheLastMessageAnswersThoseBefore) {
       message("user", "And 3+3?"), message("assistant", "6")};
   EXPECT_EQ(
       json(fmt::format(R"({{"messages": [{}]}})", fmt::join(messages, ", "))),
-      (Examples{
-          {"System: Be brief.\nUser: 2+2?\nAssistant: 4\nUser: And 3+3?\nAssistant:", "6"}}));
+      (Examples{{"System: Be brief.\nUser: 2+2?\nAssistant: 4\nUser: And 3+3?\nAssistant:", "6"}}));
 }
 
 TEST_F(ExampleFiles, BadLinesAreRefusedWithTheirPlace) {

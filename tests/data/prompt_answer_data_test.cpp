@@ -23,8 +23,8 @@ std::shared_ptr<MemoryStream> side(const std::vector<Ids>& items, const std::str
 std::shared_ptr<const PromptAnswerDataset> examples(const std::vector<Ids>& prompts,
                                                     const std::vector<Ids>& answers,
                                                     const PromptAnswerDatasetOptions& how = {}) {
-  return std::make_shared<PromptAnswerDataset>(side(prompts, "prompts"),
-                                               side(answers, "answers"), how);
+  return std::make_shared<PromptAnswerDataset>(side(prompts, "prompts"), side(answers, "answers"),
+                                               how);
 }
 
 const std::vector<Ids> kPrompts = {{4, 5, 6, 2}, {2}, {7, 2}, {4, 4, 4, 4, 4, 4, 2}};
@@ -73,11 +73,17 @@ TEST(PromptAnswerDataset, LongExamplesDoNotFitUnlessTheirPromptIsCutOnTheLeft) {
 }
 
 TEST(PromptAnswerDataset, WhatDoesNotBelongTogetherIsRefused) {
-  expect_error([] { examples({{4, 2}}, {{5, 2}, {6, 2}}); },
-               {"prompts has 1 prompts", "answers has 2 answers", "evomoe preprocess --examples"});
+  expect_error(
+      [] {
+        examples({{4, 2}}, {{5, 2}, {6, 2}});
+      },
+      {"prompts has 1 prompts", "answers has 2 answers", "evomoe preprocess --examples"});
   expect_error([] { examples({}, {}); }, {"no example"});
-  expect_error([] { examples({{4, 2}, {4}}, {{5, 2}, {6, 2}}); },
-               {"prompts: item 1 does not end with </s>"});
+  expect_error(
+      [] {
+        examples({{4, 2}, {4}}, {{5, 2}, {6, 2}});
+      },
+      {"prompts: item 1 does not end with </s>"});
   expect_error([] { examples({{4, 2}}, {{2}}); }, {"answers: answer 0 is empty"});
   expect_error([] { examples(kPrompts, kAnswers)->collate(Ids{4}); }, {"no example 4"});
 }

@@ -227,7 +227,8 @@ TEST(Gpt, ASequenceBeyondThePositionsIsRefused) {
   auto model = make_gpt(small_gpt());
   EXPECT_NO_THROW(model->forward(some_tokens(1, kPositions), ForwardContext()));
   EXPECT_THAT([&] { model->forward(some_tokens(1, kPositions + 1), ForwardContext()); },
-              ::testing::ThrowsMessage<Error>(::testing::HasSubstr("25 tokens is longer than the 24 positions")));
+              ::testing::ThrowsMessage<Error>(
+                  ::testing::HasSubstr("25 tokens is longer than the 24 positions")));
 }
 
 TEST(Gpt, ImpossibleOptionsAreNamed) {

@@ -18,9 +18,8 @@ TEST(Positions, CountTokensFromBehindThePaddingIndex) {
 TEST(Positions, BeginAnewWithEachSegmentOfARow) {
   const auto token = torch::full({2, 6}, 7, torch::kInt64);
   const auto segment = torch::tensor({{1, 1, 1, 2, 2, 3}, {1, 1, 2, 2, 0, 0}}, torch::kInt64);
-  EXPECT_TRUE(torch::equal(
-      positions_of(token, segment.eq(0), 1, 0, segment),
-      torch::tensor({{2, 3, 4, 2, 3, 2}, {2, 3, 2, 3, 1, 1}}, torch::kInt64)));
+  EXPECT_TRUE(torch::equal(positions_of(token, segment.eq(0), 1, 0, segment),
+                           torch::tensor({{2, 3, 4, 2, 3, 2}, {2, 3, 2, 3, 1, 1}}, torch::kInt64)));
 }
 
 TEST(Positions, TheTableHoldsSinesThenCosines) {

@@ -1,10 +1,11 @@
-// Runs the tests of a program. CTest runs one suite at a time (cmake/test_suites.cmake), so what one of its tests
-// skips must be seen from the exit code.
+// Runs the tests of a program. CTest runs one suite at a time (cmake/test_suites.cmake), so what
+// one of its tests skips must be seen from the exit code.
 #include <gtest/gtest.h>
 
 namespace {
 
-constexpr int kSkipped = 77;  ///< nothing failed, and a test was skipped; as in cmake/test_suites.cmake
+constexpr int kSkipped =
+    77;  ///< nothing failed, and a test was skipped; as in cmake/test_suites.cmake
 
 }  // namespace
 

@@ -24,10 +24,9 @@ std::shared_ptr<const PromptAnswerDataset> some_examples() {
     prompts.back().push_back(2);
     answers.back().push_back(2);
   }
-  return std::make_shared<PromptAnswerDataset>(
-      std::make_shared<MemoryStream>(prompts, "prompts"),
-      std::make_shared<MemoryStream>(answers, "answers"),
-      PromptAnswerDatasetOptions{.tokens_per_sample = 24});
+  return std::make_shared<PromptAnswerDataset>(std::make_shared<MemoryStream>(prompts, "prompts"),
+                                               std::make_shared<MemoryStream>(answers, "answers"),
+                                               PromptAnswerDatasetOptions{.tokens_per_sample = 24});
 }
 
 TrainOptions answering_options(bool experts) {
@@ -127,8 +126,7 @@ TEST(SupervisedFinetuning, PackedRowsHaveTheLossAndGradientsOfPaddedOnes) {
         options.model.decoder.learned_pos = learned;
         // The attention that draws dropout by hand, with so little of it that it takes nothing.
         options.model.attention_dropout = attention_dropout ? 1e-9 : 0;
-        const auto [loss, gradients] =
-            trained(options, examples->collate(first_items(kExamples)));
+        const auto [loss, gradients] = trained(options, examples->collate(first_items(kExamples)));
         const auto [packed_loss, packed_gradients] =
             trained(options, packed.collate(first_items(packed.size())));
         EXPECT_NEAR(packed_loss, loss, 1e-4 * loss);

@@ -50,7 +50,8 @@ class TrainingGolden : public ::testing::TestWithParam<std::string> {
     auto trainer = std::make_unique<Trainer>(
         run_.options, Vocabulary::of_one(symbols, Dictionary::kPad), torch::kCPU);
     trainer->load_model_state(
-        testing::to_our_names(read_safetensors(run_.folder / "init.safetensors"), run_), "init", "");
+        testing::to_our_names(read_safetensors(run_.folder / "init.safetensors"), run_), "init",
+        "");
     return trainer;
   }
 

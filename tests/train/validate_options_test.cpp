@@ -123,8 +123,9 @@ INSTANTIATE_TEST_SUITE_P(
                 },
                 "--sentence-avg with --pack-examples", "leave one of the two out"},
         Refusal{"CriterionOfAnotherTask",
-                [](auto& o) { o.task.task = "supervised_finetuning",
-                              o.criterion.criterion = "masked_lm"; },
+                [](auto& o) {
+                  o.task.task = "supervised_finetuning", o.criterion.criterion = "masked_lm";
+                },
                 "--criterion masked_lm does not go with --task supervised_finetuning",
                 "it needs --task masked_lm"},
         Refusal{"CriterionOfNoMasks", [](auto& o) { o.task.task = "masked_lm"; },

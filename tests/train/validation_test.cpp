@@ -242,7 +242,8 @@ TEST(Validation, ThePassesOfEachRoutingHaveTheirTags) {
 TEST(Validation, PaddingIsMarkedOnlyWhereThereIsSome) {
   const SomeSequences data(13);
   const std::vector<int64_t> same = {0, 6}, different = {0, 1};
-  EXPECT_FALSE(to_device(data.collate(same), kPadding, torch::kCPU).input.source_padding_BS.defined());
+  EXPECT_FALSE(
+      to_device(data.collate(same), kPadding, torch::kCPU).input.source_padding_BS.defined());
   const auto batch = to_device(data.collate(different), kPadding, torch::kCPU);
   EXPECT_EQ(batch.input.source_padding_BS.sum().item<int64_t>(), 5);
   EXPECT_EQ(batch.tokens, 4 + 9);

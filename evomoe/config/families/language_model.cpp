@@ -14,7 +14,7 @@ void describe_adaptive(OptionTable& table, ModelOptions& o) {
       .at_least(1);
   table
       .add("adaptive-input-factor", &o.adaptive_input_factor,
-           "Each step of adaptive input is so much narrower.")
+           "Adaptive input: each cluster is narrower by this factor.")
       .above(0);
   table
       .add("adaptive-softmax-cutoff", &o.adaptive_softmax_cutoff,
@@ -26,7 +26,7 @@ void describe_adaptive(OptionTable& table, ModelOptions& o) {
       .range(0, 1);
   table
       .add("adaptive-softmax-factor", &o.adaptive_softmax_factor,
-           "Each cluster of the adaptive softmax is so much narrower.")
+           "Adaptive softmax: each cluster is narrower by this factor.")
       .above(0);
   table.add("tie-adaptive-weights", &o.tie_adaptive_weights,
             "Adaptive softmax and input share their embeddings.");

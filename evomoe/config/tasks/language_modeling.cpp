@@ -17,8 +17,9 @@ TaskDeclaration language_modeling_task() {
           .family = "language_model",
           .samples = true,
           .blocks = true,
-          .describe = [](OptionTable& table,
-                         TaskOptions& o) { o.LanguageModelingOptions::describe(table); }};
+          .describe = [](OptionTable& table, TaskOptions& o) {
+            o.LanguageModelingOptions::describe(table);
+          }};
 }
 
 }  // namespace evomoe

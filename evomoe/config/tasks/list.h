@@ -1,8 +1,8 @@
 #pragma once
 
 /// The tasks, in the order of --help: what a new one adds. TASK(name) stands for the functions
-/// `TaskDeclaration name_task()` of config/tasks/name.cpp and `std::unique_ptr<Task> make_name()` of
-/// train/tasks/name.cpp.
+/// `TaskDeclaration name_task()` of config/tasks/name.cpp and `std::unique_ptr<Task> make_name()`
+/// of train/tasks/name.cpp.
 #define EVOMOE_TASKS(TASK)  \
   TASK(language_modeling)   \
   TASK(masked_lm)           \

@@ -11,7 +11,7 @@ void MaskedLmOptions::describe(OptionTable& table) {
   table.add("random-token-prob", &random_token_prob, "Share of those that become another token.")
       .range(0, 1);
   table.add("freq-weighted-replacement", &freq_weighted_replacement,
-            "Those other tokens are drawn by how often they come.");
+            "Those other tokens are drawn in proportion to their frequency.");
   table.add("mask-whole-words", &mask_whole_words, "Masks all tokens of a word.");
   table
       .add("mask-multiple-length", &mask_multiple_length,
@@ -21,13 +21,13 @@ void MaskedLmOptions::describe(OptionTable& table) {
 }
 
 TaskDeclaration masked_lm_task() {
-  return {.name = "masked_lm",
-          .family = "roberta",
-          .samples = true,
-          .blocks = true,
-          .criterions = {"masked_lm", "moe_masked_lm", "masked_lm_gumbel"},
-          .describe = [](OptionTable& table,
-                         TaskOptions& o) { o.MaskedLmOptions::describe(table); }};
+  return {
+      .name = "masked_lm",
+      .family = "roberta",
+      .samples = true,
+      .blocks = true,
+      .criterions = {"masked_lm", "moe_masked_lm", "masked_lm_gumbel"},
+      .describe = [](OptionTable& table, TaskOptions& o) { o.MaskedLmOptions::describe(table); }};
 }
 
 }  // namespace evomoe

@@ -7,7 +7,7 @@ namespace evomoe {
 void SentencePredictionOptions::describe(OptionTable& table) {
   table
       .add("num-classes", &num_classes,
-           "Number of classes, which it must be given; --regression-target: 1.")
+           "Number of classes; must be given, 1 with --regression-target.")
       .at_least(-1);
   table.add("init-token", &init_token, "Index of the token before a row; not given: none.")
       .at_least(0);
@@ -20,7 +20,7 @@ void SentencePredictionOptions::describe(OptionTable& table) {
   table.add("no-shuffle", &no_shuffle, "Rows keep their order.");
   table
       .add("shorten-method", &shorten_method,
-           "What becomes of longer sequences: they stay, are cut, or a random part is taken.")
+           "What happens to longer sequences: nothing, they are cut, or a random part is taken.")
       .choices({"none", "truncate", "random_crop"});
 }
 
@@ -28,8 +28,9 @@ TaskDeclaration sentence_prediction_task() {
   return {.name = "sentence_prediction",
           .family = "roberta",
           .criterions = {"sentence_prediction"},
-          .describe = [](OptionTable& table,
-                         TaskOptions& o) { o.SentencePredictionOptions::describe(table); }};
+          .describe = [](OptionTable& table, TaskOptions& o) {
+            o.SentencePredictionOptions::describe(table);
+          }};
 }
 
 }  // namespace evomoe

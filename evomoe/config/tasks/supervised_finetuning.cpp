@@ -17,8 +17,9 @@ TaskDeclaration supervised_finetuning_task() {
   return {.name = "supervised_finetuning",
           .family = "language_model",
           .samples = true,
-          .describe = [](OptionTable& table,
-                         TaskOptions& o) { o.SupervisedFinetuningOptions::describe(table); }};
+          .describe = [](OptionTable& table, TaskOptions& o) {
+            o.SupervisedFinetuningOptions::describe(table);
+          }};
 }
 
 }  // namespace evomoe

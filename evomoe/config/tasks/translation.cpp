@@ -17,7 +17,7 @@ void TranslationOptions::describe(OptionTable& table) {
   table.add("truncate-source", &truncate_source, "Cuts sources to max-source-positions.");
   table
       .add("upsample-primary", &upsample_primary,
-           "Times that train is read beside train1, train2, ...; -1: once.")
+           "How often train is read for each reading of train1, train2, ...; -1: once.")
       .synonyms({{"-1", "1"}})
       .at_least(1);
   describe_eval_bleu(table, bleu);
@@ -26,8 +26,9 @@ void TranslationOptions::describe(OptionTable& table) {
 TaskDeclaration translation_task() {
   return {.name = "translation",
           .family = "encoder_decoder",
-          .describe = [](OptionTable& table,
-                         TaskOptions& o) { o.TranslationOptions::describe(table); }};
+          .describe = [](OptionTable& table, TaskOptions& o) {
+            o.TranslationOptions::describe(table);
+          }};
 }
 
 }  // namespace evomoe

@@ -53,8 +53,7 @@ class EncoderDecoderFamily : public ModelFamily {
   }
 
   MemoryEstimate memory(const TrainOptions& options, const Vocabulary& vocabulary,
-                        const LargestBatch& batch,
-                        const StateBytes& state) const override {
+                        const LargestBatch& batch, const StateBytes& state) const override {
     return estimate_memory(encoder_decoder_options(options, vocabulary, /*shared_expert=*/false),
                            batch, state);
   }

@@ -60,8 +60,7 @@ class LanguageModelFamily : public ModelFamily {
   }
 
   MemoryEstimate memory(const TrainOptions& options, const Vocabulary& vocabulary,
-                        const LargestBatch& batch,
-                        const StateBytes& state) const override {
+                        const LargestBatch& batch, const StateBytes& state) const override {
     const auto model = gpt_options(options, vocabulary.target, vocabulary.padding,
                                    /*shared_expert=*/false);
     if (model.adaptive_input.used() || model.adaptive_softmax.bands.used()) {

@@ -50,8 +50,7 @@ class RobertaFamily : public ModelFamily {
   }
 
   MemoryEstimate memory(const TrainOptions& options, const Vocabulary& vocabulary,
-                        const LargestBatch& batch,
-                        const StateBytes& state) const override {
+                        const LargestBatch& batch, const StateBytes& state) const override {
     return estimate_memory(roberta_options(options, vocabulary.source, vocabulary.padding,
                                            /*shared_expert=*/false),
                            batch, state);
