@@ -17,6 +17,7 @@
 #include "evomoe/train/language_model_scorer.h"
 #include "evomoe/train/model_options.h"
 #include "evomoe/train/task.h"
+#include "evomoe/train/tasks/language_modeling.h"
 
 namespace evomoe {
 namespace {

@@ -258,13 +258,32 @@ std::vector<OptionTable::Assignment> OptionTable::read_positionals(
   return assignments;
 }
 
+std::vector<OptionTable::Assignment> OptionTable::without_overruled(
+    const std::vector<Assignment>& assignments) const {
+  std::vector<Assignment> kept;
+  for (const auto& assignment : assignments) {
+    const auto& condition = assignment.option->condition();
+    const bool is_overruled =
+        !condition.option.empty() &&
+        std::any_of(assignments.begin(), assignments.end(), [&](const Assignment& other) {
+          return other.source > assignment.source && other.option->name() == condition.option &&
+                 std::find(condition.values.begin(), condition.values.end(), other.value) ==
+                     condition.values.end();
+        });
+    if (!is_overruled) kept.push_back(assignment);
+  }
+  return kept;
+}
+
 bool OptionTable::parse(const std::vector<std::string>& arguments) {
   notices_.clear();
   const NamedArguments named = read_named(arguments);
   if (named.help) return false;
 
   std::vector<Assignment> assignments;  // from the least to the most binding
+  int source = 0;
   const auto append = [&](std::vector<Assignment> more) {
+    for (auto& assignment : more) assignment.source = source;
     std::move(more.begin(), more.end(), std::back_inserter(assignments));
   };
   std::vector<Assignment> overrides;
@@ -280,7 +299,10 @@ bool OptionTable::parse(const std::vector<std::string>& arguments) {
   for (const auto& override : overrides) given[override.option->key()] = value_text(override.value);
   for (const auto& [option, text] : named.options) given[option->key()] = text;
   std::vector<Mandatory> mandatory;
-  for (const auto& path : named.config_files) append(read_yaml_file(path, given, mandatory));
+  for (const auto& path : named.config_files) {
+    append(read_yaml_file(path, given, mandatory));
+    ++source;
+  }
   append(std::move(overrides));
   for (const auto& [flag, value] : named.legacy) take_legacy(*flag, value);
 
@@ -308,7 +330,7 @@ bool OptionTable::parse(const std::vector<std::string>& arguments) {
     if (!given_elsewhere) fail_usage("{}: ??? means that it must be given: {}", shown, remedy);
   }
   require(assignments);
-  for (const auto& assignment : assignments) {
+  for (const auto& assignment : without_overruled(assignments)) {
     assignment.option->store(assignment.value, /*by_user=*/true);
   }
   for (const auto& option : options_) option->store_default();

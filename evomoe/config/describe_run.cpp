@@ -166,7 +166,10 @@ void describe_checkpoint(OptionTable& table, CheckpointOptions& o) {
       .metavar("FILE");
   table.add("reset-dataloader", &o.reset_dataloader, "Does not restore the position in the data.");
   table.add("reset-meters", &o.reset_meters, "Does not restore the meters.");
-  table.add("reset-optimizer", &o.reset_optimizer, "Does not restore the optimiser.");
+  table.add(
+      "reset-optimizer", &o.reset_optimizer,
+      "Does not restore the optimiser. The count of updates begins again too, and with it the "
+      "schedule and the evolution.");
   table
       .add(
           "save-interval", &o.save_interval,

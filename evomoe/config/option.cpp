@@ -134,6 +134,16 @@ Option& Option::above(double bound) {
   return *this;
 }
 
+Option& Option::below(double bound) {
+  below_ = bound;
+  return *this;
+}
+
+Option& Option::at_most(double most) {
+  most_ = most;
+  return *this;
+}
+
 Option& Option::count(size_t elements) {
   count_ = elements;
   return *this;
@@ -271,6 +281,8 @@ std::string Option::allowed() const {
   } else if (least_) {
     words += fmt::format(" of at least {}", plain_number(*least_));
   }
+  if (!least_ && most_) words += fmt::format(" of at most {}", plain_number(*most_));
+  if (below_) words += fmt::format("{} below {}", least_ ? " and" : "", plain_number(*below_));
   if (above_) words += fmt::format(" above {}", plain_number(*above_));
   return words;
 }
@@ -333,7 +345,7 @@ bool Option::element_allowed(const json& element) const {
   if (!element.is_number()) return true;
   const double number = element.get<double>();
   return !(least_ && number < *least_) && !(most_ && number > *most_) &&
-         !(above_ && number <= *above_);
+         !(above_ && number <= *above_) && !(below_ && number >= *below_);
 }
 
 void Option::check(const json& value, const std::string& shown) const {

@@ -25,7 +25,9 @@ class Option {
   Option& unsupported(std::vector<std::string> values, std::string reason);
   Option& range(double least, double most);  ///< both ends allowed; for lists, of each element
   Option& at_least(double least);
+  Option& at_most(double most);
   Option& above(double bound);     ///< strictly
+  Option& below(double bound);     ///< strictly
   Option& count(size_t elements);  ///< a list has exactly so many elements
   Option& alias(std::string other_name);
   Option& metavar(std::string word);  ///< placeholder of the value in the help
@@ -108,7 +110,7 @@ class Option {
   std::vector<std::string> choices_, aliases_, tasks_, unsupported_;
   std::map<std::string, std::string> synonyms_;
   std::string unsupported_reason_;
-  std::optional<double> least_, most_, above_, off_up_to_;
+  std::optional<double> least_, most_, above_, below_, off_up_to_;
   std::optional<size_t> count_;
   std::optional<std::string> bare_;
   std::string metavar_;

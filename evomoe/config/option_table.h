@@ -135,6 +135,7 @@ class OptionTable {
     Option* option;
     nlohmann::json value;
     std::string shown;
+    int source = 0;  ///< files in their order, then the command line
   };
   /// An option that something else must give; how a message names it.
   struct Mandatory {
@@ -174,6 +175,9 @@ class OptionTable {
                                          const std::map<std::string, std::string>& given,
                                          std::vector<Mandatory>& mandatory);
   void require(const std::vector<Assignment>& assignments) const;
+  /// Leaves out what a file says for a value of another option (Option::only_with) that a later
+  /// source has changed: `--config a/config.yaml --optimizer muon` ignores a's --adam-betas.
+  std::vector<Assignment> without_overruled(const std::vector<Assignment>& assignments) const;
 
   std::string command_, summary_;
   std::vector<Group> groups_;

@@ -82,14 +82,17 @@ Batches batch_by_size(std::vector<int64_t> items, const std::function<int64_t(in
 
 std::vector<int64_t> filter_by_size(std::vector<int64_t> items, const Dataset& dataset,
                                     const ItemLimits& limits) {
-  const auto all = items.size();
+  // Examples are counted, of which a packed item holds several.
+  const auto examples_of = [&](int64_t item) {
+    return std::max<int64_t>(std::ssize(dataset.examples_in(item)), 1);
+  };
   int64_t too_long = 0, too_many = 0;  // for the model, for a batch
   std::optional<int64_t> first;
   std::erase_if(items, [&](int64_t item) {
     const bool fits = dataset.fits(item, limits.max_positions);
     if (fits && (limits.max_tokens <= 0 || dataset.item_size(item) <= limits.max_tokens))
       return false;
-    ++(fits ? too_many : too_long);
+    (fits ? too_many : too_long) += examples_of(item);
     if (!first) first = item;
     return true;
   });
@@ -106,9 +109,13 @@ std::vector<int64_t> filter_by_size(std::vector<int64_t> items, const Dataset& d
     options.push_back(limits.tokens_option);
   }
   const auto removed = too_long + too_many;
+  auto all = removed;
+  for (const auto item : items) all += examples_of(item);
+  const auto packed = dataset.examples_in(*first);
+  const auto named = packed.empty() ? *first : packed.front();
   const auto found = fmt::format("{}: {} of {} items {} too long: {} (item {} has {} tokens)",
                                  dataset.name(), removed, all, removed == 1 ? "is" : "are",
-                                 fmt::join(reasons, ", "), *first, dataset.item_size(*first));
+                                 fmt::join(reasons, ", "), named, dataset.item_size(*first));
   const auto raise = options.empty() ? "" : fmt::format("raise {}", fmt::join(options, " and "));
   EVOMOE_CHECK(limits.skip_invalid,
                "{}; {}leave such items out with --skip-invalid-size-inputs-valid-test", found,

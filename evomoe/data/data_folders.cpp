@@ -64,6 +64,15 @@ std::vector<std::string> indexed_files(const std::filesystem::path& folder) {
 
 void fail_missing_split(const std::filesystem::path& folder, const std::string& split,
                         const std::vector<std::string>& there, const char* remedy) {
+  const bool has_examples = std::any_of(there.begin(), there.end(), [](const std::string& name) {
+    return name.ends_with(".prompt");
+  });
+  if (has_examples) {
+    fail(
+        "split `{}` is not in {}, which holds prompts with answers ({}): they are for --task "
+        "supervised_finetuning, and for `validate` and `generate` with a model of that task",
+        split, folder.string(), fmt::join(there, ", "));
+  }
   fail("split `{}` is not in {}; {}", split, folder.string(),
        there.empty() ? "the folder holds no .idx file, make it with `evomoe preprocess`"
                      : fmt::format("there are: {}; {}", fmt::join(there, ", "), remedy));

@@ -55,6 +55,8 @@ class Dataset {
   virtual Batch collate(std::span<const int64_t> items) const = 0;
   /// What Batch::tokens of all items comes to.
   virtual int64_t tokens() const = 0;
+  /// The examples that an item consists of where it holds several; empty: it is one, itself.
+  virtual std::span<const int64_t> examples_in(int64_t item) const { return {}; }
   /// Rows that collate makes of `items` items.
   virtual int64_t rows_of(int64_t items) const { return items; }
   /// For messages, for example `data-bin/train`.

@@ -2,6 +2,7 @@
 #include <fstream>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/log.h"
 #include "evomoe/base/write_file.h"
 #include "evomoe/data/binarize.h"
 #include "evomoe/data/encoder_pool.h"
@@ -104,7 +105,9 @@ BinarizeStatistics write_side(const Split& split, std::string Example::*side, Sy
     for (int64_t i = piece * kExamplesOfPiece; i < end; ++i) {
       std::vector<int64_t> tokens;
       symbols.for_each(split.examples[i].*side, [&](std::string_view symbol) {
-        tokens.push_back(dictionary.index(symbol));
+        const auto index = dictionary.index(symbol);
+        // A text that spells <s>, <pad> or </s> has none of these.
+        tokens.push_back(index < Dictionary::kSpecials ? Dictionary::kUnk : index);
         if (tokens.back() == Dictionary::kUnk && symbol != dictionary.symbol(Dictionary::kUnk))
           ++done[piece].replaced;
       });
@@ -181,9 +184,20 @@ PreprocessResult preprocess_examples(const PreprocessOptions& options) {
     };
     const auto prompts = side(&Example::prompt, "prompt");
     const auto answers = side(&Example::answer, "answer");
+    const auto replaced = prompts.replaced + answers.replaced;
+    const auto tokens = prompts.tokens + answers.tokens;
+    if (replaced > 0 && replaced * 100 >= tokens) {
+      log().warn(
+          "{}: {:.1f} % of its tokens are not in the dictionary and become {}. Is it the model's "
+          "dictionary, and are its BPE files given (--bpe gpt2, --gpt2-encoder-json, "
+          "--gpt2-vocab-bpe)? A dictionary made of lines of text has no symbol for a line break "
+          "within a text, as chat messages have them",
+          split.source, 100.0 * static_cast<double>(replaced) / static_cast<double>(tokens),
+          dictionary.symbol(Dictionary::kUnk));
+    }
     tell(fmt::format("{}: {} examples, {} tokens of prompts, {} of answers, {} replaced by {}",
-                     split.source, prompts.sentences, prompts.tokens, answers.tokens,
-                     prompts.replaced + answers.replaced, dictionary.symbol(Dictionary::kUnk)));
+                     split.source, prompts.sentences, prompts.tokens, answers.tokens, replaced,
+                     dictionary.symbol(Dictionary::kUnk)));
   }
   // Last, as for other data: a folder with vocab.bpe is a complete one.
   if (bpe) {

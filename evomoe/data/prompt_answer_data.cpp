@@ -21,10 +21,10 @@ std::vector<std::string> splits_in(const std::filesystem::path& folder) {
 }  // namespace
 
 PromptAnswerData::PromptAnswerData(const std::string& paths,
-                                   const PromptAnswerDatasetOptions& options, bool pack)
+                                   const PromptAnswerDatasetOptions& options, int64_t packed_tokens)
     : paths_(open_data_paths(paths)),
       options_(options),
-      pack_(pack),
+      packed_tokens_(packed_tokens),
       dictionary_(load_dictionary_of(paths_.front(), "dict.txt")) {}
 
 std::shared_ptr<const PromptAnswerDataset> PromptAnswerData::open_split(
@@ -65,8 +65,8 @@ std::shared_ptr<const Dataset> PromptAnswerData::train(int64_t epoch, const std:
   auto& dataset = train_[folder / split];
   if (!dataset) {
     auto examples = open_split(folder, split, /*combine=*/true, kOtherTrainSplit);
-    if (pack_) {
-      dataset = std::make_shared<PackedExamplesDataset>(std::move(examples));
+    if (packed_tokens_ > 0) {
+      dataset = std::make_shared<PackedExamplesDataset>(std::move(examples), packed_tokens_);
     } else {
       dataset = std::move(examples);
     }

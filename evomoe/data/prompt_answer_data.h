@@ -16,10 +16,10 @@ namespace evomoe {
 /// for each split `{split}.prompt.{bin,idx}` and `{split}.answer.{bin,idx}`.
 class PromptAnswerData : public TaskData {
  public:
-  /// Reads the dictionary of the first folder. An Error when a folder is missing. `pack`: rows of
-  /// training hold several examples.
+  /// Reads the dictionary of the first folder. An Error when a folder is missing. `packed_tokens`:
+  /// rows of training hold several examples, up to so many tokens; 0: one.
   PromptAnswerData(const std::string& paths, const PromptAnswerDatasetOptions& options,
-                   bool pack = false);
+                   int64_t packed_tokens = 0);
 
   const Dictionary& source_dictionary() const override { return dictionary_; }
   std::shared_ptr<const Dataset> train(int64_t epoch, const std::string& split) override;
@@ -38,7 +38,7 @@ class PromptAnswerData : public TaskData {
 
   std::vector<std::filesystem::path> paths_;
   PromptAnswerDatasetOptions options_;
-  bool pack_;
+  int64_t packed_tokens_;
   Dictionary dictionary_;
   TokenFiles files_;
   /// By prefix.

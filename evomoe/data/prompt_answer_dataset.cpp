@@ -50,7 +50,7 @@ void PromptAnswerDataset::check_item(int64_t item) const {
 }
 
 int64_t PromptAnswerDataset::prompt_size(int64_t item) const {
-  const auto whole = prompts_->item_size(item) - 1;
+  const auto whole = whole_prompt_size(item);
   if (!options_.truncate_prompt) return whole;
   return std::min(whole, std::max<int64_t>(options_.tokens_per_sample - answer_size(item), 0));
 }
@@ -70,11 +70,10 @@ std::vector<int64_t> PromptAnswerDataset::ordered_indices(int64_t seed) const {
       size(), [this](int64_t item) { return item_size(item); }, seed);
 }
 
-std::vector<int64_t> PromptAnswerDataset::prompt(int64_t item) const {
+std::vector<int64_t> PromptAnswerDataset::end_of_prompt(int64_t item, int64_t size) const {
   check_item(item);
   auto tokens = prompts_->item(item);
   tokens.pop_back();
-  const auto size = prompt_size(item);
   tokens.erase(tokens.begin(), tokens.end() - size);
   return tokens;
 }
@@ -112,14 +111,14 @@ void PromptAnswerDataset::write_row(int64_t item, std::span<int64_t> source,
   std::copy(after.begin(), after.end(), target.begin() + static_cast<int64_t>(before.size()));
 }
 
-PackedExamplesDataset::PackedExamplesDataset(std::shared_ptr<const PromptAnswerDataset> examples)
+PackedExamplesDataset::PackedExamplesDataset(std::shared_ptr<const PromptAnswerDataset> examples,
+                                             int64_t row_tokens)
     : examples_(std::move(examples)) {
   std::vector<int64_t> order(examples_->size());
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
     return examples_->item_size(a) > examples_->item_size(b);
   });
-  const auto most = examples_->options().tokens_per_sample;
   std::set<std::pair<int64_t, int64_t>> room;  // tokens that are left of a row, and the row
   for (const auto example : order) {
     const auto size = examples_->item_size(example);
@@ -134,7 +133,7 @@ PackedExamplesDataset::PackedExamplesDataset(std::shared_ptr<const PromptAnswerD
     }
     rows_[row].push_back(example);
     sizes_[row] += size;
-    if (sizes_[row] < most) room.emplace(most - sizes_[row], row);
+    if (sizes_[row] < row_tokens) room.emplace(row_tokens - sizes_[row], row);
   }
 }
 
@@ -177,6 +176,13 @@ Batch PackedExamplesDataset::collate(std::span<const int64_t> items) const {
   return batch;
 }
 
+int64_t PromptDataset::prompt_size(int64_t item) const {
+  const auto whole = examples_->whole_prompt_size(item);
+  const auto& [positions, truncate] = examples_->options();
+  if (!truncate || 1 + whole + 1 <= positions) return whole;  // </s>, the prompt, a new token
+  return std::min(whole, std::max<int64_t>(positions / 2 - 1, 0));
+}
+
 std::vector<int64_t> PromptDataset::ordered_indices(int64_t seed) const {
   return ordered_by_size(
       size(), [this](int64_t item) { return item_size(item); }, seed);
@@ -196,7 +202,7 @@ Batch PromptDataset::collate(std::span<const int64_t> items) const {
   batch.source.assign(batch.rows * batch.columns, Dictionary::kPad);
   batch.target.assign(batch.rows * batch.target_columns, Dictionary::kPad);
   for (int64_t row = 0; row < batch.rows; ++row) {
-    const auto prompt = examples_->prompt(items[row]);
+    const auto prompt = examples_->end_of_prompt(items[row], prompt_size(items[row]));
     const auto answer = examples_->answer(items[row]);
     const auto source = batch.source.begin() + row * batch.columns;
     *source = Dictionary::kEos;

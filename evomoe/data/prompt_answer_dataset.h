@@ -42,7 +42,10 @@ class PromptAnswerDataset : public Dataset {
 
   int64_t prompt_size(int64_t item) const;  ///< without its </s>, after cutting
   int64_t answer_size(int64_t item) const { return answers_->item_size(item); }  ///< with its </s>
-  std::vector<int64_t> prompt(int64_t item) const;
+  int64_t whole_prompt_size(int64_t item) const { return prompts_->item_size(item) - 1; }
+  std::vector<int64_t> prompt(int64_t item) const { return end_of_prompt(item, prompt_size(item)); }
+  /// The last `size` tokens of the whole prompt without its </s>.
+  std::vector<int64_t> end_of_prompt(int64_t item, int64_t size) const;
   std::vector<int64_t> answer(int64_t item) const { return answers_->item(item); }
   /// Writes the item's row of item_size() tokens.
   void write_row(int64_t item, std::span<int64_t> source, std::span<int64_t> target) const;
@@ -55,13 +58,14 @@ class PromptAnswerDataset : public Dataset {
   PromptAnswerDatasetOptions options_;
 };
 
-/// The same with several whole examples in a row, as many as fit into tokens_per_sample, each with
-/// a segment of its own (Batch::segment): the loss is the same, and there is less padding. An
-/// example that is too long has a row of its own, which does not fit.
+/// The same with several whole examples in a row, each with a segment of its own (Batch::segment):
+/// the loss is the same, and there is less padding. An example that is longer than a row should be
+/// has one of its own.
 class PackedExamplesDataset : public Dataset {
  public:
-  /// Fills rows by best fit, the longest example first, ties in the order of the examples.
-  explicit PackedExamplesDataset(std::shared_ptr<const PromptAnswerDataset> examples);
+  /// Fills rows up to `row_tokens` by best fit, the longest example first, ties in the order of the
+  /// examples.
+  PackedExamplesDataset(std::shared_ptr<const PromptAnswerDataset> examples, int64_t row_tokens);
 
   int64_t size() const override { return static_cast<int64_t>(rows_.size()); }
   int64_t item_size(int64_t item) const override { return sizes_[item]; }
@@ -74,8 +78,7 @@ class PackedExamplesDataset : public Dataset {
   int64_t tokens() const override { return examples_->tokens(); }
   std::string name() const override { return examples_->name(); }
 
-  /// The examples of a row.
-  const std::vector<int64_t>& examples(int64_t item) const { return rows_[item]; }
+  std::span<const int64_t> examples_in(int64_t item) const override { return rows_[item]; }
 
  private:
   std::shared_ptr<const PromptAnswerDataset> examples_;
@@ -84,20 +87,24 @@ class PackedExamplesDataset : public Dataset {
 };
 
 /// The same examples for one who answers: the source is </s> p1 .. pm, the target the answer with
-/// its </s>.
+/// its </s>. What is read does not depend on the answer: with truncate_prompt, a prompt that leaves
+/// no room in tokens_per_sample for one more token and </s> is cut to the half of it, as `generate
+/// --prompt` cuts those that are too long (prompt_window).
 class PromptDataset : public Dataset {
  public:
   explicit PromptDataset(std::shared_ptr<const PromptAnswerDataset> examples)
       : examples_(std::move(examples)) {}
 
   int64_t size() const override { return examples_->size(); }
-  int64_t item_size(int64_t item) const override { return 1 + examples_->prompt_size(item); }
+  int64_t item_size(int64_t item) const override { return 1 + prompt_size(item); }
   std::vector<int64_t> ordered_indices(int64_t seed) const override;
   Batch collate(std::span<const int64_t> items) const override;
   int64_t tokens() const override { return examples_->tokens(); }
   std::string name() const override { return examples_->name(); }
 
  private:
+  int64_t prompt_size(int64_t item) const;
+
   std::shared_ptr<const PromptAnswerDataset> examples_;
 };
 

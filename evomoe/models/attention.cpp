@@ -13,19 +13,13 @@ namespace evomoe {
 namespace {
 
 /// bool, true = may attend; undefined where all may attend to all. Causal: the triangle of the last
-/// `queries` of `keys` positions. Padded keys are left out, and those of other segments.
+/// `queries` of `keys` positions. Padded keys are left out.
 torch::Tensor attention_mask(bool causal, int64_t queries, int64_t keys,
-                             const torch::Tensor& padding_BS, const torch::Tensor& segment_BS,
-                             torch::Device device) {
+                             const torch::Tensor& padding_BS, torch::Device device) {
   torch::Tensor mask;
   if (causal && queries > 1) {
     mask = torch::ones({queries, keys}, torch::dtype(torch::kBool).device(device))
                .tril(keys - queries);
-  }
-  if (segment_BS.defined()) {
-    // Padding is a segment of its own, so that no query is left without a key.
-    const auto same = segment_BS.unsqueeze(2).eq(segment_BS.unsqueeze(1));  // [B,S,S]
-    return (mask.defined() ? mask.unsqueeze(0).logical_and(same) : same).unsqueeze(1);
   }
   if (padding_BS.defined()) {
     const auto real = padding_BS.logical_not().unsqueeze(1);  // [B,1,S]
@@ -52,6 +46,14 @@ torch::Tensor& of_layer(std::vector<torch::Tensor>& tensors, int64_t layer) {
 }
 
 }  // namespace
+
+torch::Tensor segment_mask(const torch::Tensor& segment_BS, bool causal, torch::ScalarType type) {
+  auto same_BSS = segment_BS.unsqueeze(2).eq(segment_BS.unsqueeze(1));
+  if (causal) same_BSS = same_BSS.tril();
+  return torch::zeros(same_BSS.sizes(), same_BSS.options().dtype(type))
+      .masked_fill_(same_BSS.logical_not(), -std::numeric_limits<double>::infinity())
+      .unsqueeze(1);
+}
 
 void AttentionOptions::validate() const {
   constexpr auto kMostHeads = std::numeric_limits<uint32_t>::max() / kHeadStride;
@@ -139,15 +141,16 @@ torch::Tensor AttentionImpl::attend(const torch::Tensor& q_BHSD, const torch::Te
   const auto queries = q_BHSD.size(2), keys = k_BHSD.size(2);
   const bool causal = options_.causal && !options_.cross;
   const double dropout = context.training ? options_.dropout : 0.0;
-  const auto segment_BS = options_.cross ? torch::Tensor() : context.segment_BS;
-  EVOMOE_CHECK(!segment_BS.defined() || queries == keys,
+  const auto of_segments = options_.cross ? torch::Tensor() : context.segment_mask_B1SS;
+  EVOMOE_CHECK(!of_segments.defined() || queries == keys,
                "rows of several sequences are read at once, not token by token");
   if (dropout == 0.0) {
-    if (causal && queries == keys && !key_padding_BS.defined() && !segment_BS.defined()) {
+    if (of_segments.defined())
+      return at::scaled_dot_product_attention(q_BHSD, k_BHSD, v_BHSD, of_segments);
+    if (causal && queries == keys && !key_padding_BS.defined()) {
       return at::scaled_dot_product_attention(q_BHSD, k_BHSD, v_BHSD, {}, 0.0, /*is_causal=*/true);
     }
-    const auto mask =
-        attention_mask(causal, queries, keys, key_padding_BS, segment_BS, q_BHSD.device());
+    const auto mask = attention_mask(causal, queries, keys, key_padding_BS, q_BHSD.device());
     if (!mask.defined()) return at::scaled_dot_product_attention(q_BHSD, k_BHSD, v_BHSD);
     return at::scaled_dot_product_attention(q_BHSD, k_BHSD, v_BHSD, mask);
   }
@@ -156,14 +159,19 @@ torch::Tensor AttentionImpl::attend(const torch::Tensor& q_BHSD, const torch::Te
   const double scale = 1.0 / std::sqrt(static_cast<double>(q_BHSD.size(3)));
   auto score = torch::matmul(q_BHSD * scale, k_BHSD.transpose(2, 3))
                    .to(torch::promote_types(q_BHSD.scalar_type(), torch::kFloat));
-  const auto mask =
-      attention_mask(causal, queries, keys, key_padding_BS, segment_BS, q_BHSD.device());
-  const auto hidden = mask.defined() ? mask.logical_not() : mask;
+  torch::Tensor hidden;
+  if (of_segments.defined()) {
+    score = score + of_segments;  // of which nothing is kept for the backward pass
+  } else {
+    const auto mask = attention_mask(causal, queries, keys, key_padding_BS, q_BHSD.device());
+    if (mask.defined()) hidden = mask.logical_not();
+  }
   // The lowest finite score, not minus infinity: a query whose keys are all padding would get NaN.
   if (hidden.defined()) score = score.masked_fill(hidden, std::numeric_limits<float>::lowest());
   auto probability = torch::softmax(score, -1);
   // Such a query attends to nothing, as in the library's kernels.
-  if (key_padding_BS.defined()) probability = probability.masked_fill(hidden, 0);
+  if (hidden.defined() && key_padding_BS.defined())
+    probability = probability.masked_fill(hidden, 0);
   EVOMOE_CHECK(queries <= kHeadStride, "attention dropout of {} queries: at most {} are possible",
                queries, kHeadStride);
   auto noise = context.noise.at(static_cast<uint32_t>(options_.layer),

@@ -27,6 +27,11 @@ struct Memory {
   torch::Tensor padding_BS;  ///< bool, true = padding; undefined when no token is padding
 };
 
+/// [B,1,S,S], what is added to the scores of the queries of rows with segments
+/// (ForwardContext::segment_BS): 0 for the keys that are attended to, minus infinity for others.
+/// Padding is a segment like any other, so that no query is left without a key.
+torch::Tensor segment_mask(const torch::Tensor& segment_BS, bool causal, torch::ScalarType type);
+
 /// Multi-head attention with separate q, k, v and output projections (Vaswani et al. 2017, section
 /// 3.2): causal or bidirectional self-attention, or attention to an encoder's output.
 class AttentionImpl : public torch::nn::Module {
@@ -35,8 +40,8 @@ class AttentionImpl : public torch::nn::Module {
 
   /// x_BSD [B,S,D] -> [B,S,D]. Padding (self: context.padding_BS; cross: that of the memory) is
   /// never attended to by what is none; nor, in self-attention, are other sequences of the row
-  /// (context.segment_BS). With a cache, x holds the new tokens only, and the memory's keys and
-  /// values are made once. `memory` must be given exactly when the options say `cross`.
+  /// (context.segment_mask_B1SS). With a cache, x holds the new tokens only, and the memory's keys
+  /// and values are made once. `memory` must be given exactly when the options say `cross`.
   torch::Tensor forward(const torch::Tensor& x_BSD, const ForwardContext& context,
                         const Memory* memory = nullptr);
 

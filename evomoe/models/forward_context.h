@@ -37,6 +37,9 @@ struct ForwardContext {
   /// Rows that hold several sequences (packing): int64, the sequence of each token, 0 = padding.
   /// Each attends to itself alone, and its positions begin anew. Undefined: a row is a sequence.
   torch::Tensor segment_BS;
+  /// What attention reads of it, segment_mask() of models/attention.h. A stack makes it, once for
+  /// all of its layers.
+  torch::Tensor segment_mask_B1SS;
   bool mask_padding_in_moe = false;  ///< --use-moe-pad-mask: padding takes no place in an expert
   int64_t padded_batch = 0;          ///< sequences an MoE layer pads a short batch to; 0: never
   torch::Tensor token_id_T;          ///< int64 [B*S], the input tokens

@@ -183,6 +183,9 @@ StackOutput TransformerStackImpl::forward(const torch::Tensor& token_BS,
   context.token_id_T = token_BS.flatten();
   StackOutput output;
   auto x = embed(token_BS, context);
+  if (context.segment_BS.defined()) {
+    context.segment_mask_B1SS = segment_mask(context.segment_BS, options_.causal, x.scalar_type());
+  }
   for (size_t i = 0; i < blocks_.size(); ++i) {
     const auto layer = options_.first_layer + static_cast<int64_t>(i);
     RECORD_USER_SCOPE("layer." + std::to_string(layer));

@@ -76,8 +76,8 @@ void DiversifyOptions::describe(OptionTable& table) {
   table.add("diversify-keep-first", &keep_first, "The first expert stays an exact copy.");
   table
       .add("diversify-moments", &moments,
-           "Adam moments of the new experts: copied, set to zero, or divided by their number (the "
-           "second by its square), which suits a dense gate.")
+           "Optimiser state of the new experts: copied, set to zero, or divided by their number "
+           "(averages of squared gradients by its square), which suits a dense gate.")
       .choices({"copy", "reset", "scale"});
 }
 
@@ -144,7 +144,7 @@ ExpertTensors diversify(const ExpertTensors& one, int64_t num_experts,
   return {torch::stack(w1), repeated(one.b1), torch::stack(w2), repeated(one.b2)};
 }
 
-Tensor diversify_moment(const Tensor& moment, bool second, int64_t num_experts,
+Tensor diversify_moment(const Tensor& moment, int gradient_power, int64_t num_experts,
                         const std::string& rule) {
   EVOMOE_CHECK(moment.dim() >= 1 && moment.size(0) == 1,
                "the moment of one expert must have a first axis of 1, not the shape {}",
@@ -156,8 +156,7 @@ Tensor diversify_moment(const Tensor& moment, bool second, int64_t num_experts,
   if (rule == "copy") return copies.clone();
   if (rule == "reset") return torch::zeros(sizes, moment.options().requires_grad(false));
   if (rule == "scale") {
-    const double share = 1.0 / static_cast<double>(num_experts);
-    return copies * (second ? share * share : share);
+    return copies * std::pow(1.0 / static_cast<double>(num_experts), gradient_power);
   }
   fail_usage("--diversify-moments '{}' is not known; it may be copy, reset or scale", rule);
 }

@@ -49,10 +49,11 @@ ExpertTensors diversify(const ExpertTensors& one, int64_t num_experts,
 torch::Tensor redraw_rows(const torch::Tensor& matrix, const torch::Tensor& unit_N,
                           const torch::Tensor& normal_NC);
 
-/// The Adam moment of E experts from that of one, [1, ...] -> [E, ...]; `second`: of the squared
-/// gradient. Rules: `copy`; `reset` to zero; `scale` by 1/E (the second one by 1/E^2), what an
-/// expert sees that takes part with an average combine weight of 1/E. UsageError: another rule.
-torch::Tensor diversify_moment(const torch::Tensor& moment, bool second, int64_t num_experts,
+/// A tensor of the optimiser's state of E experts from that of one, [1, ...] -> [E, ...], which
+/// grows with this power of the gradient (optim/update_rule.h). Rules: `copy`; `reset` to zero;
+/// `scale` by (1/E)^power: an expert that takes part with an average combine weight of 1/E has
+/// gradients of 1/E. UsageError: another rule.
+torch::Tensor diversify_moment(const torch::Tensor& moment, int gradient_power, int64_t num_experts,
                                const std::string& rule);
 
 }  // namespace evomoe

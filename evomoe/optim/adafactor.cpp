@@ -127,10 +127,12 @@ void AdafactorOptions::describe(OptionTable& table) {
   only(table.add("clip-threshold", &clip_threshold,
                  "Largest root mean square of a parameter's update before the learning rate."))
       .above(0);
-  only(table.add("decay-rate", &decay_rate, "The second moment of step t is decayed by 1 - t^X."));
+  only(table.add("decay-rate", &decay_rate, "The second moment of step t is decayed by 1 - t^X."))
+      .at_most(0);
   only(table.add("beta1", &beta1,
                  "Decay of a first moment, as large as the model; not given: there is none."))
-      .range(0, 1);
+      .at_least(0)
+      .below(1);
   only(table.add("scale-parameter", &scale_parameter,
                  "Multiplies the learning rate of each parameter by its root mean square."));
   only(table.add("relative-step", &relative_step,
@@ -151,7 +153,7 @@ Adafactor::Adafactor(AdafactorOptions options) : options_(std::move(options)) {
   };
   EVOMOE_CHECK(options_.adafactor_eps.size() == 2, "--adafactor-eps has {} values; give two",
                options_.adafactor_eps.size());
-  // A smaller one is 0 in float32, and 0 / 0 where a row's gradient is 0.
+  // One that is 0 in float32 would make 0 / 0 where a row's gradient is 0.
   finite("the first value of --adafactor-eps", options_.adafactor_eps[0], 1e-38);
   if (!(options_.adafactor_eps[1] >= 0) || !std::isfinite(options_.adafactor_eps[1])) {
     fail_usage(
@@ -180,12 +182,12 @@ std::vector<StateSlot> Adafactor::slots(ParameterKind kind, at::IntArrayRef size
     auto row = all, column = all;
     row.pop_back();
     column.erase(column.end() - 2);
-    slots.push_back({"exp_avg_sq_row", row, /*squared=*/true});
-    slots.push_back({"exp_avg_sq_col", column, /*squared=*/true});
+    slots.push_back({"exp_avg_sq_row", row, /*gradient_power=*/2});
+    slots.push_back({"exp_avg_sq_col", column, /*gradient_power=*/2});
   } else {
-    slots.push_back({"exp_avg_sq", all, /*squared=*/true});
+    slots.push_back({"exp_avg_sq", all, /*gradient_power=*/2});
   }
-  if (options_.beta1) slots.push_back({"exp_avg", all});
+  if (options_.beta1) slots.push_back({"exp_avg", all, /*gradient_power=*/0});
   return slots;
 }
 

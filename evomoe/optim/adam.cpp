@@ -37,11 +37,12 @@ void adam_on_tensors(const torch::Tensor& parameter, const torch::Tensor& gradie
 
 void AdamOptions::describe(OptionTable& table) {
   table.add("adam-betas", &betas, "Decay of the two moments, e.g. '(0.9, 0.98)'.")
-      .range(0, 1)
+      .at_least(0)
+      .below(1)
       .count(2)
       .only_with("optimizer", {kMethod});
   table.add("adam-eps", &eps, "Added to the root of the second moment.")
-      .at_least(0)
+      .above(0)
       .only_with("optimizer", {kMethod});
 }
 
@@ -59,13 +60,15 @@ Adam::Adam(AdamOptions options, const char* prefix) : options_(std::move(options
                  beta);
     }
   }
-  if (!(options_.eps > 0.0) || !std::isfinite(options_.eps)) {
-    fail_usage("{}-eps is {}; it must be a finite number greater than 0", prefix, options_.eps);
+  // Where a gradient is 0, an eps that is 0 in float32 would make 0 / 0.
+  if (!(static_cast<float>(options_.eps) > 0.0F) || !std::isfinite(options_.eps)) {
+    fail_usage("{}-eps is {}; it must be a finite number greater than 0 in float32, e.g. 1e-8",
+               prefix, options_.eps);
   }
 }
 
 std::vector<StateSlot> Adam::slots(ParameterKind, at::IntArrayRef sizes) const {
-  return {{"exp_avg", sizes.vec()}, {"exp_avg_sq", sizes.vec(), /*squared=*/true}};
+  return {{"exp_avg", sizes.vec()}, {"exp_avg_sq", sizes.vec(), /*gradient_power=*/2}};
 }
 
 void Adam::update(const NamedParameter& parameter, const torch::Tensor& gradient,

@@ -55,7 +55,8 @@ void MuonOptions::describe(OptionTable& table) {
     return option.only_with("optimizer", {kMethod});
   };
   only(table.add("muon-momentum", &momentum, "Decay of the momentum, which is Nesterov's."))
-      .range(0, 1);
+      .at_least(0)
+      .below(1);
   only(table.add("muon-scale", &scale,
                  "What an orthogonal update of a matrix is multiplied by: moonlight: "
                  ".2 sqrt(max(rows, columns)), as large as Adam's (arXiv 2502.16982); original: "
@@ -67,7 +68,8 @@ void MuonOptions::describe(OptionTable& table) {
   only(table.add("muon-adam-betas", &adam_betas,
                  "Decay of the two moments of Adam, which updates embeddings, heads, norms, biases "
                  "and routers."))
-      .range(0, 1)
+      .at_least(0)
+      .below(1)
       .count(2);
   only(table.add("muon-adam-eps", &adam_eps, "Added to the root of Adam's second moment."))
       .above(0);

@@ -222,7 +222,7 @@ void Optimizer::replace(const std::string& name, torch::Tensor new_parameter,
     const auto before = slots(found->second);
     const auto after = rule_->slots(parameter.kind, new_parameter.sizes());
     for (size_t i = 0; i < after.size(); ++i) {
-      const auto made = transform(old.tensors.at(i), before.at(i).squared);
+      const auto made = transform(old.tensors.at(i), before.at(i).gradient_power);
       check_fits(name, after[i], made);
       // A copy, so that a transform that returns a view (expand, the old tensor itself) is safe.
       state.tensors.push_back(new_tensor(new_parameter, after[i]).copy_(made));

@@ -61,9 +61,9 @@ class Optimizer {
   /// one Error that lists them; the state is then left as it was.
   void load_state_dict(const std::map<std::string, torch::Tensor>& state);
 
-  /// Transforms a tensor of the state into that of the parameter that takes the place; `second`: it
-  /// averages squares of the gradient.
-  using MomentTransform = std::function<torch::Tensor(torch::Tensor moment, bool second)>;
+  /// Transforms a tensor of the state into that of the parameter that takes the place;
+  /// `gradient_power` is its slot's.
+  using MomentTransform = std::function<torch::Tensor(torch::Tensor moment, int gradient_power)>;
 
   /// Puts `new_tensor`, of any shape, in the place of parameter `name` (one expert becomes E when
   /// experts are spawned). Each tensor of its state becomes transform(old tensor) and must have the

@@ -15,7 +15,9 @@ namespace evomoe {
 struct StateSlot {
   std::string name;  ///< in checkpoints it is "<parameter>.<name>"
   std::vector<int64_t> sizes;
-  bool squared = false;  ///< it averages squares of the gradient, not the gradient
+  /// How it grows with the gradient: 1 averages gradients, 2 their squares, 0 updates whose size
+  /// does not depend on the gradient's.
+  int gradient_power = 1;
 };
 
 /// The numbers of one update of one parameter.

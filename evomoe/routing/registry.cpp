@@ -87,7 +87,19 @@ std::vector<std::string> router_names() {
 }
 
 void describe_router_options(OptionTable& table, RouterOptionSet& options) {
-  for (const auto& type : option_types()) type.describe(options, table);
+  for (const auto& type : option_types()) {
+    table.group("moe");  // where a struct names no other one
+    type.describe(options, table);
+  }
+}
+
+std::set<std::string> router_option_names() {
+  RouterOptionSet options;
+  OptionTable table("", "");
+  describe_router_options(table, options);
+  std::set<std::string> names;
+  for (const auto& option : table.options()) names.insert(option->name());
+  return names;
 }
 
 bool method_uses(const std::string& method, std::type_index options) {

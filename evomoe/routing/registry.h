@@ -63,6 +63,8 @@ std::vector<std::string> router_names();
 
 /// Binds the options of all methods to the table, each struct once. The set must outlive it.
 void describe_router_options(OptionTable& table, RouterOptionSet& options);
+/// The names of those options.
+std::set<std::string> router_option_names();
 
 /// Whether the method of this name uses the struct.
 bool method_uses(const std::string& method, std::type_index options);

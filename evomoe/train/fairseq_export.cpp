@@ -18,6 +18,7 @@
 #include "evomoe/optim/update_rule.h"
 #include "evomoe/train/loaded_model.h"
 #include "evomoe/train/model_family.h"
+#include "evomoe/train/optimizer_settings.h"
 #include "evomoe/train/resume.h"
 #include "evomoe/train/settings.h"
 #include "evomoe/train/task.h"
@@ -164,16 +165,13 @@ PickleValue their_cfg(TrainOptions options) {
     return option.key() == "weight_decay" ||
            (condition.option == "optimizer" && condition.values.front() == method);
   };
-  static const std::set<std::string> of_schedule = {
-      "warmup_updates", "warmup_init_lr", "total_num_update", "end_learning_rate", "power",
-      "lr_shrink",      "force_anneal",   "min_lr",           "lr_period_updates", "t_mult"};
   for (const auto& option : table.options()) {
     const auto key = option->key();
     auto group = theirs.contains(option->group()) ? theirs.at(option->group()) : option->group();
     const bool of_optimizer = is_of_optimizer(*option);
     if (!of_optimizer && option->condition().option == "optimizer") continue;
     if (of_optimizer) group = "optimizer";
-    if (of_schedule.contains(key)) group = "lr_scheduler";
+    if (schedule_options().contains(option->name())) group = "lr_scheduler";
     if (key == "task" || key == "arch" || key == "criterion" || key == "optimizer" ||
         key == "lr_scheduler") {
       const auto of = key == "arch" ? "model" : key;
@@ -251,6 +249,13 @@ std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::pat
         "go on with one learning rate",
         checkpoint.string(), fmt::join(options.optimizer.lr_factor, ","));
   }
+  if (!ours.optimizer.empty() && sets_own_learning_rate(options)) {
+    log().warn(
+        "{}: it was trained with --relative-step, which fairseq refuses beside a learning rate, "
+        "and "
+        "its --lr always has one; go on there without it and with a --lr of your choice",
+        checkpoint.string());
+  }
   const auto rule = options.optimizer.make_rule();
   const auto model = make_model(options, stored_vocabulary(ours.manifest), /*shared_expert=*/false);
   const auto parameters = their_parameters(*model);
@@ -273,8 +278,9 @@ std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::pat
       for (auto& [name, tensor] : family_of(options).fairseq_extras(ours.model))
         put(state, name, value(std::move(tensor)));
     }
-    const auto lr = lr_at(lr_schedule_options(options), updates,
-                          ours.manifest.at("data").at("epoch").get<int64_t>());
+    const auto scheduled = lr_at(lr_schedule_options(options), updates,
+                                 ours.manifest.at("data").at("epoch").get<int64_t>());
+    const auto lr = rule->learning_rate(scheduled, std::max<int64_t>(updates, 1));
     auto group = their_group(options.optimizer, lr, std::move(numbers));
     Dict optimizer;
     put(optimizer, "state", value(std::move(moments)));

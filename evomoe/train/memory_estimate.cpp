@@ -117,6 +117,9 @@ class StackCounter {
     int64_t words = T_ * D_;  // the embedded tokens
     if (model_.final_norm) words += T_ * D_ + 2 * T_;
     if (model_.embedding_norm) words += T_ * D_ + 2 * T_;
+    // One mask for all layers. By-hand attention does not keep it, but recomputation does.
+    const bool keeps_mask = model_.attention_dropout == 0 || model_.checkpoint_activations;
+    if (batch_.segments && keeps_mask) words += T_ * batch_.columns;
     for (int64_t i = 0; i < model_.layers; ++i)
       words += model_.checkpoint_activations ? T_ * D_ : kept_of_block(i);
     return words;

@@ -33,6 +33,7 @@ struct LargestBatch {
   /// Tokens of an MoE layer: more than `tokens` where it pads short batches.
   int64_t moe_tokens = 0;
   int64_t predicted = 0;  ///< masked_lm: tokens that are predicted
+  bool segments = false;  ///< rows hold several sequences (ForwardContext::segment_BS)
 };
 
 /// Bytes that the optimiser keeps in memory of a parameter.

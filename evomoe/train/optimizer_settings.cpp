@@ -11,6 +11,18 @@
 
 namespace evomoe {
 
+namespace {
+
+/// What the optimiser keeps of a matrix.
+std::vector<std::string> slot_names(const TrainOptions& options) {
+  std::vector<std::string> names;
+  for (const auto& slot : options.optimizer.make_rule()->slots(ParameterKind::kMatrix, {2, 2}))
+    names.push_back(slot.name);
+  return names;
+}
+
+}  // namespace
+
 OptimizerSettings optimizer_settings(const TrainOptions& options) {
   return {.weight_decay = options.optimizer.weight_decay,
           .lr_factors = LrFactors(options.optimizer.lr_factor),
@@ -22,13 +34,18 @@ bool sets_own_learning_rate(const TrainOptions& options) {
          options.optimizer.of<AdafactorOptions>().relative_step;
 }
 
+const std::set<std::string>& schedule_options() {
+  static const std::set<std::string> names = {
+      "warmup-updates", "warmup-init-lr", "total-num-update", "end-learning-rate", "power",
+      "lr-shrink",      "force-anneal",   "min-lr",           "lr-period-updates", "t-mult"};
+  return names;
+}
+
 void check_optimizer(const TrainOptions& options) {
   options.optimizer.make_rule();
   LrFactors(options.optimizer.lr_factor);
   const auto& name = options.optimizer.optimizer;
   const bool relative = sets_own_learning_rate(options);
-  static const std::set<std::string> schedule = {"lr", "lr-scheduler", "warmup-updates",
-                                                 "warmup-init-lr"};
   for_each_given(options, [&](const OptionTable& table, const Option& option) {
     const auto& condition = option.condition();
     if (condition.option == "optimizer" &&
@@ -36,7 +53,9 @@ void check_optimizer(const TrainOptions& options) {
       fail_usage("--{} is an option of --optimizer {}, and this is --optimizer {}; leave it out",
                  option.name(), fmt::join(condition.values, " or "), name);
     }
-    if (relative && schedule.contains(option.name())) {
+    const bool of_schedule = option.name() == "lr" || option.name() == "lr-scheduler" ||
+                             schedule_options().contains(option.name());
+    if (relative && of_schedule) {
       fail_usage(
           "{} has no effect with --relative-step, which sets the learning rate itself; leave one "
           "of them out",
@@ -52,6 +71,13 @@ void check_optimizer_state(const TrainOptions& stored, const TrainOptions& now,
                "{}: it holds the state of --optimizer {}, and --optimizer {} cannot go on from "
                "that; use --optimizer {}, or begin with a new state by --reset-optimizer",
                checkpoint.string(), was, is, was);
+  const auto kept = slot_names(stored), wanted = slot_names(now);
+  EVOMOE_CHECK(
+      kept == wanted,
+      "{}: of a matrix --optimizer {} has kept {}, and with the options now given it keeps "
+      "{}; give the optimizer's options of the checkpoint, or begin with a new state by "
+      "--reset-optimizer",
+      checkpoint.string(), is, fmt::join(kept, ", "), fmt::join(wanted, ", "));
 }
 
 void announce_lr_factors(const TrainOptions& options,

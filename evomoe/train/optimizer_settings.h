@@ -1,6 +1,8 @@
 #pragma once
 
 #include <filesystem>
+#include <set>
+#include <string>
 
 #include "evomoe/optim/optimizer.h"
 #include "evomoe/train/options.h"
@@ -13,12 +15,15 @@ OptimizerSettings optimizer_settings(const TrainOptions& options);
 /// Whether --lr and its schedule are not used (--relative-step of Adafactor).
 bool sets_own_learning_rate(const TrainOptions& options);
 
+/// The options of learning-rate schedules, beside --lr and --lr-scheduler.
+const std::set<std::string>& schedule_options();
+
 /// UsageError for what the optimiser refuses, an option of another one, a bad --lr-factor, and a
 /// learning rate or schedule beside --relative-step.
 void check_optimizer(const TrainOptions& options);
 
-/// Error where the state in `checkpoint`, of a run with the options `stored`, is that of another
-/// optimiser than this run's.
+/// Error if the state in `checkpoint`, of a run with the options `stored`, is that of another
+/// optimiser than this run's, or of options with which it keeps other tensors.
 void check_optimizer_state(const TrainOptions& stored, const TrainOptions& now,
                            const std::filesystem::path& checkpoint);
 

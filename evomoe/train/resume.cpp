@@ -157,6 +157,7 @@ Differences differences(TrainOptions stored, TrainOptions now) {
   compared.insert({"moe-freq", "encoder-moe-freq", "decoder-moe-freq"});
   auto data_options = kDataOptions;
   for (auto& name : find_task(now.task.task).batch_options()) data_options.insert(std::move(name));
+  const auto of_routers = router_option_names();
   OptionTable stored_table("train", ""), now_table("train", "");
   describe(stored_table, stored);
   describe(now_table, now);
@@ -165,7 +166,8 @@ Differences differences(TrainOptions stored, TrainOptions now) {
     const bool of_data = data_options.contains(option.name());
     const auto was = stored_table.options()[i]->value(), is = option.value();
     if (was == is || compared.contains(option.name())) continue;
-    if (!of_data && !kGroups.contains(option.group())) continue;
+    if (!of_data && !kGroups.contains(option.group()) && !of_routers.contains(option.name()))
+      continue;
     (of_data ? found.data : found.other)
         .push_back(fmt::format("--{} {} -> {}", option.name(), shown(was), shown(is)));
   }

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "evomoe/config/task_declaration.h"
-#include "evomoe/data/language_model_dataset.h"
 #include "evomoe/data/task_data.h"
 #include "evomoe/models/roberta.h"
 #include "evomoe/report/log_line.h"
@@ -87,8 +86,6 @@ const Task& find_task(const std::string& name);
 
 /// Task::open_data() of the options' task.
 std::unique_ptr<TaskData> open_task_data(const std::string& data, TrainOptions& options);
-
-LanguageModelDatasetOptions language_model_dataset_options(const TrainOptions& options);
 
 /// The sizes of a task's dictionaries.
 Vocabulary vocabulary_of(const TaskData& data);

@@ -126,8 +126,8 @@ void Trainer::spawn_experts() {
   }
   for (const auto& parameter : named_parameters(*model_)) {
     if (parameter.kind != ParameterKind::kExpert) continue;
-    optimizer_->replace(parameter.name, parameter.tensor, [&](torch::Tensor moment, bool second) {
-      return diversify_moment(moment, second, experts, diversify.moments);
+    optimizer_->replace(parameter.name, parameter.tensor, [&](torch::Tensor moment, int power) {
+      return diversify_moment(moment, power, experts, diversify.moments);
     });
   }
 }

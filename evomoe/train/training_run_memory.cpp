@@ -41,6 +41,7 @@ LargestBatch largest_batch(const TrainOptions& options, const Dataset& data) {
   }
   batch.moe_tokens = std::max(batch.tokens, limits.batch_size.value_or(0) * columns);
   batch.predicted = find_task(options.task.task).most_predicted(options.task, batch.tokens, rows);
+  batch.segments = options.task.pack_examples;
   return batch;
 }
 

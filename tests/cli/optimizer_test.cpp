@@ -122,7 +122,17 @@ TEST_F(Optimizers, ACheckpointOfAnotherOneIsRefusedWithTheRemedy) {
 TEST_F(Optimizers, AStateThatTheOptionsDoNotFitIsRefusedWithTheRemedy) {
   expect_works(train_arguments() + "--optimizer adafactor --max-update 2");
   expect_refused(train_arguments() + "--optimizer adafactor --beta1 0.9",
-                 {".exp_avg' is missing", "--reset-optimizer"}, 1);
+                 {"exp_avg_sq_row, exp_avg_sq_col, and with",
+                  "exp_avg_sq_row, exp_avg_sq_col, exp_avg", "--reset-optimizer"},
+                 1);
+}
+
+TEST_F(Optimizers, AnotherOneThanThatOfTheRunsFileDoesWithoutItsOptions) {
+  expect_works(train_arguments() + "--optimizer adafactor --beta1 0.9 --max-update 2");
+  const auto from_file = "train --config " + (folder_ / "run/config.yaml").string() + " ";
+  expect_works(from_file + "--optimizer muon --reset-optimizer --max-update 3");
+  expect_refused(from_file + "--optimizer muon --reset-optimizer --beta1 0.8",
+                 {"--beta1 is an option of --optimizer adafactor"});
 }
 
 TEST_F(Optimizers, AnOptionOfAnotherOneIsRefused) {
@@ -145,6 +155,7 @@ TEST_F(Optimizers, RelativeStepsSetTheLearningRateThatTheLogShows) {
   expect_refused(arguments + relative, {"--lr 0.003 has no effect with --relative-step"});
   expect_refused(without_lr + relative + "--lr-scheduler inverse_sqrt",
                  {"--lr-scheduler inverse_sqrt has no effect with --relative-step"});
+  expect_refused(without_lr + relative + "--min-lr 0.0001", {"--min-lr 0.0001 has no effect"});
   const auto result = expect_works(without_lr + relative + "--warmup-init --log-interval 1");
   EXPECT_THAT(result.err, Not(HasSubstr("no --lr is given")));
   int64_t lines = 0;

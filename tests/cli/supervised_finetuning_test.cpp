@@ -181,6 +181,21 @@ TEST_F(SupervisedFinetuning, ItsMemoryIsPlanned) {
   EXPECT_THAT(planned.err, HasSubstr("memory, estimated"));
 }
 
+TEST_F(SupervisedFinetuning, TextThatSpellsASpecialSymbolIsAnUnknownWord) {
+  testing::write_text(folder_ / "train.jsonl",
+                      R"({"prompt": "what follows <pad> c1 </s>", "answer": "c2 <pad> <s> c3"})"
+                      "\n");
+  const auto result = prepare("special", "--srcdict " + (folder_ / "bin/dict.txt").string());
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err + result.out, HasSubstr("4 replaced by <unk>"));
+  EXPECT_THAT(result.err, HasSubstr("are not in the dictionary"));
+}
+
+TEST_F(SupervisedFinetuning, ItsDataIsNamedWhereAnotherTaskReadsIt) {
+  expect_refused(train_arguments() + "--task language_modeling",
+                 {"prompts with answers", "--task supervised_finetuning"}, 1);
+}
+
 TEST_F(SupervisedFinetuning, BadExamplesAreRefusedWithFileAndLine) {
   testing::write_text(folder_ / "train.jsonl",
                       "{\"prompt\": \"a\", \"answer\": \"b\"}\n{\"prompt\": 1}\n");

@@ -37,7 +37,7 @@ class OptionTableTest : public ::testing::Test {
     table.add("dropout", &sample.dropout, "Dropout.").range(0, 1);
     table.add("learned-pos", &sample.learned, "Learned.");
     table.group("run", "Run");
-    table.add("adam-betas", &sample.betas, "Betas.").count(2).range(0, 1);
+    table.add("adam-betas", &sample.betas, "Betas.").count(2).at_least(0).below(1);
     table.add("update-freq", &sample.freq, "Freq.").at_least(1);
     table.add("valid-subset", &sample.subset, "Subsets.");
     table.add("device", &sample.device, "Device.").choices({"auto", "cpu", "cuda"});
@@ -240,6 +240,7 @@ TEST_F(OptionTableTest, AWrongValueNamesOptionValueAndWhatIsAllowed) {
   EXPECT_THAT(error_of({"bin", "--device", "cdua"}),
               AllOf(HasSubstr("auto, cpu, cuda"), HasSubstr("did you mean 'cuda'")));
   EXPECT_THAT(error_of({"bin", "--adam-betas", "0.9"}), HasSubstr("2 values"));
+  EXPECT_THAT(error_of({"bin", "--adam-betas", "0.9,1"}), HasSubstr("at least 0 and below 1"));
   EXPECT_THAT(error_of({"bin", "--update-freq", "1,,2"}), HasSubstr("'1,,2'"));
   EXPECT_THAT(error_of({"bin", "--layers"}), HasSubstr("--layers needs a value"));
   EXPECT_THAT(error_of({"bin", "--cpu=false"}),

@@ -72,6 +72,21 @@ TEST(PromptAnswerDataset, LongExamplesDoNotFitUnlessTheirPromptIsCutOnTheLeft) {
   EXPECT_FALSE(data->fits(2, 100));
 }
 
+TEST(PromptDataset, WhatIsReadDoesNotDependOnTheAnswer) {
+  const std::vector<Ids> prompts = {{4, 5, 6, 7, 8, 9, 4, 2}, {4, 5, 6, 7, 8, 9, 2}};
+  const PromptAnswerDatasetOptions cut{.tokens_per_sample = 8, .truncate_prompt = true};
+  for (const auto& answer : {Ids{5, 2}, Ids{5, 6, 7, 8, 9, 2}}) {
+    const PromptDataset data(examples(prompts, {answer, answer}, cut));
+    // Too long for one more token and its end, so that half of the positions is read.
+    EXPECT_EQ(data.item_size(0), 4);
+    EXPECT_EQ(data.collate(Ids{0}).source, (Ids{2, 8, 9, 4}));
+    EXPECT_EQ(data.collate(Ids{0}).target, answer);
+    EXPECT_EQ(data.collate(Ids{1}).source, (Ids{2, 4, 5, 6, 7, 8, 9})) << "there is room";
+  }
+  const PromptDataset whole(examples(prompts, {{5, 2}, {5, 2}}, {.tokens_per_sample = 4}));
+  EXPECT_EQ(whole.item_size(0), 8);
+}
+
 TEST(PromptAnswerDataset, WhatDoesNotBelongTogetherIsRefused) {
   expect_error(
       [] {
@@ -90,11 +105,15 @@ TEST(PromptAnswerDataset, WhatDoesNotBelongTogetherIsRefused) {
 
 TEST(PackedExamplesDataset, RowsHoldEachExampleOnceAndWholeWithASegmentOfItsOwn) {
   const auto data = examples(kPrompts, kAnswers, {.tokens_per_sample = 9});
-  const PackedExamplesDataset packed(data);
+  const PackedExamplesDataset packed(data, /*row_tokens=*/9);
   ASSERT_EQ(packed.size(), 3);  // 8 | 5 + 4 | 3
-  EXPECT_EQ(packed.examples(0), (Ids{3}));
-  EXPECT_EQ(packed.examples(1), (Ids{0, 2}));
-  EXPECT_EQ(packed.examples(2), (Ids{1}));
+  const auto in_row = [&](int64_t row) {
+    const auto found = packed.examples_in(row);
+    return Ids(found.begin(), found.end());
+  };
+  EXPECT_EQ(in_row(0), (Ids{3}));
+  EXPECT_EQ(in_row(1), (Ids{0, 2}));
+  EXPECT_EQ(in_row(2), (Ids{1}));
   const auto batch = packed.collate(Ids{1, 2});
   EXPECT_EQ(batch.columns, 9);
   EXPECT_EQ(batch.source, (Ids{2, 4, 5, 6, 8, 2, 7, 5, 6, 2, 9, 9, 1, 1, 1, 1, 1, 1}));
@@ -116,12 +135,12 @@ TEST(PackedExamplesDataset, FillsRowsAndLeavesOutOnlyWhatIsTooLong) {
   prompts.emplace_back(60, 4);
   prompts.back().back() = 2;
   answers.push_back({5, 2});
-  const PackedExamplesDataset packed(examples(prompts, answers, {.tokens_per_sample = 48}));
+  const PackedExamplesDataset packed(examples(prompts, answers, {.tokens_per_sample = 48}), 48);
   std::set<int64_t> seen;
   for (int64_t row = 0; row < packed.size(); ++row) {
-    for (const auto example : packed.examples(row))
+    for (const auto example : packed.examples_in(row))
       EXPECT_TRUE(seen.insert(example).second) << example;
-    if (packed.examples(row).front() == 500) {
+    if (packed.examples_in(row).front() == 500) {
       EXPECT_FALSE(packed.fits(row, 0));
     } else {
       EXPECT_TRUE(packed.fits(row, 48));
@@ -130,6 +149,23 @@ TEST(PackedExamplesDataset, FillsRowsAndLeavesOutOnlyWhatIsTooLong) {
   }
   EXPECT_EQ(seen.size(), 501U);
   EXPECT_LE(packed.size(), 1 + (all + 47) / 48 + 2) << "rows are nearly full";
+}
+
+TEST(PackedExamplesDataset, OnlyExamplesThatAreTooLongThemselvesAreLeftOutAndCounted) {
+  // Of 4, 3, 3, 7 and 3 tokens.
+  const auto data = examples({{4, 2}, {2}, {2}, {4, 5, 6, 7, 4, 2}, {2}},
+                             {{4, 5, 2}, {4, 5, 2}, {4, 5, 2}, {5, 2}, {4, 5, 2}}, {});
+  const PackedExamplesDataset packed(data, /*row_tokens=*/6);
+  std::vector<int64_t> items(static_cast<size_t>(packed.size()));
+  std::iota(items.begin(), items.end(), 0);
+  std::set<int64_t> left;
+  for (const auto item : filter_by_size(items, packed, {.max_tokens = 6})) {
+    const auto found = packed.examples_in(item);
+    left.insert(found.begin(), found.end());
+  }
+  EXPECT_EQ(left, (std::set<int64_t>{0, 1, 2, 4}));
+  expect_error([&] { filter_by_size(items, packed, {.max_tokens = 6, .skip_invalid = false}); },
+               {"1 of 5 items is too long", "(item 3 has 7 tokens)"});
 }
 
 class PromptAnswerFolders : public ::testing::Test {
@@ -170,7 +206,7 @@ TEST_F(PromptAnswerFolders, OnlyTrainingIsPacked) {
     make(split + ".prompt", {{4, 2}, {5, 2}});
     make(split + ".answer", {{5, 2}, {6, 2}});
   }
-  PromptAnswerData data(path(), {.tokens_per_sample = 6}, /*pack=*/true);
+  PromptAnswerData data(path(), {.tokens_per_sample = 6}, /*packed_tokens=*/6);
   EXPECT_EQ(data.train(1, "train")->size(), 1);
   EXPECT_EQ(data.open("valid", false, 0)->size(), 2);
 }

@@ -118,14 +118,16 @@ TEST(Diversify, TheFirstExpertMayStayExact) {
 
 TEST(Diversify, MomentsFollowTheirRule) {
   const auto moment = torch::rand({1, 3, 5});
-  const auto copied = diversify_moment(moment, false, 4, "copy");
+  const auto copied = diversify_moment(moment, 1, 4, "copy");
   EXPECT_TRUE(torch::equal(copied, moment.expand({4, 3, 5})));
   EXPECT_TRUE(copied.is_contiguous());
-  EXPECT_EQ(diversify_moment(moment, true, 4, "reset").abs().max().item<float>(), 0);
-  EXPECT_TRUE(torch::allclose(diversify_moment(moment, false, 4, "scale"), copied / 4));
-  EXPECT_TRUE(torch::allclose(diversify_moment(moment, true, 4, "scale"), copied / 16));
-  EXPECT_THROW(diversify_moment(moment, false, 4, "keep"), UsageError);
-  EXPECT_THROW(diversify_moment(torch::rand({2, 3}), false, 4, "copy"), Error);
+  EXPECT_EQ(diversify_moment(moment, 2, 4, "reset").abs().max().item<float>(), 0);
+  EXPECT_TRUE(torch::allclose(diversify_moment(moment, 1, 4, "scale"), copied / 4));
+  EXPECT_TRUE(torch::allclose(diversify_moment(moment, 2, 4, "scale"), copied / 16));
+  EXPECT_TRUE(torch::equal(diversify_moment(moment, 0, 4, "scale"), copied))
+      << "an update whose size does not depend on the gradient's";
+  EXPECT_THROW(diversify_moment(moment, 1, 4, "keep"), UsageError);
+  EXPECT_THROW(diversify_moment(torch::rand({2, 3}), 1, 4, "copy"), Error);
 }
 
 TEST(Diversify, ImpossibleOptionsAreRefused) {

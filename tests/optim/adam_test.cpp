@@ -163,8 +163,8 @@ TEST(Adam, ReplacedParameterKeepsItsStepsAndTransformedMoments) {
   adam.step(0.01);
   const auto old = adam.state_dict().at("w.exp_avg").clone();
   const auto four = one.detach().repeat({4, 1}).requires_grad_();
-  adam.replace("w", four, [](torch::Tensor moment, bool second) {
-    return second ? moment.expand({4, 4}) : moment.repeat({4, 1}) * 0.5;
+  adam.replace("w", four, [](torch::Tensor moment, int gradient_power) {
+    return gradient_power == 2 ? moment.expand({4, 4}) : moment.repeat({4, 1}) * 0.5;
   });
   auto state = adam.state_dict();
   EXPECT_EQ(state.at("w.step").item<int64_t>(), 1);
@@ -193,6 +193,7 @@ TEST(Adam, RefusesBadOptionsAndParameters) {
   EXPECT_THAT(make({.betas = {0.9, -0.1}}), ThrowsMessage<UsageError>(HasSubstr("beta2 is -0.1")));
   EXPECT_THAT(make({.betas = {0.9, NAN}}), ThrowsMessage<UsageError>(HasSubstr("beta2 is nan")));
   EXPECT_THAT(make({.eps = 0}), ThrowsMessage<UsageError>(HasSubstr("--adam-eps is 0")));
+  EXPECT_THAT(make({.eps = 1e-300}), ThrowsMessage<UsageError>(HasSubstr("--adam-eps is 1e-300")));
   EXPECT_THAT(make({}, /*weight_decay=*/-1),
               ThrowsMessage<UsageError>(HasSubstr("--weight-decay is -1")));
   EXPECT_THAT(([&] {

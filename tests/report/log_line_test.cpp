@@ -88,9 +88,12 @@ TEST(LogLine, HasTheSameKeysWithNumbers) {
       R"({"epoch": 1, "update": 0.476, "train_loss": 9.284, "train_moe_gate_loss": 8.0, )"
       R"("train_ppl": 623.44, "train_wps": 1771.8, "train_num_updates": 10.0, "train_lr": 0.002, )"
       R"("train_gnorm": null, "train_updates": 1234567.0, "train_elapsed": 1.5})");
-  std::vector<std::string> strings, numbers;
-  for (const auto& [key, value] : line.to_json().items()) strings.push_back(key);
-  for (const auto& [key, value] : line.to_numbers().items()) numbers.push_back(key);
+  const auto keys = [](const nlohmann::ordered_json& record) {
+    std::vector<std::string> names;
+    for (const auto& [key, value] : record.items()) names.push_back(key);
+    return names;
+  };
+  const auto strings = keys(line.to_json()), numbers = keys(line.to_numbers());
   EXPECT_EQ(strings, numbers);
 }
 

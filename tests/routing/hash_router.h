@@ -15,7 +15,6 @@ struct HashOptions {
   double temperature = 1.0;  ///< of the sigmoid
 
   void describe(OptionTable& table) {
-    table.group("moe");
     table.add("hash-offset", &offset, "hash: added to a word's number.").at_least(0).shapes_model();
     table.add("hash-temperature", &temperature, "hash: divides the logit.").above(0);
   }

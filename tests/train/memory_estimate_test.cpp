@@ -162,6 +162,33 @@ TEST(MemoryEstimate, IsWhatRecomputationTakes) {
   expect_estimate("dense layers", options);
 }
 
+TEST(MemoryEstimate, RowsWithSegmentsKeepOneMaskForAllLayers) {
+  const auto token_BS = some_tokens();
+  ModelInput plain{token_BS}, packed{token_BS};
+  packed.segment_BS = (torch::arange(kColumns).floor_divide(40) + 1).repeat({kRows, 1});
+  const auto mask = 4 * kTokens * kColumns;
+  const Criterion criterion(CriterionOptions(), kPaddingIndex);
+  for (const std::string kind : {"plain", "attention dropout", "recomputed", "both"}) {
+    auto options = dense();
+    if (kind == "attention dropout" || kind == "both") options.attention_dropout = 0.1;
+    options.checkpoint_activations = kind == "recomputed" || kind == "both";
+    LargestBatch batch{kTokens, kColumns, kTokens};
+    const auto without = estimate_memory(options, batch, kept_state).activations;
+    batch.segments = true;
+    const auto estimate = estimate_memory(options, batch, kept_state);
+    EXPECT_EQ(estimate.activations - without, kind == "attention dropout" ? 0 : mask) << kind;
+    Gpt model(options);
+    const auto target_BS = token_BS.roll(1, 1);
+    const auto before = measure(*model, {plain, target_BS, kRows, kTokens}, criterion);
+    const auto after = measure(*model, {packed, target_BS, kRows, kTokens}, criterion);
+    expect_near(kind, estimate, after, of_loss(kTokens, options));
+    if (kind == "attention dropout") continue;
+    EXPECT_NEAR(static_cast<double>(after.kept - before.kept), static_cast<double>(mask),
+                0.1 * static_cast<double>(mask))
+        << kind;
+  }
+}
+
 TEST(MemoryEstimate, PaddedBatchesCountInTheExperts) {
   const int64_t tokens = kRows * kColumns;
   const auto plain = estimate_memory(mixture("dts"), {tokens, kColumns, tokens}, kept_state);

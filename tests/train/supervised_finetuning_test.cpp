@@ -117,7 +117,7 @@ std::pair<double, std::vector<torch::Tensor>> trained(const TrainOptions& option
 
 TEST(SupervisedFinetuning, PackedRowsHaveTheLossAndGradientsOfPaddedOnes) {
   const auto examples = some_examples();
-  const PackedExamplesDataset packed(examples);
+  const PackedExamplesDataset packed(examples, /*row_tokens=*/24);
   ASSERT_LT(packed.size(), kExamples / 2);
   for (const bool experts : {false, true}) {
     for (const bool attention_dropout : {false, true}) {

@@ -1,4 +1,6 @@
 // language_modeling: each token of running text is predicted from those before it.
+#include "evomoe/train/tasks/language_modeling.h"
+
 #include "evomoe/data/language_model_data.h"
 #include "evomoe/train/task.h"
 #include "evomoe/train/task_checks.h"

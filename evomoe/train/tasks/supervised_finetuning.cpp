@@ -1,4 +1,6 @@
 // supervised_finetuning: the answer to a prompt is predicted, token by token.
+#include <algorithm>
+
 #include "evomoe/base/error.h"
 #include "evomoe/data/prompt_answer_data.h"
 #include "evomoe/train/task.h"
@@ -6,6 +8,14 @@
 
 namespace evomoe {
 namespace {
+
+/// Of a packed row; 0: rows are not packed. A longer one than a micro-batch may have would be left
+/// out with all of its examples.
+int64_t packed_tokens(const TrainOptions& options) {
+  if (!options.task.pack_examples) return 0;
+  const auto tokens = options.task.tokens_per_sample;
+  return std::min(tokens, options.dataset.max_tokens.value_or(tokens));
+}
 
 class SupervisedFinetuning : public Task {
  public:
@@ -15,7 +25,7 @@ class SupervisedFinetuning : public Task {
         data,
         PromptAnswerDatasetOptions{.tokens_per_sample = options.task.tokens_per_sample,
                                    .truncate_prompt = options.task.truncate_prompt},
-        options.task.pack_examples);
+        packed_tokens(options));
   }
 
   void validate(const TrainOptions& options) const override {
@@ -39,7 +49,7 @@ class SupervisedFinetuning : public Task {
   }
 
   std::vector<std::string> batch_options() const override {
-    return {"truncate-prompt", "pack-examples"};
+    return {"truncate-prompt", "pack-examples"};  // --max-tokens is one of all tasks
   }
   std::vector<std::string> scoring_options() const override { return {"truncate-prompt"}; }
 
