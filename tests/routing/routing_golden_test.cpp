@@ -30,8 +30,8 @@ RoutingContext context_of(const testing::GoldenFile& file) {
 
 double check_metrics(const testing::GoldenFile& file, const Routing& routing) {
   double largest = 0;
-  for (const auto& [name, value] :
-       nlohmann::json::parse(file.metadata["metrics"].get<std::string>()).items()) {
+  const auto metrics = nlohmann::json::parse(file.metadata["metrics"].get<std::string>());
+  for (const auto& [name, value] : metrics.items()) {
     const double expected = value.get<double>();
     const double error = std::abs(testing::metric_named(routing, name) - expected) /
                          std::max(1.0, std::abs(expected));

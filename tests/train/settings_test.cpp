@@ -182,7 +182,7 @@ TEST(CheckSettings, CombinationsThatCannotBeAreRefusedWithFlagAndRemedy) {
        {"--warmup-updates 11", "--max-update 10"}},
       {"--lr-scheduler cosine", {"cosine", "--lr-period-updates"}},
       {"--lr-scheduler cosine --max-update 10 --lr 0.1 --min-lr 0.1", {"--min-lr 0.1", "--lr 0.1"}},
-      {"--adam-betas 0.9,1.0", {"--adam-betas", "less than 1"}},
+
       {"--max-temperature 0", {"--max-temperature 0", "--min-temperature 0.5"}},
       {"--min-temperature -1", {"--min-temperature -1", "greater than 0"}},
       {"--min-temperature 1.5", {"--min-temperature 1.5", "--max-temperature 1"}},
