@@ -263,13 +263,12 @@ std::vector<OptionTable::Assignment> OptionTable::without_overruled(
   std::vector<Assignment> kept;
   for (const auto& assignment : assignments) {
     const auto& condition = assignment.option->condition();
-    const bool is_overruled =
-        !condition.option.empty() &&
-        std::any_of(assignments.begin(), assignments.end(), [&](const Assignment& other) {
-          return other.source > assignment.source && other.option->name() == condition.option &&
-                 std::find(condition.values.begin(), condition.values.end(), other.value) ==
-                     condition.values.end();
-        });
+    const auto last = std::find_if(
+        assignments.rbegin(), assignments.rend(),
+        [&](const Assignment& other) { return other.option->name() == condition.option; });
+    const bool is_overruled = last != assignments.rend() && last->source > assignment.source &&
+                              std::find(condition.values.begin(), condition.values.end(),
+                                        last->value) == condition.values.end();
     if (!is_overruled) kept.push_back(assignment);
   }
   return kept;

@@ -30,11 +30,6 @@ std::vector<int64_t> indices_of_bpe(const ByteBpe& bpe, const Dictionary& dictio
   return indices;
 }
 
-/// What of a line the BPE gets.
-std::string_view bpe_text(std::string_view line, const LineEncoding& encoding) {
-  return encoding.keep_whitespace ? line : strip(line);
-}
-
 struct EncodedPiece {
   std::vector<int32_t> sizes;
   std::vector<char> bytes;
@@ -42,6 +37,10 @@ struct EncodedPiece {
 };
 
 }  // namespace
+
+std::string_view LineEncoding::bpe_text(std::string_view text) const {
+  return keep_whitespace ? text : strip(text);
+}
 
 BinarizeStatistics binarize(const BinarizeOptions& options) {
   EVOMOE_CHECK(options.dictionary != nullptr, "binarize needs a dictionary");
@@ -66,7 +65,7 @@ BinarizeStatistics binarize(const BinarizeOptions& options) {
       int64_t size = 1;
       if (encoder) {
         ids.clear();
-        encoder->encode(bpe_text(line, options.encoding), ids);
+        encoder->encode(options.encoding.bpe_text(line), ids);
         for (const int32_t id : ids) {
           append_token(builder.type(), bpe_index[id], piece.bytes);
           if (bpe_index[id] == Dictionary::kUnk) ++statistics.replaced;
@@ -146,19 +145,12 @@ Dictionary build_dictionary(const std::vector<std::filesystem::path>& files, int
         ++counted.lines;
         if (encoder) {
           ids.clear();
-          encoder->encode(bpe_text(line, encoding), ids);
+          encoder->encode(encoding.bpe_text(line), ids);
           for (const int32_t id : ids) ++counted.ids[id];
           return;
         }
         check_utf8(file, line);
-        for_each_word(line, [&](std::string_view word) {
-          const auto found = counted.words.find(word);
-          if (found != counted.words.end()) {
-            ++found->second;
-          } else {
-            counted.words.emplace(word, 1);
-          }
-        });
+        for_each_word(line, [&](std::string_view word) { count_symbol(counted.words, word); });
       });
       if (encoder) encoders->give(std::move(encoder));
     };
@@ -176,12 +168,7 @@ Dictionary build_dictionary(const std::vector<std::filesystem::path>& files, int
   for (size_t id = 0; id < id_counts.size(); ++id) {
     if (id_counts[id] > 0) counts.emplace(std::to_string(id), id_counts[id]);
   }
-  std::vector<std::pair<std::string_view, int64_t>> sorted(counts.begin(), counts.end());
-  std::sort(sorted.begin(), sorted.end());
-  Dictionary dictionary;
-  for (const auto& [word, number] : sorted) dictionary.add(word, number);
-  dictionary.add("</s>", lines);
-  return dictionary;
+  return Dictionary::of_counts(counts, lines);
 }
 
 }  // namespace evomoe

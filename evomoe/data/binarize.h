@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "evomoe/data/byte_bpe.h"
@@ -18,6 +19,9 @@ struct LineEncoding {
   /// With a BPE: the white space at both ends of a line is encoded too. fairseq's encoder strips
   /// it, and with it the indentation of source code.
   bool keep_whitespace = false;
+
+  /// What of a line, or of another text, the BPE gets.
+  std::string_view bpe_text(std::string_view text) const;
 };
 
 /// Called from the calling thread with (bytes of text done, bytes in all).

@@ -50,8 +50,9 @@ class Dataset {
   virtual std::string limit(int64_t max_positions) const {
     return "the model's " + std::to_string(max_positions) + " positions";
   }
-  /// Batch order before batches are formed: by size, ties in an order drawn with `seed`.
-  virtual std::vector<int64_t> ordered_indices(int64_t seed) const = 0;
+  /// Batch order before batches are formed; here by item_size(), ties in an order drawn with `seed`
+  /// (ordered_by_size).
+  virtual std::vector<int64_t> ordered_indices(int64_t seed) const;
   virtual Batch collate(std::span<const int64_t> items) const = 0;
   /// What Batch::tokens of all items comes to.
   virtual int64_t tokens() const = 0;

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "evomoe/base/error.h"
-#include "evomoe/data/batching.h"
 
 namespace evomoe {
 
@@ -11,11 +10,6 @@ LanguageModelDataset::LanguageModelDataset(std::shared_ptr<const TokenStream> st
                                            const LanguageModelDatasetOptions& options)
     : blocks_(std::move(stream), options.break_mode, options.tokens_per_sample), options_(options) {
   EVOMOE_CHECK(blocks_.size() > 0, "{}: no text in it; a split needs at least one line", name());
-}
-
-std::vector<int64_t> LanguageModelDataset::ordered_indices(int64_t seed) const {
-  return ordered_by_size(
-      size(), [this](int64_t item) { return item_size(item); }, seed);
 }
 
 int64_t LanguageModelDataset::rows_of(int64_t items) const {

@@ -34,7 +34,6 @@ class LanguageModelDataset : public Dataset {
   int64_t size() const override { return blocks_.size(); }
   /// Tokens of the block, without the added <s> (as fairseq counts).
   int64_t item_size(int64_t item) const override { return blocks_.block_size(item); }
-  std::vector<int64_t> ordered_indices(int64_t seed) const override;
   Batch collate(std::span<const int64_t> items) const override;
   int64_t tokens() const override;
   int64_t rows_of(int64_t items) const override;

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "evomoe/base/error.h"
-#include "evomoe/data/batching.h"
 
 namespace evomoe {
 
@@ -17,11 +16,6 @@ MaskedLanguageModelDataset::MaskedLanguageModelDataset(std::shared_ptr<const Tok
       tokens_per_sample_(tokens_per_sample),
       pad_to_batch_size_(pad_to_batch_size) {
   EVOMOE_CHECK(blocks_->size() > 0, "{}: no text in it; a split needs at least one line", name());
-}
-
-std::vector<int64_t> MaskedLanguageModelDataset::ordered_indices(int64_t seed) const {
-  return ordered_by_size(
-      size(), [this](int64_t item) { return item_size(item); }, seed);
 }
 
 int64_t MaskedLanguageModelDataset::tokens() const {

@@ -23,7 +23,6 @@ class MaskedLanguageModelDataset : public Dataset {
 
   int64_t size() const override { return blocks_->size(); }
   int64_t item_size(int64_t item) const override { return blocks_->block_size(item) + 1; }
-  std::vector<int64_t> ordered_indices(int64_t seed) const override;
   Batch collate(std::span<const int64_t> items) const override;
   int64_t tokens() const override;
   int64_t rows_of(int64_t items) const override;

@@ -10,6 +10,7 @@
 #include "evomoe/data/indexed_dataset.h"
 #include "evomoe/data/preprocess_checks.h"
 #include "evomoe/data/text_lines.h"
+#include "evomoe/data/text_tokens.h"
 
 namespace evomoe {
 namespace {
@@ -49,7 +50,7 @@ class Symbols {
     }
     auto encoder = encoders_->take();
     std::vector<int32_t> ids;
-    encoder->encode(encoding_.keep_whitespace ? text : strip(text), ids);
+    encoder->encode(encoding_.bpe_text(text), ids);
     encoders_->give(std::move(encoder));
     for (const auto id : ids) symbol(std::to_string(id));
   }
@@ -63,14 +64,7 @@ Dictionary make_dictionary(const std::vector<Split>& splits, Symbols& symbols) {
   StringMap<int64_t> counts;
   int64_t ends = 0;
   const auto count = [&](std::string_view text) {
-    symbols.for_each(text, [&](std::string_view symbol) {
-      const auto found = counts.find(symbol);
-      if (found == counts.end()) {
-        counts.emplace(symbol, 1);
-      } else {
-        ++found->second;
-      }
-    });
+    symbols.for_each(text, [&](std::string_view symbol) { count_symbol(counts, symbol); });
     ++ends;
   };
   for (const auto& split : splits) {
@@ -80,12 +74,7 @@ Dictionary make_dictionary(const std::vector<Split>& splits, Symbols& symbols) {
       count(example.answer);
     }
   }
-  std::vector<std::pair<std::string_view, int64_t>> sorted(counts.begin(), counts.end());
-  std::sort(sorted.begin(), sorted.end());
-  Dictionary dictionary;
-  for (const auto& [symbol, number] : sorted) dictionary.add(symbol, number);
-  dictionary.add("</s>", ends);
-  return dictionary;
+  return Dictionary::of_counts(counts, ends);
 }
 
 /// Writes one side of a split, a text an item.
@@ -105,9 +94,7 @@ BinarizeStatistics write_side(const Split& split, std::string Example::*side, Sy
     for (int64_t i = piece * kExamplesOfPiece; i < end; ++i) {
       std::vector<int64_t> tokens;
       symbols.for_each(split.examples[i].*side, [&](std::string_view symbol) {
-        const auto index = dictionary.index(symbol);
-        // A text that spells <s>, <pad> or </s> has none of these.
-        tokens.push_back(index < Dictionary::kSpecials ? Dictionary::kUnk : index);
+        tokens.push_back(text_token(symbol, dictionary));
         if (tokens.back() == Dictionary::kUnk && symbol != dictionary.symbol(Dictionary::kUnk))
           ++done[piece].replaced;
       });

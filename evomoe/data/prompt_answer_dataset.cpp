@@ -5,7 +5,6 @@
 #include <set>
 
 #include "evomoe/base/error.h"
-#include "evomoe/data/batching.h"
 #include "evomoe/data/dictionary.h"
 
 namespace evomoe {
@@ -20,6 +19,28 @@ void check_ends(const TokenStream& stream) {
     EVOMOE_CHECK(stream.item_size(item) > 0 && end == Dictionary::kEos,
                  "{}: item {} does not end with </s>; {}", stream.name(), item, kMakeAgain);
   }
+}
+
+/// A batch of these items whose source is padding, as wide as the longest of them.
+Batch padded_batch(const Dataset& dataset, std::span<const int64_t> items) {
+  Batch batch;
+  batch.ids.assign(items.begin(), items.end());
+  for (const int64_t item : items) {
+    batch.lengths.push_back(dataset.item_size(item));
+    batch.columns = std::max(batch.columns, batch.lengths.back());
+  }
+  batch.rows = static_cast<int64_t>(items.size());
+  batch.source.assign(batch.rows * batch.columns, Dictionary::kPad);
+  return batch;
+}
+
+/// As padded_batch(), with a target of the same shape that is padding but for answers.
+Batch padded_rows(const Dataset& dataset, std::span<const int64_t> items) {
+  auto batch = padded_batch(dataset, items);
+  batch.target_columns = batch.columns;
+  batch.target = batch.source;
+  batch.few_targets = !items.empty();
+  return batch;
 }
 
 }  // namespace
@@ -65,11 +86,6 @@ std::string PromptAnswerDataset::limit(int64_t max_positions) const {
   return "--tokens-per-sample " + std::to_string(options_.tokens_per_sample);
 }
 
-std::vector<int64_t> PromptAnswerDataset::ordered_indices(int64_t seed) const {
-  return ordered_by_size(
-      size(), [this](int64_t item) { return item_size(item); }, seed);
-}
-
 std::vector<int64_t> PromptAnswerDataset::end_of_prompt(int64_t item, int64_t size) const {
   check_item(item);
   auto tokens = prompts_->item(item);
@@ -79,24 +95,13 @@ std::vector<int64_t> PromptAnswerDataset::end_of_prompt(int64_t item, int64_t si
 }
 
 Batch PromptAnswerDataset::collate(std::span<const int64_t> items) const {
-  Batch batch;
-  batch.ids.assign(items.begin(), items.end());
-  if (items.empty()) return batch;
-  batch.few_targets = true;
-  for (const int64_t item : items) {
-    check_item(item);
-    batch.lengths.push_back(item_size(item));
-    batch.tokens += answer_size(item);
-    batch.columns = std::max(batch.columns, batch.lengths.back());
-  }
-  batch.rows = static_cast<int64_t>(items.size());
-  batch.target_columns = batch.columns;
-  batch.source.assign(batch.rows * batch.columns, Dictionary::kPad);
-  batch.target = batch.source;
+  for (const int64_t item : items) check_item(item);
+  auto batch = padded_rows(*this, items);
   for (int64_t row = 0; row < batch.rows; ++row) {
     const auto begin = row * batch.columns;
     write_row(items[row], std::span(batch.source).subspan(begin, batch.lengths[row]),
               std::span(batch.target).subspan(begin, batch.lengths[row]));
+    batch.tokens += answer_size(items[row]);
   }
   return batch;
 }
@@ -143,25 +148,9 @@ bool PackedExamplesDataset::fits(int64_t item, int64_t max_positions) const {
       rows_[item], [&](int64_t example) { return examples_->fits(example, max_positions); });
 }
 
-std::vector<int64_t> PackedExamplesDataset::ordered_indices(int64_t seed) const {
-  return ordered_by_size(
-      size(), [this](int64_t item) { return item_size(item); }, seed);
-}
-
 Batch PackedExamplesDataset::collate(std::span<const int64_t> items) const {
-  Batch batch;
-  batch.ids.assign(items.begin(), items.end());
-  if (items.empty()) return batch;
-  batch.few_targets = true;
-  for (const int64_t item : items) {
-    batch.lengths.push_back(item_size(item));
-    batch.columns = std::max(batch.columns, batch.lengths.back());
-  }
-  batch.rows = static_cast<int64_t>(items.size());
-  batch.target_columns = batch.columns;
-  batch.source.assign(batch.rows * batch.columns, Dictionary::kPad);
-  batch.target = batch.source;
-  batch.segment.assign(batch.rows * batch.columns, 0);
+  auto batch = padded_rows(*this, items);
+  batch.segment.assign(batch.source.size(), 0);
   for (int64_t row = 0; row < batch.rows; ++row) {
     int64_t begin = row * batch.columns, segment = 0;
     for (const auto example : rows_[items[row]]) {
@@ -183,23 +172,12 @@ int64_t PromptDataset::prompt_size(int64_t item) const {
   return std::min(whole, std::max<int64_t>(positions / 2 - 1, 0));
 }
 
-std::vector<int64_t> PromptDataset::ordered_indices(int64_t seed) const {
-  return ordered_by_size(
-      size(), [this](int64_t item) { return item_size(item); }, seed);
-}
-
 Batch PromptDataset::collate(std::span<const int64_t> items) const {
-  Batch batch;
-  batch.ids.assign(items.begin(), items.end());
-  if (items.empty()) return batch;
+  auto batch = padded_batch(*this, items);
   for (const int64_t item : items) {
-    batch.lengths.push_back(item_size(item));
     batch.tokens += examples_->answer_size(item);
-    batch.columns = std::max(batch.columns, batch.lengths.back());
     batch.target_columns = std::max(batch.target_columns, examples_->answer_size(item));
   }
-  batch.rows = static_cast<int64_t>(items.size());
-  batch.source.assign(batch.rows * batch.columns, Dictionary::kPad);
   batch.target.assign(batch.rows * batch.target_columns, Dictionary::kPad);
   for (int64_t row = 0; row < batch.rows; ++row) {
     const auto prompt = examples_->end_of_prompt(items[row], prompt_size(items[row]));

@@ -34,7 +34,6 @@ class PromptAnswerDataset : public Dataset {
   int64_t item_size(int64_t item) const override { return prompt_size(item) + answer_size(item); }
   bool fits(int64_t item, int64_t max_positions) const override;
   std::string limit(int64_t max_positions) const override;
-  std::vector<int64_t> ordered_indices(int64_t seed) const override;
   Batch collate(std::span<const int64_t> items) const override;
   /// Of the answers, with their ends.
   int64_t tokens() const override { return answers_->tokens(); }
@@ -73,7 +72,6 @@ class PackedExamplesDataset : public Dataset {
   std::string limit(int64_t max_positions) const override {
     return examples_->limit(max_positions);
   }
-  std::vector<int64_t> ordered_indices(int64_t seed) const override;
   Batch collate(std::span<const int64_t> items) const override;
   int64_t tokens() const override { return examples_->tokens(); }
   std::string name() const override { return examples_->name(); }
@@ -97,7 +95,6 @@ class PromptDataset : public Dataset {
 
   int64_t size() const override { return examples_->size(); }
   int64_t item_size(int64_t item) const override { return 1 + prompt_size(item); }
-  std::vector<int64_t> ordered_indices(int64_t seed) const override;
   Batch collate(std::span<const int64_t> items) const override;
   int64_t tokens() const override { return examples_->tokens(); }
   std::string name() const override { return examples_->name(); }

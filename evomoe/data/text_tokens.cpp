@@ -1,12 +1,25 @@
 #include "evomoe/data/text_tokens.h"
 
+#include "evomoe/data/text_lines.h"
+
 namespace evomoe {
+
+int64_t text_token(std::string_view symbol, const Dictionary& dictionary) {
+  const auto index = dictionary.index(symbol);
+  return index < Dictionary::kSpecials ? Dictionary::kUnk : index;
+}
 
 std::vector<int64_t> text_tokens(std::string_view text, const Dictionary& dictionary,
                                  const ByteBpe* bpe) {
-  if (bpe == nullptr) return dictionary.encode_line(text, /*append_eos=*/false);
   std::vector<int64_t> tokens;
-  for (const auto id : bpe->encode(text)) tokens.push_back(dictionary.index(std::to_string(id)));
+  const auto add = [&](std::string_view symbol) {
+    tokens.push_back(text_token(symbol, dictionary));
+  };
+  if (bpe == nullptr) {
+    for_each_word(text, add);
+  } else {
+    for (const auto id : bpe->encode(text)) add(std::to_string(id));
+  }
   return tokens;
 }
 

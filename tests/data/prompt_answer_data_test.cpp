@@ -8,6 +8,7 @@
 
 #include "evomoe/data/batching.h"
 #include "evomoe/data/indexed_dataset.h"
+#include "evomoe/data/text_tokens.h"
 #include "tests/data/expect_error.h"
 #include "tests/testing/paths.h"
 
@@ -225,6 +226,14 @@ TEST_F(PromptAnswerFolders, WhatIsMissingIsNamed) {
   make("train", {{4, 2}});
   expect_error([&] { PromptAnswerData(path(), {}).train(1, "train"); },
                {"no prompts with answers", "evomoe preprocess --examples"});
+}
+
+TEST(TextTokens, SpecialSymbolsThatATextSpellsAreUnknownWords) {
+  Dictionary dictionary;
+  dictionary.add("word", 1);
+  EXPECT_EQ(text_tokens("<s> word <pad>\n</s> <unk> other", dictionary, nullptr),
+            (std::vector<int64_t>{Dictionary::kUnk, 4, Dictionary::kUnk, Dictionary::kUnk,
+                                  Dictionary::kUnk, Dictionary::kUnk}));
 }
 
 }  // namespace
