@@ -105,6 +105,19 @@ function(evomoe_room name)
   endif()
 endfunction()
 
+# evomoe_embed(<room> <files ...>): the program holds files of evomoe/<room>. NAME.EXT is what the function
+# `std::string_view NAME_EXT()` returns.
+function(evomoe_embed room)
+  foreach(file ${ARGN})
+    set(path ${PROJECT_SOURCE_DIR}/evomoe/${room}/${file})
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${path})
+    file(READ ${path} text)
+    string(REPLACE "." "_" name ${file})
+    configure_file(${PROJECT_SOURCE_DIR}/cmake/embedded_file.cpp.in ${PROJECT_BINARY_DIR}/embedded/${file}.cpp @ONLY)
+    target_sources(evomoe_${room} PRIVATE ${PROJECT_BINARY_DIR}/embedded/${file}.cpp)
+  endforeach()
+endfunction()
+
 function(evomoe_use_pch target pch)
   target_precompile_headers(${target} REUSE_FROM ${pch})
   if(CMAKE_CXX_COMPILER_ID MATCHES Clang)

@@ -9,7 +9,7 @@
 #include "evomoe/base/write_file.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
-#include "evomoe/config/validate_options.h"
+#include "evomoe/text/bpe_options.h"
 #include "evomoe/text/byte_bpe.h"
 
 namespace evomoe {
@@ -96,8 +96,7 @@ int convert(const BpeFlags& flags) {
 
 int bpe_command(const std::vector<std::string>& arguments) {
   BpeFlags flags;
-  const auto bind = [](OptionTable& table, BpeFlags& o) { describe(table, o); };
-  if (!parse_command("bpe", arguments, flags, bind)) return 0;
+  if (!parse_command("bpe", arguments, flags)) return 0;
   validate_options(flags);
   return flags.action == "train" ? train(flags) : convert(flags);
 }

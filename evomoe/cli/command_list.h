@@ -25,6 +25,18 @@ int plot_command(const std::vector<std::string>& arguments);
 int bench_command(const std::vector<std::string>& arguments);
 int options_command(const std::vector<std::string>& arguments);
 
+/// A command of the program and its one-line summary.
+struct Command {
+  std::string name, summary;
+  int (*run)(const std::vector<std::string>& arguments);
+};
+
+/// All commands, in the order of the help.
+const std::vector<Command>& all_commands();
+
+/// The summary of a command.
+std::string command_summary(const std::string& name);
+
 /// The option tables of the benchmarks, each a command `bench NAME`.
 std::vector<std::shared_ptr<const OptionTable>> benchmark_tables();
 

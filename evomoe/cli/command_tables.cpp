@@ -1,30 +1,42 @@
 #include "evomoe/cli/command_tables.h"
 
+#include "evomoe/cli/command_list.h"
+#include "evomoe/cli/compare.h"
+#include "evomoe/cli/convert.h"
+#include "evomoe/cli/info.h"
+#include "evomoe/cli/options.h"
+#include "evomoe/cli/plot.h"
 #include "evomoe/config/describe.h"
+#include "evomoe/data/preprocess_options.h"
 #include "evomoe/generate/evaluation_options.h"
+#include "evomoe/generate/generate_options.h"
+#include "evomoe/score/score_options.h"
+#include "evomoe/text/bpe_options.h"
 #include "evomoe/train/options.h"
 
 namespace evomoe {
 
 std::vector<std::shared_ptr<const OptionTable>> command_tables() {
   std::vector<std::shared_ptr<const OptionTable>> tables;
-  const auto add = [&](const std::string& name, auto options, auto describe_into) {
-    tables.push_back(make_table<decltype(options)>(name, command_summary(name), describe_into));
+  const auto add = [&](const std::string& name, auto options) {
+    using Options = decltype(options);
+    tables.push_back(
+        make_table<Options>(name, command_summary(name),
+                            [](OptionTable& table, Options& each) { each.describe(table); }));
   };
-  const auto plain = [](OptionTable& table, auto& options) { describe(table, options); };
-  add("bpe", BpeFlags{}, plain);
-  add("preprocess", PreprocessFlags{}, plain);
-  add("train", TrainOptions{}, plain);
-  add("validate", EvalOptions{}, describe_validate);
-  add("eval-lm", EvalOptions{}, describe_eval_lm);
-  add("generate", GenerateOptions{}, plain);
-  add("interactive", InteractiveOptions{}, plain);
-  add("score", ScoreOptions{}, plain);
-  add("convert", ConvertOptions{}, plain);
-  add("info", InfoOptions{}, plain);
-  add("compare", CompareOptions{}, plain);
-  add("plot", PlotOptions{}, plain);
-  add("options", OptionsFlags{}, plain);
+  add("bpe", BpeFlags{});
+  add("preprocess", PreprocessOptions{});
+  add("train", TrainOptions{});
+  add("validate", ValidateOptions{});
+  add("eval-lm", EvalLmOptions{});
+  add("generate", GenerateOptions{});
+  add("interactive", InteractiveOptions{});
+  add("score", ScoreOptions{});
+  add("convert", ConvertOptions{});
+  add("info", InfoOptions{});
+  add("compare", CompareOptions{});
+  add("plot", PlotOptions{});
+  add("options", OptionsFlags{});
   return tables;
 }
 

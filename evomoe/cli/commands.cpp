@@ -2,11 +2,11 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <functional>
 #include <iostream>
 #include <map>
 #include <system_error>
@@ -16,7 +16,6 @@
 #include "evomoe/base/nearest_name.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/command_tables.h"
-#include "evomoe/config/describe.h"
 #include "evomoe/runtime/block_allocator.h"
 
 #ifndef EVOMOE_VERSION
@@ -26,34 +25,12 @@
 namespace evomoe {
 namespace {
 
-using Command = int (*)(const std::vector<std::string>&);
-
-const std::map<std::string, Command>& commands() {
-  static const std::map<std::string, Command> table = {
-      {"preprocess", preprocess_command},
-      {"bpe", bpe_command},
-      {"train", train_command},
-      {"validate", validate_command},
-      {"eval-lm", eval_lm_command},
-      {"generate", generate_command},
-      {"interactive", interactive_command},
-      {"score", score_command},
-      {"convert", convert_command},
-      {"info", info_command},
-      {"compare", compare_command},
-      {"plot", plot_command},
-      {"bench", bench_command},
-      {"options", options_command},
-  };
-  return table;
-}
-
 std::string commands_overview() {
   std::string text =
       "evomoe trains sparse Mixture-of-Experts Transformers by evolution (arXiv "
       "2112.14397).\n\nusage: evomoe COMMAND [OPTIONS]   "
       "(evomoe COMMAND --help tells all of a command)\n\ncommands:\n";
-  for (const auto& command : command_summaries())
+  for (const auto& command : all_commands())
     text += fmt::format("  {:<12} {}\n", command.name, command.summary);
   text += "\n  --version    prints the version\n";
   return text;
@@ -69,10 +46,11 @@ int dispatch(const std::vector<std::string>& arguments) {
     fmt::print("evomoe {}\n", EVOMOE_VERSION);
     return 0;
   }
-  const auto found = commands().find(arguments[0]);
-  if (found == commands().end()) {
+  const auto found = std::ranges::find(all_commands(), arguments[0], &Command::name);
+  if (found == all_commands().end()) {
     std::vector<std::string> names;
-    for (const auto& [name, command] : commands()) names.push_back(name);
+    for (const auto& command : all_commands()) names.push_back(command.name);
+    std::ranges::sort(names);
     auto all = names;
     all.insert(all.end(), {"--help", "--version"});
     const auto nearest = nearest_name(arguments[0], all);
@@ -80,7 +58,7 @@ int dispatch(const std::vector<std::string>& arguments) {
                nearest.empty() ? "" : fmt::format(" (did you mean '{}'?)", nearest),
                fmt::join(names, ", "));
   }
-  return found->second({arguments.begin() + 1, arguments.end()});
+  return found->run({arguments.begin() + 1, arguments.end()});
 }
 
 /// With the options of the command that take less memory.

@@ -1,3 +1,5 @@
+#include "evomoe/cli/convert.h"
+
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
 #include "evomoe/checkpoint/checkpoint_manager.h"
@@ -8,10 +10,35 @@
 
 namespace evomoe {
 
+void ConvertOptions::describe(OptionTable& table) {
+  table
+      .positional(
+          "path", &path,
+          "Checkpoint: x.pt, one file of a set (x-shared.pt, x-rank-0.pt, ...; the shards of "
+          "fully_sharded training: x-shard0.pt, ... or x-shared-shard0.pt, "
+          "x-rank-0-shard0.pt, ...), or one of ours.")
+      .metavar("PATH")
+      .required();
+  table.add("to", &to, "What is made.").choices({"evomoe", "fairseq"});
+  table
+      .add("output", &output,
+           "to evomoe: the run folder; to fairseq: the file, x.pt (a mixture of experts: "
+           "x-shared.pt "
+           "and x-rank-0.pt).")
+      .metavar("PATH")
+      .required();
+  table.add("data", &data, "to evomoe: its data-bin folder; not given: the one it was trained on.")
+      .metavar("DATA");
+  table.add("no-save-optimizer-state", &no_save_optimizer_state,
+            "Leaves the optimiser's state out; to evomoe: its options and those of the learning "
+            "rate too. A run goes on from it with --reset-optimizer.");
+  table.example("evomoe convert checkpoints/checkpoint_last.pt --output runs/a --data data-bin",
+                "a run of fairseq; `evomoe train --config runs/a/config.yaml` goes on with it");
+}
+
 int convert_command(const std::vector<std::string>& arguments) {
   ConvertOptions flags;
-  const auto bind = [](OptionTable& table, ConvertOptions& o) { describe(table, o); };
-  if (!parse_command("convert", arguments, flags, bind)) return 0;
+  if (!parse_command("convert", arguments, flags)) return 0;
   if (flags.to == "fairseq") {
     for (const auto& file :
          export_fairseq_run(flags.path, flags.output, !flags.no_save_optimizer_state))

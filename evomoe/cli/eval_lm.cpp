@@ -8,7 +8,6 @@
 #include "evomoe/base/write_file.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
-#include "evomoe/config/validate_options.h"
 #include "evomoe/data/batching.h"
 #include "evomoe/data/language_model_data.h"
 #include "evomoe/generate/evaluation_options.h"
@@ -53,8 +52,8 @@ struct WordStats {
 }  // namespace
 
 int eval_lm_command(const std::vector<std::string>& arguments) {
-  EvalOptions flags;
-  if (!parse_command("eval-lm", arguments, flags, describe_eval_lm)) return 0;
+  EvalLmOptions flags;
+  if (!parse_command("eval-lm", arguments, flags)) return 0;
   validate_options(flags);
   const auto clock = steady_clock_seconds();
   const double begin = clock();

@@ -7,8 +7,7 @@
 #include "evomoe/base/error.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
-#include "evomoe/config/validate_options.h"
-#include "evomoe/generate/evaluation_options.h"
+#include "evomoe/generate/generate_options.h"
 #include "evomoe/generate/generate_subset.h"
 #include "evomoe/generate/text_generator.h"
 #include "evomoe/loading/loaded_model.h"
@@ -138,8 +137,7 @@ int generate_from_data(const GenerateOptions& flags, std::vector<LoadedModel>& m
 
 int generate_command(const std::vector<std::string>& arguments) {
   GenerateOptions flags;
-  const auto bind = [](OptionTable& table, GenerateOptions& o) { describe(table, o); };
-  if (!parse_command("generate", arguments, flags, bind)) return 0;
+  if (!parse_command("generate", arguments, flags)) return 0;
   validate_options(flags);
   auto models = load_models(
       flags.path, {.data = flags.data.value_or(""),

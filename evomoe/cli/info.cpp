@@ -1,3 +1,5 @@
+#include "evomoe/cli/info.h"
+
 #include <ATen/Version.h>
 #include <torch/version.h>
 
@@ -211,10 +213,19 @@ void print_machine(const InfoOptions& flags) {
 
 }  // namespace
 
+void InfoOptions::describe(OptionTable& table) {
+  table.positional("path", &path, "Checkpoint, ours or fairseq's (x.pt); not with --machine.")
+      .metavar("CHECKPOINT");
+  table.add("machine", &machine,
+            "Describes this machine instead, and which instructions the program uses on it.");
+  table.add("log-format", &log_format, "Form of the result.").choices({"json", "simple"});
+  table.example("evomoe info runs/a/checkpoint_last", "configuration, size, stage and load");
+  table.example("evomoe info --machine", "processor, threads, instructions, LibTorch");
+}
+
 int info_command(const std::vector<std::string>& arguments) {
   InfoOptions flags;
-  const auto bind = [](OptionTable& table, InfoOptions& o) { describe(table, o); };
-  if (!parse_command("info", arguments, flags, bind)) return 0;
+  if (!parse_command("info", arguments, flags)) return 0;
   if (flags.machine == !flags.path.empty()) {
     fail_usage(
         "evomoe info tells of a checkpoint (evomoe info CHECKPOINT) or of this machine "

@@ -5,16 +5,14 @@
 #include "evomoe/base/error.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
-#include "evomoe/config/validate_options.h"
-#include "evomoe/generate/evaluation_options.h"
+#include "evomoe/generate/generate_options.h"
 #include "evomoe/generate/translate_lines.h"
 
 namespace evomoe {
 
 int interactive_command(const std::vector<std::string>& arguments) {
   InteractiveOptions flags;
-  const auto bind = [](OptionTable& table, InteractiveOptions& o) { describe(table, o); };
-  if (!parse_command("interactive", arguments, flags, bind)) return 0;
+  if (!parse_command("interactive", arguments, flags)) return 0;
   validate_options(flags);
   LineReader lines("input", flags.input);
   const auto models = load_models(

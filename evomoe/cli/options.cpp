@@ -1,3 +1,5 @@
+#include "evomoe/cli/options.h"
+
 #include <fmt/format.h>
 
 #include <filesystem>
@@ -7,10 +9,11 @@
 #include "evomoe/base/write_file.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/command_tables.h"
+#include "evomoe/cli/completion.h"
+#include "evomoe/cli/manual.h"
 #include "evomoe/cli/parse.h"
-#include "evomoe/config/completion.h"
-#include "evomoe/config/manual.h"
-#include "evomoe/config/migration.h"
+#include "evomoe/config/describe.h"
+#include "evomoe/legacy/migration.h"
 
 namespace evomoe {
 namespace {
@@ -42,7 +45,7 @@ void write_all(const std::filesystem::path& folder, const Tables& tables) {
     write_file(folder / path, [&](std::ostream& out) { out << text; });
   };
   write("man/man1/evomoe.1", manual("evomoe", tables));
-  for (const auto& command : command_summaries())
+  for (const auto& command : all_commands())
     write("man/man1/evomoe-" + command.name + ".1", manual(command.name, tables));
   write("bash-completion/completions/evomoe", completion("bash", tables));
   write("zsh/site-functions/_evomoe", completion("zsh", tables));
@@ -50,10 +53,34 @@ void write_all(const std::filesystem::path& folder, const Tables& tables) {
 
 }  // namespace
 
+void OptionsFlags::describe(OptionTable& table) {
+  table.add("markdown", &markdown,
+            "The reference page of all options, docs/options.md; also if nothing is given.");
+  table.add("migration", &migration, "What happens to each flag of fairseq, docs/migration.md.");
+  std::vector<std::string> pages = {"evomoe"};
+  for (const auto& command : all_commands()) pages.push_back(command.name);
+  table
+      .add(
+          "man", &man,
+          "The manual page of a command, or of the program: evomoe options --man train | man -l -.")
+      .choices(pages)
+      .bare("evomoe");
+  table.add("completion", &completion, "The script that completes command lines in this shell.")
+      .choices({"bash", "zsh"});
+  table
+      .add("destdir", &destdir,
+           "Writes all manual pages and completions into this folder, as /usr/share has them: "
+           "man/man1/, bash-completion/completions/ and zsh/site-functions/.")
+      .metavar("FOLDER");
+  table.example("source <(evomoe options --completion bash)",
+                "complete command lines in this bash");
+  table.example("evomoe options --destdir ~/.local/share",
+                "manual pages and completions for yourself");
+}
+
 int options_command(const std::vector<std::string>& arguments) {
   OptionsFlags flags;
-  const auto bind = [](OptionTable& table, OptionsFlags& o) { describe(table, o); };
-  if (!parse_command("options", arguments, flags, bind)) return 0;
+  if (!parse_command("options", arguments, flags)) return 0;
   const int given = flags.markdown + flags.migration + flags.man.has_value() +
                     flags.completion.has_value() + flags.destdir.has_value();
   if (given > 1) {

@@ -6,7 +6,8 @@
 #include <vector>
 
 #include "evomoe/base/log.h"
-#include "evomoe/config/describe.h"
+#include "evomoe/cli/command_list.h"
+#include "evomoe/config/option_table.h"
 
 namespace evomoe {
 
@@ -22,12 +23,11 @@ inline bool parse_command(OptionTable& table, const std::vector<std::string>& ar
 }
 
 /// Fills `options` from the command line. False when only help was asked for (it is printed then).
-/// `bind` describes the options.
-template <typename Options, typename Bind>
+template <typename Options>
 bool parse_command(const std::string& command, const std::vector<std::string>& arguments,
-                   Options& options, Bind bind) {
+                   Options& options) {
   OptionTable table(command, command_summary(command));
-  bind(table, options);
+  options.describe(table);
   return parse_command(table, arguments);
 }
 

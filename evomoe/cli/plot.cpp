@@ -1,3 +1,5 @@
+#include "evomoe/cli/plot.h"
+
 #include <fmt/ranges.h>
 
 #include <algorithm>
@@ -177,10 +179,36 @@ class Plot {
 
 }  // namespace
 
+void PlotOptions::describe(OptionTable& table) {
+  table.positional("run", &run, "Run folders, also of runs that are still going on.")
+      .metavar("RUN...")
+      .required();
+  table.add("output", &output, "The picture to write, an .svg file.")
+      .alias("o")
+      .metavar("FILE.svg")
+      .required();
+  table
+      .add("x-axis", &x_axis,
+           "What the curves are drawn against; seconds and FLOP are those of training.")
+      .choices({"updates", "tokens", "flops", "seconds"});
+  table
+      .add("curves", &curves,
+           "What is drawn, one panel each; not given: all that the runs have. time: milliseconds "
+           "per update; max_vio: largest load of an expert / mean - 1, of the worst layer.")
+      .choices({"loss", "perplexity", "temperature", "experts", "max_vio", "dead_experts", "time"});
+  table.add("log-x", &log_x, "Logarithmic x axes.");
+  table.add("log-y", &log_y, "Logarithmic y axes.");
+  table.add("valid-subset", &valid_subset, "Split whose perplexity is drawn.").metavar("NAME");
+  table.example("evomoe plot runs/evomoe runs/switch -o loss.svg --curves loss,experts,time",
+                "two runs, three panels");
+  table.example(
+      "evomoe plot runs/*/ -o perplexity.svg --curves perplexity --x-axis seconds --log-y",
+      "perplexity against training time");
+}
+
 int plot_command(const std::vector<std::string>& arguments) {
   PlotOptions flags;
-  const auto bind = [](OptionTable& table, PlotOptions& o) { describe(table, o); };
-  if (!parse_command("plot", arguments, flags, bind)) return 0;
+  if (!parse_command("plot", arguments, flags)) return 0;
   const std::filesystem::path output = flags.output;
   if (output.extension() != ".svg") {
     fail_usage(

@@ -1,8 +1,8 @@
 #include "evomoe/base/error.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
-#include "evomoe/config/validate_options.h"
 #include "evomoe/score/bleu.h"
+#include "evomoe/score/score_options.h"
 #include "evomoe/text/dictionary.h"
 #include "evomoe/text/text_lines.h"
 #include "evomoe/text/unicode.h"
@@ -32,8 +32,7 @@ std::vector<int64_t> tokens_of(Dictionary& dictionary, const std::string& line) 
 
 int score_command(const std::vector<std::string>& arguments) {
   ScoreOptions flags;
-  const auto bind = [](OptionTable& table, ScoreOptions& o) { describe(table, o); };
-  if (!parse_command("score", arguments, flags, bind)) return 0;
+  if (!parse_command("score", arguments, flags)) return 0;
   validate_options(flags);
   auto system = read_lines("sys", flags.sys), reference = read_lines("ref", flags.ref);
   EVOMOE_CHECK(system.size() == reference.size(),

@@ -8,7 +8,7 @@ namespace evomoe {
 int train_command(const std::vector<std::string>& arguments) {
   TrainOptions options;
   OptionTable table("train", command_summary("train"));
-  describe(table, options);
+  options.describe(table);
   if (!parse_command(table, arguments)) return 0;
   if (!table.is_set("lr") && !sets_own_learning_rate(options)) {
     log().warn(

@@ -4,7 +4,6 @@
 #include "evomoe/base/error.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
-#include "evomoe/config/validate_options.h"
 #include "evomoe/generate/evaluation_options.h"
 #include "evomoe/generate/translation_bleu.h"
 #include "evomoe/loading/loaded_model.h"
@@ -41,12 +40,11 @@ int64_t limit(std::optional<int64_t>& positions, const std::optional<int64_t>& g
 }  // namespace
 
 int validate_command(const std::vector<std::string>& arguments) {
-  EvalOptions flags;
-  if (!parse_command("validate", arguments, flags, describe_validate)) return 0;
+  ValidateOptions flags;
+  if (!parse_command("validate", arguments, flags)) return 0;
   validate_options(flags);
   auto loaded =
       load_model(flags.path, {.data = flags.data,
-                              .bpe = flags.bpe,
                               .eval_capacity_fraction = flags.moe_eval_capacity_token_fraction,
                               .common = flags.common});
   auto options = loaded.options;

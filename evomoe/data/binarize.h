@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "evomoe/data/preprocess_options.h"
 #include "evomoe/text/byte_bpe.h"
 #include "evomoe/text/dictionary.h"
 
@@ -50,36 +51,6 @@ BinarizeStatistics binarize(const BinarizeOptions& options);
 Dictionary build_dictionary(const std::vector<std::filesystem::path>& files, int workers,
                             const LineEncoding& encoding = {},
                             const BinarizeProgress& progress = {});
-
-/// `fairseq-preprocess`: text of one language, or of both languages of a pair.
-struct PreprocessOptions {
-  /// Of a pair: `trainpref` then means the files `{trainpref}.{lang}`. Both empty: one text
-  /// without a language.
-  std::string source_lang, target_lang;
-  std::string examples;      ///< jsonl | pairs, see preprocess_examples(); empty: other text
-  bool only_source = false;  ///< of a pair: the source alone (a test set without a reference)
-  std::string trainpref;     ///< text files, comma separated: the second becomes train1, and so on;
-                             ///< may be empty
-  std::string validpref;
-  std::string testpref;
-  std::filesystem::path destdir = "data-bin";
-  std::filesystem::path srcdict;  ///< use this dict.txt instead of counting
-  std::filesystem::path tgtdict;
-  bool joined_dictionary = false;  ///< one dictionary for both languages; srcdict's limits hold
-  int64_t thresholdsrc = 0;        ///< words with fewer occurrences become <unk>
-  int64_t thresholdtgt = 0;
-  int64_t nwordssrc = -1;  ///< most symbols, the four specials included; -1: all
-  int64_t nwordstgt = -1;
-  int64_t padding_factor = 8;
-  bool dict_only = false;  ///< makes the dictionaries alone
-  int workers = 1;
-  std::filesystem::path
-      gpt2_encoder_json;  ///< with gpt2_vocab_bpe: encode with this BPE on the fly
-  std::filesystem::path gpt2_vocab_bpe;
-  bool keep_whitespace = false;  ///< with a BPE, see LineEncoding
-  /// Called with (name of the step such as "dictionary" or "train", bytes done, bytes in all).
-  std::function<void(const std::string&, int64_t, int64_t)> progress;
-};
 
 struct PreprocessResult {
   int64_t dictionary_size = 0;         ///< of the source

@@ -44,23 +44,25 @@ void add_splits(const std::string& files, const std::string& name, Side& side) {
 /// The language without a name, or the source and (unless only_source) the target.
 std::vector<Side> sides_of(const PreprocessOptions& options) {
   std::vector<Side> sides;
-  const auto add = [&](const std::string& lang, const char* option, const fs::path& dictionary) {
-    Side side{.lang = lang, .dict_option = option, .given_dictionary = dictionary};
+  const auto lang_of_source = options.source_lang.value_or("");
+  const auto add = [&](const std::string& lang, const char* option,
+                       const std::optional<std::string>& dictionary) {
+    Side side{.lang = lang, .dict_option = option, .given_dictionary = dictionary.value_or("")};
     // A missing target is called None in names, as Python prints it.
-    const auto target = options.target_lang.empty() ? "None" : options.target_lang;
-    if (!lang.empty()) side.infix = fmt::format(".{}-{}.{}", options.source_lang, target, lang);
-    add_splits(options.trainpref, "train", side);
+    const auto target = options.target_lang.value_or("None");
+    if (!lang.empty()) side.infix = fmt::format(".{}-{}.{}", lang_of_source, target, lang);
+    add_splits(options.trainpref.value_or(""), "train", side);
     side.train_splits = side.splits.size();
-    add_splits(options.validpref, "valid", side);
-    add_splits(options.testpref, "test", side);
+    add_splits(options.validpref.value_or(""), "valid", side);
+    add_splits(options.testpref.value_or(""), "test", side);
     sides.push_back(std::move(side));
   };
-  const bool pair = !options.target_lang.empty() && !options.only_source;
+  const bool pair = options.target_lang && !options.only_source;
   // A joined dictionary may be given as that of either language.
   const bool joined = pair && options.joined_dictionary;
-  const auto& src = joined && options.srcdict.empty() ? options.tgtdict : options.srcdict;
-  add(options.source_lang, "--srcdict", src);
-  if (pair) add(options.target_lang, "--tgtdict", joined ? src : options.tgtdict);
+  const auto& src = joined && !options.srcdict ? options.tgtdict : options.srcdict;
+  add(lang_of_source, "--srcdict", src);
+  if (pair) add(*options.target_lang, "--tgtdict", joined ? src : options.tgtdict);
   return sides;
 }
 
@@ -80,18 +82,17 @@ std::string python_percentage(double value) {
 }
 
 void check_options(const PreprocessOptions& options) {
-  if (!options.target_lang.empty() && options.source_lang.empty()) {
-    fail_usage("--target-lang {} is given without --source-lang", options.target_lang);
-  }
-  if (!options.source_lang.empty() && options.target_lang.empty() && !options.only_source) {
+  const auto &source = options.source_lang, &target = options.target_lang;
+  if (target && !source) fail_usage("--target-lang {} is given without --source-lang", *target);
+  if (source && !target && !options.only_source) {
     fail_usage("--source-lang {} is given without --target-lang; give it, or --only-source",
-               options.source_lang);
+               *source);
   }
-  if (!options.source_lang.empty() && options.source_lang == options.target_lang) {
+  if (source && source == target) {
     fail_usage("--source-lang and --target-lang are both `{}`; a pair needs two languages",
-               options.source_lang);
+               *source);
   }
-  if (options.joined_dictionary && !options.srcdict.empty() && !options.tgtdict.empty()) {
+  if (options.joined_dictionary && options.srcdict && options.tgtdict) {
     fail_usage("a joined dictionary is one: give --srcdict or --tgtdict, not both");
   }
   check_encoding(options);
@@ -140,8 +141,8 @@ PreprocessResult preprocess(const PreprocessOptions& options) {
   check(options, sides);
 
   std::optional<ByteBpe> bpe;
-  if (!options.gpt2_encoder_json.empty()) {
-    bpe = ByteBpe::load(options.gpt2_encoder_json, options.gpt2_vocab_bpe);
+  if (options.gpt2_encoder_json) {
+    bpe = ByteBpe::load(*options.gpt2_encoder_json, *options.gpt2_vocab_bpe);
   }
   const LineEncoding encoding{bpe ? &*bpe : nullptr, options.keep_whitespace};
   const auto progress = [&](const std::string& step) -> BinarizeProgress {
@@ -159,7 +160,8 @@ PreprocessResult preprocess(const PreprocessOptions& options) {
         files.push_back(sides[i].splits[k].source);
       }
     }
-    auto dictionary = build_dictionary(files, options.workers, encoding, progress("dictionary"));
+    auto dictionary = build_dictionary(files, static_cast<int>(options.workers), encoding,
+                                       progress("dictionary"));
     dictionary.finalize(threshold, words, options.padding_factor);
     const char* side = first == 0 ? "src" : "tgt";
     EVOMOE_CHECK(dictionary.size() > Dictionary::kSpecials,
@@ -180,7 +182,7 @@ PreprocessResult preprocess(const PreprocessOptions& options) {
   PreprocessResult result;
   result.dictionary_size = sides[0].dictionary.size();
   if (pair) result.target_dictionary_size = sides[1].dictionary.size();
-  std::ofstream report(options.destdir / "preprocess.log", std::ios::app);
+  std::ofstream report(fs::path(options.destdir) / "preprocess.log", std::ios::app);
   const auto tell = [&](const std::string& line) {
     report << line << '\n';
     result.report.push_back(line);
@@ -190,9 +192,9 @@ PreprocessResult preprocess(const PreprocessOptions& options) {
     if (options.dict_only) continue;
     for (auto& split : side.splits) {
       split.statistics = binarize({.source = split.source,
-                                   .output_prefix = options.destdir / split.name,
+                                   .output_prefix = fs::path(options.destdir) / split.name,
                                    .dictionary = &side.dictionary,
-                                   .workers = options.workers,
+                                   .workers = static_cast<int>(options.workers),
                                    .encoding = encoding,
                                    .progress = progress(split.name)});
       const auto& statistics = split.statistics;
@@ -207,8 +209,8 @@ PreprocessResult preprocess(const PreprocessOptions& options) {
   if (bpe) {
     // The BPE goes with the data, so that what is trained on it can be given raw text. Last, so
     // that a folder with vocab.bpe is a complete one.
-    copy_file_to(options.gpt2_encoder_json, options.destdir / "encoder.json");
-    copy_file_to(options.gpt2_vocab_bpe, options.destdir / "vocab.bpe");
+    copy_file_to(*options.gpt2_encoder_json, fs::path(options.destdir) / "encoder.json");
+    copy_file_to(*options.gpt2_vocab_bpe, fs::path(options.destdir) / "vocab.bpe");
   }
   return result;
 }

@@ -21,10 +21,10 @@ std::vector<std::string> file_list(const std::string& files, const std::string& 
 }
 
 void check_encoding(const PreprocessOptions& options) {
-  if (options.gpt2_encoder_json.empty() != options.gpt2_vocab_bpe.empty()) {
+  if (options.gpt2_encoder_json.has_value() != options.gpt2_vocab_bpe.has_value()) {
     fail_usage("a GPT-2 BPE needs both files; give --gpt2-encoder-json and --gpt2-vocab-bpe");
   }
-  if (options.keep_whitespace && options.gpt2_encoder_json.empty()) {
+  if (options.keep_whitespace && !options.gpt2_encoder_json) {
     fail_usage(
         "--keep-whitespace needs --bpe gpt2: without a BPE text is split at white space, which is "
         "no part of it");

@@ -121,26 +121,26 @@ BinarizeStatistics write_side(const Split& split, std::string Example::*side, Sy
 PreprocessResult preprocess_examples(const PreprocessOptions& options) {
   check_encoding(options);
   std::vector<Split> splits;
-  read_splits(options.trainpref, "train", options.examples, splits);
-  read_splits(options.validpref, "valid", options.examples, splits);
-  read_splits(options.testpref, "test", options.examples, splits);
+  read_splits(options.trainpref.value_or(""), "train", *options.examples, splits);
+  read_splits(options.validpref.value_or(""), "valid", *options.examples, splits);
+  read_splits(options.testpref.value_or(""), "test", *options.examples, splits);
   if (splits.empty())
     fail_usage("nothing to do: give at least one of --trainpref, --validpref and --testpref");
-  if (options.srcdict.empty() && options.trainpref.empty()) {
+  if (!options.srcdict && !options.trainpref) {
     fail_usage(
         "without --trainpref there is nothing to make a dictionary from; give --trainpref or "
         "--srcdict");
   }
   make_destination(options.destdir);
-  const auto dictionary_path = options.destdir / "dict.txt";
-  check_no_dictionary(dictionary_path, options.srcdict, "--srcdict");
+  const auto dictionary_path = fs::path(options.destdir) / "dict.txt";
+  check_no_dictionary(dictionary_path, options.srcdict.value_or(""), "--srcdict");
 
   std::optional<ByteBpe> bpe;
-  if (!options.gpt2_encoder_json.empty())
-    bpe = ByteBpe::load(options.gpt2_encoder_json, options.gpt2_vocab_bpe);
+  if (options.gpt2_encoder_json)
+    bpe = ByteBpe::load(*options.gpt2_encoder_json, *options.gpt2_vocab_bpe);
   Symbols symbols({bpe ? &*bpe : nullptr, options.keep_whitespace});
   Dictionary dictionary;
-  if (options.srcdict.empty()) {
+  if (!options.srcdict) {
     dictionary = make_dictionary(splits, symbols);
     dictionary.finalize(options.thresholdsrc, options.nwordssrc, options.padding_factor);
     EVOMOE_CHECK(dictionary.size() > Dictionary::kSpecials,
@@ -148,13 +148,13 @@ PreprocessResult preprocess_examples(const PreprocessOptions& options) {
                  "--nwordssrc {} (the four special symbols count)",
                  splits.front().source, options.thresholdsrc, options.nwordssrc);
   } else {
-    dictionary = Dictionary::load(options.srcdict);
+    dictionary = Dictionary::load(*options.srcdict);
   }
   dictionary.save(dictionary_path);
 
   PreprocessResult result;
   result.dictionary_size = dictionary.size();
-  std::ofstream report(options.destdir / "preprocess.log", std::ios::app);
+  std::ofstream report(fs::path(options.destdir) / "preprocess.log", std::ios::app);
   const auto tell = [&](const std::string& line) {
     report << line << '\n';
     result.report.push_back(line);
@@ -165,7 +165,8 @@ PreprocessResult preprocess_examples(const PreprocessOptions& options) {
     const auto side = [&](std::string Example::*text, const std::string& name) {
       const auto output = split.name + "." + name;
       const auto statistics =
-          write_side(split, text, symbols, dictionary, options.destdir / output, options.workers);
+          write_side(split, text, symbols, dictionary, fs::path(options.destdir) / output,
+                     static_cast<int>(options.workers));
       result.splits.push_back({output, "", split.source, statistics});
       return statistics;
     };
@@ -188,8 +189,8 @@ PreprocessResult preprocess_examples(const PreprocessOptions& options) {
   }
   // Last, as for other data: a folder with vocab.bpe is a complete one.
   if (bpe) {
-    copy_file_to(options.gpt2_encoder_json, options.destdir / "encoder.json");
-    copy_file_to(options.gpt2_vocab_bpe, options.destdir / "vocab.bpe");
+    copy_file_to(*options.gpt2_encoder_json, fs::path(options.destdir) / "encoder.json");
+    copy_file_to(*options.gpt2_vocab_bpe, fs::path(options.destdir) / "vocab.bpe");
   }
   return result;
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "evomoe/base/error.h"
+#include "evomoe/config/option_table.h"
 #include "evomoe/data/numpy_random.h"
 
 namespace evomoe {
@@ -44,6 +45,22 @@ std::vector<double> replacement_weights(const Dictionary& dictionary, bool by_fr
 }
 
 }  // namespace
+
+void MaskingOptions::describe(OptionTable& table) {
+  table.add("mask-prob", &mask_prob, "Share of the tokens to predict.").range(0, 1);
+  table.add("leave-unmasked-prob", &leave_unmasked_prob, "Share of those that stay as they are.")
+      .range(0, 1);
+  table.add("random-token-prob", &random_token_prob, "Share of those that become another token.")
+      .range(0, 1);
+  table.add("freq-weighted-replacement", &freq_weighted_replacement,
+            "Those other tokens are drawn in proportion to their frequency.");
+  table.add("mask-whole-words", &mask_whole_words, "Masks all tokens of a word.");
+  table
+      .add("mask-multiple-length", &mask_multiple_length,
+           "Tokens in a row that are masked together.")
+      .at_least(1);
+  table.add("mask-stdev", &mask_stdev, "Standard deviation of that length.").at_least(0);
+}
 
 std::vector<char> word_beginnings(const Dictionary& dictionary, const ByteBpe* bpe) {
   std::vector<char> begins(dictionary.size(), 1);

@@ -10,7 +10,9 @@
 
 namespace evomoe {
 
-/// What is hidden from a masked language model (the `--mask-...` flags).
+class OptionTable;
+
+/// What is hidden from a masked language model. A field is the option of the same name.
 struct MaskingOptions {
   double mask_prob = 0.15;                 ///< share of tokens (words) to predict
   double leave_unmasked_prob = 0.1;        ///< of those: kept as they are
@@ -19,6 +21,8 @@ struct MaskingOptions {
   bool mask_whole_words = false;
   double mask_multiple_length = 1;  ///< tokens in a row that are masked together
   double mask_stdev = 0;            ///< of that length; 0: always the same, a whole number
+
+  void describe(OptionTable& table);
 };
 
 /// Which symbols of a dictionary begin a word: those whose bytes begin with a space, and all that

@@ -69,7 +69,8 @@ BatchLimits batch_limits(const GenerateOptions& flags) {
 void generate_subset(const GenerationModel& model, const Dataset& dataset,
                      const std::string& subset, const GenerateOptions& flags, std::ostream& out) {
   using Clock = std::chrono::steady_clock;
-  const auto options = search_options(flags);
+  const auto options = search_options(flags.search, flags, flags.min_len.value_or(1), flags.max_len,
+                                      flags.common.seed);
   const auto& post_process = flags.search.post_process;
   const auto limits = batch_limits(flags);
   auto items = filter_by_size(dataset.ordered_indices(/*seed=*/1), dataset,

@@ -3,8 +3,8 @@
 #include <iosfwd>
 #include <string>
 
-#include "evomoe/config/options.h"
 #include "evomoe/data/dataset.h"
+#include "evomoe/generate/generate_options.h"
 #include "evomoe/generate/generation_model.h"
 
 namespace evomoe {

@@ -9,6 +9,7 @@
 #include "evomoe/data/dataset.h"
 #include "evomoe/generate/beam_search.h"
 #include "evomoe/generate/generate_lines.h"
+#include "evomoe/generate/generate_options.h"
 #include "evomoe/loading/loaded_model.h"
 #include "evomoe/text/byte_bpe.h"
 #include "evomoe/train/task.h"

@@ -1,12 +1,15 @@
 #pragma once
 
-#include "evomoe/config/options.h"
+#include <cstdint>
+
 #include "evomoe/generate/beam_search.h"
+#include "evomoe/train/search_options.h"
 
 namespace evomoe {
 
-/// What `generate` of a split (or --eval-bleu) and `interactive` search with.
-BeamSearchOptions search_options(const GenerateOptions& flags);
-BeamSearchOptions search_options(const InteractiveOptions& flags);
+/// What a search is told, with the defaults of what is not given. UsageError as
+/// BeamSearchOptions::validate().
+BeamSearchOptions search_options(const BeamOptions& beam, const SamplingOptions& sampling,
+                                 int64_t min_len, int64_t max_len, int64_t seed);
 
 }  // namespace evomoe

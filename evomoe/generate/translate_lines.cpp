@@ -54,7 +54,8 @@ Batch batch_of(const GenerationModel& model, const Sources& sources, std::span<c
 
 void translate_lines(const GenerationModel& model, const InteractiveOptions& flags, LineReader& in,
                      std::ostream& out) {
-  const auto options = search_options(flags);
+  const auto options =
+      search_options(flags.search, flags, flags.min_len, flags.max_len, flags.common.seed);
   const auto begin = SteadyClock::now();
   ComputeThreads threads(flags.common.threads);
   double translating = 0;

@@ -2,7 +2,7 @@
 
 #include <iosfwd>
 
-#include "evomoe/config/options.h"
+#include "evomoe/generate/generate_options.h"
 #include "evomoe/generate/generation_model.h"
 #include "evomoe/text/text_lines.h"
 

@@ -5,10 +5,10 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
-#include "evomoe/config/eval_bleu.h"
 #include "evomoe/generate/search_arguments.h"
 #include "evomoe/generate/translation_steps.h"
 #include "evomoe/text/token_text.h"
+#include "evomoe/train/eval_bleu.h"
 #include "evomoe/train/model_options.h"
 #include "evomoe/train/validation.h"
 
@@ -16,9 +16,9 @@ namespace evomoe {
 namespace {
 
 BeamSearchOptions search_of(const TrainOptions& options) {
-  auto flags = bleu_search(options.task.bleu);
-  flags.common.seed = options.common.seed;
-  return search_options(flags);
+  const auto given = bleu_search(options.task.bleu);
+  return search_options(given.search, given, given.min_len.value_or(1), given.max_len,
+                        options.common.seed);
 }
 
 }  // namespace

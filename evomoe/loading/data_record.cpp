@@ -103,7 +103,7 @@ void write_data_record(const TrainOptions& options, TaskData& data,
   }
   TrainOptions copy = options;
   OptionTable table("train", "");
-  describe(table, copy);
+  copy.describe(table);
   auto& settings = record["settings"] = nlohmann::ordered_json::object();
   for (const auto* name : kSettings) settings[name] = table.at(name).value();
   for (const auto& name : find_task(options.task.task).scoring_options())

@@ -154,7 +154,7 @@ PickleValue their_cfg(TrainOptions options) {
   if (const auto theirs = find_task(options.task.task).fairseq_name(); !theirs.empty())
     options.task.task = theirs;
   OptionTable table("train", "");
-  describe(table, options);
+  options.describe(table);
   std::map<std::string, Dict> groups;
   static const std::map<std::string, std::string> theirs = {
       {"", "task"}, {"moe", "model"}, {"evolution", "optimization"}, {"resources", "common"}};
@@ -278,8 +278,8 @@ std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::pat
       for (auto& [name, tensor] : family_of(options).fairseq_extras(ours.model))
         put(state, name, value(std::move(tensor)));
     }
-    const auto scheduled = lr_at(lr_schedule_options(options), updates,
-                                 ours.manifest.at("data").at("epoch").get<int64_t>());
+    const auto scheduled =
+        lr_at(options.optimization, updates, ours.manifest.at("data").at("epoch").get<int64_t>());
     const auto lr = rule->learning_rate(scheduled, std::max<int64_t>(updates, 1));
     auto group = their_group(options.optimizer, lr, std::move(numbers));
     Dict optimizer;

@@ -165,7 +165,7 @@ TrainOptions options_of_fairseq(const FairseqCheckpoint& theirs, const std::stri
                                 bool weights_only) {
   TrainOptions options;
   OptionTable table("train", "");
-  describe(table, options);
+  options.describe(table);
   auto arguments = arguments_of(theirs, table, weights_only);
   arguments.push_back(data.empty() ? own_data(theirs) : data);
   try {
@@ -194,7 +194,7 @@ Checkpoint checkpoint_of_fairseq(const FairseqCheckpoint& theirs, TrainOptions o
   ours.optimizer = theirs.optimizer;
 
   OptionTable table("train", "");
-  describe(table, options);
+  options.describe(table);
   auto& manifest = ours.manifest;
   manifest["config"] = table.to_json();
   manifest["counters"] = {{"updates", theirs.updates}};

@@ -17,7 +17,7 @@ namespace evomoe {
 TrainOptions stored_options(const nlohmann::json& manifest) {
   TrainOptions options;
   OptionTable table("train", "");
-  describe(table, options);
+  options.describe(table);
   table.from_json(manifest.at("config"));
   return options;
 }

@@ -12,6 +12,7 @@
 #include "evomoe/models/encoder_decoder.h"
 #include "evomoe/models/gpt.h"
 #include "evomoe/models/model.h"
+#include "evomoe/text/bpe_options.h"
 #include "evomoe/text/byte_bpe.h"
 #include "evomoe/text/dictionary.h"
 #include "evomoe/train/options.h"

@@ -159,8 +159,8 @@ Differences differences(TrainOptions stored, TrainOptions now) {
   for (auto& name : find_task(now.task.task).batch_options()) data_options.insert(std::move(name));
   const auto of_routers = router_option_names();
   OptionTable stored_table("train", ""), now_table("train", "");
-  describe(stored_table, stored);
-  describe(now_table, now);
+  stored.describe(stored_table);
+  now.describe(now_table);
   for (size_t i = 0; i < now_table.options().size(); ++i) {
     const auto& option = *now_table.options()[i];
     const bool of_data = data_options.contains(option.name());
@@ -251,7 +251,7 @@ std::string check_resume(const Checkpoint& checkpoint, const TrainOptions& now,
 std::string model_differences(const nlohmann::json& manifest, const TrainOptions& now) {
   auto stored = stored_options(manifest);
   // The tasks of one family have the same models.
-  if (task_declaration(stored.task.task).family == task_declaration(now.task.task).family)
+  if (family_of_task(stored.task.task).name == family_of_task(now.task.task).name)
     stored.task.task = now.task.task;
   return fmt::format("{}", fmt::join(differences(std::move(stored), now).model, ", "));
 }

@@ -14,7 +14,7 @@ namespace evomoe {
 void write_run_folder(const TrainOptions& options, const std::filesystem::path& folder) {
   TrainOptions copy = options;
   OptionTable table("train", "");
-  describe(table, copy);
+  copy.describe(table);
   write_file(folder / "config.yaml", [&](std::ostream& stream) { stream << table.to_yaml(); });
   const auto copy_from = [&](const std::filesystem::path& from, const std::string& name) {
     if (std::filesystem::exists(from / name)) copy_file_to(from / name, folder / name);

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "evomoe/data/language_model_dataset.h"
+#include "evomoe/text/bpe_options.h"
 #include "evomoe/text/byte_bpe.h"
 #include "evomoe/text/dictionary.h"
 #include "evomoe/train/options.h"

@@ -1,12 +1,10 @@
 #include "evomoe/moe/moe_options.h"
 
-#include "evomoe/config/describe_groups.h"
-#include "evomoe/config/legacy_flags.h"
-#include "evomoe/config/task_declaration.h"
+#include "evomoe/config/option_table.h"
 
 namespace evomoe {
 
-void MoeOptions::describe(OptionTable& table) {
+void MoeOptions::describe(OptionTable& table, const TasksByHalf& tasks) {
   table.group("moe", "Mixture of experts");
   table
       .add("moe-freq", &moe_freq,
@@ -24,14 +22,12 @@ void MoeOptions::describe(OptionTable& table) {
   table.add("topk", &topk,
             "Only for the reference's command lines (dense-to-sparse gate): -1 or the number of "
             "experts, which mean the same.");
-  LegacyFlags(table).passed_over({"moe-gating-use-fp32"},
-                                 "router logits and softmax are always float32");
   table.add("use-moe-pad-mask", &use_moe_pad_mask, "Padding tokens take no place in an expert.");
   table.add(
       "recompute-experts", &recompute_experts,
       "Recomputes the experts' hidden activations in the backward pass instead of keeping them.");
   describe_validate_routing(table, validate_routing);
-  table.for_tasks(decoder_tasks());
+  table.for_tasks(tasks.decoder);
   table
       .add("decoder-moe-freq", &decoder_moe_freq,
            "As moe-freq, for the decoder; the larger of the two holds.")
@@ -40,7 +36,7 @@ void MoeOptions::describe(OptionTable& table) {
       .add("alternate-decoder-ffn-embed-dim", &alternate_decoder_ffn_embed_dim,
            "Above 0: the MoE layers become dense ones of this hidden width, for comparison.")
       .at_least(0);
-  table.for_tasks(encoder_tasks());
+  table.for_tasks(tasks.encoder);
   table
       .add("encoder-moe-freq", &encoder_moe_freq,
            "As moe-freq, for the encoder; the larger of the two holds.")
@@ -49,6 +45,15 @@ void MoeOptions::describe(OptionTable& table) {
       .add("alternate-ffn-embed-dim", &alternate_ffn_embed_dim,
            "As alternate-decoder-ffn-embed-dim, of the encoder.")
       .at_least(0);
+}
+
+void describe_validate_routing(OptionTable& table, std::string& validate_routing) {
+  table
+      .add("validate-routing", &validate_routing,
+           "How validation routes: as the reference (the most probable expert, no noise), as the "
+           "current stage does, or "
+           "both, one after the other.")
+      .choices({"reference", "stage", "both"});
 }
 
 }  // namespace evomoe

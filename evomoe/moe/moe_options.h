@@ -2,10 +2,16 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace evomoe {
 
 class OptionTable;
+
+/// The tasks whose models have an encoder, and those whose models have a decoder.
+struct TasksByHalf {
+  std::vector<std::string> encoder, decoder;
+};
 
 /// Which layers of a model are MoE, and what holds for all of them, whatever their router. A field
 /// is the option of the same name.
@@ -22,7 +28,10 @@ struct MoeOptions {
   bool recompute_experts = false;
   std::string validate_routing = "reference";  ///< reference | stage | both
 
-  void describe(OptionTable& table);
+  void describe(OptionTable& table, const TasksByHalf& tasks);
 };
+
+/// --validate-routing, which training has and whatever else validates.
+void describe_validate_routing(OptionTable& table, std::string& validate_routing);
 
 }  // namespace evomoe

@@ -10,6 +10,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/nearest_name.h"
+#include "evomoe/config/option_table.h"
 
 namespace evomoe {
 namespace {
@@ -17,12 +18,12 @@ namespace {
 const std::vector<std::string> kKinds = {"fixed", "polynomial_decay", "inverse_sqrt", "cosine"};
 
 int64_t polynomial_end(const LrScheduleOptions& options) {
-  return options.total_num_update > 0 ? options.total_num_update : options.max_update;
+  return options.total_num_update.value_or(options.max_update);
 }
 
 int64_t first_cosine_period(const LrScheduleOptions& options) {
   return options.lr_period_updates > 0 ? options.lr_period_updates
-                                       : options.max_update - options.warmup_updates;
+                                       : options.max_update - options.effective_warmup_updates();
 }
 
 /// Entry `index` of the --lr list, the last one for all later indices.
@@ -32,15 +33,15 @@ double listed_lr(const LrScheduleOptions& options, int64_t index) {
 }
 
 double fixed_lr(const LrScheduleOptions& options, int64_t completed, int64_t epoch) {
+  const auto warmup = options.effective_warmup_updates();
   double lr = listed_lr(options, epoch - 1);
   if (options.force_anneal && epoch >= *options.force_anneal) {
     lr = options.lr.back() *
          std::pow(options.lr_shrink, static_cast<double>(epoch + 1 - *options.force_anneal));
   }
   // Unlike the other schedules the warm-up of `fixed` starts at 1/warmup, not at 0.
-  if (completed < options.warmup_updates) {
-    return static_cast<double>(completed + 1) / static_cast<double>(options.warmup_updates) * lr;
-  }
+  if (completed < warmup)
+    return static_cast<double>(completed + 1) / static_cast<double>(warmup) * lr;
   return lr;
 }
 
@@ -48,10 +49,10 @@ double polynomial_lr(const LrScheduleOptions& options, int64_t completed, int64_
   // The reference indexes the list by the epoch from 1 here (`fixed` by the epoch from 0): of
   // several values the first is never used. Kept, as the same flags must give the same numbers.
   const double lr = listed_lr(options, epoch);
-  const auto warmup = static_cast<double>(options.warmup_updates);
+  const auto warmup = static_cast<double>(options.effective_warmup_updates());
   const auto n = static_cast<double>(completed);
   const auto total = static_cast<double>(polynomial_end(options));
-  if (options.warmup_updates > 0 && completed <= options.warmup_updates) return n / warmup * lr;
+  if (warmup > 0 && n <= warmup) return n / warmup * lr;
   if (n >= total) return options.end_learning_rate;
   const double remaining = 1.0 - (n - warmup) / (total - warmup);
   return (lr - options.end_learning_rate) * std::pow(remaining, options.power) +
@@ -60,9 +61,9 @@ double polynomial_lr(const LrScheduleOptions& options, int64_t completed, int64_
 
 double inverse_sqrt_lr(const LrScheduleOptions& options, int64_t completed) {
   const double lr = options.lr.front();
-  const auto warmup = static_cast<double>(options.warmup_updates);
+  const auto warmup = static_cast<double>(options.effective_warmup_updates());
   const auto n = static_cast<double>(completed);
-  if (completed < options.warmup_updates) {
+  if (n < warmup) {
     const double first = std::max(0.0, options.warmup_init_lr);
     return first + n * ((lr - first) / warmup);
   }
@@ -72,14 +73,14 @@ double inverse_sqrt_lr(const LrScheduleOptions& options, int64_t completed) {
 /// Cosine annealing with warm restarts, arXiv 1608.03983.
 double cosine_lr(const LrScheduleOptions& options, int64_t completed) {
   const double lr = options.lr.front();
-  if (completed < options.warmup_updates) {
+  const auto warmup = options.effective_warmup_updates();
+  if (completed < warmup) {
     const double first = options.warmup_init_lr < 0 ? options.min_lr : options.warmup_init_lr;
-    return first + static_cast<double>(completed) *
-                       ((lr - first) / static_cast<double>(options.warmup_updates));
+    return first + static_cast<double>(completed) * ((lr - first) / static_cast<double>(warmup));
   }
   // The periods are walked one by one: the reference's closed form with a logarithm can land in the
   // wrong period by rounding when an update is exactly the first one of a period.
-  double at = static_cast<double>(completed - options.warmup_updates);
+  double at = static_cast<double>(completed - warmup);
   auto period = static_cast<double>(first_cosine_period(options));
   double shrink = 1.0;
   if (options.t_mult == 1.0) {
@@ -123,10 +124,10 @@ void validate_polynomial(const LrScheduleOptions& options) {
         "--lr-scheduler polynomial_decay needs the update at which the decay ends: set "
         "--total-num-update or --max-update");
   }
-  if (options.warmup_updates > total) {
+  const auto warmup = options.effective_warmup_updates();
+  if (warmup > total) {
     fail_usage("--warmup-updates {} is more than {} {}, so the decay would never begin; lower it",
-               options.warmup_updates,
-               options.total_num_update > 0 ? "--total-num-update" : "--max-update", total);
+               warmup, options.total_num_update ? "--total-num-update" : "--max-update", total);
   }
   if (!std::isfinite(options.power) || options.power <= 0) {
     fail_usage("--power is {}; it must be a finite number greater than 0", options.power);
@@ -134,17 +135,17 @@ void validate_polynomial(const LrScheduleOptions& options) {
 }
 
 void validate_inverse_sqrt(const LrScheduleOptions& options) {
-  if (options.warmup_updates < 1) {
+  if (options.effective_warmup_updates() < 1) {
     fail_usage(
         "--lr-scheduler inverse_sqrt needs --warmup-updates of at least 1 (usual: 4000); with {} "
         "its learning rate lr*sqrt(warmup/n) is "
         "always 0",
-        options.warmup_updates);
+        options.effective_warmup_updates());
   }
 }
 
 void validate_cosine(const LrScheduleOptions& options) {
-  if (options.lr_period_updates == 0 && options.max_update == 0) {
+  if (options.lr_period_updates <= 0 && options.max_update == 0) {
     fail_usage(
         "--lr-scheduler cosine needs the length of its period: set --lr-period-updates or "
         "--max-update");
@@ -153,7 +154,7 @@ void validate_cosine(const LrScheduleOptions& options) {
     fail_usage(
         "--warmup-updates {} leaves no update for the cosine (--max-update {}); lower it or set "
         "--lr-period-updates",
-        options.warmup_updates, options.max_update);
+        options.effective_warmup_updates(), options.max_update);
   }
   if (!std::isfinite(options.t_mult) || options.t_mult < 1.0) {
     fail_usage("--t-mult is {}; it must be a finite number of at least 1", options.t_mult);
@@ -165,19 +166,71 @@ void validate_cosine(const LrScheduleOptions& options) {
 
 }  // namespace
 
+void LrScheduleOptions::describe(OptionTable& table) {
+  table.group("optimization", "Optimisation");
+  table
+      .add("lr", &lr,
+           "Learning rate, one per epoch; the last one stays. The default is fairseq's and far too "
+           "high for Adam.")
+      .at_least(0);
+  table.add("lr-scheduler", &lr_scheduler, "Learning-rate schedule.")
+      .choices({"polynomial_decay", "inverse_sqrt", "cosine", "fixed"})
+      .unsupported(
+          {"manual", "pass_through", "reduce_lr_on_plateau", "step", "tri_stage", "triangular"},
+          "use polynomial_decay, inverse_sqrt or cosine, or fixed with an --lr for each "
+          "epoch");
+  table
+      .add("warmup-updates", &warmup_updates,
+           "Updates of linear warm-up; not given: 4000 for inverse_sqrt, else 0.")
+      .at_least(0);
+  table.add("warmup-init-lr", &warmup_init_lr,
+            "Learning rate at the start of warm-up; below 0: the scheduler's own.");
+  table
+      .add("total-num-update", &total_num_update,
+           "polynomial_decay: update at which it ends; not given: max-update.")
+      .at_least(1);
+  table
+      .add("end-learning-rate", &end_learning_rate,
+           "polynomial_decay: learning rate at its "
+           "end.")
+      .at_least(0);
+  table.add("power", &power, "polynomial_decay: exponent.").above(0);
+  table
+      .add("lr-shrink", &lr_shrink,
+           "fixed: factor per epoch from force-anneal on; cosine: factor per period.")
+      .above(0);
+  table
+      .add("force-anneal", &force_anneal,
+           "fixed: epoch from which the rate shrinks by lr-shrink. Other schedules ignore it; "
+           "the reference's polynomial_decay would restart its decay in each such epoch.")
+      .alias("fa")
+      .at_least(1);
+  table.add("min-lr", &min_lr, "cosine: lowest rate.").at_least(0);
+  table
+      .add("lr-period-updates", &lr_period_updates,
+           "cosine: updates of the first period; -1 or 0: all after the warm-up.")
+      .at_least(-1);
+  table
+      .add("t-mult", &t_mult,
+           "cosine: each period is longer than the one before by this "
+           "factor.")
+      .at_least(1);
+}
+
 void LrScheduleOptions::validate() const {
-  if (std::find(kKinds.begin(), kKinds.end(), kind) == kKinds.end()) {
-    const auto nearest = nearest_name(kind, kKinds);
-    fail_usage("--lr-scheduler '{}' is unknown{} Known: {}", kind,
+  if (std::find(kKinds.begin(), kKinds.end(), lr_scheduler) == kKinds.end()) {
+    const auto nearest = nearest_name(lr_scheduler, kKinds);
+    fail_usage("--lr-scheduler '{}' is unknown{} Known: {}", lr_scheduler,
                nearest.empty() ? "." : fmt::format("; did you mean '{}'?", nearest),
                fmt::join(kKinds, ", "));
   }
   if (lr.empty()) fail_usage("--lr is empty; give a learning rate, e.g. --lr 0.0005");
   for (const double value : lr) check_number("--lr", value, 0.0);
-  check_count("--warmup-updates", warmup_updates);
-  check_count("--total-num-update", total_num_update);
-  check_count("--lr-period-updates", lr_period_updates);
+  check_count("--warmup-updates", effective_warmup_updates());
+  check_count("--total-num-update", total_num_update.value_or(0));
   check_count("--max-update", max_update);
+  if (lr_period_updates < -1)
+    fail_usage("--lr-period-updates is {}; it must be at least -1", lr_period_updates);
   check_number("--end-learning-rate", end_learning_rate, 0.0);
   check_number("--lr-shrink", lr_shrink, 0.0);
   check_number("--min-lr", min_lr, 0.0);
@@ -186,24 +239,26 @@ void LrScheduleOptions::validate() const {
   if (force_anneal && *force_anneal < 1) {
     fail_usage("--force-anneal is {}; it is an epoch, counted from 1", *force_anneal);
   }
-  const bool takes_list = kind == "fixed" || kind == "polynomial_decay";
+  const bool takes_list = lr_scheduler == "fixed" || lr_scheduler == "polynomial_decay";
   if (lr.size() > 1 && !takes_list) {
     fail_usage(
         "--lr has {} values, but --lr-scheduler {} takes one; only fixed and polynomial_decay take "
         "one per epoch",
-        lr.size(), kind);
+        lr.size(), lr_scheduler);
   }
-  if (kind == "polynomial_decay") validate_polynomial(*this);
-  if (kind == "inverse_sqrt") validate_inverse_sqrt(*this);
-  if (kind == "cosine") validate_cosine(*this);
+  if (lr_scheduler == "polynomial_decay") validate_polynomial(*this);
+  if (lr_scheduler == "inverse_sqrt") validate_inverse_sqrt(*this);
+  if (lr_scheduler == "cosine") validate_cosine(*this);
 }
 
 double lr_at(const LrScheduleOptions& options, int64_t completed_updates, int64_t epoch) {
-  if (options.kind == "polynomial_decay") return polynomial_lr(options, completed_updates, epoch);
-  if (options.kind == "inverse_sqrt") return inverse_sqrt_lr(options, completed_updates);
-  if (options.kind == "cosine") return cosine_lr(options, completed_updates);
-  EVOMOE_CHECK(options.kind == "fixed",
-               "learning-rate schedule '{}' is unknown; call validate() first", options.kind);
+  if (options.lr_scheduler == "polynomial_decay")
+    return polynomial_lr(options, completed_updates, epoch);
+  if (options.lr_scheduler == "inverse_sqrt") return inverse_sqrt_lr(options, completed_updates);
+  if (options.lr_scheduler == "cosine") return cosine_lr(options, completed_updates);
+  EVOMOE_CHECK(options.lr_scheduler == "fixed",
+               "learning-rate schedule '{}' is unknown; call validate() first",
+               options.lr_scheduler);
   return fixed_lr(options, completed_updates, epoch);
 }
 

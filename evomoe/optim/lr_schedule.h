@@ -7,19 +7,21 @@
 
 namespace evomoe {
 
-/// Flags of fairseq's learning-rate schedulers, with its defaults.
+class OptionTable;
+
+/// Flags of fairseq's learning-rate schedulers, with its defaults. A field is the option of the
+/// same name.
 struct LrScheduleOptions {
-  /// polynomial_decay, inverse_sqrt, cosine or fixed (--lr-scheduler).
-  std::string kind = "fixed";
-  /// --lr. One value; `fixed` and `polynomial_decay` also take a list, by epoch (the last one is
+  std::string lr_scheduler = "fixed";  ///< polynomial_decay | inverse_sqrt | cosine | fixed
+  /// One value; `fixed` and `polynomial_decay` also take a list, by epoch (the last one is
   /// for all later epochs). As in fairseq, polynomial_decay never uses the first of several values.
   std::vector<double> lr = {0.25};
-  /// 0: none. inverse_sqrt needs at least 1 (4000 is its usual value).
-  int64_t warmup_updates = 0;
-  /// First learning rate of the warm-up of inverse_sqrt (-1: 0) and cosine (-1: min_lr).
+  /// 0: none. inverse_sqrt needs at least 1. Not given: effective_warmup_updates().
+  std::optional<int64_t> warmup_updates;
+  /// First learning rate of the warm-up of inverse_sqrt (below 0: 0) and cosine (below 0: min_lr).
   double warmup_init_lr = -1;
-  /// Update at which polynomial_decay reaches end_learning_rate; 0: max_update.
-  int64_t total_num_update = 0;
+  /// Update at which polynomial_decay reaches end_learning_rate; not given: max_update.
+  std::optional<int64_t> total_num_update;
   double end_learning_rate = 0.0;
   double power = 1.0;
   /// fixed: factor per epoch from force_anneal on; cosine: factor per period.
@@ -27,13 +29,18 @@ struct LrScheduleOptions {
   /// Epoch from which `fixed` shrinks the learning rate; no other schedule has it.
   std::optional<int64_t> force_anneal;
   double min_lr = 0.0;
-  /// Length of the first cosine period; 0: max_update - warmup_updates.
-  int64_t lr_period_updates = 0;
+  /// Length of the first cosine period; -1 or 0: max_update - warmup_updates.
+  int64_t lr_period_updates = -1;
   /// Growth of the cosine period from one to the next.
   double t_mult = 1.0;
-  /// Length of the run; 0: no end.
+  /// Length of the run; 0: no end. Whoever ends the run describes it.
   int64_t max_update = 0;
 
+  void describe(OptionTable& table);
+  /// warmup_updates, or what the scheduler does when it is not given: 4000 for inverse_sqrt.
+  int64_t effective_warmup_updates() const {
+    return warmup_updates.value_or(lr_scheduler == "inverse_sqrt" ? 4000 : 0);
+  }
   /// Throws UsageError naming the option, its value and what is allowed.
   void validate() const;
 };

@@ -314,7 +314,7 @@ Checkpoint TrainingRun::snapshot() const {
   auto& manifest = checkpoint.manifest;
   TrainOptions options = options_;
   OptionTable table("train", "");
-  describe(table, options);
+  options.describe(table);
   manifest["config"] = table.to_json();
   manifest["counters"] = {{"updates", trainer_->updates()}};
   // At the end of an epoch the next one begins with its first batch.

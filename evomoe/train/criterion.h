@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "evomoe/config/options.h"
 #include "evomoe/models/model.h"
+#include "evomoe/train/criterion_options.h"
 
 namespace evomoe {
 

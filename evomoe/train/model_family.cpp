@@ -2,11 +2,9 @@
 
 #include <fmt/ranges.h>
 
-#include <map>
-
 #include "evomoe/base/error.h"
-#include "evomoe/config/families/list.h"
-#include "evomoe/config/task_declaration.h"
+#include "evomoe/train/families/list.h"
+#include "evomoe/train/task.h"
 
 namespace evomoe {
 
@@ -14,21 +12,55 @@ namespace evomoe {
 EVOMOE_FAMILIES(DECLARE)
 #undef DECLARE
 
-namespace {
-
-std::map<std::string, std::unique_ptr<ModelFamily>> make_families() {
-  std::map<std::string, std::unique_ptr<ModelFamily>> families;
-#define ADD(name) families[#name] = make_##name##_family();
-  EVOMOE_FAMILIES(ADD)
-#undef ADD
-  return families;
+ModelFamily::ModelFamily(FamilyDeclaration declaration) : declaration_(std::move(declaration)) {
+  for (auto& architecture : declaration_.architectures) architecture.family = declaration_.name;
 }
 
-}  // namespace
+const std::vector<const ModelFamily*>& families() {
+  static const auto made = [] {
+    std::vector<std::unique_ptr<ModelFamily>> all;
+#define ADD(name) all.push_back(make_##name##_family());
+    EVOMOE_FAMILIES(ADD)
+#undef ADD
+    return all;
+  }();
+  static const auto pointers = [] {
+    std::vector<const ModelFamily*> all;
+    for (const auto& family : made) all.push_back(family.get());
+    return all;
+  }();
+  return pointers;
+}
 
 const ModelFamily& find_family(const std::string& name) {
-  static const auto families = make_families();
-  return *families.at(family_declaration(name).name);
+  for (const auto* family : families()) {
+    if (family->declaration().name == name) return *family;
+  }
+  fail("there is no family of models '{}'", name);
+}
+
+const Architecture& find_architecture(const std::string& name) {
+  for (const auto* family : families()) {
+    for (const auto& architecture : family->declaration().architectures) {
+      if (architecture.name == name) return architecture;
+    }
+  }
+  fail_usage("--arch {} is not known; it may be one of: {}", name,
+             fmt::join(architecture_names(), ", "));
+}
+
+std::vector<std::string> architecture_names() {
+  std::vector<std::string> names;
+  for (const auto* family : families()) {
+    for (auto& name : architecture_names(family->declaration())) names.push_back(std::move(name));
+  }
+  return names;
+}
+
+std::vector<std::string> architecture_names(const FamilyDeclaration& family) {
+  std::vector<std::string> names;
+  for (const auto& architecture : family.architectures) names.push_back(architecture.name);
+  return names;
 }
 
 const ModelFamily& family_of(const TrainOptions& options) {
@@ -40,8 +72,8 @@ const Architecture& architecture_of(const TrainOptions& options) {
   const auto& family = family_of_task(options.task.task);
   if (architecture.family != family.name) {
     fail_usage("--arch {} is {}, but --task {} needs {}; use one of: {}", architecture.name,
-               family_declaration(architecture.family).words, options.task.task, family.words,
-               fmt::join(architecture_names(family), ", "));
+               find_family(architecture.family).declaration().words, options.task.task,
+               family.words, fmt::join(architecture_names(family), ", "));
   }
   return architecture;
 }

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "evomoe/checkpoint/safetensors.h"
-#include "evomoe/config/architectures.h"
+#include "evomoe/train/architecture.h"
 #include "evomoe/train/memory_estimate.h"
 #include "evomoe/train/model_options.h"
 
@@ -16,12 +16,26 @@ namespace evomoe {
 /// Options with their values, as text.
 using OptionValues = std::vector<std::pair<std::string, std::string>>;
 
-/// The models of a family of architectures, beside their options (FamilyDeclaration). Objects have
-/// no state; there is one for each family. `shared_expert`: the MoE layers hold the one shared
-/// expert that they start with.
+/// What the options know of a family of models.
+struct FamilyDeclaration {
+  std::string name;   ///< "language_model"
+  std::string words;  ///< as an error message names one of its models: "a language model"
+  std::string task;   ///< the --task of its architectures where none is given
+  bool encoder = false, decoder = false;  ///< the halves that its models have
+  std::vector<Architecture> architectures;
+};
+
+/// The models of a family of architectures. Objects have no state; there is one for each family.
+/// `shared_expert`: the MoE layers hold the one shared expert that they start with. A new one is
+/// its file in train/families and a line in train/families/list.h.
 class ModelFamily {
  public:
+  explicit ModelFamily(FamilyDeclaration declaration);
   virtual ~ModelFamily() = default;
+
+  const FamilyDeclaration& declaration() const { return declaration_; }
+  /// Describes the options that its models alone have.
+  virtual void describe(OptionTable& table, ModelOptions& options) const = 0;
 
   /// The encoder and the decoder, or the one of them that the models have.
   virtual std::vector<TransformerStackOptions> stacks(const TrainOptions& options,
@@ -50,12 +64,25 @@ class ModelFamily {
   /// names, versions.
   virtual std::vector<std::pair<std::string, torch::Tensor>> fairseq_extras(
       const TensorMap& model) const = 0;
+
+ private:
+  FamilyDeclaration declaration_;
 };
+
+/// All families.
+const std::vector<const ModelFamily*>& families();
 
 /// The family of this name; an Error when there is none.
 const ModelFamily& find_family(const std::string& name);
 /// That of --arch. UsageError when it does not go with --task.
 const ModelFamily& family_of(const TrainOptions& options);
+
+/// Looks up an architecture. Unknown names are a UsageError that lists the known ones.
+const Architecture& find_architecture(const std::string& name);
+
+/// The names of a family, or of all.
+std::vector<std::string> architecture_names();
+std::vector<std::string> architecture_names(const FamilyDeclaration& family);
 
 /// The architecture, which must be one for the task: else a UsageError that lists those.
 const Architecture& architecture_of(const TrainOptions& options);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "evomoe/config/task_declaration.h"
 #include "evomoe/train/model_family.h"
 #include "evomoe/train/task.h"
 

@@ -11,7 +11,7 @@
 #include "evomoe/routing/router.h"
 #include "evomoe/train/options.h"
 
-/// From the user's words (config) to the options of a model: architecture defaults, overridden by
+/// From the user's words to the options of a model: architecture defaults, overridden by
 /// what was given.
 namespace evomoe {
 

@@ -1,28 +1,29 @@
 #include "evomoe/train/options.h"
 
-#include "evomoe/config/describe_groups.h"
 #include "evomoe/config/given_options.h"
+#include "evomoe/legacy/legacy_flags.h"
 #include "evomoe/routing/registry.h"
+#include "evomoe/train/task.h"
 
 namespace evomoe {
 
-void describe(OptionTable& table, TrainOptions& o) {
-  table.positional("data", &o.data, "data-bin folder, or several as a:b:c, one per epoch.")
+void TrainOptions::describe(OptionTable& table) {
+  table.positional("data", &data, "data-bin folder, or several as a:b:c, one per epoch.")
       .metavar("DATA")
       .required();
-  describe_task(table, o.task, o.model.arch);
-  describe_model(table, o.model);
-  o.moe.describe(table);
-  o.evolution.describe(table);
-  describe_router_options(table, o.routers);
-  describe_criterion(table, o.criterion);
-  o.optimizer.describe(table);
-  describe_optimization(table, o.optimization);
-  describe_dataset(table, o.dataset);
-  describe_checkpoint(table, o.checkpoint);
-  describe_resources(table, o.resources);
-  describe_common(table, o.common);
-  describe_legacy_train(table);
+  task.describe(table, model.arch);
+  model.describe(table);
+  moe.describe(table, {.encoder = encoder_tasks(), .decoder = decoder_tasks()});
+  evolution.describe(table);
+  describe_router_options(table, routers);
+  criterion.describe(table);
+  optimizer.describe(table);
+  optimization.describe(table);
+  dataset.describe(table);
+  checkpoint.describe(table);
+  resources.describe(table);
+  common.describe(table);
+  add_legacy_flags(table, "train");
   table.example(
       "evomoe train data-bin --arch transformer_lm_gpt2_tiny --batch-size 8 --lr 0.001 "
       "--max-update 1000",
@@ -42,7 +43,7 @@ void describe(OptionTable& table, TrainOptions& o) {
 void for_each_given(const TrainOptions& options,
                     const std::function<void(const OptionTable&, const Option&)>& visit) {
   for_each_given(
-      options, [](OptionTable& table, TrainOptions& each) { describe(table, each); }, visit);
+      options, [](OptionTable& table, TrainOptions& each) { each.describe(table); }, visit);
 }
 
 }  // namespace evomoe

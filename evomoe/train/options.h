@@ -3,11 +3,17 @@
 #include <functional>
 #include <string>
 
-#include "evomoe/config/options.h"
+#include "evomoe/checkpoint/checkpoint_options.h"
+#include "evomoe/data/dataset_options.h"
 #include "evomoe/moe/evolution.h"
 #include "evomoe/moe/moe_options.h"
 #include "evomoe/optim/optimizer_options.h"
 #include "evomoe/routing/router_option_set.h"
+#include "evomoe/train/architecture.h"
+#include "evomoe/train/criterion_options.h"
+#include "evomoe/train/optimization_options.h"
+#include "evomoe/train/process_options.h"
+#include "evomoe/train/task_options.h"
 
 namespace evomoe {
 
@@ -29,10 +35,10 @@ struct TrainOptions {
   CheckpointOptions checkpoint;
   ResourceOptions resources;
   CommonOptions common;
-};
 
-/// Binds the options of training to the table. They must outlive it.
-void describe(OptionTable& table, TrainOptions& options);
+  /// Binds the options to the table, which they must outlive.
+  void describe(OptionTable& table);
+};
 
 /// Visits every option of training that is given (config/given_options.h).
 void for_each_given(const TrainOptions& options,

@@ -71,7 +71,7 @@ std::vector<std::string> flags_without_effect(const TrainOptions& options, const
 
 void check_settings(const TrainOptions& options) {
   check_model(options);
-  lr_schedule_options(options).validate();
+  options.optimization.validate();
   check_optimizer(options);
   validate(options.evolution);
   check_router(options);
@@ -104,25 +104,6 @@ void check_router(const TrainOptions& options) {
     log().info("{} {} no effect with --moe-router {} (docs/routing.md)", fmt::join(flags, ", "),
                flags.size() == 1 ? "has" : "have", moe.moe_router);
   }
-}
-
-LrScheduleOptions lr_schedule_options(const TrainOptions& options) {
-  const auto& flags = options.optimization;
-  LrScheduleOptions schedule;
-  schedule.kind = flags.lr_scheduler;
-  schedule.lr = flags.lr;
-  schedule.warmup_updates = flags.effective_warmup_updates();
-  schedule.warmup_init_lr = flags.warmup_init_lr;
-  schedule.total_num_update = flags.total_num_update.value_or(0);
-  schedule.end_learning_rate = flags.end_learning_rate;
-  schedule.power = flags.power;
-  schedule.lr_shrink = flags.lr_shrink;
-  schedule.force_anneal = flags.force_anneal;
-  schedule.min_lr = flags.min_lr;
-  schedule.lr_period_updates = std::max<int64_t>(flags.lr_period_updates, 0);
-  schedule.t_mult = flags.t_mult;
-  schedule.max_update = flags.max_update;
-  return schedule;
 }
 
 torch::Device use_device(const CommonOptions& options) {

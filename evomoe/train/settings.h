@@ -4,11 +4,10 @@
 
 #include <cstdint>
 
-#include "evomoe/optim/lr_schedule.h"
 #include "evomoe/train/model_options.h"
 #include "evomoe/train/options.h"
 
-/// From the user's words (config) to the options of each room.
+/// From the user's words to the options of each room.
 namespace evomoe {
 
 /// All that can be refused without the data, as the rooms refuse it: a UsageError names an unknown
@@ -22,8 +21,6 @@ void check_settings(const TrainOptions& options);
 /// shared-expert stage. Logs in one line the flags of the reference that have no effect: those that
 /// the method does not use, or in a dense model those of experts and their evolution.
 void check_router(const TrainOptions& options);
-
-LrScheduleOptions lr_schedule_options(const TrainOptions& options);
 
 /// `auto` is CUDA when there is a device, else the CPU; also sets the number of threads. Throws
 /// when CUDA is asked for and missing.

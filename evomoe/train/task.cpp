@@ -1,10 +1,12 @@
 #include "evomoe/train/task.h"
 
-#include <map>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 
 #include "evomoe/base/error.h"
-#include "evomoe/config/tasks/list.h"
 #include "evomoe/data/data_folders.h"
+#include "evomoe/train/tasks/list.h"
 
 namespace evomoe {
 
@@ -12,17 +14,21 @@ namespace evomoe {
 EVOMOE_TASKS(DECLARE)
 #undef DECLARE
 
-namespace {
-
-std::map<std::string, std::unique_ptr<Task>> make_tasks() {
-  std::map<std::string, std::unique_ptr<Task>> tasks;
-#define ADD(name) tasks[#name] = make_##name();
-  EVOMOE_TASKS(ADD)
+const std::vector<const Task*>& tasks() {
+  static const auto made = [] {
+    std::vector<std::unique_ptr<Task>> all;
+#define ADD(name) all.push_back(make_##name());
+    EVOMOE_TASKS(ADD)
 #undef ADD
-  return tasks;
+    return all;
+  }();
+  static const auto pointers = [] {
+    std::vector<const Task*> all;
+    for (const auto& task : made) all.push_back(task.get());
+    return all;
+  }();
+  return pointers;
 }
-
-}  // namespace
 
 std::shared_ptr<const Dataset> Task::open_sources(TaskData& data, const std::string& split) const {
   return data.open(split, /*combine=*/false, /*pad_to_batch_size=*/0);
@@ -48,8 +54,50 @@ std::vector<std::string> Task::length_options(const TrainOptions& options) const
 }
 
 const Task& find_task(const std::string& name) {
-  static const auto tasks = make_tasks();
-  return *tasks.at(task_declaration(name).name);
+  for (const auto* task : tasks()) {
+    if (task->declaration().name == name) return *task;
+  }
+  fail_usage("--task {} is not known; it may be one of: {}", name, fmt::join(task_names(), ", "));
+}
+
+const FamilyDeclaration& family_of_task(const std::string& task) {
+  return find_family(find_task(task).declaration().family).declaration();
+}
+
+std::vector<std::string> task_names() {
+  std::vector<std::string> names;
+  for (const auto* task : tasks()) names.push_back(task->declaration().name);
+  return names;
+}
+
+std::vector<std::string> tasks_where(const std::function<bool(const TaskDeclaration&)>& holds) {
+  std::vector<std::string> names;
+  for (const auto* task : tasks()) {
+    if (holds(task->declaration())) names.push_back(task->declaration().name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::vector<std::string> tasks_of_families(
+    const std::function<bool(const FamilyDeclaration&)>& holds) {
+  return tasks_where(
+      [&](const TaskDeclaration& task) { return holds(find_family(task.family).declaration()); });
+}
+
+std::vector<std::string> decoder_tasks() {
+  return tasks_of_families([](const FamilyDeclaration& family) { return family.decoder; });
+}
+
+std::vector<std::string> encoder_tasks() {
+  return tasks_of_families([](const FamilyDeclaration& family) { return family.encoder; });
+}
+
+std::vector<std::string> tasks_of_criterion(const std::string& criterion) {
+  return tasks_where([&](const TaskDeclaration& task) {
+    const auto& own = task.criterions;
+    return std::find(own.begin(), own.end(), criterion) != own.end();
+  });
 }
 
 std::unique_ptr<TaskData> open_task_data(const std::string& data, TrainOptions& options) {

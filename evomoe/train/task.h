@@ -1,15 +1,16 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "evomoe/config/task_declaration.h"
 #include "evomoe/data/task_data.h"
 #include "evomoe/models/roberta.h"
 #include "evomoe/report/log_line.h"
 #include "evomoe/train/criterion.h"
+#include "evomoe/train/model_family.h"
 #include "evomoe/train/model_options.h"
 #include "evomoe/train/options.h"
 
@@ -29,11 +30,28 @@ struct TextRules {
   bool answers = false;
 };
 
-/// What --task says, beside its options (TaskDeclaration): data, dictionaries, metrics, and how
-/// text is made. Objects have no state; there is one for each task.
+/// What options know of a task before any data is read.
+struct TaskDeclaration {
+  std::string name;      ///< a value of --task
+  std::string family;    ///< of its models (FamilyDeclaration)
+  bool samples = false;  ///< its sequences have --tokens-per-sample
+  bool blocks = false;   ///< they are cut from running text as --sample-break-mode says
+  /// The criterions that go with this task and with no other; empty: those that predict each token
+  /// of a target, which all such tasks share.
+  std::vector<std::string> criterions = {};
+};
+
+/// What --task says: options, data, dictionaries, metrics, and how text is made. Objects have no
+/// state; there is one for each task. A new one is its file in train/tasks and a line in
+/// train/tasks/list.h.
 class Task {
  public:
+  explicit Task(TaskDeclaration declaration) : declaration_(std::move(declaration)) {}
   virtual ~Task() = default;
+
+  const TaskDeclaration& declaration() const { return declaration_; }
+  /// Describes its own options.
+  virtual void describe(OptionTable& table, TaskOptions& options) const = 0;
 
   /// Opens the data in the folder `data` (or several, `a:b:c`). What the data tells better than the
   /// options (the languages of a pair) is written into them.
@@ -79,10 +97,32 @@ class Task {
 
   /// The task of fairseq that reads its checkpoints; empty: the one of the same name.
   virtual std::string fairseq_name() const { return ""; }
+
+ private:
+  TaskDeclaration declaration_;
 };
+
+/// All tasks, in the order of --help.
+const std::vector<const Task*>& tasks();
 
 /// The task of this name; unknown names are a UsageError that lists the known ones.
 const Task& find_task(const std::string& name);
+
+/// The family of a task's models.
+const FamilyDeclaration& family_of_task(const std::string& task);
+
+std::vector<std::string> task_names();
+
+/// The names of those tasks, in alphabetical order.
+std::vector<std::string> tasks_where(const std::function<bool(const TaskDeclaration&)>& holds);
+/// The tasks whose family is such a one.
+std::vector<std::string> tasks_of_families(
+    const std::function<bool(const FamilyDeclaration&)>& holds);
+/// The tasks whose models have a decoder, or an encoder.
+std::vector<std::string> decoder_tasks();
+std::vector<std::string> encoder_tasks();
+/// The tasks that have the criterion for themselves; none: it goes with all others.
+std::vector<std::string> tasks_of_criterion(const std::string& criterion);
 
 /// Task::open_data() of the options' task.
 std::unique_ptr<TaskData> open_task_data(const std::string& data, TrainOptions& options);

@@ -65,7 +65,7 @@ Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torc
                  int64_t completed_updates, bool shared_expert)
     : options_(options),
       device_(device),
-      lr_schedule_(lr_schedule_options(options)),
+      lr_schedule_(options.optimization),
       criterion_(options.criterion, vocabulary.padding, options.task.classification_head_name),
       communicator_(std::make_unique<SelfCommunicator>()),
       updates_(completed_updates) {

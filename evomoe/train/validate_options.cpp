@@ -8,7 +8,6 @@
 #include "evomoe/base/byte_size.h"
 #include "evomoe/base/error.h"
 #include "evomoe/config/option_table.h"
-#include "evomoe/config/task_declaration.h"
 #include "evomoe/train/task.h"
 
 namespace evomoe {
@@ -150,7 +149,7 @@ void validate_task(const TrainOptions& options) {
 }
 
 void validate_criterion(const TrainOptions& options) {
-  const auto& task = task_declaration(options.task.task);
+  const auto& task = find_task(options.task.task).declaration();
   const auto& criterion = options.criterion.criterion;
   const auto& own = task.criterions;
   if (!own.empty() && std::ranges::find(own, criterion) == own.end()) {

@@ -25,17 +25,19 @@ Rooms operator+(Rooms a, const Rooms& b) {
 std::map<std::string, Rooms> allowed() {
   std::map<std::string, Rooms> may;
   may["base"] = {};
-  for (const auto* room : {"runtime", "kernels", "config", "text", "parallel", "report"})
+  for (const auto* room : {"runtime", "kernels", "config", "parallel", "report"})
     may[room] = {"base"};
-  for (const auto* room : {"data", "score"}) may[room] = {"base", "text"};
+  for (const auto* room : {"legacy", "text"}) may[room] = {"base", "config"};
+  may["score"] = {"base", "config", "text"};
+  may["data"] = {"base", "config", "legacy", "text"};
   may["ops"] = {"base", "kernels"};
   may["routing"] = {"base", "config", "parallel", "ops"};
   may["optim"] = {"base", "kernels", "config"};
-  may["checkpoint"] = {"base"};
+  may["checkpoint"] = {"base", "config"};
   may["fairseq"] = {"base", "checkpoint"};
   may["moe"] = may["routing"] + Rooms{"routing"};
   may["models"] = may["moe"] + Rooms{"moe"};
-  may["train"] = may["models"] + Rooms{"models", "optim", "checkpoint", "fairseq",
+  may["train"] = may["models"] + Rooms{"models", "optim", "checkpoint", "fairseq", "legacy",
                                        "text",   "data",  "score",      "report"};
   may["loading"] = may["train"] + Rooms{"train"};
   may["generate"] = may["loading"] + Rooms{"loading", "runtime", "kernels"};

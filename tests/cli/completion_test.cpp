@@ -1,5 +1,5 @@
 // The completion scripts, run by bash and by zsh themselves.
-#include "evomoe/config/completion.h"
+#include "evomoe/cli/completion.h"
 
 #include <fmt/ranges.h>
 #include <gmock/gmock.h>
@@ -8,8 +8,8 @@
 #include <algorithm>
 #include <sstream>
 
+#include "evomoe/cli/command_list.h"
 #include "evomoe/cli/command_tables.h"
-#include "evomoe/config/describe.h"
 #include "tests/testing/paths.h"
 
 namespace evomoe {
@@ -91,7 +91,7 @@ class BashCompletion : public CompletionTest {
 
 TEST_F(BashCompletion, OffersEveryCommandAndHasItsOptions) {
   Words commands, described = {"bench"};
-  for (const auto& command : command_summaries()) commands.push_back(command.name);
+  for (const auto& command : all_commands()) commands.push_back(command.name);
   for (const auto& table : command_tables()) described.push_back(table->command());
   EXPECT_THAT(described, ::testing::UnorderedElementsAreArray(commands));
   EXPECT_THAT(ask_one({""}), IsSupersetOf(commands));
@@ -266,7 +266,7 @@ TEST_F(ZshCompletion, OffersCommandsOptionsChoicesFilesAndFolders) {
                  "evomoe generate --remove-bpe="};
   const auto all = ask(lines);
   Words commands;
-  for (const auto& command : command_summaries()) commands.push_back(command.name);
+  for (const auto& command : all_commands()) commands.push_back(command.name);
   EXPECT_THAT(all[0], ::testing::UnorderedElementsAreArray(commands));
   const std::vector<Words> expected = {{"train"},
                                        {"cosine"},

@@ -7,9 +7,16 @@
 #include <sstream>
 
 #include "evomoe/base/error.h"
+#include "evomoe/cli/command_list.h"
 #include "evomoe/cli/command_tables.h"
+#include "evomoe/cli/compare.h"
+#include "evomoe/cli/info.h"
+#include "evomoe/data/preprocess_options.h"
 #include "evomoe/generate/evaluation_options.h"
+#include "evomoe/generate/generate_options.h"
 #include "evomoe/routing/capacity.h"
+#include "evomoe/score/score_options.h"
+#include "evomoe/text/bpe_options.h"
 #include "evomoe/train/validate_options.h"
 #include "tests/testing/paths.h"
 
@@ -30,7 +37,7 @@ std::vector<std::string> words(const std::string& line) {
 TrainOptions parse_train(const std::vector<std::string>& arguments) {
   TrainOptions options;
   OptionTable table("train", command_summary("train"));
-  describe(table, options);
+  options.describe(table);
   table.parse(arguments);
   validate_options(options);
   return options;
@@ -62,14 +69,14 @@ void expect_sound(const std::string& command, Describe describe_into) {
 }
 
 TEST(Describe, EveryOptionOfEveryCommandIsSound) {
-  const auto plain = [](OptionTable& table, auto& options) { describe(table, options); };
+  const auto plain = [](OptionTable& table, auto& options) { options.describe(table); };
   expect_sound<TrainOptions>("train", plain);
-  expect_sound<EvalOptions>("validate", describe_validate);
-  expect_sound<EvalOptions>("eval-lm", describe_eval_lm);
+  expect_sound<ValidateOptions>("validate", plain);
+  expect_sound<EvalLmOptions>("eval-lm", plain);
   expect_sound<GenerateOptions>("generate", plain);
   expect_sound<InteractiveOptions>("interactive", plain);
   expect_sound<ScoreOptions>("score", plain);
-  expect_sound<PreprocessFlags>("preprocess", plain);
+  expect_sound<PreprocessOptions>("preprocess", plain);
   expect_sound<BpeFlags>("bpe", plain);
   expect_sound<InfoOptions>("info", plain);
   expect_sound<CompareOptions>("compare", plain);
@@ -157,7 +164,7 @@ TEST(Describe, AnUnknownArchitectureIsToldOfFirstWithTheNearestAndAll) {
 TEST(Describe, AnOptionOfSomeTasksSaysSo) {
   TrainOptions options;
   OptionTable table("train", "");
-  describe(table, options);
+  options.describe(table);
   EXPECT_THAT(table.at("decoder-layers").help(),
               HasSubstr("Only in language_modeling, supervised_finetuning, translation."));
   EXPECT_THAT(table.at("dropout").help(), Not(HasSubstr("Only in")));
@@ -176,7 +183,7 @@ TEST(Describe, ValuesAreUnderstoodInTheReferencesWords) {
 TEST(Describe, CommandsThatReadACheckpointPassOverWhatItSaysWithANotice) {
   GenerateOptions options;
   OptionTable table("generate", "");
-  describe(table, options);
+  options.describe(table);
   table.parse(
       words("data-bin --path x --moe-expert-count 4 --moe-freq 2 --moe-gating-use-fp32 "
             "--moe-top1-expert --moe-eval-capacity-token-fraction -1.0"));
@@ -198,7 +205,7 @@ TEST(Describe, AliasesOfFairseqWork) {
 TEST(Describe, TheRunFoldersYamlRepeatsTheRun) {
   TrainOptions options;
   OptionTable table("train", "");
-  describe(table, options);
+  options.describe(table);
   table.parse(
       words("d --batch-size 8 --lr 0.1,0.2 --adam-betas 0.8,0.95 --moe-freq 2 --moe-expert-count 4 "
             "--dropout 0.3"));
@@ -206,7 +213,7 @@ TEST(Describe, TheRunFoldersYamlRepeatsTheRun) {
   testing::write_text(folder / "config.yaml", table.to_yaml());
   TrainOptions again;
   OptionTable second("train", "");
-  describe(second, again);
+  again.describe(second);
   second.parse({"--config", (folder / "config.yaml").string()});
   EXPECT_EQ(second.to_json(), table.to_json());
 }
@@ -214,7 +221,7 @@ TEST(Describe, TheRunFoldersYamlRepeatsTheRun) {
 TEST(Describe, WhatOlderRunsStoredOfFlagsThatMeanNothingIsPassedOver) {
   TrainOptions options;
   OptionTable table("train", "");
-  describe(table, options);
+  options.describe(table);
   table.parse(words("d --batch-size 8 --lr 0.1"));
   const auto now = table.to_json();
   auto stored = now;
@@ -243,9 +250,9 @@ TEST(Describe, ACommandOffersOnlyWhatItReads) {
     for (const auto& option : table.options()) found.push_back(option->name());
     return found;
   };
-  const auto plain = [](OptionTable& table, auto& options) { describe(table, options); };
-  const auto eval_lm = names(EvalOptions(), describe_eval_lm);
-  const auto validate = names(EvalOptions(), describe_validate);
+  const auto plain = [](OptionTable& table, auto& options) { options.describe(table); };
+  const auto eval_lm = names(EvalLmOptions(), plain);
+  const auto validate = names(ValidateOptions(), plain);
   const auto generate = names(GenerateOptions(), plain);
   for (const auto* name : {"validate-routing", "num-workers", "log-interval", "seed"})
     EXPECT_THAT(eval_lm, Not(Contains(name)));
@@ -258,7 +265,7 @@ TEST(Describe, ACommandOffersOnlyWhatItReads) {
 TEST(Describe, ListsOfArgumentsMayContainCommas) {
   CompareOptions options;
   OptionTable table("compare", "");
-  describe(table, options);
+  options.describe(table);
   table.parse({"runs/a,b", "runs/c"});
   EXPECT_EQ(options.run, (std::vector<std::string>{"runs/a,b", "runs/c"}));
 }
@@ -267,7 +274,7 @@ TEST(Describe, GenerateTakesFairseqsFlagsOrNamesTheOtherWay) {
   const auto parse = [](const std::string& arguments) {
     GenerateOptions options;
     OptionTable table("generate", "");
-    describe(table, options);
+    options.describe(table);
     table.parse(words(arguments));
     return options;
   };
@@ -291,7 +298,7 @@ TEST(Describe, GenerateTakesFairseqsFlagsOrNamesTheOtherWay) {
 TEST(Describe, HelpShowsGroupsDefaultsAndExamples) {
   TrainOptions options;
   OptionTable table("train", command_summary("train"));
-  describe(table, options);
+  options.describe(table);
   const auto help = table.help_text();
   EXPECT_THAT(help, HasSubstr("usage: evomoe train DATA"));
   EXPECT_THAT(help, HasSubstr("Evolution of the experts (evolution)"));

@@ -8,7 +8,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/cli/command_tables.h"
-#include "evomoe/config/migration.h"
+#include "evomoe/legacy/migration.h"
 #include "evomoe/train/validate_options.h"
 #include "tests/testing/paths.h"
 
@@ -32,7 +32,7 @@ class HydraOptions : public ::testing::Test {
     arguments.insert(arguments.end(), {"--config-dir", folder_.string(), "--config-name", "x"});
     TrainOptions options;
     OptionTable table("train", "");
-    describe(table, options);
+    options.describe(table);
     table.parse(arguments);
     notices_ = table.notices();
     validate_options(options);
@@ -196,7 +196,7 @@ TEST_F(HydraOptions, AFileIsNamedByConfigOrByFolderAndName) {
   parse(kFinetune, kFiles);
   TrainOptions options;
   OptionTable table("train", "");
-  describe(table, options);
+  options.describe(table);
   table.parse({"bin", "--config", (folder_ / "x.yaml").string(), "--restore-file", "model.pt"});
   EXPECT_EQ(options.model.arch, "roberta_large");
   try {

@@ -1,11 +1,11 @@
-#include "evomoe/config/manual.h"
+#include "evomoe/cli/manual.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "evomoe/cli/command_list.h"
 #include "evomoe/cli/command_tables.h"
-#include "evomoe/config/describe.h"
 #include "tests/testing/paths.h"
 
 namespace evomoe {
@@ -29,7 +29,7 @@ std::vector<std::pair<std::string, std::string>> pages() {
 TEST(Manual, TheProgramsPageNamesEveryCommand) {
   const auto page = program_manual("1.2");
   EXPECT_THAT(page, HasSubstr(".TH EVOMOE 1 \"\" \"evomoe 1.2\""));
-  for (const auto& command : command_summaries()) {
+  for (const auto& command : all_commands()) {
     std::string name = command.name;
     if (const auto dash = name.find('-'); dash != std::string::npos) name.insert(dash, "\\");
     EXPECT_THAT(page, HasSubstr("evomoe\\-" + name + "\\fR(1)")) << command.name;

@@ -6,10 +6,12 @@
 #include <sstream>
 
 #include "evomoe/base/error.h"
-#include "evomoe/config/describe.h"
-#include "evomoe/config/validate_options.h"
+#include "evomoe/config/option_table.h"
+#include "evomoe/data/preprocess_options.h"
 #include "evomoe/generate/evaluation_options.h"
 #include "evomoe/generate/generate_lines.h"
+#include "evomoe/generate/generate_options.h"
+#include "evomoe/score/score_options.h"
 #include "evomoe/train/settings.h"
 #include "evomoe/train/validate_options.h"
 #include "tests/testing/paths.h"
@@ -78,15 +80,15 @@ Options parsed(const std::string& program, const std::vector<std::string>& argum
 void take(std::vector<std::string> arguments) {
   const auto program = arguments.front();
   arguments.erase(arguments.begin());
-  const auto plain = [](OptionTable& table, auto& options) { describe(table, options); };
+  const auto plain = [](OptionTable& table, auto& options) { options.describe(table); };
   if (program == "train") {
     check_settings(parsed<TrainOptions>(program, arguments, plain));
   } else if (program == "generate") {
     parsed<GenerateOptions>(program, arguments, plain);
   } else if (program == "eval-lm") {
-    parsed<EvalOptions>(program, arguments, describe_eval_lm);
+    parsed<EvalLmOptions>(program, arguments, plain);
   } else if (program == "preprocess") {
-    parsed<PreprocessFlags>(program, arguments, plain);
+    parsed<PreprocessOptions>(program, arguments, plain);
   } else if (program == "score") {
     parsed<ScoreOptions>(program, arguments, plain);
   } else {

@@ -6,8 +6,11 @@
 #include <memory>
 #include <sstream>
 
-#include "evomoe/config/describe.h"
+#include "evomoe/config/option_table.h"
+#include "evomoe/data/preprocess_options.h"
 #include "evomoe/generate/evaluation_options.h"
+#include "evomoe/generate/generate_options.h"
+#include "evomoe/score/score_options.h"
 #include "evomoe/train/options.h"
 #include "tests/testing/paths.h"
 
@@ -18,14 +21,14 @@ namespace {
 class Tables {
  public:
   Tables() {
-    const auto plain = [](OptionTable& table, auto& options) { describe(table, options); };
+    const auto plain = [](OptionTable& table, auto& options) { options.describe(table); };
     add<TrainOptions>("train", plain);
-    add<EvalOptions>("validate", describe_validate);
-    add<EvalOptions>("eval-lm", describe_eval_lm);
+    add<ValidateOptions>("validate", plain);
+    add<EvalLmOptions>("eval-lm", plain);
     add<GenerateOptions>("generate", plain);
     add<InteractiveOptions>("interactive", plain);
     add<ScoreOptions>("score", plain);
-    add<PreprocessFlags>("preprocess", plain);
+    add<PreprocessOptions>("preprocess", plain);
   }
 
   const OptionTable& at(const std::string& program) const { return *tables_.at(program); }

@@ -70,9 +70,9 @@ TEST(Preprocess, MakesTheSameFilesWithAnyNumberOfWorkersWithAndWithoutBpe) {
       ASSERT_EQ(result.splits.size(), 2u);
       EXPECT_EQ(result.splits[1].name, "train1");
       EXPECT_EQ(result.splits[0].statistics.replaced, 0);
-      made.push_back(read_text(options.destdir / "dict.txt") +
-                     read_text(options.destdir / "train.idx") +
-                     read_text(options.destdir / "train1.bin"));
+      made.push_back(read_text(std::filesystem::path(options.destdir) / "dict.txt") +
+                     read_text(std::filesystem::path(options.destdir) / "train.idx") +
+                     read_text(std::filesystem::path(options.destdir) / "train1.bin"));
     }
     EXPECT_TRUE(made[0] == made[1]);
   }
@@ -118,9 +118,10 @@ TEST(Preprocess, ABpeGetsStrippedLinesAsInTheReferenceUnlessWhitespaceIsKept) {
     options.gpt2_vocab_bpe = folder / "vocab.bpe";
     options.keep_whitespace = keep;
     preprocess(options);
-    const auto dictionary = Dictionary::load(options.destdir / "dict.txt");
+    const auto dictionary = Dictionary::load(std::filesystem::path(options.destdir) / "dict.txt");
     std::string text;
-    for (const auto token : open_indexed(options.destdir / "train")->item(0)) {
+    for (const auto token :
+         open_indexed(std::filesystem::path(options.destdir) / "train")->item(0)) {
       if (token != Dictionary::kEos) text += bpe.bytes(std::stoi(dictionary.symbol(token)));
     }
     EXPECT_EQ(text, keep ? "  indented " : "indented");
@@ -197,7 +198,7 @@ TEST(Preprocess, RefusesImpossibleRequestsBeforeAnyWork) {
   options.trainpref = (folder / "text").string();
   options.gpt2_vocab_bpe = "x";
   expect_error([&] { preprocess(options); }, {"both files"});
-  options.gpt2_vocab_bpe.clear();
+  options.gpt2_vocab_bpe.reset();
   options.keep_whitespace = true;
   expect_error([&] { preprocess(options); }, {"--keep-whitespace", "--bpe gpt2"});
   options.keep_whitespace = false;
@@ -226,7 +227,7 @@ class PreprocessPairs : public ::testing::Test {
 };
 
 TEST_F(PreprocessPairs, EachLanguageHasItsDictionaryItsFilesAndItsLines) {
-  options_.trainpref += "," + options_.trainpref;
+  *options_.trainpref += "," + *options_.trainpref;
   options_.nwordstgt = 6;
   const auto result = preprocess(options_);
   EXPECT_EQ(result.dictionary_size, 8);  // the specials, ein, hund, zwei, hunde
@@ -258,7 +259,7 @@ TEST_F(PreprocessPairs, AJoinedDictionaryHoldsBothLanguages) {
 TEST_F(PreprocessPairs, SourcesAloneAreMadeWithTheDictionaryGiven) {
   preprocess(options_);
   options_.srcdict = folder_ / "bin/dict.de.txt";
-  options_.trainpref.clear();
+  options_.trainpref.reset();
   options_.testpref = (folder_ / "test").string();
   options_.only_source = true;
   preprocess(options_);
@@ -292,7 +293,7 @@ TEST_F(PreprocessPairs, ADictionaryThatIsThereIsNotOverwritten) {
 }
 
 TEST_F(PreprocessPairs, WhatDoesNotGoTogetherIsRefused) {
-  options_.target_lang.clear();
+  options_.target_lang.reset();
   expect_error([&] { preprocess(options_); }, {"--target-lang", "--only-source"});
   options_.target_lang = "de";
   expect_error([&] { preprocess(options_); }, {"both `de`"});

@@ -31,7 +31,7 @@ TEST(FixedSchedule, WarmsUpFromOneStepNotFromZero) {
 }
 
 TEST(PolynomialSchedule, TakesMaxUpdateWhenNoTotalIsGiven) {
-  LrScheduleOptions options = {.kind = "polynomial_decay", .lr = {1.0}, .max_update = 10};
+  LrScheduleOptions options = {.lr_scheduler = "polynomial_decay", .lr = {1.0}, .max_update = 10};
   options.validate();
   EXPECT_DOUBLE_EQ(lr_at(options, 0, 1), 1.0);
   EXPECT_DOUBLE_EQ(lr_at(options, 5, 1), 0.5);
@@ -40,13 +40,13 @@ TEST(PolynomialSchedule, TakesMaxUpdateWhenNoTotalIsGiven) {
 
 TEST(PolynomialSchedule, SkipsTheFirstOfSeveralValuesAsFairseqDoes) {
   const LrScheduleOptions options = {
-      .kind = "polynomial_decay", .lr = {1.0, 2.0, 4.0}, .max_update = 10};
+      .lr_scheduler = "polynomial_decay", .lr = {1.0, 2.0, 4.0}, .max_update = 10};
   EXPECT_DOUBLE_EQ(lr_at(options, 0, 1), 2.0);
   EXPECT_DOUBLE_EQ(lr_at(options, 0, 9), 4.0);
 }
 
 TEST(CosineSchedule, WarmsUpFallsAndRestarts) {
-  LrScheduleOptions options = {.kind = "cosine",
+  LrScheduleOptions options = {.lr_scheduler = "cosine",
                                .lr = {1.0},
                                .warmup_updates = 10,
                                .lr_shrink = 0.5,
@@ -64,8 +64,11 @@ TEST(CosineSchedule, WarmsUpFallsAndRestarts) {
 }
 
 TEST(CosineSchedule, PeriodsGrowByTMult) {
-  const LrScheduleOptions options = {
-      .kind = "cosine", .lr = {1.0}, .lr_shrink = 0.5, .lr_period_updates = 10, .t_mult = 3.0};
+  const LrScheduleOptions options = {.lr_scheduler = "cosine",
+                                     .lr = {1.0},
+                                     .lr_shrink = 0.5,
+                                     .lr_period_updates = 10,
+                                     .t_mult = 3.0};
   EXPECT_DOUBLE_EQ(lr_at(options, 5, 1), 0.5);
   EXPECT_DOUBLE_EQ(lr_at(options, 10, 1), 0.5);
   EXPECT_DOUBLE_EQ(lr_at(options, 25, 1), 0.25);
@@ -75,13 +78,13 @@ TEST(CosineSchedule, PeriodsGrowByTMult) {
 
 TEST(CosineSchedule, PeriodIsTheRestOfTheRunByDefault) {
   const LrScheduleOptions options = {
-      .kind = "cosine", .lr = {1.0}, .warmup_updates = 10, .max_update = 110};
+      .lr_scheduler = "cosine", .lr = {1.0}, .warmup_updates = 10, .max_update = 110};
   EXPECT_DOUBLE_EQ(lr_at(options, 60, 1), 0.5);
 }
 
 TEST(InverseSqrtSchedule, StartsAtWarmupInitLr) {
   const LrScheduleOptions options = {
-      .kind = "inverse_sqrt", .lr = {1.0}, .warmup_updates = 10, .warmup_init_lr = 0.5};
+      .lr_scheduler = "inverse_sqrt", .lr = {1.0}, .warmup_updates = 10, .warmup_init_lr = 0.5};
   EXPECT_DOUBLE_EQ(lr_at(options, 0, 1), 0.5);
   EXPECT_DOUBLE_EQ(lr_at(options, 5, 1), 0.75);
 }
@@ -93,8 +96,8 @@ struct BadOptions {
 
 TEST(LrSchedule, RefusesBadOptionsByName) {
   const std::vector<BadOptions> cases = {
-      {{.kind = "polynomial"}, "did you mean 'polynomial_decay'"},
-      {{.kind = "cosin"},
+      {{.lr_scheduler = "polynomial"}, "did you mean 'polynomial_decay'"},
+      {{.lr_scheduler = "cosin"},
        "did you mean 'cosine'? Known: fixed, polynomial_decay, inverse_sqrt, cosine"},
       {{.lr = {}}, "--lr is empty"},
       {{.lr = {-0.1}}, "--lr is -0.1"},
@@ -103,27 +106,29 @@ TEST(LrSchedule, RefusesBadOptionsByName) {
       {{.lr_shrink = -2}, "--lr-shrink is -2"},
       {{.force_anneal = 0}, "--force-anneal is 0"},
       {{.max_update = -3}, "--max-update is -3"},
-      {{.kind = "polynomial_decay"}, "set --total-num-update or --max-update"},
-      {{.kind = "polynomial_decay", .warmup_updates = 11, .total_num_update = 10},
+      {{.lr_scheduler = "polynomial_decay"}, "set --total-num-update or --max-update"},
+      {{.lr_scheduler = "polynomial_decay", .warmup_updates = 11, .total_num_update = 10},
        "--warmup-updates 11 is more than --total-num-update 10"},
-      {{.kind = "polynomial_decay", .warmup_updates = 11, .max_update = 10},
+      {{.lr_scheduler = "polynomial_decay", .warmup_updates = 11, .max_update = 10},
        "--warmup-updates 11 is more than --max-update 10"},
-      {{.kind = "polynomial_decay", .power = 0, .max_update = 10}, "--power is 0"},
-      {{.kind = "polynomial_decay", .force_anneal = 2, .max_update = 10},
+      {{.lr_scheduler = "polynomial_decay", .power = 0, .max_update = 10}, "--power is 0"},
+      {{.lr_scheduler = "polynomial_decay", .force_anneal = 2, .max_update = 10},
        "--force-anneal 2 does not go"},
-      {{.kind = "polynomial_decay", .end_learning_rate = INFINITY, .max_update = 10},
+      {{.lr_scheduler = "polynomial_decay", .end_learning_rate = INFINITY, .max_update = 10},
        "--end-learning-rate is inf"},
-      {{.kind = "inverse_sqrt"}, "needs --warmup-updates of at least 1"},
-      {{.kind = "inverse_sqrt", .lr = {1, 2}, .warmup_updates = 5}, "--lr has 2 values"},
-      {{.kind = "inverse_sqrt", .warmup_updates = 5, .warmup_init_lr = NAN},
+      {{.lr_scheduler = "inverse_sqrt", .warmup_updates = 0},
+       "needs --warmup-updates of at least 1"},
+      {{.lr_scheduler = "inverse_sqrt", .lr = {1, 2}, .warmup_updates = 5}, "--lr has 2 values"},
+      {{.lr_scheduler = "inverse_sqrt", .warmup_updates = 5, .warmup_init_lr = NAN},
        "--warmup-init-lr is nan"},
-      {{.kind = "cosine"}, "set --lr-period-updates or --max-update"},
-      {{.kind = "cosine", .warmup_updates = 10, .max_update = 10},
+      {{.lr_scheduler = "cosine"}, "set --lr-period-updates or --max-update"},
+      {{.lr_scheduler = "cosine", .warmup_updates = 10, .max_update = 10},
        "leaves no update for the cosine"},
-      {{.kind = "cosine", .t_mult = 0.5, .max_update = 10}, "--t-mult is 0.5"},
-      {{.kind = "cosine", .min_lr = 0.5, .max_update = 10},
+      {{.lr_scheduler = "cosine", .t_mult = 0.5, .max_update = 10}, "--t-mult is 0.5"},
+      {{.lr_scheduler = "cosine", .min_lr = 0.5, .max_update = 10},
        "--min-lr 0.5 must be less than --lr 0.25"},
-      {{.kind = "cosine", .lr_period_updates = -5, .max_update = 10}, "--lr-period-updates is -5"},
+      {{.lr_scheduler = "cosine", .lr_period_updates = -5, .max_update = 10},
+       "--lr-period-updates is -5"},
   };
   for (const auto& bad : cases) {
     EXPECT_THAT(([&] { bad.options.validate(); }),
@@ -132,13 +137,22 @@ TEST(LrSchedule, RefusesBadOptionsByName) {
   EXPECT_NO_THROW(LrScheduleOptions{}.validate());
 }
 
+TEST(LrSchedule, WarmupOfInverseSqrtIsFairseqs4000UnlessGiven) {
+  LrScheduleOptions options;
+  EXPECT_EQ(options.effective_warmup_updates(), 0);
+  options.lr_scheduler = "inverse_sqrt";
+  EXPECT_EQ(options.effective_warmup_updates(), 4000);
+  options.warmup_updates = 0;
+  EXPECT_EQ(options.effective_warmup_updates(), 0);
+}
+
 TEST(LrSchedule, IsFiniteAtItsEdges) {
   std::vector<LrScheduleOptions> schedules;
   for (const std::string kind : {"fixed", "polynomial_decay", "inverse_sqrt", "cosine"}) {
     for (const int64_t warmup : {0, 1, 9, 10}) {
       for (const double lr : {0.0, 0.5}) {
         for (const double shrink : {0.0, 1.0}) {
-          LrScheduleOptions options = {.kind = kind,
+          LrScheduleOptions options = {.lr_scheduler = kind,
                                        .lr = {lr},
                                        .warmup_updates = warmup,
                                        .lr_shrink = shrink,
@@ -159,7 +173,7 @@ TEST(LrSchedule, IsFiniteAtItsEdges) {
     ++valid;
     for (const int64_t update : {0, 1, 8, 9, 10, 11, 1000})
       EXPECT_TRUE(std::isfinite(lr_at(options, update, 1)))
-          << options.kind << " " << options.warmup_updates << " " << update;
+          << options.lr_scheduler << " " << options.effective_warmup_updates() << " " << update;
   }
   EXPECT_GT(valid, 40);
 }

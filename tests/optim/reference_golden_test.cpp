@@ -46,16 +46,18 @@ void expect_schedule(const char* name, const LrScheduleOptions& options) {
 }
 
 TEST(LrScheduleGolden, EqualsTheReference) {
-  expect_schedule(
-      "poly",
-      {.kind = "polynomial_decay", .lr = {3e-4}, .warmup_updates = 10, .total_num_update = 100});
-  expect_schedule("poly_p2_end", {.kind = "polynomial_decay",
+  expect_schedule("poly", {.lr_scheduler = "polynomial_decay",
+                           .lr = {3e-4},
+                           .warmup_updates = 10,
+                           .total_num_update = 100});
+  expect_schedule("poly_p2_end", {.lr_scheduler = "polynomial_decay",
                                   .lr = {3e-4},
                                   .warmup_updates = 10,
                                   .total_num_update = 100,
                                   .end_learning_rate = 1e-5,
                                   .power = 2.0});
-  expect_schedule("inverse_sqrt", {.kind = "inverse_sqrt", .lr = {5e-4}, .warmup_updates = 40});
+  expect_schedule("inverse_sqrt",
+                  {.lr_scheduler = "inverse_sqrt", .lr = {5e-4}, .warmup_updates = 40});
 }
 
 }  // namespace

@@ -35,7 +35,7 @@ GoldenRun read_golden_run(const std::string& name) {
   arguments[0] =
       (golden_text_dir() / std::filesystem::path(arguments[0]).lexically_relative("data")).string();
   OptionTable table("train", "");
-  describe(table, run.options);
+  run.options.describe(table);
   table.parse(arguments);
   return run;
 }

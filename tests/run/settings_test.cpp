@@ -8,7 +8,6 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
-#include "evomoe/config/architectures.h"
 #include "evomoe/config/option_table.h"
 #include "evomoe/loading/loaded_model.h"
 #include "evomoe/loading/resume.h"
@@ -16,6 +15,7 @@
 #include "evomoe/routing/registry.h"
 #include "evomoe/run/training_run.h"
 #include "evomoe/train/criterion.h"
+#include "evomoe/train/model_family.h"
 #include "evomoe/train/validate_options.h"
 #include "tests/routing/hash_router.h"
 #include "tests/testing/paths.h"
@@ -39,7 +39,7 @@ TrainOptions parsed(const std::string& flags) {
   for (std::string word; words >> word;) arguments.push_back(word);
   TrainOptions options;
   OptionTable table("train", "");
-  describe(table, options);
+  options.describe(table);
   table.parse(arguments);
   return options;
 }
@@ -73,7 +73,7 @@ TEST(Settings, TheTaskThatAnArchitectureMeansIsOneThatItIsFor) {
   for (const auto& arch : architecture_names()) {
     TrainOptions options;
     options.model.arch = arch;
-    options.task.task = family_declaration(find_architecture(arch).family).task;
+    options.task.task = find_family(find_architecture(arch).family).declaration().task;
     options.task.tokens_per_sample = 512;
     EXPECT_NO_THROW(check_model(options)) << arch;
   }
@@ -257,7 +257,7 @@ TEST(Settings, TheOptionsOfAMethodOfAnotherProgramAreInHelpFilesCheckpointsAndRe
   EXPECT_EQ(options.routers.get<HashOptions>().offset, 3);
   EXPECT_EQ(notices(flags), "");
   OptionTable table("train", "");
-  describe(table, options);
+  options.describe(table);
   EXPECT_THAT(table.help_text(), HasSubstr("hash: added to a word's number."));
   EXPECT_THAT(table.markdown(), HasSubstr("`--hash-offset`"));
 
@@ -265,7 +265,7 @@ TEST(Settings, TheOptionsOfAMethodOfAnotherProgramAreInHelpFilesCheckpointsAndRe
   testing::write_text(folder / "config.yaml", table.to_yaml());
   TrainOptions again;
   OptionTable from_file("train", "");
-  describe(from_file, again);
+  again.describe(from_file);
   from_file.parse({"--config", (folder / "config.yaml").string()});
   EXPECT_EQ(again.routers.get<HashOptions>().temperature, 0.5);
   // Every value is in the file, but only those of this method count as given.

@@ -1,4 +1,4 @@
-#include "evomoe/config/eval_bleu.h"
+#include "evomoe/train/eval_bleu.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -31,7 +31,7 @@ std::string error_of(const std::string& json) {
 TEST(EvalBleu, TheAuthorsCommandIsUnderstood) {
   TrainOptions options;
   OptionTable table("train", "");
-  describe(table, options);
+  options.describe(table);
   table.parse({"d", "--task", "translation", "--max-tokens", "4096", "--eval-bleu",
                "--eval-bleu-args", R"({"beam": 4, "max_len_a": 1.2, "max_len_b": 10})",
                "--eval-bleu-detok", "moses", "--eval-bleu-remove-bpe", "--eval-bleu-print-samples",

@@ -1,7 +1,7 @@
 // The recipes hold together: each is taken as the scripts lay it over another one.
 #include <gtest/gtest.h>
 
-#include "evomoe/config/describe.h"
+#include "evomoe/config/option_table.h"
 #include "evomoe/train/settings.h"
 #include "evomoe/train/validate_options.h"
 #include "tests/testing/paths.h"
@@ -19,7 +19,7 @@ void take(const std::vector<fs::path>& files) {
   }
   TrainOptions options;
   OptionTable table("train", "");
-  describe(table, options);
+  options.describe(table);
   ASSERT_NO_THROW({
     table.parse(arguments);
     validate_options(options);

@@ -160,15 +160,17 @@ TEST(SupervisedFinetuning, ATokenOfAnotherExampleInTheRowChangesNothing) {
   EXPECT_TRUE(torch::allclose(model->forward(input, {}).x_BSD, before.slice(1, 4, 7), 1e-5, 1e-5));
 }
 
-TEST(Tasks, EachDeclaredTaskHasItsObjectAndEachFamilyItsOwn) {
-  for (const auto& task : task_declarations()) {
-    EXPECT_NO_THROW(find_task(task.name)) << task.name;
-    EXPECT_NO_THROW(find_family(task.family)) << task.name;
+TEST(Tasks, EachTaskAndFamilyIsFoundByItsNameAndTheyGoTogether) {
+  for (const auto* task : tasks()) {
+    const auto& declaration = task->declaration();
+    EXPECT_EQ(&find_task(declaration.name), task);
+    EXPECT_NO_THROW(find_family(declaration.family)) << declaration.name;
   }
-  for (const auto* family : family_declarations()) {
-    EXPECT_NO_THROW(find_family(family->name));
-    EXPECT_EQ(task_declaration(family->task).family, family->name);
-    EXPECT_FALSE(family->architectures.empty());
+  for (const auto* family : families()) {
+    const auto& declaration = family->declaration();
+    EXPECT_EQ(&find_family(declaration.name), family);
+    EXPECT_EQ(find_task(declaration.task).declaration().family, declaration.name);
+    EXPECT_FALSE(declaration.architectures.empty());
   }
   EXPECT_THROW(find_task("speech"), UsageError);
 }

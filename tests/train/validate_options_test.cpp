@@ -7,8 +7,7 @@
 #include <sstream>
 
 #include "evomoe/base/error.h"
-#include "evomoe/config/describe.h"
-#include "evomoe/config/validate_options.h"
+#include "evomoe/config/option_table.h"
 
 namespace evomoe {
 namespace {
@@ -167,7 +166,7 @@ TEST(ValidateOptions, AFlagOfAnotherTaskIsRefusedWithTheTasksThatHaveIt) {
                           const std::string& tasks) {
     TrainOptions options;
     OptionTable table("train", "");
-    describe(table, options);
+    options.describe(table);
     std::vector<std::string> arguments = {"bin", "--batch-size", "8", "--task", task};
     if (task == "masked_lm") arguments.insert(arguments.end(), {"--criterion", task});
     std::istringstream words(flag);
@@ -205,152 +204,6 @@ TEST(ValidateOptions, AFlagOfALabelSmoothedCriterionNeedsOne) {
   options.criterion.ignore_prefix_size = 1;
   EXPECT_THAT([&] { validate_options(options); },
               ThrowsMessage<UsageError>(HasSubstr("--ignore-prefix-size 1")));
-}
-
-TEST(ValidateOptions, WarmupOfInverseSqrtIsFairseqs4000UnlessGiven) {
-  OptimizationOptions options;
-  EXPECT_EQ(options.effective_warmup_updates(), 0);
-  options.lr_scheduler = "inverse_sqrt";
-  EXPECT_EQ(options.effective_warmup_updates(), 4000);
-  options.warmup_updates = 0;
-  EXPECT_EQ(options.effective_warmup_updates(), 0);
-}
-
-TEST(ValidateOptions, PreprocessTakesAPairOrOneTextAndWhatBelongsToIt) {
-  PreprocessFlags pair;
-  pair.trainpref = "train";
-  pair.source_lang = "de";
-  pair.target_lang = "en";
-  EXPECT_NO_THROW(validate_options(pair));
-  const auto refused = [&](const std::function<void(PreprocessFlags&)>& change,
-                           const std::string& words) {
-    auto flags = pair;
-    change(flags);
-    try {
-      validate_options(flags);
-      ADD_FAILURE() << words;
-    } catch (const UsageError& error) {
-      EXPECT_THAT(error.what(), HasSubstr(words));
-    }
-  };
-  refused([](auto& f) { f.target_lang.reset(); }, "--target-lang");
-  refused([](auto& f) { f.source_lang.reset(); }, "without --source-lang");
-  refused([](auto& f) { f.target_lang = "zh-cn"; }, "`zh-cn`");
-  refused([](auto& f) { f.only_source = f.joined_dictionary = true; }, "--joined-dictionary");
-  refused(
-      [](auto& f) {
-        f.trainpref.reset();
-        f.testpref = "test";
-        f.srcdict = "dict.de.txt";
-      },
-      "--tgtdict");
-  refused(
-      [](auto& f) {
-        f.joined_dictionary = true;
-        f.srcdict = f.tgtdict = "dict.txt";
-      },
-      "not both");
-  pair.trainpref.reset();
-  pair.testpref = "test";
-  pair.tgtdict = "dict.txt";
-  pair.joined_dictionary = true;
-  EXPECT_NO_THROW(validate_options(pair)) << "the joined dictionary is that of the target";
-}
-
-TEST(ValidateOptions, ASearchAndPromptsDoNotMix) {
-  GenerateOptions prompts;
-  EXPECT_NO_THROW(validate_prompts(prompts));
-  prompts.num_samples = 3;
-  EXPECT_NO_THROW(validate_prompts(prompt_options(prompts, /*running_text=*/false)));
-  prompts.sampling = false;
-  EXPECT_THROW(validate_prompts(prompts), UsageError) << "--greedy";
-  prompts.sampling.reset();
-  prompts.search.lenpen = 0.6;
-  EXPECT_THROW(validate_prompts(prompts), UsageError);
-
-  GenerateOptions data;
-  data.num_samples = 5;
-  EXPECT_NO_THROW(validate_generation(data));
-  data.num_samples = 6;
-  EXPECT_THROW(validate_generation(data), UsageError) << "more than the beam";
-  data.sampling = true;
-  data.num_samples = 1;
-  EXPECT_THROW(validate_generation(data), UsageError) << "as fairseq: all samples are written";
-  data.gen_subset = "test";
-  EXPECT_THROW(validate_options(data), UsageError) << "without DATA";
-  data.data = "data-bin";
-  EXPECT_NO_THROW(validate_options(data));
-  data.prompt = "a";
-  EXPECT_THROW(validate_options(data), UsageError);
-}
-
-TEST(ValidateOptions, PromptsOfRunningTextAreSampledAndGoOnBehindLines) {
-  const auto text = prompt_options({}, /*running_text=*/true);
-  EXPECT_TRUE(*text.sampling && *text.ignore_eos);
-  EXPECT_EQ(text.sampling_topk, 50);
-  const auto lines = prompt_options({}, /*running_text=*/false);
-  EXPECT_FALSE(*lines.sampling || *lines.ignore_eos);
-  GenerateOptions given;
-  given.sampling = given.ignore_eos = false;
-  given.sampling_topk = -1;
-  const auto kept = prompt_options(given, /*running_text=*/true);
-  EXPECT_FALSE(*kept.sampling || *kept.ignore_eos);
-  EXPECT_EQ(kept.sampling_topk, -1);
-  GenerateOptions filtered;
-  filtered.sampling_topp = 0.9;
-  EXPECT_TRUE(*prompt_options(filtered, /*running_text=*/false).sampling);
-}
-
-TEST(ValidateOptions, InteractiveAndScoreRefuseWhatCannotWork) {
-  InteractiveOptions interactive;
-  EXPECT_NO_THROW(validate_options(interactive));
-  interactive.search.batch_size = 8;
-  EXPECT_THROW(validate_options(interactive), UsageError) << "more than --buffer-size";
-  interactive.buffer_size = 8;
-  EXPECT_NO_THROW(validate_options(interactive));
-  interactive.min_len = 201;
-  EXPECT_THROW(validate_options(interactive), UsageError);
-
-  ScoreOptions score;
-  score.ref = "-";
-  EXPECT_THROW(validate_options(score), UsageError) << "two files on stdin";
-}
-
-TEST(ValidateOptions, OtherCommandsRefuseWhatCannotWork) {
-  GenerateOptions generate;
-  EXPECT_NO_THROW(validate_options(generate));
-  generate.sampling_topk = 5;
-  EXPECT_THROW(validate_generation(generate), UsageError) << "a search";
-  generate.sampling = false;
-  EXPECT_THROW(validate_options(generate), UsageError) << "--greedy";
-  generate.sampling = true;
-  EXPECT_NO_THROW(validate_options(generate));
-  generate.bpe.bpe = "gpt2";
-  EXPECT_THROW(validate_options(generate), UsageError);
-
-  PreprocessFlags preprocess;
-  preprocess.trainpref = "a.txt";
-  EXPECT_THROW(validate_options(preprocess), UsageError) << "neither a pair nor --only-source";
-  preprocess.only_source = true;
-  EXPECT_NO_THROW(validate_options(preprocess));
-  preprocess.examples = "jsonl";
-  EXPECT_THROW(validate_options(preprocess), UsageError) << "prompts have no language";
-  preprocess.only_source = false;
-  EXPECT_NO_THROW(validate_options(preprocess));
-  preprocess.joined_dictionary = true;
-  EXPECT_THROW(validate_options(preprocess), UsageError) << "there is one dictionary anyway";
-  preprocess.joined_dictionary = false;
-  preprocess.trainpref.reset();
-  EXPECT_THROW(validate_options(preprocess), UsageError);
-
-  BpeFlags bpe;
-  bpe.action = "encode";
-  EXPECT_THROW(validate_options(bpe), UsageError);
-
-  EvalOptions eval;
-  eval.tokens_per_sample = 64;
-  eval.context_window = 64;
-  EXPECT_THROW(validate_options(eval), UsageError);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // RoBERTa: encoders that predict masked tokens, or classify sentences.
 #include <fmt/format.h>
 
+#include "evomoe/config/option_table.h"
 #include "evomoe/fairseq/fairseq_tensors.h"
 #include "evomoe/text/dictionary.h"
 #include "evomoe/train/model_family.h"
@@ -30,8 +31,55 @@ RobertaOptions roberta_options(const TrainOptions& options, int64_t vocab_size,
 
 namespace {
 
+std::vector<Architecture> roberta_architectures() {
+  // clang-format off
+  return {
+      {.name = "roberta", .layers = 12, .embed_dim = 768, .ffn_dim = 3072, .heads = 12,
+       .activation = "gelu", .learned_positions = true, .attention_dropout = .1, .tied = true,
+       .norm_first = false, .embedding_norm = true},
+      {.name = "roberta_base", .layers = 12, .embed_dim = 768, .ffn_dim = 3072, .heads = 12,
+       .activation = "gelu", .learned_positions = true, .attention_dropout = .1, .tied = true,
+       .norm_first = false, .embedding_norm = true},
+      {.name = "roberta_prenorm", .layers = 12, .embed_dim = 768, .ffn_dim = 3072, .heads = 12,
+       .activation = "gelu", .learned_positions = true, .attention_dropout = .1, .tied = true},
+      {.name = "roberta_large", .layers = 24, .embed_dim = 1024, .ffn_dim = 4096, .heads = 16,
+       .activation = "gelu", .learned_positions = true, .attention_dropout = .1, .tied = true,
+       .norm_first = false, .embedding_norm = true},
+      {.name = "roberta_large_moe", .layers = 24, .embed_dim = 1024, .ffn_dim = 4096, .heads = 16,
+       .activation = "gelu", .learned_positions = true, .attention_dropout = .1, .tied = true,
+       .norm_first = false, .embedding_norm = true},
+      {.name = "roberta_xl", .layers = 48, .embed_dim = 1600, .ffn_dim = 6400, .heads = 25,
+       .activation = "gelu", .learned_positions = true, .attention_dropout = .1, .tied = true,
+       .norm_first = false, .embedding_norm = true},
+      {.name = "xlm", .layers = 16, .embed_dim = 1280, .ffn_dim = 5120, .heads = 16,
+       .activation = "gelu", .learned_positions = true, .attention_dropout = .1, .tied = true,
+       .norm_first = false, .embedding_norm = true},
+  };
+  // clang-format on
+}
+
 class RobertaFamily : public ModelFamily {
  public:
+  RobertaFamily()
+      : ModelFamily({.name = "roberta",
+                     .words = "a masked language model",
+                     .task = "masked_lm",
+                     .encoder = true,
+                     .architectures = roberta_architectures()}) {}
+
+  void describe(OptionTable& table, ModelOptions& options) const override {
+    table
+        .add("pooler-activation-fn", &options.pooler_activation_fn,
+             "Activation of the classification head.")
+        .choices({"tanh", "relu", "gelu", "linear"});
+    table.add("pooler-dropout", &options.pooler_dropout, "Dropout of the classification head.")
+        .range(0, 1);
+    table.add("untie-weights-roberta", &options.untie_weights_roberta,
+              "Separate input and output embeddings.");
+    table.add("max-positions", &options.max_positions, "Positions of the model; not given: 512.")
+        .range(1, 1 << 20);
+  }
+
   std::vector<TransformerStackOptions> stacks(const TrainOptions& options,
                                               const Vocabulary& vocabulary,
                                               bool shared_expert) const override {

@@ -1,11 +1,20 @@
 // language_modeling: each token of running text is predicted from those before it.
 #include "evomoe/train/tasks/language_modeling.h"
 
+#include "evomoe/config/option_table.h"
 #include "evomoe/data/language_model_data.h"
 #include "evomoe/train/task.h"
 #include "evomoe/train/task_checks.h"
 
 namespace evomoe {
+
+void LanguageModelingOptions::describe(OptionTable& table) {
+  table.add("add-bos-token", &add_bos_token, "Puts <s> before each sequence.");
+  table.add("pad-to-fixed-length", &pad_to_fixed_length,
+            "Pads each sequence to tokens-per-sample.");
+  table.add("pad-to-fixed-bsz", &pad_to_fixed_bsz,
+            "Pads each micro-batch to batch-size sequences.");
+}
 
 LanguageModelDatasetOptions language_model_dataset_options(const TrainOptions& options) {
   LanguageModelDatasetOptions dataset;
@@ -22,6 +31,16 @@ namespace {
 
 class LanguageModeling : public Task {
  public:
+  LanguageModeling()
+      : Task({.name = "language_modeling",
+              .family = "language_model",
+              .samples = true,
+              .blocks = true}) {}
+
+  void describe(OptionTable& table, TaskOptions& options) const override {
+    options.LanguageModelingOptions::describe(table);
+  }
+
   std::unique_ptr<TaskData> open_data(const std::string& data,
                                       TrainOptions& options) const override {
     return std::make_unique<LanguageModelData>(data, language_model_dataset_options(options));

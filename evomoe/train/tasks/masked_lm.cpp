@@ -10,19 +10,24 @@ namespace {
 
 class MaskedLm : public Task {
  public:
+  MaskedLm()
+      : Task({.name = "masked_lm",
+              .family = "roberta",
+              .samples = true,
+              .blocks = true,
+              .criterions = {"masked_lm", "moe_masked_lm", "masked_lm_gumbel"}}) {}
+
+  void describe(OptionTable& table, TaskOptions& options) const override {
+    options.MaskingOptions::describe(table);
+  }
+
   std::unique_ptr<TaskData> open_data(const std::string& data,
                                       TrainOptions& options) const override {
     const auto& task = options.task;
     MaskedLanguageModelDataOptions masked;
     masked.tokens_per_sample = task.tokens_per_sample;
     masked.break_mode = parse_break_mode(task.sample_break_mode);
-    masked.masking = {.mask_prob = task.mask_prob,
-                      .leave_unmasked_prob = task.leave_unmasked_prob,
-                      .random_token_prob = task.random_token_prob,
-                      .freq_weighted_replacement = task.freq_weighted_replacement,
-                      .mask_whole_words = task.mask_whole_words,
-                      .mask_multiple_length = task.mask_multiple_length,
-                      .mask_stdev = task.mask_stdev};
+    masked.masking = task;
     masked.seed = options.common.seed;
     return std::make_unique<MaskedLanguageModelData>(data, masked);
   }

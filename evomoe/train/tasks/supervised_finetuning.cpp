@@ -2,11 +2,22 @@
 #include <algorithm>
 
 #include "evomoe/base/error.h"
+#include "evomoe/config/option_table.h"
 #include "evomoe/data/prompt_answer_data.h"
 #include "evomoe/train/task.h"
 #include "evomoe/train/task_checks.h"
 
 namespace evomoe {
+
+void SupervisedFinetuningOptions::describe(OptionTable& table) {
+  table.add("truncate-prompt", &truncate_prompt,
+            "Cuts prompts on their left where an example is longer than tokens-per-sample; not "
+            "given: such examples are left out.");
+  table.add("pack-examples", &pack_examples,
+            "Training: a row holds several whole examples, as many as fit into tokens-per-sample. "
+            "Each sees itself alone, as in a row of its own.");
+}
+
 namespace {
 
 /// Of a packed row; 0: rows are not packed. A longer one than a micro-batch may have would be left
@@ -19,6 +30,13 @@ int64_t packed_tokens(const TrainOptions& options) {
 
 class SupervisedFinetuning : public Task {
  public:
+  SupervisedFinetuning()
+      : Task({.name = "supervised_finetuning", .family = "language_model", .samples = true}) {}
+
+  void describe(OptionTable& table, TaskOptions& options) const override {
+    options.SupervisedFinetuningOptions::describe(table);
+  }
+
   std::unique_ptr<TaskData> open_data(const std::string& data,
                                       TrainOptions& options) const override {
     return std::make_unique<PromptAnswerData>(

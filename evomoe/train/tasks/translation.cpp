@@ -1,13 +1,38 @@
 // translation: a sentence is predicted from one of another language.
-#include "evomoe/config/eval_bleu.h"
+#include "evomoe/config/option_table.h"
 #include "evomoe/data/language_pair_data.h"
 #include "evomoe/train/task.h"
 
 namespace evomoe {
+
+void TranslationOptions::describe(OptionTable& table) {
+  table.add("source-lang", &source_lang, "Source language; not given: from the files' names.")
+      .alias("s")
+      .metavar("LANG");
+  table.add("target-lang", &target_lang, "Target language; not given: from the files' names.")
+      .alias("t")
+      .metavar("LANG");
+  table.add("left-pad-source", &left_pad_source, "Pads sources on the left.");
+  table.add("left-pad-target", &left_pad_target, "Pads targets on the left.");
+  table.add("truncate-source", &truncate_source, "Cuts sources to max-source-positions.");
+  table
+      .add("upsample-primary", &upsample_primary,
+           "How often train is read for each reading of train1, train2, ...; -1: once.")
+      .synonyms({{"-1", "1"}})
+      .at_least(1);
+  bleu.describe(table);
+}
+
 namespace {
 
 class Translation : public Task {
  public:
+  Translation() : Task({.name = "translation", .family = "encoder_decoder"}) {}
+
+  void describe(OptionTable& table, TaskOptions& options) const override {
+    options.TranslationOptions::describe(table);
+  }
+
   std::unique_ptr<TaskData> open_data(const std::string& data,
                                       TrainOptions& options) const override {
     auto& task = options.task;

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace evomoe {
+
+class OptionTable;
+
+/// `evomoe compare RUN RUN ...`.
+struct CompareOptions {
+  std::vector<std::string> run;
+  std::string
+      baseline;  ///< the run whose final perplexity the others are timed to reach; empty: the first
+  std::string valid_subset = "valid";
+  bool group = false;           ///< seeds of one run are one row
+  std::string format = "text";  ///< text | markdown | json
+
+  void describe(OptionTable& table);
+};
+
+}  // namespace evomoe

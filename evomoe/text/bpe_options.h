@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace evomoe {
+
+class OptionTable;
+
+/// The files of a GPT-2 byte-level BPE.
+struct BpeFiles {
+  std::optional<std::string> bpe;  ///< gpt2, or none
+  std::optional<std::string> gpt2_encoder_json;
+  std::optional<std::string> gpt2_vocab_bpe;
+
+  void describe(OptionTable& table);
+};
+
+/// `evomoe bpe train|encode|decode`.
+struct BpeFlags {
+  std::string action;              ///< train | encode | decode
+  std::vector<std::string> input;  ///< files or folders; none: stdin
+  std::string output = "-";        ///< encode, decode: file; - is stdout
+  std::string destdir = ".";       ///< train: folder of encoder.json and vocab.bpe
+  int64_t vocab_size = 8192;       ///< train
+  bool keep_whitespace = false;    ///< train: the ends of lines are not stripped
+  std::optional<std::string> gpt2_encoder_json, gpt2_vocab_bpe;  ///< encode, decode
+  int64_t workers = 1;
+
+  void describe(OptionTable& table);
+};
+
+/// Refuse what cannot work: a UsageError.
+void validate_options(const BpeFiles& files);
+void validate_options(const BpeFlags& options);
+
+}  // namespace evomoe

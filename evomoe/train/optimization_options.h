@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "evomoe/optim/lr_schedule.h"
+
+namespace evomoe {
+
+/// The learning rate, the size of an update, and when a run ends.
+struct OptimizationOptions : LrScheduleOptions {
+  std::vector<int64_t> update_freq = {1};  ///< by epoch; the last one stays
+  double clip_norm = 0.0;                  ///< 0: no clipping
+  int64_t max_epoch = 0;                   ///< 0: no limit
+  double stop_time_hours = 0.0;            ///< 0: no limit
+  double stop_min_lr = -1.0;
+  std::string on_non_finite = "stop";  ///< stop | skip
+
+  void describe(OptionTable& table);
+};
+
+}  // namespace evomoe
