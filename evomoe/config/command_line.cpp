@@ -1,5 +1,4 @@
 // Reading of the arguments of a command (OptionTable::parse).
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cctype>
 
@@ -10,13 +9,25 @@
 namespace evomoe {
 namespace {
 
-/// `--update_freq` means `--update-freq`, as many scripts around fairseq write it.
-std::string with_dashes(const std::string& argument) {
-  if (argument.compare(0, 2, "--") != 0) return argument;
-  const size_t end = std::min(argument.find('='), argument.size());
-  std::string result = argument;
-  std::replace(result.begin(), result.begin() + static_cast<std::ptrdiff_t>(end), '_', '-');
-  return result;
+/// An argument that begins with a name, taken apart: `--name`, `--name=value`, `-n`, `-nvalue`.
+struct NameArgument {
+  std::string
+      name;  ///< with its dashes; `--update_freq`, as many scripts write it, is --update-freq
+  std::optional<std::string> value;
+  bool is_attached = false;  ///< the value stands behind a letter, without a `=`
+};
+
+NameArgument taken_apart(const std::string& argument) {
+  const size_t equals = argument.find('=');
+  NameArgument parts;
+  parts.name = argument.substr(0, equals);
+  if (equals != std::string::npos) parts.value = argument.substr(equals + 1);
+  if (argument[1] == '-') {
+    std::replace(parts.name.begin(), parts.name.end(), '_', '-');
+  } else if (parts.name.size() > 2) {
+    parts = {argument.substr(0, 2), argument.substr(2), /*is_attached=*/true};
+  }
+  return parts;
 }
 
 bool is_python_bool(const std::string& text) {
@@ -43,8 +54,7 @@ bool identifier(const std::string& text) {
 
 }  // namespace
 
-/// What CLI11 found: the texts given for each name, in the order of the table, and the unnamed
-/// rest.
+/// The texts given for each name, in the order of the table, and the unnamed rest.
 struct OptionTable::NamedArguments {
   bool help = false;
   std::vector<std::string> config_files;
@@ -56,112 +66,100 @@ struct OptionTable::NamedArguments {
 
 OptionTable::NamedArguments OptionTable::read_named(
     const std::vector<std::string>& arguments) const {
-  CLI::App app;
-  app.set_help_flag();  // --help is ours
-  app.allow_extras();
-  const auto value = [&](const std::string& names) {
-    return app.add_option(names)->expected(1)->multi_option_policy(
-        CLI::MultiOptionPolicy::TakeLast);
-  };
-  CLI::Option* help = app.add_flag("-h,--help");
-  CLI::Option* config_dir = value("--config-dir");
-  CLI::Option* config_name = value("--config-name");
-  CLI::Option* config =
-      app.add_option("--config")->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  std::vector<CLI::Option*> found_options, found_shorthands, found_legacy;
-  for (const auto& option : options_) {
-    std::string names = "--" + option->name();
-    if (option->name().size() == 1) names += "," + spelled(option->name());  // --x and -x
-    for (const auto& alias : option->aliases()) names += "," + spelled(alias);
-    found_options.push_back(option->type() == OptionType::kFlag ? app.add_flag(names)
-                                                                : value(names));
-  }
-  for (const auto& shorthand : shorthands_)
-    found_shorthands.push_back(app.add_flag("--" + shorthand.name));
-  for (const auto& flag : legacy_) {
-    const std::string name = spelled(flag.name);
-    found_legacy.push_back(flag.takes_value ? value(name) : app.add_flag(name));
-  }
-
-  std::vector<std::string> reversed;  // CLI11 takes its arguments from the back
-  for (auto it = arguments.rbegin(); it != arguments.rend(); ++it) {
-    std::string argument = with_dashes(*it);
-    const bool named = argument.compare(0, 2, "--") == 0;
-    const Option* option = named ? find(argument.substr(2)) : nullptr;
-    const LegacyFlag* legacy = named ? find_legacy(argument.substr(2)) : nullptr;
-    const bool flag = option != nullptr ? option->type() == OptionType::kFlag
-                                        : legacy != nullptr && !legacy->takes_value;
-    if (flag && !reversed.empty() && is_python_bool(reversed.back())) {
-      const std::string value = reversed.back();  // fairseq's `--left-pad-source False`
-      reversed.pop_back();
-      if (option != nullptr) argument += "=" + value;
-      if (option == nullptr && is_false(value)) continue;
-    }
-    if (option != nullptr && option->bare()) {
-      // Alone: what follows is none of its values; --remove-bpe may stand before a positional.
-      const bool alone = reversed.empty() || (option->choices().empty()
-                                                  ? is_name(reversed.back())
-                                                  : !contains(option->choices(), reversed.back()));
-      if (alone) argument += "=" + *option->bare();
-    }
-    reversed.push_back(std::move(argument));
-  }
-  try {
-    app.parse(reversed);
-  } catch (const CLI::ArgumentMismatch& error) {
-    const std::string text = error.what();  // "--lr: 1 required ..."
-    fail_usage("evomoe {}: {} needs a value (see evomoe {} --help)", command_,
-               text.substr(0, text.find(':')), command_);
-  } catch (const CLI::ParseError& error) {
-    fail_usage("evomoe {}: {} (see evomoe {} --help)", command_, error.what(), command_);
-  }
-
   NamedArguments named;
-  named.help = help->count() > 0;
-  if ((config_dir->count() > 0) != (config_name->count() > 0)) {
+  std::map<const void*, std::string> given;  // of options, shorthands, legacy flags; the last wins
+  std::optional<std::string> config_dir, config_name;
+  for (size_t at = 0; at < arguments.size(); ++at) {
+    const auto& argument = arguments[at];
+    if (argument.size() < 2 || argument[0] != '-') {
+      named.rest.push_back(argument);
+      continue;
+    }
+    if (argument == "--") {  // no names any more
+      named.rest.insert(named.rest.end(), arguments.begin() + static_cast<std::ptrdiff_t>(at) + 1,
+                        arguments.end());
+      break;
+    }
+    const auto [spelling, value, is_attached] = taken_apart(argument);
+    const auto* next = at + 1 < arguments.size() ? &arguments[at + 1] : nullptr;
+    const auto text = [&, &value = value](const std::string& name) {
+      if (value) return *value;
+      if (next == nullptr)
+        fail_usage("evomoe {}: {} needs a value (see evomoe {} --help)", command_, name, command_);
+      ++at;
+      return *next;
+    };
+    const auto flag_text = [&, &value = value]() -> std::string {
+      if (value) return *value;
+      if (next == nullptr || !is_python_bool(*next)) return "true";
+      ++at;
+      return *next;  // fairseq's `--left-pad-source False`
+    };
+    const bool is_letter = spelling[1] != '-';
+    const auto name = spelling.substr(is_letter ? 1 : 2);
+    Option* option = find(name);
+    if (option != nullptr && !is_letter && name.size() == 1 && option->name() != name)
+      option = nullptr;  // an alias of one letter has one dash
+    const auto* shorthand = find_shorthand(name);
+    const auto* legacy = is_letter == (name.size() == 1) ? find_legacy(name) : nullptr;
+    const bool takes_value = option != nullptr ? option->type() != OptionType::kFlag
+                                               : legacy != nullptr && legacy->takes_value;
+    if ((spelling == "--help" || spelling == "-h") && !value) {
+      named.help = true;
+    } else if (spelling == "--config") {
+      named.config_files.push_back(text(spelling));
+    } else if (spelling == "--config-dir") {
+      config_dir = text(spelling);
+    } else if (spelling == "--config-name") {
+      config_name = text(spelling);
+    } else if (is_attached && !takes_value) {
+      fail_unknown(argument);
+    } else if (option != nullptr && option->bare() && !value &&
+               (next == nullptr ||
+                (option->choices().empty() ? is_name(*next)
+                                           : !contains(option->choices(), *next)))) {
+      // Alone: what follows is none of its values; --remove-bpe may stand before a positional.
+      given[option] = *option->bare();
+    } else if (option != nullptr) {
+      given[option] = takes_value ? text("--" + option->name()) : flag_text();
+    } else if (shorthand != nullptr) {
+      if (value.value_or("true") != "true") {
+        fail_usage("--{}={}: this flag takes no value; leave it out, or use --{}", name, *value,
+                   shorthand->target);
+      }
+      given[shorthand] = "true";
+    } else if (legacy != nullptr) {
+      given[legacy] = takes_value ? text(spelling) : flag_text();
+    } else {
+      fail_unknown(spelling);
+    }
+  }
+  if (config_dir.has_value() != config_name.has_value()) {
     fail_usage("--config-dir and --config-name go together: the file is DIR/NAME.yaml");
   }
-  if (config_name->count() > 0) {
-    const std::string name = config_name->results().back();
-    const bool suffixed = name.size() > 5 && name.compare(name.size() - 5, 5, ".yaml") == 0;
-    named.config_files.push_back(config_dir->results().back() + "/" + name +
-                                 (suffixed ? "" : ".yaml"));
+  if (config_name) {
+    named.config_files.insert(
+        named.config_files.begin(),
+        *config_dir + "/" + *config_name + (config_name->ends_with(".yaml") ? "" : ".yaml"));
   }
-  if (config->count() > 0) {
-    const auto files = config->results();
-    named.config_files.insert(named.config_files.end(), files.begin(), files.end());
+  for (const auto& option : options_) {
+    if (const auto found = given.find(option.get()); found != given.end())
+      named.options.emplace_back(option.get(), found->second);
   }
-  for (size_t i = 0; i < options_.size(); ++i) {
-    if (found_options[i]->count() > 0) {
-      named.options.emplace_back(options_[i].get(), found_options[i]->results().back());
-    }
+  for (const auto& shorthand : shorthands_) {
+    if (given.contains(&shorthand)) named.shorthands.push_back(&shorthand);
   }
-  for (size_t i = 0; i < shorthands_.size(); ++i) {
-    if (found_shorthands[i]->count() == 0) continue;
-    const std::string value = found_shorthands[i]->results().back();
-    if (value != "true") {
-      fail_usage("--{}={}: this flag takes no value; leave it out, or use --{}",
-                 shorthands_[i].name, value, shorthands_[i].target);
-    }
-    named.shorthands.push_back(&shorthands_[i]);
-  }
-  for (size_t i = 0; i < legacy_.size(); ++i) {
-    if (found_legacy[i]->count() > 0) {
-      named.legacy.emplace_back(&legacy_[i], found_legacy[i]->results().back());
-    }
-  }
-  named.rest = app.remaining();
-  for (const auto& argument : named.rest) {
-    if (argument.size() < 2 || argument[0] != '-') continue;
-    const std::string name = argument.substr(0, argument.find('='));
-    fail_usage("evomoe {}: unknown option '{}'{}; evomoe {} --help lists all", command_, name,
-               hint(name.substr(name.find_first_not_of('-') == std::string::npos
-                                    ? name.size()
-                                    : name.find_first_not_of('-')),
-                    "--"),
-               command_);
+  for (const auto& flag : legacy_) {
+    if (const auto found = given.find(&flag); found != given.end())
+      named.legacy.emplace_back(&flag, found->second);
   }
   return named;
+}
+
+void OptionTable::fail_unknown(const std::string& spelling) const {
+  const auto first = std::min(spelling.find_first_not_of('-'), spelling.size());
+  fail_usage("evomoe {}: unknown option '{}'{}; evomoe {} --help lists all", command_, spelling,
+             hint(spelling.substr(first), "--"), command_);
 }
 
 std::optional<OptionTable::Assignment> OptionTable::read_shorthand(const Shorthand& shorthand,

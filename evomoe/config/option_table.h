@@ -154,6 +154,7 @@ class OptionTable {
   std::string hint(const std::string& name, const std::string& prefix) const;
 
   NamedArguments read_named(const std::vector<std::string>& arguments) const;
+  [[noreturn]] void fail_unknown(const std::string& spelling) const;
   /// What it means with the value `text`; nothing for false.
   std::optional<Assignment> read_shorthand(const Shorthand& shorthand, const std::string& text,
                                            const std::string& shown) const;

@@ -116,6 +116,32 @@ TEST_F(OptionTableTest, ANameOfOneLetterHasOneDashAsInTheHelpOrTwo) {
   }
 }
 
+TEST_F(OptionTableTest, TwoDashesAloneEndTheNames) {
+  ASSERT_TRUE(table.parse({"--layers", "3", "--", "--bin"}));
+  EXPECT_EQ(sample.data, "--bin");
+  EXPECT_EQ(sample.layers, 3);
+}
+
+TEST_F(OptionTableTest, AValueIsTakenAsItStands) {
+  ASSERT_TRUE(table.parse({"bin", "--valid-subset", "--a_b", "--device=cpu"}));
+  EXPECT_THAT(sample.subset, ElementsAre("--a_b"));
+}
+
+TEST_F(OptionTableTest, AValueMayStandBehindAnAliasOfOneLetter) {
+  std::string axis = "updates";
+  table.add("axis", &axis, "Axis.").alias("x");
+  for (const auto& words :
+       std::vector<std::vector<std::string>>{{"-x", "seconds"}, {"-xseconds"}, {"-x=seconds"}}) {
+    axis = "updates";
+    auto arguments = words;
+    arguments.push_back("bin");
+    ASSERT_TRUE(table.parse(arguments)) << words.front();
+    EXPECT_EQ(axis, "seconds") << words.front();
+  }
+  EXPECT_THAT(error_of({"bin", "--x", "seconds"}), HasSubstr("unknown option '--x'"));
+  EXPECT_THAT(error_of({"bin", "-lr", "1"}), HasSubstr("did you mean '--lr'"));
+}
+
 TEST_F(OptionTableTest, AFlagTakesAnExplicitValue) {
   ASSERT_TRUE(table.parse({"bin", "--no-save=true", "--learned-pos=false"}));
   EXPECT_TRUE(sample.save_nothing);
