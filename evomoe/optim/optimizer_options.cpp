@@ -9,18 +9,35 @@
 namespace evomoe {
 namespace {
 
-/// Calls visit(options) for each method.
-template <typename Methods, typename Visit>
-void for_each_method(Methods& methods, Visit visit) {
-  std::apply([&](auto&... options) { (visit(options), ...); }, methods);
+/// An optimiser: its name, and what its options say and make.
+struct Method {
+  std::string name;
+  void (*describe)(OptionSet&, OptionTable&);
+  std::unique_ptr<const UpdateRule> (*make_rule)(const OptionSet&);
+};
+
+template <typename Options>
+Method method() {
+  return {Options::kMethod,
+          [](OptionSet& set, OptionTable& table) { set.get<Options>().describe(table); },
+          [](const OptionSet& set) { return set.get<Options>().make_rule(); }};
+}
+
+/// One line per optimiser, which is its two files and its options.
+const std::vector<Method>& registry_of_optimizers() {
+  static const std::vector<Method> methods = {
+      method<AdamOptions>(),
+      method<AdafactorOptions>(),
+      method<MuonOptions>(),
+  };
+  return methods;
 }
 
 }  // namespace
 
 std::vector<std::string> optimizer_names() {
   std::vector<std::string> names;
-  const OptimizerMethods methods;
-  for_each_method(methods, [&](const auto& options) { names.emplace_back(options.kMethod); });
+  for (const auto& method : registry_of_optimizers()) names.push_back(method.name);
   return names;
 }
 
@@ -33,7 +50,7 @@ void OptimizerOptions::describe(OptionTable& table) {
       .unsupported({"adadelta", "adagrad", "adamax", "composite", "lamb", "nag", "sgd"},
                    fmt::format("use one of {} and an --lr that suits it",
                                fmt::join(optimizer_names(), ", ")));
-  for_each_method(methods, [&](auto& options) { options.describe(table); });
+  for (const auto& method : registry_of_optimizers()) method.describe(methods, table);
   table.add("weight-decay", &weight_decay, "Decoupled weight decay.").alias("wd").at_least(0);
   table
       .add("lr-factor", &lr_factor,
@@ -43,15 +60,11 @@ void OptimizerOptions::describe(OptionTable& table) {
 }
 
 std::unique_ptr<const UpdateRule> OptimizerOptions::make_rule() const {
-  std::unique_ptr<const UpdateRule> rule;
-  for_each_method(methods, [&](const auto& options) {
-    if (optimizer == options.kMethod) rule = options.make_rule();
-  });
-  if (!rule) {
-    fail_usage("--optimizer '{}' is unknown; known: {}", optimizer,
-               fmt::join(optimizer_names(), ", "));
+  for (const auto& method : registry_of_optimizers()) {
+    if (method.name == optimizer) return method.make_rule(methods);
   }
-  return rule;
+  fail_usage("--optimizer '{}' is unknown; known: {}", optimizer,
+             fmt::join(optimizer_names(), ", "));
 }
 
 }  // namespace evomoe

@@ -31,7 +31,7 @@ class DtsRouter : public SwitchRouter {
   int64_t most_experts_per_token() const override { return num_experts(); }
   bool follows_schedule() const override { return true; }
   /// The capacity in training.
-  std::vector<std::string> options_without_effect() const override {
+  std::vector<std::string> unused_options() const override {
     return {"moe-train-capacity-token-fraction"};
   }
 

@@ -30,7 +30,7 @@ class GshardRouter : public Router {
   std::optional<int64_t> capacity(int64_t num_rows, bool training) const override;
   int64_t most_experts_per_token() const override { return 2; }
   /// The capacity in training is fixed, or none.
-  std::vector<std::string> options_without_effect() const override {
+  std::vector<std::string> unused_options() const override {
     return {"moe-train-capacity-token-fraction"};
   }
 

@@ -86,7 +86,7 @@ std::vector<std::string> router_names() {
   return names;
 }
 
-void describe_router_options(OptionTable& table, RouterOptionSet& options) {
+void describe_router_options(OptionTable& table, OptionSet& options) {
   for (const auto& type : option_types()) {
     table.group("moe");  // where a struct names no other one
     type.describe(options, table);
@@ -94,7 +94,7 @@ void describe_router_options(OptionTable& table, RouterOptionSet& options) {
 }
 
 std::set<std::string> router_option_names() {
-  RouterOptionSet options;
+  OptionSet options;
   OptionTable table("", "");
   describe_router_options(table, options);
   std::set<std::string> names;
@@ -111,11 +111,11 @@ std::set<std::string> options_without_effect(const RouterOptions& options, const
   const auto* method = find(options.method);
   if (method == nullptr) fail_unknown(options.method);
   std::set<std::string> used;
-  RouterOptionSet of_method;
+  OptionSet of_method;
   OptionTable table("", "");
   for (const auto& type : method->options) type.describe(of_method, table);
   for (const auto& option : table.options()) used.insert(option->name());
-  for (const auto& name : router.options_without_effect()) used.erase(name);
+  for (const auto& name : router.unused_options()) used.erase(name);
 
   std::set<std::string> without_effect;
   for_each_given(options.of_methods, describe_router_options,

@@ -17,12 +17,12 @@ class OptionTable;
 /// A struct of options that a method uses: a type, and how its value in a set describes itself.
 struct RouterOptionType {
   std::type_index type;
-  void (*describe)(RouterOptionSet&, OptionTable&);
+  void (*describe)(OptionSet&, OptionTable&);
 
   template <typename Options>
   static RouterOptionType of() {
     return {typeid(Options),
-            [](RouterOptionSet& set, OptionTable& table) { set.get<Options>().describe(table); }};
+            [](OptionSet& set, OptionTable& table) { set.get<Options>().describe(table); }};
   }
 };
 
@@ -62,7 +62,7 @@ void register_router(const std::string& name, RouterMethod method);
 std::vector<std::string> router_names();
 
 /// Binds the options of all methods to the table, each struct once. The set must outlive it.
-void describe_router_options(OptionTable& table, RouterOptionSet& options);
+void describe_router_options(OptionTable& table, OptionSet& options);
 /// The names of those options.
 std::set<std::string> router_option_names();
 

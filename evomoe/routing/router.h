@@ -10,7 +10,7 @@
 
 #include "evomoe/base/philox.h"
 #include "evomoe/parallel/communicator.h"
-#include "evomoe/routing/router_option_set.h"
+#include "evomoe/config/option_set.h"
 #include "evomoe/routing/routing.h"
 
 namespace evomoe {
@@ -55,7 +55,7 @@ struct RouterShape {
 /// What the registry makes a router of: its shape, and the options of the methods, of which it
 /// passes those to the method that it uses.
 struct RouterOptions : RouterShape {
-  RouterOptionSet of_methods;
+  OptionSet of_methods;
 
   /// The value of an option struct of a method: `options.get<TopkOptions>().k = 4`.
   template <typename Options>
@@ -96,7 +96,7 @@ class Router : public torch::nn::Module {
   /// Options of the structs that it uses which have no effect all the same, by name
   /// ("moe-eval-capacity-token-fraction"). They are treated as those of a struct that it does not
   /// use.
-  virtual std::vector<std::string> options_without_effect() const { return {}; }
+  virtual std::vector<std::string> unused_options() const { return {}; }
 
   const RouterShape& shape() const { return shape_; }
   int64_t num_experts() const { return shape_.num_experts; }

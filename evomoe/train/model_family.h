@@ -27,7 +27,7 @@ struct FamilyDeclaration {
 
 /// The models of a family of architectures. Objects have no state; there is one for each family.
 /// `shared_expert`: the MoE layers hold the one shared expert that they start with. A new one is
-/// its file in train/families and a line in train/families/list.h.
+/// its file in train/families and its line in model_family.cpp.
 class ModelFamily {
  public:
   explicit ModelFamily(FamilyDeclaration declaration);
@@ -70,7 +70,7 @@ class ModelFamily {
 };
 
 /// All families.
-const std::vector<const ModelFamily*>& families();
+const std::vector<std::unique_ptr<const ModelFamily>>& families();
 
 /// The family of this name; an Error when there is none.
 const ModelFamily& find_family(const std::string& name);

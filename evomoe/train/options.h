@@ -8,7 +8,7 @@
 #include "evomoe/moe/evolution.h"
 #include "evomoe/moe/moe_options.h"
 #include "evomoe/optim/optimizer_options.h"
-#include "evomoe/routing/router_option_set.h"
+#include "evomoe/config/option_set.h"
 #include "evomoe/train/architecture.h"
 #include "evomoe/train/criterion_options.h"
 #include "evomoe/train/optimization_options.h"
@@ -27,7 +27,7 @@ struct TrainOptions {
   ModelOptions model;
   MoeOptions moe;
   EvolutionOptions evolution;
-  RouterOptionSet routers;  ///< the options of each routing method (routing/registry.h)
+  OptionSet routers;  ///< the options of each routing method (routing/registry.h)
   CriterionOptions criterion;
   OptimizerOptions optimizer;
   OptimizationOptions optimization;

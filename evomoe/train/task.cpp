@@ -6,28 +6,29 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/data/data_folders.h"
-#include "evomoe/train/tasks/list.h"
 
 namespace evomoe {
 
-#define DECLARE(name) std::unique_ptr<Task> make_##name();
-EVOMOE_TASKS(DECLARE)
-#undef DECLARE
+// A task is a file in train/tasks, and a line in each of these two lists.
+std::unique_ptr<Task> make_language_modeling();
+std::unique_ptr<Task> make_masked_lm();
+std::unique_ptr<Task> make_translation();
+std::unique_ptr<Task> make_sentence_prediction();
+std::unique_ptr<Task> make_supervised_finetuning();
 
-const std::vector<const Task*>& tasks() {
-  static const auto made = [] {
-    std::vector<std::unique_ptr<Task>> all;
-#define ADD(name) all.push_back(make_##name());
-    EVOMOE_TASKS(ADD)
-#undef ADD
-    return all;
+const std::vector<std::unique_ptr<const Task>>& tasks() {
+  static const auto all = [] {
+    std::vector<std::unique_ptr<const Task>> made;
+    for (auto* make : {make_language_modeling,    //
+                       make_masked_lm,            //
+                       make_translation,          //
+                       make_sentence_prediction,  //
+                       make_supervised_finetuning}) {
+      made.push_back(make());
+    }
+    return made;
   }();
-  static const auto pointers = [] {
-    std::vector<const Task*> all;
-    for (const auto& task : made) all.push_back(task.get());
-    return all;
-  }();
-  return pointers;
+  return all;
 }
 
 std::shared_ptr<const Dataset> Task::open_sources(TaskData& data, const std::string& split) const {
@@ -54,7 +55,7 @@ std::vector<std::string> Task::length_options(const TrainOptions& options) const
 }
 
 const Task& find_task(const std::string& name) {
-  for (const auto* task : tasks()) {
+  for (const auto& task : tasks()) {
     if (task->declaration().name == name) return *task;
   }
   fail_usage("--task {} is not known; it may be one of: {}", name, fmt::join(task_names(), ", "));
@@ -66,13 +67,13 @@ const FamilyDeclaration& family_of_task(const std::string& task) {
 
 std::vector<std::string> task_names() {
   std::vector<std::string> names;
-  for (const auto* task : tasks()) names.push_back(task->declaration().name);
+  for (const auto& task : tasks()) names.push_back(task->declaration().name);
   return names;
 }
 
 std::vector<std::string> tasks_where(const std::function<bool(const TaskDeclaration&)>& holds) {
   std::vector<std::string> names;
-  for (const auto* task : tasks()) {
+  for (const auto& task : tasks()) {
     if (holds(task->declaration())) names.push_back(task->declaration().name);
   }
   std::sort(names.begin(), names.end());

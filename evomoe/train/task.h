@@ -42,8 +42,8 @@ struct TaskDeclaration {
 };
 
 /// What --task says: options, data, dictionaries, metrics, and how text is made. Objects have no
-/// state; there is one for each task. A new one is its file in train/tasks and a line in
-/// train/tasks/list.h.
+/// state; there is one for each task. A new one is its file in train/tasks and
+/// its line in task.cpp.
 class Task {
  public:
   explicit Task(TaskDeclaration declaration) : declaration_(std::move(declaration)) {}
@@ -103,7 +103,7 @@ class Task {
 };
 
 /// All tasks, in the order of --help.
-const std::vector<const Task*>& tasks();
+const std::vector<std::unique_ptr<const Task>>& tasks();
 
 /// The task of this name; unknown names are a UsageError that lists the known ones.
 const Task& find_task(const std::string& name);

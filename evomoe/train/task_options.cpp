@@ -22,7 +22,7 @@ void TaskOptions::describe(OptionTable& table, const std::string& arch) {
            "within a document, "
            "or one sentence each.")
       .choices({"none", "complete", "complete_doc", "eos"});
-  for (const auto* each : tasks()) {
+  for (const auto& each : tasks()) {
     table.for_tasks({each->declaration().name});
     each->describe(table, *this);
   }

@@ -57,7 +57,7 @@ class HashRouter : public Router {
                                           static_cast<double>(num_experts())));
   }
   // Evaluation drops nothing here.
-  std::vector<std::string> options_without_effect() const override {
+  std::vector<std::string> unused_options() const override {
     return {"moe-eval-capacity-token-fraction"};
   }
 

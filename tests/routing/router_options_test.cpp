@@ -186,11 +186,11 @@ TEST(RouterOptions, AScheduleIsFollowedByTheGumbelMethodsAlone) {
   EXPECT_TRUE(make_router(options)->follows_schedule());
 }
 
-TEST(RouterOptionSet, ACopyHasItsOwnValuesAndAssigningKeepsTheirAddresses) {
-  RouterOptionSet set;
+TEST(OptionSet, ACopyHasItsOwnValuesAndAssigningKeepsTheirAddresses) {
+  OptionSet set;
   auto& topk = set.get<TopkOptions>();
   topk.k = 3;
-  RouterOptionSet copy = set;
+  OptionSet copy = set;
   copy.get<TopkOptions>().k = 4;
   copy.get<DtsOptions>().threshold = 0.5;
   EXPECT_EQ(topk.k, 3);
@@ -198,14 +198,14 @@ TEST(RouterOptionSet, ACopyHasItsOwnValuesAndAssigningKeepsTheirAddresses) {
   EXPECT_EQ(&set.get<TopkOptions>(), &topk);
   EXPECT_EQ(topk.k, 4);
   EXPECT_EQ(set.get<DtsOptions>().threshold, 0.5);
-  set = RouterOptionSet();
+  set = OptionSet();
   EXPECT_EQ(topk.k, 2) << "the default";
-  const RouterOptionSet empty;
+  const OptionSet empty;
   EXPECT_EQ(empty.get<TopkOptions>().k, 2);
 }
 
-TEST(RouterOptionSet, EachOptionIsInTheTableOnceAndFillsTheSet) {
-  RouterOptionSet set;
+TEST(OptionSet, EachOptionIsInTheTableOnceAndFillsTheSet) {
+  OptionSet set;
   OptionTable table("x", "");
   describe_router_options(table, set);  // a name that is described twice is an Error
   table.parse({"--moe-k", "5", "--dts-threshold", "0.25", "--moe-drop-policy", "probs"});

@@ -161,14 +161,14 @@ TEST(SupervisedFinetuning, ATokenOfAnotherExampleInTheRowChangesNothing) {
 }
 
 TEST(Tasks, EachTaskAndFamilyIsFoundByItsNameAndTheyGoTogether) {
-  for (const auto* task : tasks()) {
+  for (const auto& task : tasks()) {
     const auto& declaration = task->declaration();
-    EXPECT_EQ(&find_task(declaration.name), task);
+    EXPECT_EQ(&find_task(declaration.name), task.get());
     EXPECT_NO_THROW(find_family(declaration.family)) << declaration.name;
   }
-  for (const auto* family : families()) {
+  for (const auto& family : families()) {
     const auto& declaration = family->declaration();
-    EXPECT_EQ(&find_family(declaration.name), family);
+    EXPECT_EQ(&find_family(declaration.name), family.get());
     EXPECT_EQ(find_task(declaration.task).declaration().family, declaration.name);
     EXPECT_FALSE(declaration.architectures.empty());
   }

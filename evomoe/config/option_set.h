@@ -6,20 +6,20 @@
 
 namespace evomoe {
 
-/// The option structs of routing methods, one value of each type:
+/// The option structs of the methods of a registry (routing, optimisers), one value of each type:
 ///
-///   RouterOptionSet options;
+///   OptionSet options;
 ///   options.get<TopkOptions>().k = 4;
 ///
-/// Which types there are is the methods' matter (registry.h). A type is a struct with defaults and
+/// Which types there are is the methods' matter. A type is a struct with defaults and
 /// `void describe(OptionTable&)`; one that is not there yet has its defaults. A value stays at its
 /// address for the life of the set, also when another set is assigned, so that an option table may
 /// fill it.
-class RouterOptionSet {
+class OptionSet {
  public:
-  RouterOptionSet() = default;
-  RouterOptionSet(const RouterOptionSet& other) { *this = other; }
-  RouterOptionSet& operator=(const RouterOptionSet& other) {
+  OptionSet() = default;
+  OptionSet(const OptionSet& other) { *this = other; }
+  OptionSet& operator=(const OptionSet& other) {
     if (this == &other) return *this;
     for (auto& [type, value] : values_) {
       if (!other.values_.contains(type)) value->reset();
