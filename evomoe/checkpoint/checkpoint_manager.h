@@ -81,7 +81,6 @@ class CheckpointManager {
 
   /// Best value of best_metric so far.
   std::optional<double> best() const { return best_; }
-  std::filesystem::path last_path() const { return save_dir_ / "checkpoint_last"; }
   const std::filesystem::path& save_dir() const { return save_dir_; }
 
  private:

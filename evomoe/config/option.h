@@ -64,7 +64,6 @@ class Option {
   const Condition& condition() const { return condition_; }
   OptionType type() const { return type_; }
   bool is_list() const;
-  bool is_optional() const { return optional_; }
   bool is_required() const { return required_; }
   bool is_set() const { return set_; }
   bool is_of_reference() const { return of_reference_; }

@@ -25,12 +25,9 @@ std::string quoted(std::string text) {
 }
 
 bool is_utf8_json(const nlohmann::json& value) {
-  try {
-    value.dump();
-    return true;
-  } catch (const nlohmann::json::type_error&) {
-    return false;
-  }
+  using Handler = nlohmann::json::error_handler_t;  // of what is not UTF-8
+  return value.dump(-1, ' ', false, Handler::ignore) ==
+         value.dump(-1, ' ', false, Handler::replace);
 }
 
 std::string yaml_text(const nlohmann::json& value) {

@@ -6,14 +6,14 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/mapped_file.h"
-#include "evomoe/text/python_number.h"
+#include "evomoe/text/parse_number.h"
 #include "evomoe/text/text_lines.h"
 
 namespace evomoe {
 namespace {
 
 std::optional<float> parse_label(std::string_view text) {
-  const auto label = static_cast<float>(python_float(text).value_or(NAN));
+  const auto label = static_cast<float>(parse_float(text).value_or(NAN));
   return std::isfinite(label) ? std::optional(label) : std::nullopt;
 }
 

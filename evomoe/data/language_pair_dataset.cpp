@@ -180,13 +180,4 @@ Batch LanguagePairDataset::collate(std::span<const int64_t> items) const {
   return batch;
 }
 
-Batch source_batch(const std::vector<std::vector<int64_t>>& sources, bool left_pad_source) {
-  const LanguagePairDataset dataset({{std::make_shared<MemoryStream>(sources, "the sources given"),
-                                      /*target=*/nullptr}},
-                                    {.left_pad_source = left_pad_source});
-  std::vector<int64_t> items(sources.size());
-  std::iota(items.begin(), items.end(), 0);
-  return dataset.collate(items);
-}
-
 }  // namespace evomoe

@@ -63,8 +63,4 @@ class LanguagePairDataset : public Dataset {
   std::vector<int64_t> first_item_{0};  ///< parts + 1 entries
 };
 
-/// A batch of sources alone, each with its `</s>`, as a translator of typed text needs it;
-/// Batch::ids are the numbers of the rows given.
-Batch source_batch(const std::vector<std::vector<int64_t>>& sources, bool left_pad_source = true);
-
 }  // namespace evomoe

@@ -32,7 +32,6 @@ class MaskedLanguageModelData : public TaskData {
   MaskedLanguageModelData(const std::string& paths, MaskedLanguageModelDataOptions options);
 
   const Dictionary& source_dictionary() const override { return dictionary_; }
-  int64_t mask_token() const { return dictionary_.size() - 1; }
   /// The blocks are shared by all epochs; the object is a new one for each.
   std::shared_ptr<const Dataset> train(int64_t epoch, const std::string& split) override;
   std::shared_ptr<const Dataset> open(const std::string& split, bool combine,

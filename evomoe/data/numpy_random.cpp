@@ -67,13 +67,6 @@ int64_t NumpyRandom::choose(const std::vector<double>& cumulative) {
   return std::upper_bound(cumulative.begin(), cumulative.end(), rand()) - cumulative.begin();
 }
 
-std::vector<int64_t> NumpyRandom::choice_weighted(const std::vector<double>& weights, int64_t k) {
-  const auto cumulative = cumulative_weights(weights);
-  std::vector<int64_t> chosen(k);
-  for (int64_t& index : chosen) index = choose(cumulative);
-  return chosen;
-}
-
 double NumpyRandom::normal(double mean, double deviation) {
   if (second_normal_) {
     const double value = *second_normal_;

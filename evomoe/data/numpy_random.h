@@ -39,9 +39,8 @@ class NumpyRandom {
   /// numpy.random.choice(n, k, replace=False): k different numbers below n.
   std::vector<int64_t> choice_without_replacement(int64_t n, int64_t k);
 
-  /// numpy.random.choice(len(weights), k, p=weights / sum(weights)), with replacement.
-  std::vector<int64_t> choice_weighted(const std::vector<double>& weights, int64_t k);
-  /// The same for weights that are drawn from often: cumulative_weights() once, then this.
+  /// One of numpy.random.choice(len(weights), k, p=weights / sum(weights)), with replacement;
+  /// `cumulative` are their cumulative_weights().
   int64_t choose(const std::vector<double>& cumulative);
 
   /// numpy.random.normal(mean, deviation), by the polar method.

@@ -29,8 +29,6 @@ class SentencePredictionData : public TaskData {
 
   /// Of the sentences, with `<mask>` behind it, so that it is the one of the pre-trained model.
   const Dictionary& source_dictionary() const override { return dictionary_; }
-  /// The symbols of the classes, without those that fill the dictionary up.
-  const std::vector<std::string>& label_names() const { return label_names_; }
 
   std::shared_ptr<const Dataset> train(int64_t epoch, const std::string& split) override;
   /// The labels must be there. `pad_to_batch_size` other than 0 is a UsageError.
@@ -52,7 +50,8 @@ class SentencePredictionData : public TaskData {
   std::filesystem::path folder_;
   SentencePredictionDataOptions options_;
   Dictionary dictionary_, labels_;  ///< labels_ only of classes
-  std::vector<std::string> label_names_;
+  std::vector<std::string>
+      label_names_;  ///< of the classes, without those that fill the dictionary
   TokenFiles files_;
   int64_t train_epoch_ = 0;
   std::string train_split_;

@@ -29,17 +29,12 @@ void measure_load(RouterMetrics& metrics) {
   if (total == 0) return;
   const double mean = total / num_experts;
   double square = 0;
-  double weighted = 0;
-  for (size_t i = 0; i < sorted_E.size(); ++i) {
-    const auto load = static_cast<double>(sorted_E[i]);
-    square += (load - mean) * (load - mean);
-    weighted += (2.0 * static_cast<double>(i + 1) - num_experts - 1) * load;
-    if (load > 0) metrics.load_entropy -= load / total * std::log(load / total);
+  for (const auto load : sorted_E) {
+    const double difference = static_cast<double>(load) - mean;
+    square += difference * difference;
   }
   metrics.load_cv = std::sqrt(square / num_experts) / mean;
-  metrics.load_min_ratio = static_cast<double>(metrics.load_min) / mean;
   metrics.max_violation = static_cast<double>(metrics.load_max) / mean - 1;
-  metrics.load_gini = weighted / (num_experts * total);
 }
 
 }  // namespace
@@ -60,12 +55,6 @@ RouterMetrics router_metrics(const RouterStats& stats) {
   metrics.non_argmax_share = share(stats.non_argmax.item<double>(), tokens);
   const auto active_E1 = to_vector(stats.active_E1);
   metrics.unrouted_share = share(static_cast<double>(active_E1.front()), tokens);
-  double seen = 0;
-  for (size_t active = 0; active < active_E1.size(); ++active) {
-    seen += static_cast<double>(active_E1[active]);
-    metrics.active_p95 = static_cast<int64_t>(active);
-    if (seen >= 0.95 * tokens) break;
-  }
   return metrics;
 }
 

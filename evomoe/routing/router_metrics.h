@@ -13,15 +13,11 @@ struct RouterMetrics {
   int64_t tokens = 0;
   std::vector<int64_t> load_E;  ///< assignments per expert
   int64_t load_min = 0, load_max = 0;
-  double load_cv = 0;         ///< population standard deviation / mean
-  double load_min_ratio = 0;  ///< min / mean
-  double max_violation = 0;   ///< (max - mean) / mean (DeepSeek's MaxVio); 0: balanced
-  double load_gini = 0;
-  double load_entropy = 0;      ///< nats; ln E: balanced
+  double load_cv = 0;           ///< population standard deviation / mean
+  double max_violation = 0;     ///< (max - mean) / mean (DeepSeek's MaxVio); 0: balanced
   int64_t dead_experts = 0;     ///< experts without an assignment
   double token_entropy = 0;     ///< mean entropy of the gate probabilities, nats
   double mean_active = 0;       ///< experts per token
-  int64_t active_p95 = 0;       ///< the least n such that 95 % of the tokens have at most n experts
   double dropped_share = 0;     ///< assignments dropped by capacity / assignments
   double unrouted_share = 0;    ///< tokens that selected no expert / tokens
   double non_argmax_share = 0;  ///< tokens whose one expert is not the most probable / tokens

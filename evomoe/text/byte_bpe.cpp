@@ -139,12 +139,6 @@ std::vector<int32_t> ByteBpe::encode(std::string_view text) const {
   return ids;
 }
 
-std::vector<std::string> ByteBpe::encode_as_tokens(std::string_view text) const {
-  std::vector<std::string> tokens;
-  for (const int32_t id : encode(text)) tokens.push_back(spelling(id));
-  return tokens;
-}
-
 std::string ByteBpe::decode(const std::vector<int32_t>& ids) const {
   std::string text;
   for (const int32_t id : ids) text += bytes(id);

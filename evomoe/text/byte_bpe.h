@@ -50,14 +50,12 @@ class ByteBpe {
   /// The ids of `text`. Convenient for a single string; BpeEncoder remembers words and is much
   /// faster for many.
   std::vector<int32_t> encode(std::string_view text) const;
-  /// The tokens of `text` in GPT-2's printable spelling (a space is `Ġ`).
-  std::vector<std::string> encode_as_tokens(std::string_view text) const;
   /// The bytes of `ids`; an Error names an id outside [0, size()).
   std::string decode(const std::vector<int32_t>& ids) const;
 
   /// The bytes of a token.
   const std::string& bytes(int32_t id) const;
-  /// The printable spelling of a token, as in encoder.json.
+  /// The printable spelling of a token, as in encoder.json (a space is `Ġ`).
   std::string spelling(int32_t id) const;
 
  private:

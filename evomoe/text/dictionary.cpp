@@ -8,7 +8,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/write_file.h"
-#include "evomoe/text/python_number.h"
+#include "evomoe/text/parse_number.h"
 #include "evomoe/text/text_lines.h"
 
 namespace evomoe {
@@ -54,7 +54,7 @@ Dictionary Dictionary::load(const std::filesystem::path& path) {
     if (overwrite) line.remove_suffix(kOverwrite.size());
     const size_t space = line.rfind(' ');
     std::optional<int64_t> count;
-    if (space != std::string_view::npos) count = python_int(line.substr(space + 1));
+    if (space != std::string_view::npos) count = parse_int(line.substr(space + 1));
     EVOMOE_CHECK(count.has_value(),
                  "{}:{}: expected `symbol count`, found `{}`; this is no fairseq dictionary",
                  path.string(), number, line);

@@ -82,7 +82,7 @@ TEST(CheckpointManager, FlagsLeaveNamesOut) {
                             {.no_epoch_checkpoints = true, .no_save_optimizer_state = true});
   manager.save(epoch_end(1, 5), marked(5));
   EXPECT_THAT(names(folder / "a"), UnorderedElementsAre("checkpoint_last"));
-  EXPECT_TRUE(load_checkpoint(manager.last_path()).optimizer.empty());
+  EXPECT_TRUE(load_checkpoint(folder / "a/checkpoint_last").optimizer.empty());
   CheckpointManager no_last(folder / "b", {.no_last_checkpoints = true});
   no_last.save({.epoch = 1, .updates = 3}, marked(3));
   EXPECT_TRUE(names(folder / "b").empty());
@@ -101,11 +101,12 @@ TEST(CheckpointManager, TheOptimizerMayBeLeftOutOfTheLastCheckpointAlone) {
   testing::TemporaryFolder folder;
   CheckpointManager manager(folder.path(), {.no_save_optimizer_state_on_training_finished = true});
   manager.save({.epoch = 1, .updates = 3}, marked(3));
-  EXPECT_FALSE(load_checkpoint(manager.last_path()).optimizer.empty());
+  EXPECT_FALSE(load_checkpoint(folder / "checkpoint_last").optimizer.empty());
   manager.save({.epoch = 1, .updates = 4, .last = true}, marked(4));
-  EXPECT_FALSE(load_checkpoint(manager.last_path()).optimizer.empty()) << "a signal ended it";
+  EXPECT_FALSE(load_checkpoint(folder / "checkpoint_last").optimizer.empty())
+      << "a signal ended it";
   manager.save({.epoch = 1, .updates = 5, .last = true, .training_finished = true}, marked(5));
-  EXPECT_TRUE(load_checkpoint(manager.last_path()).optimizer.empty());
+  EXPECT_TRUE(load_checkpoint(folder / "checkpoint_last").optimizer.empty());
 }
 
 TEST(CheckpointManager, LinksAreRelativeSoThatTheRunFolderCanBeMoved) {
@@ -262,7 +263,7 @@ TEST(CheckpointManager, AResumedRunKnowsItsBest) {
   testing::TemporaryFolder folder;
   { CheckpointManager(folder.path(), {}).save(epoch_end(1, 1, 1.5), marked(1)); }
   CheckpointManager manager(folder.path(), {});
-  manager.restore(read_manifest(manager.last_path()));
+  manager.restore(read_manifest(folder / "checkpoint_last"));
   EXPECT_EQ(manager.best(), 1.5);
   manager.save(epoch_end(2, 2, 1.6), marked(2));
   EXPECT_EQ(update_of(folder / "checkpoint_best"), 1);
@@ -272,7 +273,7 @@ TEST(CheckpointManager, ABestValueOfAnotherMetricIsIgnored) {
   testing::TemporaryFolder folder;
   { CheckpointManager(folder.path(), {}).save(epoch_end(1, 1, 1.5), marked(1)); }
   CheckpointManager manager(folder.path(), {.best_metric = "ppl"});
-  manager.restore(read_manifest(manager.last_path()));
+  manager.restore(read_manifest(folder / "checkpoint_last"));
   EXPECT_FALSE(manager.best().has_value());
 }
 
@@ -309,7 +310,7 @@ TEST(CheckpointManager, AsynchronousErrorsSurfaceAtTheNextSaveOrAtTheEnd) {
   EXPECT_NO_THROW(manager.finish());
   manager.save(interval(1, 4), marked(4));
   manager.finish();
-  EXPECT_EQ(update_of(manager.last_path()), 4);
+  EXPECT_EQ(update_of(folder / "checkpoint_last"), 4);
 }
 
 TEST(CheckpointManager, RemovesTheLeftoversOfACrashAtTheStart) {

@@ -95,7 +95,9 @@ TEST(LanguagePairDataset, SidesOfUnequalCountAreRefusedWithBothCounts) {
 }
 
 TEST(LanguagePairDataset, SourcesAloneMakeABatchWithoutTargets) {
-  const auto batch = source_batch({{4, 2}, {5, 6, 2}});
+  const LanguagePairDataset dataset({{corpus({{4, 2}, {5, 6, 2}}, "typed"), /*target=*/nullptr}},
+                                    {});
+  const auto batch = dataset.collate(Ids{0, 1});
   EXPECT_EQ(batch.source, (Ids{5, 6, 2, 1, 4, 2}));
   EXPECT_EQ(batch.ids, (Ids{1, 0}));
   EXPECT_EQ(batch.target_columns, 0);

@@ -49,7 +49,6 @@ class SentencePrediction : public ::testing::Test {
 TEST_F(SentencePrediction, ARowIsBothSentencesWithTheirMarksAndAClass) {
   auto data = open();
   EXPECT_EQ(data.source_dictionary().symbol(8), "<mask>");
-  EXPECT_EQ(data.label_names(), (std::vector<std::string>{"no", "yes"}));
   const auto dataset = data.train(1, "train");
   const auto batch = dataset->collate(Ids{0, 1});
   EXPECT_EQ(batch.source, (Ids{0, 4, 5, 2, 2, 6, 2, 0, 6, 2, 2, 7, 2, 1}));
@@ -119,7 +118,6 @@ TEST_F(SentencePrediction, TheNumbersOfARegressionAreReadFromATextBesideTheSente
   EXPECT_EQ(batch.numbers, (std::vector<float>{-5.0F, 0.76F, 0.1F}));
   EXPECT_TRUE(batch.target.empty());
   EXPECT_EQ(batch.target_columns, 1);
-  EXPECT_TRUE(data.label_names().empty());
 }
 
 TEST_F(SentencePrediction, NumbersOfFurtherPartsOfASplitFollow) {

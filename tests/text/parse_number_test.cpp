@@ -1,4 +1,4 @@
-#include "evomoe/text/python_number.h"
+#include "evomoe/text/parse_number.h"
 
 #include <gtest/gtest.h>
 
@@ -17,10 +17,10 @@ TEST(PythonInt, ReadsWhatIntReads) {
                                      {"1_000", 1000},
                                      {"\u0663\u0664", 34},
                                      {"-१_२", -12}}) {
-    EXPECT_EQ(python_int(text), number) << text;
+    EXPECT_EQ(parse_int(text), number) << text;
   }
-  EXPECT_EQ(python_int("99999999999999999999"), std::numeric_limits<int64_t>::max());
-  EXPECT_EQ(python_int("-99999999999999999999"), std::numeric_limits<int64_t>::min());
+  EXPECT_EQ(parse_int("99999999999999999999"), std::numeric_limits<int64_t>::max());
+  EXPECT_EQ(parse_int("-99999999999999999999"), std::numeric_limits<int64_t>::min());
 }
 
 TEST(PythonInt, RefusesWhatIntRefuses) {
@@ -29,7 +29,7 @@ TEST(PythonInt, RefusesWhatIntRefuses) {
                            "\x1C"
                            "5",
                            "x", "\xFF"}) {
-    EXPECT_FALSE(python_int(text).has_value()) << text;
+    EXPECT_FALSE(parse_int(text).has_value()) << text;
   }
 }
 
@@ -40,11 +40,11 @@ TEST(PythonFloat, ReadsFiniteNumbersAsFloatDoes) {
                                      {"1e3", 1e3},
                                      {"1_0.2_5", 10.25},
                                      {"\u0663.\u0664", 3.4}}) {
-    EXPECT_EQ(python_float(text), number) << text;
+    EXPECT_EQ(parse_float(text), number) << text;
   }
   for (const auto* text :
        {"", ".", "+-1", "1__0", "1_.5", "0x1", "nan", "inf", "-Infinity", "1e"}) {
-    EXPECT_FALSE(python_float(text).has_value()) << text;
+    EXPECT_FALSE(parse_float(text).has_value()) << text;
   }
 }
 

@@ -1,4 +1,4 @@
-#include "evomoe/text/python_number.h"
+#include "evomoe/text/parse_number.h"
 
 #include <unicode/uchar.h>
 
@@ -52,7 +52,7 @@ std::from_chars_result read(const std::string& text, Number& number) {
 
 }  // namespace
 
-std::optional<int64_t> python_int(std::string_view text) {
+std::optional<int64_t> parse_int(std::string_view text) {
   using Limits = std::numeric_limits<int64_t>;
   const auto plain = plain_number(text);
   int64_t number = 0;
@@ -62,7 +62,7 @@ std::optional<int64_t> python_int(std::string_view text) {
   return error == std::errc() ? std::optional(number) : std::nullopt;
 }
 
-std::optional<double> python_float(std::string_view text) {
+std::optional<double> parse_float(std::string_view text) {
   const auto plain = plain_number(text);
   double number = 0;
   if (plain.find_first_of("nN") != std::string::npos) return std::nullopt;  // nan, inf
