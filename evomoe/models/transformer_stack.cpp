@@ -231,7 +231,7 @@ std::vector<std::pair<int64_t, MoELayer>> TransformerStackImpl::moe_layers() con
 TransformerStackImpl::Work TransformerStackImpl::work(
     int64_t tokens, int64_t length, const std::vector<std::pair<int64_t, RouterStats>>& stats,
     int64_t memory_tokens, int64_t memory_length) const {
-  const auto D = static_cast<double>(options_.embed_dim), F = static_cast<double>(options_.ffn_dim);
+  const auto D = static_cast<double>(options_.embed_dim);
   const auto T = static_cast<double>(tokens), S = static_cast<double>(length);
   Work work;
   for (int64_t i = 0; i < options_.layers; ++i) {
@@ -250,11 +250,13 @@ TransformerStackImpl::Work TransformerStackImpl::work(
     for (const auto& [layer, done] : stats) {
       if (layer == options_.first_layer + i) assignments = static_cast<double>(done.assignments);
     }
-    work.forward += assignments * 2 * D * F;
+    const auto each = expert_work(moe->experts()->options().form());
+    work.forward += assignments * static_cast<double>(each.forward);
     // The shared expert takes every token without asking the gate.
     if (!moe->in_shared_expert_stage())
       work.forward += T * D * static_cast<double>(moe->router()->num_experts());
-    if (moe->options().recompute_experts) work.recomputed += assignments * D * F;
+    if (moe->options().recompute_experts)
+      work.recomputed += assignments * static_cast<double>(each.hidden);
   }
   if (options_.checkpoint_activations) work.recomputed += work.forward;
   return work;

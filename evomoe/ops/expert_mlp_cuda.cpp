@@ -137,9 +137,12 @@ class Run {
                                        kernel_data<T>(act_AH), kernel_data<T>(experts_.weight_A),
                                        kernel_data<float>(weight_grad_A), assignments(),
                                        pre_AH.size(1), experts_.activation, stream_.get());
-    kernels::cuda::add_row_dots(kernel_data<T>(grad_out_AD), kernel_data<T>(experts_.b2_ED),
-                                expert(), kernel_data<float>(weight_grad_A), assignments(),
-                                grad_out_AD.size(1), stream_.get());
+    const auto& bias_ED = experts_.weights.b2_ED;
+    if (bias_ED.defined()) {
+      kernels::cuda::add_row_dots(kernel_data<T>(grad_out_AD), kernel_data<T>(bias_ED), expert(),
+                                  kernel_data<float>(weight_grad_A), assignments(),
+                                  grad_out_AD.size(1), stream_.get());
+    }
     return weight_grad_A.to(experts_.x_TD.scalar_type());
   }
 
@@ -177,17 +180,18 @@ class Run {
 template <typename T>
 CudaExpertOutput forward(const CudaExperts& experts, bool keep_pre) {
   const Run<T> run(experts);
-  auto pre_AH = run.product(run.gather(experts.x_TD), experts.w1_EHD.transpose(1, 2));
-  const auto act_AH = run.activate(pre_AH, experts.b1_EH);
+  const auto& weights = experts.weights;
+  auto pre_AH = run.product(run.gather(experts.x_TD), weights.w1_EHD.transpose(1, 2));
+  const auto act_AH = run.activate(pre_AH, weights.b1_EH);
   if (!keep_pre) pre_AH.reset();
   if (experts.activation_dropout > 0) {
     run.drop(act_AH, act_AH, experts.activation_dropout, experts.activation_key);
   }
-  const auto out_AD = run.product(act_AH, experts.w2_EDH.transpose(1, 2));
+  const auto out_AD = run.product(act_AH, weights.w2_EDH.transpose(1, 2));
   if (experts.dropout == 0) {
-    return {run.combine(out_AD, experts.weight_A, experts.b2_ED), pre_AH};
+    return {run.combine(out_AD, experts.weight_A, weights.b2_ED), pre_AH};
   }
-  run.add_bias(out_AD, experts.b2_ED);
+  if (weights.b2_ED.defined()) run.add_bias(out_AD, weights.b2_ED);
   run.drop(out_AD, out_AD, experts.dropout, experts.output_key);
   return {run.combine(out_AD, experts.weight_A, /*bias_ED=*/{}), pre_AH};
 }
@@ -195,10 +199,11 @@ CudaExpertOutput forward(const CudaExperts& experts, bool keep_pre) {
 template <typename T>
 CudaExpertGradients backward(const CudaExperts& experts, Tensor pre_AH, const Tensor& grad_y_TD) {
   const Run<T> run(experts);
+  const auto& weights = experts.weights;
   const auto x_AD = run.gather(experts.x_TD);
   const bool kept = pre_AH.defined();
-  if (!kept) pre_AH = run.product(x_AD, experts.w1_EHD.transpose(1, 2));
-  const auto act_AH = run.activate(pre_AH, kept ? Tensor() : experts.b1_EH);
+  if (!kept) pre_AH = run.product(x_AD, weights.w1_EHD.transpose(1, 2));
+  const auto act_AH = run.activate(pre_AH, kept ? Tensor() : weights.b1_EH);
 
   auto grad_out_AD = run.gather(grad_y_TD);
   if (experts.dropout > 0) {
@@ -206,7 +211,7 @@ CudaExpertGradients backward(const CudaExperts& experts, Tensor pre_AH, const Te
     run.drop(grad_out_AD, dropped_AD, experts.dropout, experts.output_key);
     grad_out_AD = dropped_AD;
   }
-  const auto grad_AH = run.product(grad_out_AD, experts.w2_EDH);
+  const auto grad_AH = run.product(grad_out_AD, weights.w2_EDH);
   const auto drop_hidden = [&](const Tensor& rows_AH) {
     if (experts.activation_dropout == 0) return;
     run.drop(rows_AH, rows_AH, experts.activation_dropout, experts.activation_key);
@@ -217,11 +222,12 @@ CudaExpertGradients backward(const CudaExperts& experts, Tensor pre_AH, const Te
   drop_hidden(act_AH);
 
   // act holds weight * act now, so the weight need not be multiplied into grad_out.
-  grad.w2_EDH = run.row_product(grad_out_AD, act_AH);
-  grad.b2_ED = run.sum_rows(grad_out_AD, experts.weight_A);
-  grad.w1_EHD = run.row_product(grad_AH, x_AD);
-  grad.b1_EH = run.sum_rows(grad_AH, /*weight_A=*/{});
-  grad.x_TD = run.combine(run.product(grad_AH, experts.w1_EHD), /*weight_A=*/{}, /*bias_ED=*/{});
+  auto& of = grad.weights;
+  of.w2_EDH = run.row_product(grad_out_AD, act_AH);
+  if (weights.b2_ED.defined()) of.b2_ED = run.sum_rows(grad_out_AD, experts.weight_A);
+  of.w1_EHD = run.row_product(grad_AH, x_AD);
+  if (weights.b1_EH.defined()) of.b1_EH = run.sum_rows(grad_AH, /*weight_A=*/{});
+  grad.x_TD = run.combine(run.product(grad_AH, weights.w1_EHD), /*weight_A=*/{}, /*bias_ED=*/{});
   return grad;
 }
 
@@ -238,7 +244,7 @@ bool can_group_products(const Tensor& x_TD, const Tensor& w1_EHD) {
 CudaExpertOutput cuda_experts_forward(const CudaExperts& experts, bool keep_pre) {
   if (experts.token_A.size(0) == 0) {
     return {torch::zeros_like(experts.x_TD),
-            torch::empty({0, experts.w1_EHD.size(1)}, experts.x_TD.options())};
+            torch::empty({0, experts.weights.w1_EHD.size(1)}, experts.x_TD.options())};
   }
   CudaExpertOutput output;
   with_element(experts.x_TD,
@@ -250,9 +256,8 @@ CudaExpertGradients cuda_experts_backward(const CudaExperts& experts, Tensor pre
                                           const Tensor& grad_y_TD) {
   CudaExpertGradients grad;
   if (experts.token_A.size(0) == 0) {
-    return {torch::zeros_like(experts.x_TD),   torch::zeros_like(experts.weight_A),
-            torch::zeros_like(experts.w1_EHD), torch::zeros_like(experts.b1_EH),
-            torch::zeros_like(experts.w2_EDH), torch::zeros_like(experts.b2_ED)};
+    const auto zeros = [](const Tensor& tensor) { return torch::zeros_like(tensor); };
+    return {zeros(experts.x_TD), zeros(experts.weight_A), of_each_weight(experts.weights, zeros)};
   }
   with_element(experts.x_TD, [&](auto element) {
     grad = backward<decltype(element)>(experts, pre_AH, grad_y_TD);

@@ -7,6 +7,7 @@
 
 #include "evomoe/base/philox.h"
 #include "evomoe/ops/activation.h"
+#include "evomoe/ops/expert_weights.h"
 
 /// The experts' feed-forward blocks by the kernels of kernels/cuda, for all assignments at once:
 /// rows lie in the order of the assignments from one kernel to the next, and only the matrix
@@ -14,8 +15,10 @@
 /// kernels that run on the CPU (tests/cuda_emulation) it does the same there.
 namespace evomoe {
 
+/// Not of gated experts: there is no kernel that multiplies by x w3^T, and w3 must be undefined.
 struct CudaExperts {
-  torch::Tensor x_TD, weight_A, w1_EHD, b1_EH, w2_EDH, b2_ED, token_A;  ///< checked, contiguous
+  torch::Tensor x_TD, weight_A, token_A;  ///< checked, contiguous
+  ExpertWeights weights;                  ///< likewise
   std::vector<int64_t> offset_E1;
   Activation activation = Activation::kGelu;
   double activation_dropout = 0, dropout = 0;
@@ -37,7 +40,8 @@ struct CudaExpertOutput {
 CudaExpertOutput cuda_experts_forward(const CudaExperts& experts, bool keep_pre);
 
 struct CudaExpertGradients {
-  torch::Tensor x_TD, weight_A, w1_EHD, b1_EH, w2_EDH, b2_ED;
+  torch::Tensor x_TD, weight_A;
+  ExpertWeights weights;
 };
 
 /// `pre_AH` is what the forward pass kept; undefined: it is made again.

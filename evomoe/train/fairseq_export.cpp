@@ -52,8 +52,6 @@ struct TheirTensor {
 };
 
 std::vector<TheirTensor> their_parameters(const Model& model) {
-  static const std::vector<std::pair<std::string, std::string>> parts = {
-      {"w1", "fc1.weight"}, {"b1", "fc1.bias"}, {"w2", "fc2.weight"}, {"b2", "fc2.bias"}};
   const std::string experts = ".moe_layer.experts.";
   std::map<std::string, TheirTensor> all;
   std::vector<std::string> names;
@@ -68,11 +66,13 @@ std::vector<TheirTensor> their_parameters(const Model& model) {
       continue;
     }
     const auto bank = item.key().substr(0, at + experts.size());
-    for (const auto& [ours, theirs] : parts) {
-      if (item.key() != bank + ours) continue;
-      for (int64_t e = 0; e < item.value().size(0); ++e)
-        add({fmt::format("{}{}.{}", bank, e, theirs), true, item.key(), e});
-    }
+    for_each_weight(
+        [&](const char* ours, const char* theirs) {
+          if (theirs == nullptr || item.key() != bank + ours) return;
+          for (int64_t e = 0; e < item.value().size(0); ++e)
+            add({fmt::format("{}{}.{}", bank, e, theirs), true, item.key(), e});
+        },
+        kExpertWeightNames, kFairseqWeightNames);
   }
   std::vector<TheirTensor> ordered;
   for (const auto& name : in_parameter_order(std::move(names))) ordered.push_back(all.at(name));

@@ -96,10 +96,11 @@ class StackCounter {
         all.add_linear(D_, hidden(i));
         continue;
       }
-      all.add(ParameterKind::kExpert, {E(), F_, D_});
-      all.add(ParameterKind::kExpert, {E(), F_});
-      all.add(ParameterKind::kExpert, {E(), D_, F_});
-      all.add(ParameterKind::kExpert, {E(), D_});
+      for_each_weight(
+          [&](const std::vector<int64_t>& shape) {
+            if (!shape.empty()) all.add(ParameterKind::kExpert, shape);
+          },
+          expert_shapes(experts()));
       all.add(ParameterKind::kRouter, {E(), D_});
     }
     return all;
@@ -143,8 +144,13 @@ class StackCounter {
     const bool other = model_.moe_freq > 0 && (layer + 1) % model_.moe_freq == 0;
     return other ? model_.dense_ffn_dim_of_moe_layers : F_;
   }
-  int64_t dense_parameters(int64_t hidden) const { return 2 * D_ * hidden + hidden + D_; }
-  int64_t expert_parameters() const { return dense_parameters(F_); }
+  ExpertForm experts() const {
+    return {.experts = E(),
+            .model_dim = D_,
+            .hidden_dim = F_,
+            .gated = model_.moe.gated,
+            .biases = model_.moe.biases};
+  }
 
   void add_norms(Parameters& all, int64_t norms) const {
     for (int64_t i = 0; i < 2 * norms; ++i) all.add(ParameterKind::kNorm, {D_});
@@ -168,7 +174,7 @@ class StackCounter {
   int64_t kept_of_experts() const {
     // Token, combine weight and its place in the matrix of weights; the router's probabilities.
     int64_t words = 5 * assignments_.all + batch_.moe_tokens * E();
-    if (!model_.moe.recompute_experts) words += assignments_.all * F_;
+    if (!model_.moe.recompute_experts) words += (model_.moe.gated ? 2 : 1) * assignments_.all * F_;
     if (batch_.moe_tokens > T_) words += batch_.moe_tokens * D_;
     return words;
   }
@@ -196,7 +202,8 @@ class StackCounter {
 
   int64_t backward_of_feed_forward(int64_t layer) const {
     const auto H = hidden(layer);
-    return dense_parameters(H) + block_of_rows(T_, H) * (2 * H + 2 * D_);
+    return expert_numel({.experts = 1, .model_dim = D_, .hidden_dim = H}) +
+           block_of_rows(T_, H) * (2 * H + 2 * D_);
   }
 
   /// The gradients of all weights at once and the buffers of one expert; of several, when they have
@@ -205,8 +212,12 @@ class StackCounter {
     const auto& [all, largest] = assignments_;
     const bool side_by_side = largest < kLongRows && at::get_num_threads() > 1;
     const auto workers = side_by_side ? std::min<int64_t>(E(), at::get_num_threads()) : 1;
-    const auto buffers = (model_.moe.recompute_experts ? 3 : 2) * F_ + 2 * D_;
-    return E() * expert_parameters() + workers * block_of_rows(largest, F_) * buffers +
+    // act, its gradient and that of x w3^T; what is made again.
+    const auto hidden = (model_.moe.gated ? 3 : 2) + (!model_.moe.recompute_experts ? 0
+                                                      : model_.moe.gated            ? 2
+                                                                                    : 1);
+    const auto buffers = hidden * F_ + 2 * D_;
+    return expert_numel(experts()) + workers * block_of_rows(largest, F_) * buffers +
            (side_by_side && all > batch_.moe_tokens ? all * D_ : 0);
   }
 

@@ -15,10 +15,12 @@ using torch::Tensor;
 Tensor plain(const Tensor& x, Activation activation) {
   if (activation == Activation::kGelu) return torch::gelu(x);
   if (activation == Activation::kGeluTanh) return torch::gelu(x, "tanh");
+  if (activation == Activation::kSilu) return torch::silu(x);
   return torch::relu(x);
 }
 
-constexpr Activation kAll[] = {Activation::kGelu, Activation::kGeluTanh, Activation::kRelu};
+constexpr Activation kAll[] = {Activation::kGelu, Activation::kGeluTanh, Activation::kRelu,
+                               Activation::kSilu};
 constexpr int64_t kRowCounts[] = {0, 1, 7, 8, 9, 255, 257};
 
 class ActivationKernels : public KernelForms {
@@ -178,6 +180,42 @@ TEST_P(CudaActivationKernels, RowDotsAndSumsOfGroupsAreThePlainForms) {
 }
 
 EVOMOE_CUDA_FORM(CudaActivationKernels);
+
+TEST(GatedActivationKernel, ForwardAndBackwardAreThePlainForm) {
+  torch::manual_seed(3);
+  for (const auto activation : kAll) {
+    for (const auto rows : kRowCounts) {
+      for (const int64_t columns : {1, 37, 64}) {
+        const auto x = torch::randn({rows, columns}) * 2, bias = torch::randn({columns});
+        const auto f = torch::randn({rows, columns}), q = torch::randn({rows, columns});
+        const auto weight = torch::rand({rows});
+        auto pre = x.clone();
+        const auto data = [](const Tensor& t) { return t.data_ptr<float>(); };
+        auto act = torch::full_like(pre, std::nanf(""));
+        gated_bias_activation(data(pre), data(bias), data(f), data(act), rows, columns, activation);
+        EXPECT_TRUE(torch::equal(pre, x + bias));
+        auto leaf = pre.to(torch::kFloat64).requires_grad_(true);
+        auto factor = f.to(torch::kFloat64).requires_grad_(true);
+        const auto y = plain(leaf, activation) * factor;
+        EXPECT_TRUE(torch::allclose(act.to(torch::kFloat64), y, 1e-6, 1e-6));
+        auto again = torch::full_like(pre, std::nanf(""));
+        gated_bias_activation(data(pre), nullptr, data(f), data(again), rows, columns, activation);
+        EXPECT_TRUE(torch::equal(again, act));
+
+        y.backward(q.to(torch::kFloat64) * weight.to(torch::kFloat64).unsqueeze(1));
+        auto grad = q.clone(), grad_factor = torch::full_like(q, std::nanf(""));
+        auto grad_weight = torch::full_like(weight, std::nanf(""));
+        const auto act_before = act.clone();
+        gated_activation_backward(data(grad), data(pre), data(f), data(act), data(weight),
+                                  data(grad_factor), data(grad_weight), rows, columns, activation);
+        EXPECT_TRUE(torch::allclose(grad.to(torch::kFloat64), leaf.grad(), 1e-6, 2e-6));
+        EXPECT_TRUE(torch::allclose(grad_factor.to(torch::kFloat64), factor.grad(), 1e-6, 1e-6));
+        EXPECT_TRUE(torch::allclose(act, act_before * weight.unsqueeze(1)));
+        EXPECT_TRUE(torch::allclose(grad_weight, (q * act_before).sum(1), 1e-5, 1e-5));
+      }
+    }
+  }
+}
 
 double normal_cdf(double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }
 

@@ -108,6 +108,8 @@ void with_activation(Activation activation, const Body& body) {
       return body(std::integral_constant<Activation, Activation::kGeluTanh>());
     case Activation::kRelu:
       return body(std::integral_constant<Activation, Activation::kRelu>());
+    case Activation::kSilu:
+      return body(std::integral_constant<Activation, Activation::kSilu>());
   }
 }
 

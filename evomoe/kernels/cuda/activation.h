@@ -11,7 +11,7 @@
 namespace evomoe::kernels::cuda {
 
 /// pre[r] += bias[group[r]], in place; act = activation(pre); pre, act [rows, columns]. Null
-/// `group`: all rows have bias[0]. Null `bias`: pre holds it already.
+/// `group`: all rows have bias[0]. Null `bias`: pre holds it already, or there is none.
 template <typename T>
 void bias_activation(T* pre, const T* bias, const int64_t* group, T* act, int64_t rows,
                      int64_t columns, Activation activation, void* stream);
