@@ -7,7 +7,7 @@
 #include "evomoe/bench/machine_peak.h"
 #include "evomoe/bench/process_memory.h"
 #include "evomoe/bench/results.h"
-#include "evomoe/models/text_generator.h"
+#include "evomoe/generate/text_generator.h"
 #include "evomoe/train/settings.h"
 
 namespace evomoe::bench {

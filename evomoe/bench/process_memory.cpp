@@ -4,8 +4,8 @@
 #include <sys/resource.h>
 
 #include "evomoe/base/log.h"
-#include "evomoe/base/resident_memory.h"
-#include "evomoe/kernels/cpu/block_allocator.h"
+#include "evomoe/runtime/block_allocator.h"
+#include "evomoe/runtime/resident_memory.h"
 
 namespace evomoe::bench {
 

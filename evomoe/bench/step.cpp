@@ -7,7 +7,7 @@
 #include "evomoe/bench/phase_clock.h"
 #include "evomoe/bench/process_memory.h"
 #include "evomoe/bench/results.h"
-#include "evomoe/train/compute_threads.h"
+#include "evomoe/runtime/compute_threads.h"
 
 namespace evomoe::bench {
 namespace {

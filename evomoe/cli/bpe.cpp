@@ -10,7 +10,7 @@
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
 #include "evomoe/config/validate_options.h"
-#include "evomoe/data/byte_bpe.h"
+#include "evomoe/text/byte_bpe.h"
 
 namespace evomoe {
 namespace {

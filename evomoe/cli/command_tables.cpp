@@ -1,7 +1,7 @@
 #include "evomoe/cli/command_tables.h"
 
 #include "evomoe/config/describe.h"
-#include "evomoe/train/evaluation_options.h"
+#include "evomoe/generate/evaluation_options.h"
 #include "evomoe/train/options.h"
 
 namespace evomoe {

@@ -17,7 +17,7 @@
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/command_tables.h"
 #include "evomoe/config/describe.h"
-#include "evomoe/kernels/cpu/block_allocator.h"
+#include "evomoe/runtime/block_allocator.h"
 
 #ifndef EVOMOE_VERSION
 #error "EVOMOE_VERSION is set by the build"

@@ -3,8 +3,8 @@
 #include "evomoe/checkpoint/checkpoint_manager.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
-#include "evomoe/train/fairseq_export.h"
-#include "evomoe/train/fairseq_import.h"
+#include "evomoe/loading/fairseq_export.h"
+#include "evomoe/loading/fairseq_import.h"
 
 namespace evomoe {
 

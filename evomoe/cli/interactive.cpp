@@ -5,9 +5,9 @@
 #include "evomoe/base/error.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
-#include "evomoe/cli/translate_lines.h"
 #include "evomoe/config/validate_options.h"
-#include "evomoe/train/evaluation_options.h"
+#include "evomoe/generate/evaluation_options.h"
+#include "evomoe/generate/translate_lines.h"
 
 namespace evomoe {
 

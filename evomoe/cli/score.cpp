@@ -2,10 +2,10 @@
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
 #include "evomoe/config/validate_options.h"
-#include "evomoe/data/bleu.h"
-#include "evomoe/data/dictionary.h"
-#include "evomoe/data/text_lines.h"
-#include "evomoe/data/unicode.h"
+#include "evomoe/score/bleu.h"
+#include "evomoe/text/dictionary.h"
+#include "evomoe/text/text_lines.h"
+#include "evomoe/text/unicode.h"
 
 namespace evomoe {
 namespace {

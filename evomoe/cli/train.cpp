@@ -1,7 +1,7 @@
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
+#include "evomoe/run/training_run.h"
 #include "evomoe/train/optimizer_settings.h"
-#include "evomoe/train/training_run.h"
 
 namespace evomoe {
 

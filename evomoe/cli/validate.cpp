@@ -5,13 +5,13 @@
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
 #include "evomoe/config/validate_options.h"
-#include "evomoe/train/compute_threads.h"
-#include "evomoe/train/evaluation_options.h"
-#include "evomoe/train/loaded_model.h"
+#include "evomoe/generate/evaluation_options.h"
+#include "evomoe/generate/translation_bleu.h"
+#include "evomoe/loading/loaded_model.h"
+#include "evomoe/runtime/compute_threads.h"
 #include "evomoe/train/model_options.h"
 #include "evomoe/train/task.h"
 #include "evomoe/train/training_metrics.h"
-#include "evomoe/train/translation_bleu.h"
 #include "evomoe/train/validation.h"
 
 namespace evomoe {

@@ -21,7 +21,7 @@ void describe(OptionTable& table, PlotOptions& options);
 void describe(OptionTable& table, OptionsFlags& options);
 
 // The same of commands that read a checkpoint, without the flags of training that they ignore:
-// train/evaluation_options.h adds these.
+// generate/evaluation_options.h adds these.
 void describe_own_validate(OptionTable& table, EvalOptions& options);
 void describe_own_eval_lm(OptionTable& table, EvalOptions& options);
 void describe_own(OptionTable& table, GenerateOptions& options);

@@ -4,9 +4,9 @@
 #include <limits>
 
 #include "evomoe/base/error.h"
-#include "evomoe/data/encoder_pool.h"
 #include "evomoe/data/indexed_dataset.h"
-#include "evomoe/data/text_lines.h"
+#include "evomoe/text/encoder_pool.h"
+#include "evomoe/text/text_lines.h"
 
 namespace evomoe {
 namespace {

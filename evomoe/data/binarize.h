@@ -8,8 +8,8 @@
 #include <string_view>
 #include <vector>
 
-#include "evomoe/data/byte_bpe.h"
-#include "evomoe/data/dictionary.h"
+#include "evomoe/text/byte_bpe.h"
+#include "evomoe/text/dictionary.h"
 
 namespace evomoe {
 

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "evomoe/data/dictionary.h"
 #include "evomoe/data/token_stream.h"
+#include "evomoe/text/dictionary.h"
 
 namespace evomoe {
 

@@ -7,7 +7,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/parse_json.h"
-#include "evomoe/data/text_lines.h"
+#include "evomoe/text/text_lines.h"
 
 namespace evomoe {
 namespace {

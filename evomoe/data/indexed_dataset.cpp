@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "evomoe/base/error.h"
-#include "evomoe/data/text_lines.h"
+#include "evomoe/text/text_lines.h"
 
 namespace evomoe {
 namespace {

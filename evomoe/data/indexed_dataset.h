@@ -7,8 +7,8 @@
 #include <span>
 #include <string>
 
-#include "evomoe/data/dictionary.h"
 #include "evomoe/data/token_stream.h"
+#include "evomoe/text/dictionary.h"
 
 namespace evomoe {
 

@@ -6,8 +6,8 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/mapped_file.h"
-#include "evomoe/data/python_number.h"
-#include "evomoe/data/text_lines.h"
+#include "evomoe/text/python_number.h"
+#include "evomoe/text/text_lines.h"
 
 namespace evomoe {
 namespace {

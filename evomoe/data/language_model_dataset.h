@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "evomoe/data/dataset.h"
-#include "evomoe/data/dictionary.h"
 #include "evomoe/data/token_blocks.h"
+#include "evomoe/text/dictionary.h"
 
 namespace evomoe {
 

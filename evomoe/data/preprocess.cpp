@@ -4,7 +4,7 @@
 #include "evomoe/base/write_file.h"
 #include "evomoe/data/binarize.h"
 #include "evomoe/data/preprocess_checks.h"
-#include "evomoe/data/text_lines.h"
+#include "evomoe/text/text_lines.h"
 
 namespace evomoe {
 namespace {

@@ -5,12 +5,12 @@
 #include "evomoe/base/log.h"
 #include "evomoe/base/write_file.h"
 #include "evomoe/data/binarize.h"
-#include "evomoe/data/encoder_pool.h"
 #include "evomoe/data/example_files.h"
 #include "evomoe/data/indexed_dataset.h"
 #include "evomoe/data/preprocess_checks.h"
-#include "evomoe/data/text_lines.h"
-#include "evomoe/data/text_tokens.h"
+#include "evomoe/text/encoder_pool.h"
+#include "evomoe/text/text_lines.h"
+#include "evomoe/text/text_tokens.h"
 
 namespace evomoe {
 namespace {

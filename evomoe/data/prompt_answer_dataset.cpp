@@ -5,7 +5,7 @@
 #include <set>
 
 #include "evomoe/base/error.h"
-#include "evomoe/data/dictionary.h"
+#include "evomoe/text/dictionary.h"
 
 namespace evomoe {
 namespace {

@@ -4,8 +4,8 @@
 #include <numeric>
 
 #include "evomoe/base/error.h"
-#include "evomoe/data/dictionary.h"
 #include "evomoe/data/numpy_random.h"
+#include "evomoe/text/dictionary.h"
 
 namespace evomoe {
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "evomoe/data/dataset.h"
-#include "evomoe/data/dictionary.h"
+#include "evomoe/text/dictionary.h"
 
 namespace evomoe {
 

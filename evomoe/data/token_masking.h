@@ -5,8 +5,8 @@
 #include <span>
 #include <vector>
 
-#include "evomoe/data/byte_bpe.h"
-#include "evomoe/data/dictionary.h"
+#include "evomoe/text/byte_bpe.h"
+#include "evomoe/text/dictionary.h"
 
 namespace evomoe {
 

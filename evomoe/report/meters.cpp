@@ -1,7 +1,6 @@
 #include "evomoe/report/meters.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <limits>
 
@@ -39,13 +38,6 @@ std::unique_ptr<T> new_meter(const Clock& clock) {
 }
 
 }  // namespace
-
-Clock steady_clock_seconds() {
-  return [] {
-    const auto now = std::chrono::steady_clock::now().time_since_epoch();
-    return std::chrono::duration<double>(now).count();
-  };
-}
 
 void AverageMeter::update(double value, double weight) {
   last_ = value;

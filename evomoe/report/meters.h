@@ -1,6 +1,5 @@
 #pragma once
 
-#include <functional>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -8,15 +7,12 @@
 #include <string>
 #include <vector>
 
+#include "evomoe/base/clock.h"
 #include "evomoe/report/log_line.h"
 
 /// fairseq's meters: what is averaged over the updates between two log lines, an epoch, or a
 /// validation.
 namespace evomoe {
-
-/// Seconds from some fixed point. A test gives its own.
-using Clock = std::function<double()>;
-Clock steady_clock_seconds();
 
 class Meter {
  public:

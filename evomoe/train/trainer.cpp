@@ -6,9 +6,9 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
-#include "evomoe/checkpoint/load_into.h"
 #include "evomoe/models/parameter_kinds.h"
 #include "evomoe/optim/gradient_norm.h"
+#include "evomoe/train/load_into.h"
 #include "evomoe/train/optimizer_settings.h"
 #include "evomoe/train/settings.h"
 #include "evomoe/train/validation.h"

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "evomoe/routing/router_metrics.h"
-#include "evomoe/train/correlation.h"
+#include "evomoe/score/correlation.h"
 
 namespace evomoe {
 namespace {

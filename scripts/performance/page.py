@@ -275,7 +275,7 @@ RESULTS_HEAD = """## Results beside the peers
 
 Milliseconds are medians over the rounds (smallest – largest) of each process's median. LibTorch's matrix products are
 MKL's, which chooses its code by the maker of the processor; our program makes it choose by what the processor can do
-(`evomoe/kernels/cpu/mkl_dispatch.h`). So the peak of our process can differ from that of the peers' processes. Three
+(`evomoe/runtime/mkl_dispatch.h`). So the peak of our process can differ from that of the peers' processes. Three
 columns show this: the share of the peak of a result's own process; GFLOP/s over the peak of the peers' process; and
 rows of ours *as PyTorch dispatches* (`EVOMOE_MKL_BY_VENDOR=1`), in which only the rest of the work differs. MiB is
 the peak of the resident set above the level before the layer or model was built: weights, gradients, activations,

@@ -25,16 +25,23 @@ Rooms operator+(Rooms a, const Rooms& b) {
 std::map<std::string, Rooms> allowed() {
   std::map<std::string, Rooms> may;
   may["base"] = {};
-  for (const auto* room : {"kernels", "config", "parallel", "report"}) may[room] = {"base"};
-  may["data"] = {"base", "config"};
+  for (const auto* room : {"runtime", "kernels", "config", "text", "parallel", "report"})
+    may[room] = {"base"};
+  for (const auto* room : {"data", "score"}) may[room] = {"base", "text"};
   may["ops"] = {"base", "kernels"};
-  for (const auto* room : {"routing", "optim", "checkpoint"})
-    may[room] = may["ops"] + Rooms{"ops", "parallel", "config"};
+  may["routing"] = {"base", "config", "parallel", "ops"};
+  may["optim"] = {"base", "kernels", "config"};
+  may["checkpoint"] = {"base"};
+  may["fairseq"] = {"base", "checkpoint"};
   may["moe"] = may["routing"] + Rooms{"routing"};
   may["models"] = may["moe"] + Rooms{"moe"};
-  may["train"] = may["models"] + Rooms{"models", "optim", "checkpoint", "data", "report"};
-  may["bench"] = may["train"] + Rooms{"train"};
-  may["cli"] = may["bench"] + Rooms{"bench"};
+  may["train"] = may["models"] + Rooms{"models", "optim", "checkpoint", "fairseq",
+                                       "text",   "data",  "score",      "report"};
+  may["loading"] = may["train"] + Rooms{"train"};
+  may["generate"] = may["loading"] + Rooms{"loading", "runtime", "kernels"};
+  may["run"] = may["generate"] + Rooms{"generate"};
+  may["bench"] = may["generate"] + Rooms{"generate"};
+  may["cli"] = may["run"] + Rooms{"run", "bench"};
   return may;
 }
 

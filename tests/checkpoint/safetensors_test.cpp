@@ -7,7 +7,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/checkpoint/xxhash64.h"
-#include "evomoe/kernels/cpu/block_allocator.h"
+#include "evomoe/runtime/block_allocator.h"
 #include "tests/testing/paths.h"
 
 namespace evomoe {

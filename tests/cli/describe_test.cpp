@@ -8,8 +8,8 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/cli/command_tables.h"
+#include "evomoe/generate/evaluation_options.h"
 #include "evomoe/routing/capacity.h"
-#include "evomoe/train/evaluation_options.h"
 #include "evomoe/train/validate_options.h"
 #include "tests/testing/paths.h"
 

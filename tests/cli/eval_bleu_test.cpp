@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "evomoe/data/bleu.h"
 #include "evomoe/report/log_line.h"
+#include "evomoe/score/bleu.h"
 #include "tests/cli/commands_fixture.h"
 
 namespace evomoe {

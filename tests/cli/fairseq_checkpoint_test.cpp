@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <functional>
 
-#include "evomoe/checkpoint/torch_file.h"
-#include "evomoe/checkpoint/torch_file_writer.h"
+#include "evomoe/fairseq/torch_file.h"
+#include "evomoe/fairseq/torch_file_writer.h"
 #include "tests/cli/commands_fixture.h"
 
 namespace evomoe {

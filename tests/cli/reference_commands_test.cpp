@@ -6,10 +6,10 @@
 #include <sstream>
 
 #include "evomoe/base/error.h"
-#include "evomoe/cli/generate_lines.h"
 #include "evomoe/config/describe.h"
 #include "evomoe/config/validate_options.h"
-#include "evomoe/train/evaluation_options.h"
+#include "evomoe/generate/evaluation_options.h"
+#include "evomoe/generate/generate_lines.h"
 #include "evomoe/train/settings.h"
 #include "evomoe/train/validate_options.h"
 #include "tests/testing/paths.h"

@@ -7,7 +7,7 @@
 #include <sstream>
 
 #include "evomoe/config/describe.h"
-#include "evomoe/train/evaluation_options.h"
+#include "evomoe/generate/evaluation_options.h"
 #include "evomoe/train/options.h"
 #include "tests/testing/paths.h"
 

@@ -9,7 +9,7 @@
 #include "evomoe/data/language_pair_dataset.h"
 #include "evomoe/data/masked_language_model_dataset.h"
 #include "evomoe/data/sentence_prediction_dataset.h"
-#include "tests/data/expect_error.h"
+#include "tests/testing/expect_error.h"
 
 namespace evomoe {
 namespace {

@@ -3,7 +3,7 @@
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
-#include "tests/data/expect_error.h"
+#include "tests/testing/expect_error.h"
 #include "tests/testing/paths.h"
 
 namespace evomoe {

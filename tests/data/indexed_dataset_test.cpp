@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/data/expect_error.h"
+#include "tests/testing/expect_error.h"
 #include "tests/testing/paths.h"
 
 namespace evomoe {

@@ -4,7 +4,7 @@
 
 #include "evomoe/data/batching.h"
 #include "evomoe/data/indexed_dataset.h"
-#include "tests/data/expect_error.h"
+#include "tests/testing/expect_error.h"
 #include "tests/testing/paths.h"
 
 namespace evomoe {

@@ -8,8 +8,8 @@
 
 #include "evomoe/data/batching.h"
 #include "evomoe/data/indexed_dataset.h"
-#include "evomoe/data/text_tokens.h"
-#include "tests/data/expect_error.h"
+#include "evomoe/text/text_tokens.h"
+#include "tests/testing/expect_error.h"
 #include "tests/testing/paths.h"
 
 namespace evomoe {

@@ -6,7 +6,7 @@
 
 #include "evomoe/data/indexed_dataset.h"
 #include "evomoe/data/numpy_random.h"
-#include "tests/data/expect_error.h"
+#include "tests/testing/expect_error.h"
 #include "tests/testing/paths.h"
 
 namespace evomoe {

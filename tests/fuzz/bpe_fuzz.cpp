@@ -3,7 +3,7 @@
 #include <sstream>
 
 #include "evomoe/base/error.h"
-#include "evomoe/data/byte_bpe.h"
+#include "evomoe/text/byte_bpe.h"
 #include "tests/fuzz/target.h"
 #include "tests/testing/paths.h"
 

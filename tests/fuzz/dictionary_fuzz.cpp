@@ -1,6 +1,6 @@
 // dict.txt; and what is read, written and read again is the same.
 #include "evomoe/base/error.h"
-#include "evomoe/data/dictionary.h"
+#include "evomoe/text/dictionary.h"
 #include "tests/fuzz/target.h"
 #include "tests/testing/paths.h"
 

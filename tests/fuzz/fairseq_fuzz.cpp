@@ -1,7 +1,7 @@
 // What the pickle of a checkpoint of fairseq says, as a file of its own, as the parts of a mixture
 // of experts and as shards.
 #include "evomoe/base/error.h"
-#include "evomoe/checkpoint/fairseq_checkpoint.h"
+#include "evomoe/fairseq/fairseq_checkpoint.h"
 #include "tests/fuzz/pickle_seeds.h"
 #include "tests/fuzz/target.h"
 #include "tests/testing/paths.h"

@@ -1,6 +1,6 @@
 // Pickles of plain data and tensors, without the zip around them.
 #include "evomoe/base/error.h"
-#include "evomoe/checkpoint/pickle_reader.h"
+#include "evomoe/fairseq/pickle_reader.h"
 #include "tests/fuzz/pickle_seeds.h"
 #include "tests/fuzz/target.h"
 

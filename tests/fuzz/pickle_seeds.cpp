@@ -4,7 +4,7 @@
 
 #include <array>
 
-#include "evomoe/checkpoint/torch_file_writer.h"
+#include "evomoe/fairseq/torch_file_writer.h"
 
 namespace evomoe::fuzz {
 namespace {

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "evomoe/checkpoint/pickle_value.h"
+#include "evomoe/fairseq/pickle_value.h"
 
 namespace evomoe::fuzz {
 

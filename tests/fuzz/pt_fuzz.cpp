@@ -1,7 +1,7 @@
 // Files of torch.save: the zip.
 #include "evomoe/base/error.h"
-#include "evomoe/checkpoint/torch_file.h"
-#include "evomoe/checkpoint/torch_file_writer.h"
+#include "evomoe/fairseq/torch_file.h"
+#include "evomoe/fairseq/torch_file_writer.h"
 #include "tests/fuzz/pickle_seeds.h"
 #include "tests/fuzz/target.h"
 #include "tests/testing/paths.h"

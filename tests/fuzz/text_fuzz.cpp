@@ -2,7 +2,7 @@
 #include "evomoe/base/error.h"
 #include "evomoe/data/indexed_dataset.h"
 #include "evomoe/data/label_numbers.h"
-#include "evomoe/data/text_lines.h"
+#include "evomoe/text/text_lines.h"
 #include "tests/fuzz/target.h"
 #include "tests/testing/paths.h"
 

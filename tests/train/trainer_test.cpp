@@ -8,7 +8,7 @@
 #include <limits>
 
 #include "evomoe/base/error.h"
-#include "evomoe/data/dictionary.h"
+#include "evomoe/text/dictionary.h"
 
 namespace evomoe {
 namespace {

@@ -1,8 +1,8 @@
 // Encoder-decoders, which read one sequence and predict another.
 #include <fmt/format.h>
 
-#include "evomoe/data/dictionary.h"
-#include "evomoe/train/families/fairseq_tensors.h"
+#include "evomoe/fairseq/fairseq_tensors.h"
+#include "evomoe/text/dictionary.h"
 #include "evomoe/train/model_family.h"
 
 namespace evomoe {

@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 
 #include "evomoe/base/error.h"
-#include "evomoe/data/dictionary.h"
-#include "evomoe/train/families/fairseq_tensors.h"
+#include "evomoe/fairseq/fairseq_tensors.h"
+#include "evomoe/text/dictionary.h"
 #include "evomoe/train/model_family.h"
 
 namespace evomoe {

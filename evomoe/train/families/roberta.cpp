@@ -1,8 +1,8 @@
 // RoBERTa: encoders that predict masked tokens, or classify sentences.
 #include <fmt/format.h>
 
-#include "evomoe/data/dictionary.h"
-#include "evomoe/train/families/fairseq_tensors.h"
+#include "evomoe/fairseq/fairseq_tensors.h"
+#include "evomoe/text/dictionary.h"
 #include "evomoe/train/model_family.h"
 #include "evomoe/train/task.h"
 

@@ -1,0 +1,73 @@
+#include "evomoe/loading/run_folder.h"
+
+#include <ostream>
+#include <vector>
+
+#include "evomoe/base/write_file.h"
+#include "evomoe/checkpoint/checkpoint.h"
+#include "evomoe/config/option_table.h"
+#include "evomoe/data/data_folders.h"
+#include "evomoe/fairseq/fairseq_checkpoint.h"
+#include "evomoe/train/task.h"
+
+namespace evomoe {
+void write_run_folder(const TrainOptions& options, const std::filesystem::path& folder) {
+  TrainOptions copy = options;
+  OptionTable table("train", "");
+  describe(table, copy);
+  write_file(folder / "config.yaml", [&](std::ostream& stream) { stream << table.to_yaml(); });
+  const auto copy_from = [&](const std::filesystem::path& from, const std::string& name) {
+    if (std::filesystem::exists(from / name)) copy_file_to(from / name, folder / name);
+  };
+  const auto data = split_data_paths(options.data).front();
+  for (const auto* name : {"encoder.json", "vocab.bpe"}) copy_from(data, name);
+  const auto& task = find_task(options.task.task);
+  for (const auto& name : task.dictionary_names(options.task))
+    copy_from(task.dictionary_folder(data), name);
+}
+
+std::filesystem::path named_checkpoint(const std::filesystem::path& given) {
+  if (given.extension() != ".pt") return given;
+  const auto ours = std::filesystem::path(given).replace_extension();
+  if (checkpoint_or_remains_exist(ours)) return ours;
+  if (is_fairseq_checkpoint(given)) return given;
+  // The reference names a mixture of experts by one of its files, which are one checkpoint here.
+  const std::string part = "-rank-0", name = ours.string();
+  const std::filesystem::path whole =
+      name.ends_with(part) ? name.substr(0, name.size() - part.size()) : name;
+  if (checkpoint_or_remains_exist(whole)) return whole;
+  return std::filesystem::exists(ours) ? ours : given;
+}
+
+std::filesystem::path run_folder_of(const std::filesystem::path& checkpoint) {
+  auto path = std::filesystem::absolute(checkpoint).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();  // of a slash at the end
+  return path.parent_path();
+}
+
+Dictionaries dictionaries_of(const std::filesystem::path& checkpoint, const std::string& data,
+                             const TaskOptions& options) {
+  const auto& task = find_task(options.task);
+  const auto folder = data.empty() ? run_folder_of(checkpoint)
+                                   : task.dictionary_folder(split_data_paths(data).front());
+  const auto names = task.dictionary_names(options);
+  const auto source = task.load_dictionary(folder, names.front());
+  return {source, names.size() > 1 ? task.load_dictionary(folder, names.back()) : source};
+}
+
+std::unique_ptr<ByteBpe> bpe_in(const std::filesystem::path& folder) {
+  if (!std::filesystem::exists(folder / "encoder.json")) return nullptr;
+  return std::make_unique<ByteBpe>(ByteBpe::load(folder / "encoder.json", folder / "vocab.bpe"));
+}
+
+std::unique_ptr<ByteBpe> bpe_of(const std::filesystem::path& checkpoint, const std::string& data,
+                                const BpeFiles& files) {
+  if (files.gpt2_encoder_json) {  // and then both, as validate_options() saw to
+    return std::make_unique<ByteBpe>(
+        ByteBpe::load(*files.gpt2_encoder_json, files.gpt2_vocab_bpe.value()));
+  }
+  auto bpe = bpe_in(run_folder_of(checkpoint));
+  return bpe || data.empty() ? std::move(bpe) : bpe_in(split_data_paths(data).front());
+}
+
+}  // namespace evomoe

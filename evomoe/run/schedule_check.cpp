@@ -1,0 +1,128 @@
+#include "evomoe/run/schedule_check.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "evomoe/train/model_options.h"
+
+namespace evomoe {
+namespace {
+
+/// Collects sentences about a run that ends after `updates` updates.
+class Check {
+ public:
+  Check(const TrainOptions& options, int64_t updates)
+      : options_(options), optimization_(options.optimization), updates_(updates) {}
+
+  std::vector<std::string> found() && {
+    if (has_experts(options_)) evolution();
+    warm_up();
+    if (optimization_.lr_scheduler == "polynomial_decay") polynomial();
+    if (optimization_.lr_scheduler == "cosine") cosine();
+    annealing();
+    return std::move(found_);
+  }
+
+ private:
+  template <typename... Args>
+  void say(fmt::format_string<Args...> format, Args&&... args) {
+    found_.push_back(fmt::format("the run ends after {}: {}", end(),
+                                 fmt::format(format, std::forward<Args>(args)...)));
+  }
+
+  /// What ends it, as the user said it.
+  std::string end() const {
+    return updates_ == optimization_.max_update ? fmt::format("--max-update {}", updates_)
+                                                : fmt::format("--max-epoch {}, which is {} updates",
+                                                              optimization_.max_epoch, updates_);
+  }
+
+  void evolution() {
+    const auto& flags = options_.evolution;
+    const auto spawn = flags.shared_expert_updates;
+    if (spawn > 0 && updates_ <= spawn) {
+      say("the experts would be spawned after --shared-expert-updates {}, so it trains one shared "
+          "expert alone; make the run longer or the stage shorter",
+          spawn);
+      return;
+    }
+    if (!flags.use_gumbel_softmax || options_.moe.moe_router != "dts") return;
+    const auto sparse = spawn + flags.first_hard_update();
+    const std::string since =
+        spawn > 0 ? fmt::format(" after --shared-expert-updates {}", spawn) : "";
+    if (updates_ <= sparse) {
+      say("the sparse stage (one expert per token) would begin after update {} "
+          "(--switch-to-hard-gumbel-softmax {}{}), so tokens still have several experts at "
+          "its end; make the run longer or switch earlier",
+          sparse, flags.switch_to_hard_gumbel_softmax, since);
+    } else if (flags.sparse_noise_decay > 0 && updates_ < sparse + flags.sparse_noise_decay) {
+      say("the noise of the sparse stage would come down to --sparse-stage-noise {} at update {} "
+          "(--sparse-noise-decay {}); make the run longer or the decay shorter",
+          flags.sparse_stage_noise, sparse + flags.sparse_noise_decay, flags.sparse_noise_decay);
+    }
+    const auto coldest = static_cast<double>(spawn) + flags.gumbel_decay_factor;
+    if (flags.gumbel_decay_scheduler != "none" && static_cast<double>(updates_) < coldest) {
+      say("the temperature would come down to --min-temperature {} at update {} "
+          "(--gumbel-decay-factor {}{}); make the run longer or the decay shorter",
+          flags.min_temperature, coldest, flags.gumbel_decay_factor, since);
+    }
+  }
+
+  void warm_up() {
+    const auto warmup = optimization_.effective_warmup_updates();
+    if (warmup == 0 || updates_ > warmup) return;
+    say("all of it is warm-up, and the learning rate never comes to --lr (--warmup-updates {}{}); "
+        "make the run longer or the warm-up shorter",
+        warmup, optimization_.warmup_updates ? "" : ", the default of inverse_sqrt");
+  }
+
+  void polynomial() {
+    const auto total = optimization_.total_num_update.value_or(optimization_.max_update);
+    const auto* option = optimization_.total_num_update ? "--total-num-update" : "--max-update";
+    if (total < updates_) {
+      say("its last {} updates have the learning rate --end-learning-rate {} (--total-num-update "
+          "{}); give the length of the run, or leave --total-num-update out",
+          updates_ - total, optimization_.end_learning_rate, total);
+    }
+    decays_late(option, total);
+  }
+
+  void cosine() {
+    const auto warmup = optimization_.effective_warmup_updates();
+    if (optimization_.lr_period_updates > 0) {
+      decays_late("--lr-period-updates", warmup + optimization_.lr_period_updates);
+    } else {
+      decays_late("--max-update", optimization_.max_update);
+    }
+  }
+
+  /// A run may be the beginning of a longer one; of less than a half that is unlikely.
+  void decays_late(const char* option, int64_t last) {
+    if (2 * updates_ >= last) return;
+    say("the learning rate would decay until update {} ({}) and is still high at its end; give the "
+        "length of the run",
+        last, option);
+  }
+
+  void annealing() {
+    const auto& epoch = optimization_.force_anneal;
+    if (!epoch || optimization_.max_epoch == 0 || *epoch <= optimization_.max_epoch) return;
+    say("the learning rate would shrink from epoch --force-anneal {} on, after "
+        "--max-epoch {}; make the run longer or shrink earlier",
+        *epoch, optimization_.max_epoch);
+  }
+
+  const TrainOptions& options_;
+  const OptimizationOptions& optimization_;
+  int64_t updates_;
+  std::vector<std::string> found_;
+};
+
+}  // namespace
+
+std::vector<std::string> unfit_schedules(const TrainOptions& options, int64_t updates) {
+  return Check(options, updates).found();
+}
+
+}  // namespace evomoe

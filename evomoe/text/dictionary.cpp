@@ -1,0 +1,155 @@
+#include "evomoe/text/dictionary.h"
+
+#include <algorithm>
+#include <numeric>
+#include <optional>
+#include <ostream>
+#include <unordered_set>
+
+#include "evomoe/base/error.h"
+#include "evomoe/base/write_file.h"
+#include "evomoe/text/python_number.h"
+#include "evomoe/text/text_lines.h"
+
+namespace evomoe {
+namespace {
+
+/// Behind a count: the symbol takes the place of an earlier one that is spelled alike.
+constexpr std::string_view kOverwrite = " #fairseq:overwrite";
+
+}  // namespace
+
+Dictionary::Dictionary() {
+  for (const char* special : {"<s>", "<pad>", "</s>", "<unk>"}) add(special, 1);
+}
+
+void count_symbol(StringMap<int64_t>& counts, std::string_view symbol) {
+  const auto found = counts.find(symbol);
+  if (found != counts.end()) {
+    ++found->second;
+  } else {
+    counts.emplace(symbol, 1);
+  }
+}
+
+Dictionary Dictionary::of_counts(const StringMap<int64_t>& counts, int64_t ends) {
+  std::vector<std::pair<std::string_view, int64_t>> sorted(counts.begin(), counts.end());
+  std::sort(sorted.begin(), sorted.end());
+  Dictionary dictionary;
+  for (const auto& [symbol, count] : sorted) dictionary.add(symbol, count);
+  dictionary.add("</s>", ends);
+  return dictionary;
+}
+
+Dictionary Dictionary::load(const std::filesystem::path& path) {
+  const MappedFile file(path);
+  warn_of_byte_order_mark(file.bytes(), path.string());
+  Dictionary dictionary;
+  int64_t number = 0;
+  for_each_line(file.bytes(), [&](std::string_view line) {
+    ++number;
+    require_utf8(line, fmt::format("{}:{}", path.string(), number));
+    line = strip_end(line);
+    const bool overwrite = line.ends_with(kOverwrite);
+    if (overwrite) line.remove_suffix(kOverwrite.size());
+    const size_t space = line.rfind(' ');
+    std::optional<int64_t> count;
+    if (space != std::string_view::npos) count = python_int(line.substr(space + 1));
+    EVOMOE_CHECK(count.has_value(),
+                 "{}:{}: expected `symbol count`, found `{}`; this is no fairseq dictionary",
+                 path.string(), number, line);
+    const auto symbol = line.substr(0, space);
+    EVOMOE_CHECK(overwrite || !dictionary.contains(symbol),
+                 "{}:{}: symbol `{}` comes a second time; remove the line, or end it with "
+                 "` #fairseq:overwrite` to let it take the place of the first",
+                 path.string(), number, symbol);
+    dictionary.add(symbol, *count, overwrite);
+  });
+  EVOMOE_CHECK(dictionary.size() > kSpecials,
+               "{}: no symbol in it; copy the dict.txt that the data was made with again, or make "
+               "both with `evomoe preprocess`",
+               path.string());
+  return dictionary;
+}
+
+void Dictionary::save(const std::filesystem::path& path) const {
+  write_file(path, [&](std::ostream& stream) {
+    std::unordered_set<std::string_view> written(symbols_.begin(), symbols_.begin() + kSpecials);
+    for (int64_t i = kSpecials; i < size(); ++i) {
+      const bool overwrites = !written.insert(symbols_[i]).second;
+      stream << symbols_[i] << ' ' << counts_[i] << (overwrites ? kOverwrite : "") << '\n';
+    }
+  });
+}
+
+int64_t Dictionary::add(std::string_view symbol, int64_t count, bool overwrite) {
+  const auto found = indices_.find(symbol);
+  if (found != indices_.end() && !overwrite) {
+    counts_[found->second] += count;
+    return found->second;
+  }
+  const int64_t index = size();
+  symbols_.emplace_back(symbol);
+  counts_.push_back(count);
+  indices_.insert_or_assign(std::string(symbol), index);
+  return index;
+}
+
+void Dictionary::finalize(int64_t threshold, int64_t max_symbols, int64_t padding_factor) {
+  if (max_symbols <= 0) max_symbols = size();
+  std::vector<int64_t> order(size() - kSpecials);
+  std::iota(order.begin(), order.end(), kSpecials);
+  std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    return counts_[a] != counts_[b] ? counts_[a] > counts_[b] : symbols_[a] < symbols_[b];
+  });
+  Dictionary sorted;
+  for (int64_t i = 0; i < kSpecials; ++i) sorted.counts_[i] = counts_[i];
+  for (const int64_t i : order) {
+    if (sorted.size() >= max_symbols || counts_[i] < threshold) break;
+    sorted.add(symbols_[i], counts_[i]);
+  }
+  for (int64_t i = 0; padding_factor > 1 && sorted.size() % padding_factor != 0; ++i) {
+    sorted.add(fmt::format("madeupword{:04}", i), 0);
+  }
+  *this = std::move(sorted);
+}
+
+int64_t Dictionary::index(std::string_view symbol) const {
+  const auto found = indices_.find(symbol);
+  return found == indices_.end() ? kUnk : found->second;
+}
+
+const std::string& Dictionary::symbol(int64_t index) const {
+  EVOMOE_CHECK(index >= 0 && index < size(),
+               "token {} is outside the dictionary of {} symbols; data and dictionary do not match",
+               index, size());
+  return symbols_[index];
+}
+
+int64_t Dictionary::count(int64_t index) const {
+  symbol(index);
+  return counts_[index];
+}
+
+std::vector<int64_t> Dictionary::encode_line(std::string_view line, bool append_eos,
+                                             int64_t* replaced) const {
+  std::vector<int64_t> ids;
+  for_each_word(line, [&](std::string_view word) {
+    ids.push_back(index(word));
+    if (replaced != nullptr && ids.back() == kUnk && word != symbols_[kUnk]) ++*replaced;
+  });
+  if (append_eos) ids.push_back(kEos);
+  return ids;
+}
+
+std::string Dictionary::string(const std::vector<int64_t>& ids) const {
+  std::string text;
+  for (const int64_t id : ids) {
+    if (id == kBos || id == kEos) continue;
+    if (!text.empty()) text += ' ';
+    text += symbol(id);
+  }
+  return text;
+}
+
+}  // namespace evomoe

@@ -1,0 +1,26 @@
+#include "evomoe/text/text_tokens.h"
+
+#include "evomoe/text/text_lines.h"
+
+namespace evomoe {
+
+int64_t text_token(std::string_view symbol, const Dictionary& dictionary) {
+  const auto index = dictionary.index(symbol);
+  return index < Dictionary::kSpecials ? Dictionary::kUnk : index;
+}
+
+std::vector<int64_t> text_tokens(std::string_view text, const Dictionary& dictionary,
+                                 const ByteBpe* bpe) {
+  std::vector<int64_t> tokens;
+  const auto add = [&](std::string_view symbol) {
+    tokens.push_back(text_token(symbol, dictionary));
+  };
+  if (bpe == nullptr) {
+    for_each_word(text, add);
+  } else {
+    for (const auto id : bpe->encode(text)) add(std::to_string(id));
+  }
+  return tokens;
+}
+
+}  // namespace evomoe

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "evomoe/text/byte_bpe.h"
+#include "evomoe/text/dictionary.h"
+
+namespace evomoe {
+
+/// The token of a symbol of a text. A text that spells <s>, <pad> or </s> has none of these: they
+/// are unknown words to it.
+int64_t text_token(std::string_view symbol, const Dictionary& dictionary);
+
+/// The tokens of a whole text, without an </s>: by the BPE, for which an end of line is a byte like
+/// any other; without one (null) the words between white space.
+std::vector<int64_t> text_tokens(std::string_view text, const Dictionary& dictionary,
+                                 const ByteBpe* bpe);
+
+}  // namespace evomoe
