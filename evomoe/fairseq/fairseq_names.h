@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "evomoe/kernels/expert_weights.h"
+#include "evomoe/base/expert_weights.h"
 
 /// What the names of the tensors in a model of fairseq tell. Their order in a file tells nothing:
 /// torch loads weights by name.

@@ -40,7 +40,7 @@ void add_stack(OptionValues& values, const TransformerStackOptions& stack, bool 
   add("embed-dim", text(stack.embed_dim));
   add("ffn-embed-dim", text(stack.ffn_dim));
   add("attention-heads", text(stack.heads));
-  add("learned-pos", text(stack.learned_positions));
+  add("learned-pos", text(stack.positions == PositionKind::kLearned));
   add("normalize-before", text(stack.norm_first));
   values.emplace_back((half ? stack.half + "-" : "") + "moe-freq", text(stack.moe_freq));
   if (stack.moe_freq == 0) return;
@@ -61,7 +61,8 @@ OptionValues model_values(const TrainOptions& options) {
   values.insert(values.end(), of_family.begin(), of_family.end());
   const auto& stack = stacks.back();
   values.emplace_back("activation-fn", stack.activation);
-  values.emplace_back("no-token-positional-embeddings", text(stack.no_positions));
+  values.emplace_back("no-token-positional-embeddings",
+                      text(stack.positions == PositionKind::kNone));
   values.emplace_back("no-scale-embedding", text(!stack.scale_embedding));
   values.emplace_back("layernorm-embedding", text(stack.embedding_norm));
   if (has_experts(options)) {

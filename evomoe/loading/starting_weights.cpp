@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string>
 
-#include "evomoe/checkpoint/fairseq_names.h"
+#include "evomoe/fairseq/fairseq_names.h"
 
 namespace evomoe {
 namespace {

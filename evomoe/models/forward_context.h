@@ -4,9 +4,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "evomoe/base/philox.h"
+#include "evomoe/models/positions.h"
 #include "evomoe/parallel/communicator.h"
 #include "evomoe/routing/router.h"
 
@@ -40,6 +42,8 @@ struct ForwardContext {
   /// What attention reads of it, segment_mask() of models/attention.h. A stack makes it, once for
   /// all of its layers.
   torch::Tensor segment_mask_B1SS;
+  /// What self-attention turns queries and keys by, of rotary positions. A stack makes it as well.
+  std::optional<Rotation> rotation;
   bool mask_padding_in_moe = false;  ///< --use-moe-pad-mask: padding takes no place in an expert
   int64_t padded_batch = 0;          ///< sequences an MoE layer pads a short batch to; 0: never
   torch::Tensor token_id_T;          ///< int64 [B*S], the input tokens

@@ -6,7 +6,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "evomoe/kernels/expert_weights.h"
+#include "evomoe/base/expert_weights.h"
 
 namespace evomoe {
 

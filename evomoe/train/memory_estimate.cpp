@@ -86,7 +86,8 @@ class StackCounter {
     const auto positions = model_.max_positions + model_.padding_index + 1;
     Parameters all;
     if (with_embedding) all.add(ParameterKind::kEmbedding, {model_.vocab_size, D_});
-    if (model_.learned_positions) all.add(ParameterKind::kEmbedding, {positions, D_});
+    if (model_.positions == PositionKind::kLearned)
+      all.add(ParameterKind::kEmbedding, {positions, D_});
     const auto norms = (model_.embedding_norm ? 1 : 0) + (model_.final_norm ? 1 : 0);
     add_norms(all, norms + model_.layers * (model_.cross_attention ? 3 : 2));
     for (int64_t i = 0; i < model_.layers; ++i) {
@@ -110,14 +111,16 @@ class StackCounter {
   int64_t tied_embedding() const { return T_ * D_; }
 
   int64_t constants() const {
-    if (model_.learned_positions || model_.no_positions) return 0;
+    if (model_.positions != PositionKind::kSinusoidal) return 0;
     return (model_.max_positions + model_.padding_index + 1) * D_;
   }
 
   int64_t activations() const {
     int64_t words = T_ * D_;  // the embedded tokens
-    if (model_.final_norm) words += T_ * D_ + 2 * T_;
-    if (model_.embedding_norm) words += T_ * D_ + 2 * T_;
+    const auto norms = (model_.final_norm ? 1 : 0) + (model_.embedding_norm ? 1 : 0);
+    words += norms * (T_ * D_ + kept_of_norm());
+    // Cosines and sines of a head's width, for all layers.
+    if (model_.positions == PositionKind::kRotary) words += T_ * (D_ / model_.heads);
     // One mask for all layers. By-hand attention does not keep it, but recomputation does.
     const bool keeps_mask = model_.attention_dropout == 0 || model_.checkpoint_activations;
     if (batch_.segments && keeps_mask) words += T_ * batch_.columns;
@@ -152,15 +155,20 @@ class StackCounter {
             .biases = model_.moe.biases};
   }
 
+  bool rms_norm() const { return model_.norm.kind == NormKind::kRmsNorm; }
+
   void add_norms(Parameters& all, int64_t norms) const {
-    for (int64_t i = 0; i < 2 * norms; ++i) all.add(ParameterKind::kNorm, {D_});
+    for (int64_t i = 0; i < (rms_norm() ? 1 : 2) * norms; ++i) all.add(ParameterKind::kNorm, {D_});
   }
+
+  /// Beside its input and output: mean and deviation, or the deviation and the input divided by it.
+  int64_t kept_of_norm() const { return rms_norm() ? T_ + T_ * D_ : 2 * T_; }
 
   int64_t kept_of_attention() const {
     const auto H = model_.heads, S = batch_.columns;
     // Normed input, query, key, value and output; statistics of the norm and of the softmax, or its
     // probabilities before and after dropout.
-    return 5 * T_ * D_ + 2 * T_ + (model_.attention_dropout > 0 ? 2 * T_ * H * S : T_ * H);
+    return 5 * T_ * D_ + kept_of_norm() + (model_.attention_dropout > 0 ? 2 * T_ * H * S : T_ * H);
   }
 
   /// As of the attention to itself, and the sum between both.
@@ -186,7 +194,7 @@ class StackCounter {
 
   int64_t kept_of_block(int64_t layer) const {
     // Between its halves the sum and its norm, at the end the sum.
-    return kept_of_attention() + kept_of_cross_attention() + 3 * T_ * D_ + 2 * T_ +
+    return kept_of_attention() + kept_of_cross_attention() + 3 * T_ * D_ + kept_of_norm() +
            kept_of_hidden(layer);
   }
 
@@ -285,7 +293,9 @@ MemoryEstimate estimate_memory(const RobertaOptions& model, const LargestBatch& 
   };
   add_head({D, D}, predicts_tokens);
   add_head({D}, predicts_tokens);
-  for (int i = 0; i < 2; ++i) words.parameters.add(ParameterKind::kNorm, {D}, predicts_tokens);
+  const int of_norm = model.norm.kind == NormKind::kRmsNorm ? 1 : 2;
+  for (int i = 0; i < of_norm; ++i)
+    words.parameters.add(ParameterKind::kNorm, {D}, predicts_tokens);
   add_head({V}, predicts_tokens);
   if (model.untie_weights) {
     add_head({V, D}, predicts_tokens);

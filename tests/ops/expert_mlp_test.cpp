@@ -136,8 +136,12 @@ TEST(ExpertMlp, GradientsAreFiniteDifferences) {
   for_each_form(torch::kFloat64, [](const std::string& name, const Problem& problem,
                                     const std::string& activation) {
     const auto r = torch::randn({4, 3}, torch::kFloat64);
+    // The activation does not know the pattern: one of them meets all patterns.
+    const bool one = activation == "silu";
+    if (!one && name.find(kPatterns.front().first) != 0) return;
     for (const bool dropout : {false, true}) {
       for (const bool recompute : {false, true}) {
+        if (!one && dropout != recompute) continue;
         const auto options = with_dropout(activation, dropout, recompute);
         const auto error = testing::gradient_error(
             [&](const auto& in) { return (run(problem, in, options) * r).sum(); }, problem.inputs);

@@ -292,7 +292,7 @@ TEST(Settings, WhatIsGivenOverridesTheArchitecture) {
   EXPECT_EQ(gpt.embed_dim, 16);
   EXPECT_EQ(gpt.activation, "gelu");
   EXPECT_EQ(gpt.dropout, 0.2);
-  EXPECT_TRUE(gpt.learned_positions);
+  EXPECT_EQ(gpt.positions, PositionKind::kLearned);
   EXPECT_TRUE(gpt.tie_embeddings);
   EXPECT_TRUE(gpt.moe.shared_expert);
   EXPECT_EQ(gpt.max_positions, 16);

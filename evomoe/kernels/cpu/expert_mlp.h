@@ -2,9 +2,9 @@
 
 #include <cstdint>
 
+#include "evomoe/base/expert_weights.h"
 #include "evomoe/base/philox.h"
 #include "evomoe/kernels/cpu/activation.h"
-#include "evomoe/kernels/expert_weights.h"
 
 /// The experts' feed-forward blocks on the tokens assigned to them, in float32 on the CPU. An
 /// expert with many rows has all threads on each of its matrix products; experts with few rows run
