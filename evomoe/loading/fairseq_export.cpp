@@ -68,7 +68,10 @@ std::vector<TheirTensor> their_parameters(const Model& model) {
     const auto bank = item.key().substr(0, at + experts.size());
     for_each_weight(
         [&](const char* ours, const char* theirs) {
-          if (theirs == nullptr || item.key() != bank + ours) return;
+          if (item.key() != bank + ours) return;
+          EVOMOE_CHECK(theirs != nullptr,
+                       "fairseq has no gated experts, so that {} cannot be written for it",
+                       item.key());
           for (int64_t e = 0; e < item.value().size(0); ++e)
             add({fmt::format("{}{}.{}", bank, e, theirs), true, item.key(), e});
         },

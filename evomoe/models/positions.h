@@ -19,7 +19,7 @@ torch::Tensor sinusoidal_table(int64_t rows, int64_t dim, int64_t padding_index)
 
 /// How far rotary positions turn the queries and keys of some tokens (RoFormer, arXiv 2104.09864).
 struct Rotation {
-  torch::Tensor cosine_B1SC, sine_B1SC;  ///< C = D/2, half the width of a head; B may be 1
+  torch::Tensor cosine_BS1C, sine_BS1C;  ///< C = D/2, half the width of a head; B may be 1
 };
 
 /// Of tokens at position_BS (int64 [B,S], from 0): number j turns by position * base^(-2j/D).

@@ -44,11 +44,8 @@ void drop_rows(Tensor rows, const Tensor& token_N, int64_t expert, double probab
   philox_dropout_rows_(rows, token_N, expert * blocks, probability, key);
 }
 
-/// What the backward pass reads of the forward pass; undefined: it is not kept, or there is none.
-struct Hidden {
-  Tensor pre_AH;     ///< pre-activations
-  Tensor factor_AH;  ///< x w3^T, of gated experts
-};
+/// What the backward pass reads of the forward pass, on any device.
+using Hidden = CudaExpertHidden;
 
 /// The weights of expert e.
 ExpertWeights of_expert(const ExpertWeights& weights, int64_t e) {
@@ -157,11 +154,6 @@ bool fused(const Tensor& x) {
   return x.is_cpu() && x.scalar_type() == torch::kFloat32 && kernels::has_matmul();
 }
 
-/// Gated experts have no kernels for a CUDA device yet.
-[[maybe_unused]] bool on_cuda_kernels(const Tensor& x_TD, const ExpertWeights& weights) {
-  return cuda_kernels_take(x_TD) && !weights.w3_EHD.defined();
-}
-
 /// The kernels' view of the same.
 kernels::ExpertMlp kernel_view(const Tensor& x_TD, const Tensor& weight_A,
                                const ExpertWeights& weights, const Tensor& token_A,
@@ -246,11 +238,11 @@ class ExpertMlp : public torch::autograd::Function<ExpertMlp> {
     Tensor y_TD;
     Hidden hidden;
     if constexpr (kHasCudaKernels) {
-      if (on_cuda_kernels(x_TD, weights)) {
+      if (cuda_kernels_take(x_TD)) {
         const auto output =
             cuda_experts_forward(cuda_view(x_TD, weight_A, weights, token_A, plan), keep);
         y_TD = output.y_TD;
-        hidden.pre_AH = output.pre_AH;
+        hidden = output.hidden;
       }
     }
     if (!y_TD.defined()) {
@@ -291,9 +283,9 @@ class ExpertMlp : public torch::autograd::Function<ExpertMlp> {
       return list;
     };
     if constexpr (kHasCudaKernels) {
-      if (on_cuda_kernels(x_TD, weights)) {
-        auto grad = cuda_experts_backward(cuda_view(x_TD, weight_A, weights, token_A, plan),
-                                          hidden.pre_AH, grad_y_TD);
+      if (cuda_kernels_take(x_TD)) {
+        auto grad = cuda_experts_backward(cuda_view(x_TD, weight_A, weights, token_A, plan), hidden,
+                                          grad_y_TD);
         return returned({grad.x_TD, grad.weight_A, grad.weights});
       }
     }

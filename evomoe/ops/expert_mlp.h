@@ -32,8 +32,7 @@ struct ExpertMlpOptions {
 /// The backward pass keeps neither expert outputs nor gathered rows: the gradient of a combine
 /// weight is <grad_y w2, act> + <grad_y, b2>. It cannot be differentiated again.
 /// Float32 on the CPU uses fused kernels, and so do float32 and bfloat16 on a CUDA device where the
-/// program has them (docs/gpu.md; not of gated experts); any other floating type or device plain
-/// tensor operations.
+/// program has them (docs/gpu.md); any other floating type or device plain tensor operations.
 /// Errors: shapes, types or devices that do not fit, offsets or tokens out of range, an
 /// unknown activation.
 torch::Tensor expert_mlp(const torch::Tensor& x_TD, const torch::Tensor& token_A,

@@ -15,7 +15,6 @@
 /// kernels that run on the CPU (tests/cuda_emulation) it does the same there.
 namespace evomoe {
 
-/// Not of gated experts: there is no kernel that multiplies by x w3^T, and w3 must be undefined.
 struct CudaExperts {
   torch::Tensor x_TD, weight_A, token_A;  ///< checked, contiguous
   ExpertWeights weights;                  ///< likewise
@@ -32,20 +31,26 @@ struct CudaExperts {
 /// for the device: bfloat16, dimensions of whole 16 bytes, compute capability 9.0 or 10.x.
 bool can_group_products(const torch::Tensor& x_TD, const torch::Tensor& w1_EHD);
 
-struct CudaExpertOutput {
-  torch::Tensor y_TD;
-  torch::Tensor pre_AH;  ///< the pre-activations, where they are to be kept
+/// What the backward pass reads of the forward pass; undefined: it is not kept, or there is none.
+struct CudaExpertHidden {
+  torch::Tensor pre_AH;     ///< pre-activations
+  torch::Tensor factor_AH;  ///< x w3^T, of gated experts
 };
 
-CudaExpertOutput cuda_experts_forward(const CudaExperts& experts, bool keep_pre);
+struct CudaExpertOutput {
+  torch::Tensor y_TD;
+  CudaExpertHidden hidden;
+};
+
+CudaExpertOutput cuda_experts_forward(const CudaExperts& experts, bool keep_hidden);
 
 struct CudaExpertGradients {
   torch::Tensor x_TD, weight_A;
   ExpertWeights weights;
 };
 
-/// `pre_AH` is what the forward pass kept; undefined: it is made again.
-CudaExpertGradients cuda_experts_backward(const CudaExperts& experts, torch::Tensor pre_AH,
+/// `hidden` is what the forward pass kept; what is undefined is made again.
+CudaExpertGradients cuda_experts_backward(const CudaExperts& experts, CudaExpertHidden hidden,
                                           const torch::Tensor& grad_y_TD);
 
 }  // namespace evomoe

@@ -21,6 +21,7 @@ struct Case {
   double activation_dropout = 0, dropout = 0;
   bool biases = true;
   const char* activation = "gelu";
+  bool gated = false;
 };
 
 const Case kCases[] = {
@@ -32,6 +33,9 @@ const Case kCases[] = {
     {"no assignment", {0, 0}, 4, 8, 8},
     {"no biases", {7, 0, 9, 1}, 9, 8, 24, 0.0, 0.0, false},
     {"no biases, dropout, silu", {7, 0, 9, 1}, 9, 8, 24, 0.3, 0.2, false, "silu"},
+    {"gated", {7, 0, 9, 1}, 9, 8, 24, 0.0, 0.0, false, "silu", true},
+    {"gated, of odd sizes, with biases and dropout", {3, 5}, 6, 5, 7, 0.3, 0.2, true, "gelu", true},
+    {"gated, no assignment", {0, 0}, 4, 8, 8, 0.0, 0.0, false, "silu", true},
 };
 
 ExpertMlpOptions options_of(const Case& c) {
@@ -67,6 +71,7 @@ CudaExperts make_experts(const Case& c) {
       expert_shapes({.experts = E,
                      .model_dim = c.model_dim,
                      .hidden_dim = c.hidden_dim,
+                     .gated = c.gated,
                      .biases = c.biases}));
   const auto options = options_of(c);
   experts.activation = parse_activation(c.activation);
@@ -137,8 +142,8 @@ TEST_F(CudaExpertMlp, IsTheCpusOperationWithKeptAndWithRecomputedPreActivations)
     const auto wanted = expected(c, plain, grad_y);
     for (const bool keep : {false, true}) {
       const auto output = cuda_experts_forward(experts, keep);
-      const auto grad = cuda_experts_backward(experts, keep ? output.pre_AH : Tensor(),
-                                              grad_y.to(kernels::cuda_form_device()));
+      const auto grad =
+          cuda_experts_backward(experts, output.hidden, grad_y.to(kernels::cuda_form_device()));
       expect_close(c, wanted, output.y_TD, grad, 1e-5);
     }
   }
@@ -156,7 +161,7 @@ TEST_F(CudaExpertMlp, InBFloat16GroupedProductsAndALoopAgreeWithFloat32) {
       if (grouped && (c.model_dim % 8 != 0 || c.hidden_dim % 8 != 0)) continue;
       experts.grouped = grouped;
       const auto output = cuda_experts_forward(experts, /*keep_pre=*/true);
-      const auto grad = cuda_experts_backward(experts, output.pre_AH, grad_y.to(device));
+      const auto grad = cuda_experts_backward(experts, output.hidden, grad_y.to(device));
       expect_close(c, wanted, output.y_TD, grad, 2e-2);
     }
   }
