@@ -1,7 +1,10 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <set>
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace evomoe {
 
@@ -10,12 +13,25 @@ inline constexpr int kMostJsonLevels = 100;
 
 /// The JSON that `text` is; a discarded value where it is none, or has more than kMostJsonLevels
 /// levels: values are copied and printed by recursion, for which a file could use up the stack.
+/// `repeated_key` gets the first key that an object has twice, of which only the last value is
+/// kept.
 template <typename Json = nlohmann::json>
-Json parse_json(std::string_view text) {
+Json parse_json(std::string_view text, std::string* repeated_key = nullptr) {
+  using Event = nlohmann::detail::parse_event_t;
   bool too_deep = false;
-  const auto watch = [&](int depth, nlohmann::detail::parse_event_t, Json&) {
+  std::vector<std::set<std::string>> keys;
+  const auto watch = [&](int depth, Event event, Json& parsed) {
     too_deep = too_deep || depth > kMostJsonLevels;
-    return !too_deep;
+    if (too_deep || repeated_key == nullptr) return !too_deep;
+    if (event == Event::object_start) {
+      keys.emplace_back();
+    } else if (event == Event::object_end) {
+      keys.pop_back();
+    } else if (event == Event::key) {
+      const auto& key = parsed.template get_ref<const std::string&>();
+      if (!keys.back().insert(key).second && repeated_key->empty()) *repeated_key = key;
+    }
+    return true;
   };
   auto value = Json::parse(text, watch, /*allow_exceptions=*/false);
   return too_deep ? Json(Json::value_t::discarded) : value;

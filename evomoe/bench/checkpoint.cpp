@@ -36,6 +36,7 @@ class CheckpointRun {
         folder_(folder),
         trainer_(make_trainer(model)),
         manager_(folder, {.asynchronous = true}) {
+    trainer_->before_change([this] { manager_.wait_for_copy(); });
     for (int64_t n = 0; n < 4; ++n) batches_.push_back({hash_batch(model, n)});
   }
 

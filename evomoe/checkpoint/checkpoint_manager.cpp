@@ -1,5 +1,6 @@
 #include "evomoe/checkpoint/checkpoint_manager.h"
 
+#include <c10/util/ParallelGuard.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -100,16 +101,22 @@ void give_way() {
 #endif
 }
 
-/// Tensors of its own on the CPU, which training cannot change under the writer's hands.
-TensorMap snapshot(const TensorMap& tensors) {
-  torch::NoGradGuard no_grad;
+/// Room on the CPU for copies of the tensors. Memory is not touched yet, so it takes no time.
+TensorMap room_for(const TensorMap& tensors) {
   TensorMap copies;
   for (const auto& [name, tensor] : tensors) {
-    copies[name] = tensor.defined() ? tensor.detach().to(tensor.options().device(torch::kCPU),
-                                                         /*non_blocking=*/false, /*copy=*/true)
-                                    : tensor;
+    copies[name] =
+        tensor.defined() ? torch::empty_like(tensor, tensor.options().device(torch::kCPU)) : tensor;
   }
   return copies;
+}
+
+void copy(const TensorMap& from, TensorMap& to) {
+  const torch::NoGradGuard no_grad;
+  const c10::ParallelGuard one_thread(true);  // training has the others
+  for (auto& [name, tensor] : to) {
+    if (tensor.defined()) tensor.copy_(from.at(name));
+  }
 }
 
 }  // namespace
@@ -225,24 +232,44 @@ void CheckpointManager::save(const SaveRequest& request, const Checkpoint& check
   if (request.metric) section["metric"] = *request.metric;
   if (best_) section["best"] = *best_;
 
-  // With the last one there is no training to give way to, and perhaps little time.
-  const bool asynchronous = policy_.asynchronous && !request.last;
-  const auto tensors = [&](const TensorMap& map) { return asynchronous ? snapshot(map) : map; };
-  content.model = tensors(checkpoint.model);
+  content.model = checkpoint.model;
   const bool without_optimizer =
       policy_.no_save_optimizer_state ||
       (request.training_finished && policy_.no_save_optimizer_state_on_training_finished);
-  if (!without_optimizer) content.optimizer = tensors(checkpoint.optimizer);
-  if (!asynchronous) {
+  if (!without_optimizer) content.optimizer = checkpoint.optimizer;
+  // With the last one there is no training to give way to, and perhaps little time.
+  if (policy_.asynchronous && !request.last) {
+    write_in_background(names, std::move(content));
+  } else {
     write(names, content);
-    return;
   }
+}
+
+void CheckpointManager::write_in_background(std::vector<std::string> names, Checkpoint content) {
+  Checkpoint copies;
+  copies.manifest = std::move(content.manifest);
+  copies.model = room_for(content.model);
+  copies.optimizer = room_for(content.optimizer);
+  std::promise<void> copied;
+  copied_ = copied.get_future();
   in_flight_ =
-      std::async(std::launch::async, [this, names, content = std::move(content)]() mutable {
-        give_way();
-        write(names, content);
-        content = Checkpoint();  // the future would hold it until the next one
-      });
+      std::async(std::launch::async, &CheckpointManager::copy_and_write, this, std::move(names),
+                 std::move(content), std::move(copies), std::move(copied));
+}
+
+/// `copied` goes with this call, so that nobody waits for copies that failed.
+void CheckpointManager::copy_and_write(const std::vector<std::string>& names, Checkpoint content,
+                                       Checkpoint copies, std::promise<void> copied) const {
+  copy(content.model, copies.model);
+  copy(content.optimizer, copies.optimizer);
+  content = Checkpoint();
+  copied.set_value();
+  give_way();
+  write(names, copies);
+}
+
+void CheckpointManager::wait_for_copy() {
+  if (copied_.valid()) copied_.wait();
 }
 
 void CheckpointManager::finish() {

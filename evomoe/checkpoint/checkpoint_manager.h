@@ -65,11 +65,15 @@ class CheckpointManager {
 
   /// Writes a checkpoint under the names that apply, then deletes the oldest ones by the keep rules
   /// (by when they were written, so that those of an earlier run go first whatever their numbers;
-  /// never the one just written nor one that a link points to). Asynchronous: copies the tensors,
-  /// returns, and writes in the background; waits for the previous one first and throws its error.
-  /// Adds a section "checkpoint" to the manifest: epoch, updates, end_of_epoch, best_metric,
+  /// never the one just written nor one that a link points to). Asynchronous: waits for the
+  /// previous one and throws its error, then returns; in the background the tensors are copied and
+  /// the copies written. Until wait_for_copy() has returned they may be read, but not changed. Adds
+  /// a section "checkpoint" to the manifest: epoch, updates, end_of_epoch, best_metric,
   /// maximize_best, metric, best.
   void save(const SaveRequest& request, const Checkpoint& checkpoint);
+
+  /// Waits until the tensors of the checkpoint in flight may change.
+  void wait_for_copy();
 
   /// Waits for the checkpoint in flight and throws its error.
   void finish();
@@ -91,6 +95,9 @@ class CheckpointManager {
   bool belongs_to_best(double value) const;
   std::vector<std::string> names_for(const SaveRequest& request, bool is_best) const;
   void write(const std::vector<std::string>& names, const Checkpoint& checkpoint) const;
+  void write_in_background(std::vector<std::string> names, Checkpoint content);
+  void copy_and_write(const std::vector<std::string>& names, Checkpoint content, Checkpoint copies,
+                      std::promise<void> copied) const;
   void prune(const std::string& written) const;
 
   std::filesystem::path save_dir_;
@@ -98,6 +105,7 @@ class CheckpointManager {
   std::optional<RunLock> lock_;
   std::optional<double> best_;
   std::future<void> in_flight_;
+  std::future<void> copied_;  ///< ready when the copies of the checkpoint in flight are made
 };
 
 }  // namespace evomoe

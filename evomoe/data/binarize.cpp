@@ -6,7 +6,9 @@
 #include "evomoe/base/error.h"
 #include "evomoe/data/indexed_dataset.h"
 #include "evomoe/text/encoder_pool.h"
+#include "evomoe/text/symbol_counts.h"
 #include "evomoe/text/text_lines.h"
+#include "evomoe/text/text_tokens.h"
 
 namespace evomoe {
 namespace {
@@ -20,14 +22,6 @@ void check_utf8(const MappedFile& file, std::string_view line) {
   const auto before = static_cast<size_t>(line.data() - file.bytes().data());
   for_each_line(file.bytes().substr(0, before), [&](std::string_view) { ++number; });
   require_utf8(line, fmt::format("{}:{}", file.path().string(), number));
-}
-
-/// The dictionary index of each BPE id: the symbols of a dictionary over BPE text are decimal ids.
-std::vector<int64_t> indices_of_bpe(const ByteBpe& bpe, const Dictionary& dictionary) {
-  std::vector<int64_t> indices;
-  for (int64_t id = 0; id < bpe.size(); ++id)
-    indices.push_back(dictionary.index(std::to_string(id)));
-  return indices;
 }
 
 struct EncodedPiece {
@@ -53,7 +47,7 @@ BinarizeStatistics binarize(const BinarizeOptions& options) {
   std::vector<int64_t> bpe_index;
   if (const auto* bpe = options.encoding.bpe) {
     encoders.emplace(*bpe);
-    bpe_index = indices_of_bpe(*bpe, dictionary);
+    bpe_index = tokens_of_bpe_ids(*bpe, dictionary);
   }
 
   const auto encode_piece = [&](std::string_view text) {
@@ -113,7 +107,6 @@ BinarizeStatistics binarize(const BinarizeOptions& options) {
 
 Dictionary build_dictionary(const std::vector<std::filesystem::path>& files, int workers,
                             const LineEncoding& encoding, const BinarizeProgress& progress) {
-  StringMap<int64_t> counts;
   int64_t lines = 0;
   int64_t bytes_done = 0;
   int64_t bytes_in_all = 0;
@@ -121,16 +114,13 @@ Dictionary build_dictionary(const std::vector<std::filesystem::path>& files, int
     bytes_in_all += static_cast<int64_t>(MappedFile(path).bytes().size());
 
   struct Counted {
-    StringMap<int64_t> words;
-    std::vector<int64_t> ids;
+    SymbolCounts symbols;
     int64_t lines = 0;
   };
   std::optional<EncoderPool> encoders;
-  std::vector<int64_t> id_counts;
-  if (encoding.bpe != nullptr) {
-    encoders.emplace(*encoding.bpe);
-    id_counts.resize(encoding.bpe->size());
-  }
+  if (encoding.bpe != nullptr) encoders.emplace(*encoding.bpe);
+  const int64_t bpe_size = encoding.bpe != nullptr ? encoding.bpe->size() : 0;
+  SymbolCounts counts(bpe_size);
 
   for (const auto& path : files) {
     const MappedFile file(path);
@@ -138,7 +128,7 @@ Dictionary build_dictionary(const std::vector<std::filesystem::path>& files, int
     std::vector<Counted> partial(pieces.size());
     const auto count = [&](int64_t i) {
       Counted& counted = partial[i];
-      counted.ids.resize(id_counts.size());
+      counted.symbols = SymbolCounts(bpe_size);
       auto encoder = encoders ? encoders->take() : nullptr;
       std::vector<int32_t> ids;
       for_each_line(pieces[i], [&](std::string_view line) {
@@ -146,17 +136,16 @@ Dictionary build_dictionary(const std::vector<std::filesystem::path>& files, int
         if (encoder) {
           ids.clear();
           encoder->encode(encoding.bpe_text(line), ids);
-          for (const int32_t id : ids) ++counted.ids[id];
+          counted.symbols.add_ids(ids);
           return;
         }
         check_utf8(file, line);
-        for_each_word(line, [&](std::string_view word) { count_symbol(counted.words, word); });
+        counted.symbols.add_words_of(line);
       });
       if (encoder) encoders->give(std::move(encoder));
     };
     const auto add = [&](int64_t i) {
-      for (const auto& [word, number] : partial[i].words) counts[word] += number;
-      for (size_t id = 0; id < id_counts.size(); ++id) id_counts[id] += partial[i].ids[id];
+      counts.add(partial[i].symbols);
       lines += partial[i].lines;
       partial[i] = {};
       bytes_done += static_cast<int64_t>(pieces[i].size());
@@ -164,11 +153,7 @@ Dictionary build_dictionary(const std::vector<std::filesystem::path>& files, int
     };
     parallel_in_order(static_cast<int64_t>(pieces.size()), workers, count, add);
   }
-
-  for (size_t id = 0; id < id_counts.size(); ++id) {
-    if (id_counts[id] > 0) counts.emplace(std::to_string(id), id_counts[id]);
-  }
-  return Dictionary::of_counts(counts, lines);
+  return counts.dictionary(lines);
 }
 
 }  // namespace evomoe

@@ -117,7 +117,8 @@ std::vector<Example> read_json_examples(const std::filesystem::path& path) {
     const auto where = fmt::format("{}:{}", path.string(), ++number);
     require_utf8(line, where);
     if (strip(line).empty()) return;
-    const auto object = parse_json(line);
+    std::string repeated;
+    const auto object = parse_json(line, &repeated);
     const bool last = line.data() + line.size() == bytes.data() + bytes.size();
     EVOMOE_CHECK(!object.is_discarded() || !last || ends,
                  "{}: the file ends inside this line, which is no whole JSON object: it was cut "
@@ -131,6 +132,9 @@ std::vector<Example> read_json_examples(const std::filesystem::path& path) {
                  "{}: this is {}, and each line must be one object, like {{\"prompt\": \"...\", "
                  "\"answer\": \"...\"}}",
                  where, type_words(object));
+    EVOMOE_CHECK(repeated.empty(),
+                 "{}: \"{}\" comes twice in one object; which value is meant cannot be known",
+                 where, repeated);
     examples.push_back(of_object(object, where));
     check_answer(examples.back(), where);
   });

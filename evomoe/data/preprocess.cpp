@@ -126,7 +126,6 @@ void check(const PreprocessOptions& options, const std::vector<Side>& sides) {
                  "of the other",
                  source.string(), lines, target.string(), other);
   }
-  make_destination(options.destdir);
   for (const auto& side : sides) {
     check_no_dictionary(side.dictionary_in(options.destdir), side.given_dictionary,
                         side.dict_option);
@@ -143,6 +142,10 @@ PreprocessResult preprocess(const PreprocessOptions& options) {
   if (!options.gpt2_encoder_json.empty()) {
     bpe = ByteBpe::load(options.gpt2_encoder_json, options.gpt2_vocab_bpe);
   }
+  for (auto& side : sides) {
+    if (!side.given_dictionary.empty()) side.dictionary = Dictionary::load(side.given_dictionary);
+  }
+  make_destination(options.destdir);
   const LineEncoding encoding{bpe ? &*bpe : nullptr, options.keep_whitespace};
   const auto progress = [&](const std::string& step) -> BinarizeProgress {
     if (!options.progress) return {};
@@ -150,9 +153,7 @@ PreprocessResult preprocess(const PreprocessOptions& options) {
   };
 
   const auto make_dictionary = [&](size_t first, size_t end, int64_t threshold, int64_t words) {
-    if (!sides[first].given_dictionary.empty()) {
-      return Dictionary::load(sides[first].given_dictionary);
-    }
+    if (!sides[first].given_dictionary.empty()) return sides[first].dictionary;
     std::vector<fs::path> files;
     for (size_t i = first; i < end; ++i) {
       for (size_t k = 0; k < sides[i].train_splits; ++k) {

@@ -1,5 +1,9 @@
 // `evomoe preprocess --examples`: prompts with answers become a data-bin folder.
+#include <algorithm>
 #include <fstream>
+#include <optional>
+#include <span>
+#include <type_traits>
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
@@ -9,6 +13,7 @@
 #include "evomoe/data/indexed_dataset.h"
 #include "evomoe/data/preprocess_checks.h"
 #include "evomoe/text/encoder_pool.h"
+#include "evomoe/text/symbol_counts.h"
 #include "evomoe/text/text_lines.h"
 #include "evomoe/text/text_tokens.h"
 
@@ -36,85 +41,116 @@ void read_splits(const std::string& files, const std::string& name, const std::s
   }
 }
 
-/// Symbols of texts: words, or the numbers of a BPE's tokens. Safe to use from several threads.
-class Symbols {
+/// Goes through the examples of a split in pieces that `workers` threads work on: `work` may run in
+/// several at once, `collect` gets what it returned, in order.
+template <typename Work, typename Collect>
+void for_each_piece(const Split& split, int workers, const Work& work, const Collect& collect) {
+  const auto size = static_cast<int64_t>(split.examples.size());
+  const auto pieces = (size + kExamplesOfPiece - 1) / kExamplesOfPiece;
+  using Piece = std::invoke_result_t<Work, std::span<const Example>>;
+  std::vector<std::optional<Piece>> done(pieces);
+  parallel_in_order(
+      pieces, workers,
+      [&](int64_t i) {
+        const auto begin = i * kExamplesOfPiece;
+        done[i] = work(
+            std::span(split.examples).subspan(begin, std::min(kExamplesOfPiece, size - begin)));
+      },
+      [&](int64_t i) {
+        collect(*done[i]);
+        done[i].reset();
+      });
+}
+
+/// What turns the texts of the examples into symbols. Safe to use from several threads.
+class ExampleTexts {
  public:
-  explicit Symbols(const LineEncoding& encoding) : encoding_(encoding) {
+  explicit ExampleTexts(const LineEncoding& encoding) : encoding_(encoding) {
     if (encoding.bpe != nullptr) encoders_.emplace(*encoding.bpe);
   }
 
-  void for_each(std::string_view text, const std::function<void(std::string_view)>& symbol) {
-    if (!encoders_) {
-      for_each_word(text, symbol);
-      return;
+  bool has_bpe() const { return encoders_.has_value(); }
+
+  Dictionary make_dictionary(const std::vector<Split>& splits, int workers) {
+    const int64_t ids = has_bpe() ? encoding_.bpe->size() : 0;
+    SymbolCounts counts(ids);
+    int64_t ends = 0;
+    const auto count = [&](std::span<const Example> examples) {
+      SymbolCounts piece(ids);
+      for (const auto& example : examples) {
+        for (const auto* text : {&example.prompt, &example.answer}) {
+          if (has_bpe()) {
+            piece.add_ids(ids_of(*text));
+          } else {
+            piece.add_words_of(*text);
+          }
+        }
+      }
+      return piece;
+    };
+    for (const auto& split : splits) {
+      if (!split.name.starts_with("train")) continue;
+      for_each_piece(split, workers, count, [&](const SymbolCounts& piece) { counts.add(piece); });
+      ends += 2 * static_cast<int64_t>(split.examples.size());
     }
+    return counts.dictionary(ends);
+  }
+
+  /// Writes one side of a split, a text an item.
+  BinarizeStatistics write_side(const Split& split, std::string Example::*side,
+                                const Dictionary& dictionary, const fs::path& prefix, int workers) {
+    std::vector<int64_t> token_of_id;
+    if (has_bpe()) token_of_id = tokens_of_bpe_ids(*encoding_.bpe, dictionary);
+    struct Piece {
+      std::vector<std::vector<int64_t>> items;
+      int64_t replaced = 0;
+    };
+    const auto encode = [&](std::span<const Example> examples) {
+      Piece piece;
+      for (const auto& example : examples) {
+        std::vector<int64_t> tokens;
+        const auto add = [&](int64_t token, bool is_unk_itself) {
+          tokens.push_back(token);
+          if (token == Dictionary::kUnk && !is_unk_itself) ++piece.replaced;
+        };
+        if (has_bpe()) {
+          for (const auto id : ids_of(example.*side)) add(token_of_id[id], false);
+        } else {
+          for_each_word(example.*side, [&](std::string_view word) {
+            add(text_token(word, dictionary), word == dictionary.symbol(Dictionary::kUnk));
+          });
+        }
+        tokens.push_back(Dictionary::kEos);
+        piece.items.push_back(std::move(tokens));
+      }
+      return piece;
+    };
+    IndexedBuilder builder(prefix, dictionary.size());
+    BinarizeStatistics statistics;
+    for_each_piece(split, workers, encode, [&](const Piece& piece) {
+      for (const auto& item : piece.items) {
+        builder.add(item);
+        ++statistics.sentences;
+        statistics.tokens += static_cast<int64_t>(item.size());
+      }
+      statistics.replaced += piece.replaced;
+    });
+    builder.finish();
+    return statistics;
+  }
+
+ private:
+  std::vector<int32_t> ids_of(std::string_view text) {
     auto encoder = encoders_->take();
     std::vector<int32_t> ids;
     encoder->encode(encoding_.bpe_text(text), ids);
     encoders_->give(std::move(encoder));
-    for (const auto id : ids) symbol(std::to_string(id));
+    return ids;
   }
 
- private:
   LineEncoding encoding_;
   std::optional<EncoderPool> encoders_;
 };
-
-Dictionary make_dictionary(const std::vector<Split>& splits, Symbols& symbols) {
-  StringMap<int64_t> counts;
-  int64_t ends = 0;
-  const auto count = [&](std::string_view text) {
-    symbols.for_each(text, [&](std::string_view symbol) { count_symbol(counts, symbol); });
-    ++ends;
-  };
-  for (const auto& split : splits) {
-    if (!split.name.starts_with("train")) continue;
-    for (const auto& example : split.examples) {
-      count(example.prompt);
-      count(example.answer);
-    }
-  }
-  return Dictionary::of_counts(counts, ends);
-}
-
-/// Writes one side of a split, a text an item.
-BinarizeStatistics write_side(const Split& split, std::string Example::*side, Symbols& symbols,
-                              const Dictionary& dictionary, const fs::path& prefix, int workers) {
-  struct Piece {
-    std::vector<std::vector<int64_t>> items;
-    int64_t replaced = 0;
-  };
-  IndexedBuilder builder(prefix, dictionary.size());
-  BinarizeStatistics statistics;
-  const auto count = static_cast<int64_t>(split.examples.size());
-  const auto pieces = (count + kExamplesOfPiece - 1) / kExamplesOfPiece;
-  std::vector<Piece> done(pieces);
-  const auto encode = [&](int64_t piece) {
-    const auto end = std::min(count, (piece + 1) * kExamplesOfPiece);
-    for (int64_t i = piece * kExamplesOfPiece; i < end; ++i) {
-      std::vector<int64_t> tokens;
-      symbols.for_each(split.examples[i].*side, [&](std::string_view symbol) {
-        tokens.push_back(text_token(symbol, dictionary));
-        if (tokens.back() == Dictionary::kUnk && symbol != dictionary.symbol(Dictionary::kUnk))
-          ++done[piece].replaced;
-      });
-      tokens.push_back(Dictionary::kEos);
-      done[piece].items.push_back(std::move(tokens));
-    }
-  };
-  const auto add = [&](int64_t piece) {
-    for (const auto& item : done[piece].items) {
-      builder.add(item);
-      ++statistics.sentences;
-      statistics.tokens += static_cast<int64_t>(item.size());
-    }
-    statistics.replaced += done[piece].replaced;
-    done[piece] = {};
-  };
-  parallel_in_order(pieces, workers, encode, add);
-  builder.finish();
-  return statistics;
-}
 
 }  // namespace
 
@@ -131,24 +167,23 @@ PreprocessResult preprocess_examples(const PreprocessOptions& options) {
         "without --trainpref there is nothing to make a dictionary from; give --trainpref or "
         "--srcdict");
   }
-  make_destination(options.destdir);
   const auto dictionary_path = options.destdir / "dict.txt";
   check_no_dictionary(dictionary_path, options.srcdict, "--srcdict");
-
   std::optional<ByteBpe> bpe;
   if (!options.gpt2_encoder_json.empty())
     bpe = ByteBpe::load(options.gpt2_encoder_json, options.gpt2_vocab_bpe);
-  Symbols symbols({bpe ? &*bpe : nullptr, options.keep_whitespace});
   Dictionary dictionary;
+  if (!options.srcdict.empty()) dictionary = Dictionary::load(options.srcdict);
+  make_destination(options.destdir);
+
+  ExampleTexts texts({bpe ? &*bpe : nullptr, options.keep_whitespace});
   if (options.srcdict.empty()) {
-    dictionary = make_dictionary(splits, symbols);
+    dictionary = texts.make_dictionary(splits, options.workers);
     dictionary.finalize(options.thresholdsrc, options.nwordssrc, options.padding_factor);
     EVOMOE_CHECK(dictionary.size() > Dictionary::kSpecials,
                  "{}: no word is left for the dictionary: lower --thresholdsrc {}, or raise "
                  "--nwordssrc {} (the four special symbols count)",
                  splits.front().source, options.thresholdsrc, options.nwordssrc);
-  } else {
-    dictionary = Dictionary::load(options.srcdict);
   }
   dictionary.save(dictionary_path);
 
@@ -165,7 +200,7 @@ PreprocessResult preprocess_examples(const PreprocessOptions& options) {
     const auto side = [&](std::string Example::*text, const std::string& name) {
       const auto output = split.name + "." + name;
       const auto statistics =
-          write_side(split, text, symbols, dictionary, options.destdir / output, options.workers);
+          texts.write_side(split, text, dictionary, options.destdir / output, options.workers);
       result.splits.push_back({output, "", split.source, statistics});
       return statistics;
     };

@@ -156,9 +156,8 @@ std::optional<FairseqOptimizer> read_fairseq_optimizer(const PickleValue& root,
   check_numbering(*found, file);
   const auto& groups = entry_as<List>(*found, "param_groups", file);
   EVOMOE_CHECK(groups.size() == 1,
-               "{}: the optimizer has {} groups of parameters with options of their own, and here "
-               "all have the same; {}",
-               file, groups.size(), kFairseqOptimizerRemedy);
+               "{}: the optimizer has {} groups of parameters, and only one is supported; {}", file,
+               groups.size(), kFairseqOptimizerRemedy);
   const auto& group = groups.front();
   check_group(group, optimizer.method, file);
 

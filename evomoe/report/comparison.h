@@ -47,6 +47,9 @@ struct ComparedRow {
   TimeTo time_to(double perplexity) const;
 };
 
+/// "12.34", or "diverged".
+std::string perplexity_text(double perplexity);
+
 class Comparison {
  public:
   /// `group`: runs whose names differ in the number behind their last hyphen alone are one row.

@@ -51,6 +51,7 @@ void TrainingRun::check_bleu_lengths() const {
 
 int TrainingRun::run() {
   const SignalWatch signals;
+  trainer_->before_change([this] { checkpoints_->wait_for_copy(); });
   Stop stop = Stop::kNo;
   try {
     stop = train();

@@ -23,24 +23,6 @@ Dictionary::Dictionary() {
   for (const char* special : {"<s>", "<pad>", "</s>", "<unk>"}) add(special, 1);
 }
 
-void count_symbol(StringMap<int64_t>& counts, std::string_view symbol) {
-  const auto found = counts.find(symbol);
-  if (found != counts.end()) {
-    ++found->second;
-  } else {
-    counts.emplace(symbol, 1);
-  }
-}
-
-Dictionary Dictionary::of_counts(const StringMap<int64_t>& counts, int64_t ends) {
-  std::vector<std::pair<std::string_view, int64_t>> sorted(counts.begin(), counts.end());
-  std::sort(sorted.begin(), sorted.end());
-  Dictionary dictionary;
-  for (const auto& [symbol, count] : sorted) dictionary.add(symbol, count);
-  dictionary.add("</s>", ends);
-  return dictionary;
-}
-
 Dictionary Dictionary::load(const std::filesystem::path& path) {
   const MappedFile file(path);
   warn_of_byte_order_mark(file.bytes(), path.string());

@@ -20,9 +20,6 @@ struct StringHash {
 template <typename Value>
 using StringMap = std::unordered_map<std::string, Value, StringHash, std::equal_to<>>;
 
-/// Counts a symbol once more.
-void count_symbol(StringMap<int64_t>& counts, std::string_view symbol);
-
 /// The symbols of a model in fairseq's order and file format (`dict.txt`: a line `symbol count` for
 /// each symbol but the four specials). Symbols are UTF-8.
 class Dictionary {
@@ -39,10 +36,6 @@ class Dictionary {
   /// or empty file, a malformed line and a symbol that comes twice (unless its second line ends in
   /// ` #fairseq:overwrite`) are Errors that name the line.
   static Dictionary load(const std::filesystem::path& path);
-
-  /// Counted symbols in alphabetical order, and </s> `ends` times. Not yet sorted by count or cut:
-  /// see finalize().
-  static Dictionary of_counts(const StringMap<int64_t>& counts, int64_t ends);
 
   /// Writes a dict.txt that load() reads back to the same, all symbols but the specials, under a
   /// temporary name first.

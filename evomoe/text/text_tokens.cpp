@@ -9,6 +9,13 @@ int64_t text_token(std::string_view symbol, const Dictionary& dictionary) {
   return index < Dictionary::kSpecials ? Dictionary::kUnk : index;
 }
 
+std::vector<int64_t> tokens_of_bpe_ids(const ByteBpe& bpe, const Dictionary& dictionary) {
+  std::vector<int64_t> tokens;
+  for (int64_t id = 0; id < bpe.size(); ++id)
+    tokens.push_back(text_token(std::to_string(id), dictionary));
+  return tokens;
+}
+
 std::vector<int64_t> text_tokens(std::string_view text, const Dictionary& dictionary,
                                  const ByteBpe* bpe) {
   std::vector<int64_t> tokens;

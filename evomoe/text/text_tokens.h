@@ -13,6 +13,9 @@ namespace evomoe {
 /// are unknown words to it.
 int64_t text_token(std::string_view symbol, const Dictionary& dictionary);
 
+/// The token of each id of a BPE: the symbols of a dictionary over BPE text are the decimal ids.
+std::vector<int64_t> tokens_of_bpe_ids(const ByteBpe& bpe, const Dictionary& dictionary);
+
 /// The tokens of a whole text, without an </s>: by the BPE, for which an end of line is a byte like
 /// any other; without one (null) the words between white space.
 std::vector<int64_t> text_tokens(std::string_view text, const Dictionary& dictionary,

@@ -93,6 +93,7 @@ UpdateResult Trainer::update(const std::vector<Batch>& micro_batches, int64_t ep
     result.applied = false;
     return result;
   }
+  before_change_();
   RECORD_USER_SCOPE("optimiser");
   optimizer_->step(result.lr, result.clip_coefficient / result.sums.divisor());
   const auto layers = model_->moe_layers();
@@ -108,6 +109,7 @@ void Trainer::begin_update(UpdateResult& result) {
   result.stage = next_stage();
   // An update that is skipped right at the spawn comes here again with its experts.
   if (result.stage.spawn && holds_shared_expert()) {
+    before_change_();
     spawn_experts();
     result.spawned = true;
   }

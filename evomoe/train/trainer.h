@@ -93,6 +93,8 @@ class Trainer {
   int64_t resident_optimizer_bytes() const { return optimizer_->resident_bytes(); }
   void load_model_state(const TensorMap& state, const std::string& what, const std::string& remedy);
   void load_optimizer_state(const TensorMap& state);
+  /// `hook` is called before parameters, buffers or the optimiser's state change.
+  void before_change(std::function<void()> hook) { before_change_ = std::move(hook); }
   void set_recorded_noise(RecordedNoise noise) { recorded_noise_ = std::move(noise); }
   /// Parameters with their gradients of the last update (a sum over target tokens).
   const std::vector<NamedParameter>& parameters() const { return optimizer_->parameters(); }
@@ -117,6 +119,7 @@ class Trainer {
   int64_t updates_ = 0;
   int64_t skipped_ = 0;  ///< updates skipped since the last one that was applied
   RecordedNoise recorded_noise_;
+  std::function<void()> before_change_ = [] {};
 };
 
 /// The trainable tensors of a model and what they are, in the order of its registration.

@@ -22,6 +22,14 @@ TEST(ParseJson, WhatIsNoJsonIsDiscarded) {
     EXPECT_TRUE(parse_json(text).is_discarded()) << text;
 }
 
+TEST(ParseJson, AKeyThatAnObjectHasTwiceIsTold) {
+  std::string repeated;
+  parse_json(R"({"a": {"b": 1}, "b": [{"a": 1}, {"a": 2}]})", &repeated);
+  EXPECT_EQ(repeated, "") << "each object has them once";
+  EXPECT_EQ(parse_json(R"([{"a": 1}, {"c": {"b": 1, "b": 2}, "c": 3}])", &repeated)[1]["c"], 3);
+  EXPECT_EQ(repeated, "b");
+}
+
 TEST(ParseJson, SoIsWhatWouldUseUpTheStackWhenItIsCopiedOrPrinted) {
   EXPECT_TRUE(parse_json(nested(90, "[", "]")).is_array());
   for (const size_t levels : {200, 1'000'000}) {

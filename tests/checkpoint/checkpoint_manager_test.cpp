@@ -283,6 +283,7 @@ TEST(CheckpointManager, AsynchronousSavesHoldTheValuesOfTheirMoment) {
     auto checkpoint = marked(1);
     checkpoint.model["large"] = torch::ones({1 << 20});
     manager.save(interval(1, 1), checkpoint);
+    manager.wait_for_copy();
     checkpoint.model["large"].fill_(7);  // training goes on while the file is being written
     checkpoint.model["w"].fill_(2);
     checkpoint.manifest["update"] = 2;

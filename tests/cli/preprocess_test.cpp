@@ -43,6 +43,12 @@ TEST_F(PreprocessCommand, RefusesWhatItCannotDoBeforeAnyWork) {
   expect_refused(arguments() + "--align-suffix align", {"--align-suffix", "alignments"});
   expect_refused(arguments() + "--alignfile a", {"--alignfile", "alignments"});
   expect_refused(arguments() + "--dataset-impl raw", {"--dataset-impl", "raw", "mmap"});
+  expect_refused(arguments() + "--srcdict absent", {"absent"}, 1);
+  testing::write_text(folder_ / "no_dictionary", "a dog\n");
+  expect_refused(fmt::format("{}--tgtdict {}/no_dictionary", arguments(), folder_.path().string()),
+                 {"no_dictionary:1", "symbol count"}, 1);
+  expect_refused(arguments() + "--bpe gpt2 --gpt2-encoder-json absent --gpt2-vocab-bpe absent",
+                 {"absent"}, 1);
   testing::write_text(folder_ / "train.en", "a dog\n");
   expect_refused(arguments(), {"train.de has 2 lines", "train.en has 1"}, 1);
   EXPECT_FALSE(std::filesystem::exists(folder_ / "pair"));

@@ -207,6 +207,12 @@ TEST_F(SupervisedFinetuning, BadExamplesAreRefusedWithFileAndLine) {
                              "{0}/other",
                              folder_.path().string()),
                  {"train.jsonl.prompt"}, 1);
+  testing::write_text(folder_ / "one.jsonl", "{\"prompt\": \"a\", \"answer\": \"b\"}\n");
+  expect_refused(fmt::format("preprocess --examples jsonl --trainpref {0}/one.jsonl --srcdict "
+                             "{0}/absent --destdir {0}/other",
+                             folder_.path().string()),
+                 {"absent"}, 1);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "other")) << "nothing is written";
   expect_refused("preprocess --examples csv --trainpref a", {"--examples", "jsonl, pairs"});
   expect_refused("preprocess --examples jsonl --only-source --trainpref a", {"--only-source"});
   // Data of another kind.

@@ -67,6 +67,7 @@ TEST_F(ExampleFiles, BadLinesAreRefusedWithTheirPlace) {
   expect_refused(R"({"prompt": "a", "response": null})", {"\"response\" is null"});
   expect_refused(R"({"prompt": "a", "answer": "b", "response": "c"})", {"answer, response"});
   expect_refused(R"({"prompt": "a", "answer": " \n\t"})", {"the answer is empty"});
+  expect_refused(R"({"prompt": "a", "answer": "b", "prompt": "c"})", {"\"prompt\" comes twice"});
   expect_refused(R"({"prompt": "a", "answer": "b")", {"no JSON"});
   expect_refused("a\tb", {"no JSON", "--examples pairs"});
   expect_refused(R"({"prompt": "a", "answer": "b"} {"prompt": "c", "answer": "d"})", {"no JSON"});

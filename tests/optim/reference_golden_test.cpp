@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "evomoe/optim/adafactor.h"
 #include "evomoe/optim/adam.h"
 #include "evomoe/optim/lr_schedule.h"
 #include "evomoe/optim/optimizer.h"
@@ -35,6 +36,39 @@ TEST(AdamGolden, FiveStepsEqualTheReference) {
   }
   RecordProperty("largest_deviation", fmt::format("{:g}", deviation));
   EXPECT_LE(deviation, 3e-7);
+}
+
+TEST(AdafactorGolden, SixStepsEqualTheReferenceInEachForm) {
+  const auto cases = testing::read_json(testing::golden_dir() / "adafactor.json");
+  ASSERT_EQ(cases.size(), 5U);
+  for (const auto& [name, expected] : cases.items()) {
+    const auto& given = expected.at("options");
+    AdafactorOptions options;
+    options.scale_parameter = given.at("scale_parameter").get<bool>();
+    options.relative_step = given.at("relative_step").get<bool>();
+    options.warmup_init = given.value("warmup_init", false);
+    options.clip_threshold = given.value("clip_threshold", options.clip_threshold);
+    if (given.contains("beta1")) options.beta1 = given.at("beta1").get<double>();
+    const double lr = given.at("lr").is_null() ? 0.0 : given.at("lr").get<double>();
+    double deviation = 0;
+    for (const auto& parameter : expected.at("parameters")) {
+      const auto shape = parameter.at("shape").get<std::vector<int64_t>>();
+      const auto tensor = [&](const nlohmann::json& values) {
+        return torch::tensor(values.get<std::vector<float>>()).view(shape);
+      };
+      auto p = tensor(parameter.at("start")).requires_grad_();
+      Optimizer optimizer({{"p", p}}, std::make_unique<Adafactor>(options),
+                          {.weight_decay = given.value("weight_decay", 0.0)});
+      for (size_t t = 0; t < parameter.at("gradients").size(); ++t) {
+        p.mutable_grad() = tensor(parameter.at("gradients")[t]);
+        optimizer.step(optimizer.learning_rate(lr, static_cast<int64_t>(t) + 1));
+        const auto after = tensor(parameter.at("after")[t]);
+        deviation = std::max(deviation, (p - after).abs().max().item<double>());
+      }
+    }
+    RecordProperty("largest_deviation_" + name, fmt::format("{:g}", deviation));
+    EXPECT_LE(deviation, 1e-6) << name;
+  }
 }
 
 void expect_schedule(const char* name, const LrScheduleOptions& options) {

@@ -3,6 +3,11 @@
 #include "evomoe/kernels/cpu/vectorize.h"
 #include "evomoe/kernels/parallel_for.h"
 
+// As in adam.cpp: each vector unit gives the same bits.
+#if defined(__clang__)
+#pragma clang fp contract(off)
+#endif
+
 namespace evomoe::kernels {
 namespace {
 
