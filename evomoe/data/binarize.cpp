@@ -147,7 +147,7 @@ Dictionary build_dictionary(const std::vector<std::filesystem::path>& files, int
     const auto add = [&](int64_t i) {
       counts.add(partial[i].symbols);
       lines += partial[i].lines;
-      partial[i] = {};
+      partial[i] = Counted();
       bytes_done += static_cast<int64_t>(pieces[i].size());
       if (progress) progress(bytes_done, bytes_in_all);
     };
