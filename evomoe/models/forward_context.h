@@ -31,10 +31,9 @@ struct ForwardContext {
   bool training = false;
   bool route_as_trained =
       false;  ///< evaluation with the routing of the present training stage, noise included
-  int64_t update = 0;       ///< completed updates
   RouterSchedule schedule;  ///< of the routers
-  NoiseKey noise;  ///< seed, update, first sequence, sequence length; layer and site are set where
-                   ///< it is used
+  NoiseKey noise;  ///< seed, update, first sequence; a stack sets the sequence length; layer and
+                   ///< site are set where it is used
   torch::Tensor padding_BS;  ///< bool, true = padding; undefined when no token is padding
   /// Rows that hold several sequences (packing): int64, the sequence of each token, 0 = padding.
   /// Each attends to itself alone, and its positions begin anew. Undefined: a row is a sequence.

@@ -81,7 +81,6 @@ torch::Tensor RobertaImpl::classify(const torch::Tensor& x_BSD, const std::strin
   for (auto& head : heads_) {
     if (head.options.name != name) continue;
     auto noise = context.noise;
-    noise.update = static_cast<uint32_t>(context.update);
     noise.sequence_length = 1;
     const auto dropped = [&](const torch::Tensor& x, NoiseSite site) {
       return context.training ? philox_dropout(x, head.options.dropout, noise.at(0, site)) : x;

@@ -14,7 +14,6 @@ RoutingContext routing_context(const ForwardContext& context, int64_t layer) {
   routing.token_id_T = context.token_id_T;
   routing.schedule = context.schedule;
   routing.noise = context.noise;
-  routing.noise.layer = static_cast<uint32_t>(layer);
   routing.communicator = context.communicator;
   if (context.padding_BS.defined()) {
     routing.valid_T = context.padding_BS.logical_not().flatten();

@@ -193,7 +193,6 @@ BlockOutput TransformerStackImpl::run_block(size_t index, const torch::Tensor& x
 StackOutput TransformerStackImpl::forward(const torch::Tensor& token_BS,
                                           const ForwardContext& given, const Memory* memory) {
   ForwardContext context = given;
-  context.noise.update = static_cast<uint32_t>(context.update);
   context.noise.sequence_length = static_cast<uint32_t>(token_BS.size(1));
   context.token_id_T = token_BS.flatten();
   StackOutput output;

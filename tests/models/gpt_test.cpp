@@ -47,7 +47,7 @@ TEST(Gpt, MicroBatchesOfOtherSizesAndLengthsGiveEachTokenTheSameLoss) {
     ForwardContext context;
     context.training = true;
     context.schedule.temperature = 0.5;
-    context.update = 6;
+    context.noise.update = 6;
     const auto whole = token_losses(model, token_BS, context);
     const auto without = token_losses(model, token_BS, ForwardContext());
     for (int64_t b = 0; b < 4; ++b) {
