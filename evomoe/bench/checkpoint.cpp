@@ -75,7 +75,7 @@ class CheckpointRun {
     Checkpoint checkpoint;
     checkpoint.model = trainer_->model_state();
     checkpoint.optimizer = trainer_->optimizer_state();
-    checkpoint.manifest["counters"] = {{"updates", trainer_->updates()}};
+    checkpoint.state.updates = trainer_->updates();
     manager_.save({.updates = trainer_->updates()}, checkpoint);
   }
 

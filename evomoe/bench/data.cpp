@@ -14,7 +14,7 @@
 #include "evomoe/data/epoch_iterator.h"
 #include "evomoe/data/indexed_dataset.h"
 #include "evomoe/data/language_model_data.h"
-#include "evomoe/train/validation.h"
+#include "evomoe/train/batches.h"
 
 namespace evomoe::bench {
 namespace {

@@ -73,7 +73,8 @@ void run(const GemmOptions& options) {
   std::vector<Suite<LayerCase>> suites;
   for (const auto& suite : layer_suites()) {
     // Rows per expert are taken as equal, and all phases of a dense-to-sparse gate are the same.
-    if (suite.name != "dts") suites.push_back(suite);
+    // The products of gated experts are those of others.
+    if (suite.name != "dts" && suite.name != "gated") suites.push_back(suite);
   }
   if (options.run.list) {
     fmt::print("{}", suite_list(suites));

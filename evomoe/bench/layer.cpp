@@ -40,14 +40,11 @@ class LayerRun {
   int64_t used_experts() const { return output_.stats.load_E.gt(0).sum().item<int64_t>(); }
 
   std::map<std::string, double> checksums() const {
-    const auto& experts = layer_->experts();
-    return {{"loss", projection(output_.y_BSD, 9)},
-            {"grad_x", projection(x_.grad(), 101)},
-            {"grad_router", projection(layer_->router()->gate_weight().grad(), 102)},
-            {"grad_w1", projection(experts->w1.grad(), 105)},
-            {"grad_b1", projection(experts->b1.grad(), 106)},
-            {"grad_w2", projection(experts->w2.grad(), 107)},
-            {"grad_b2", projection(experts->b2.grad(), 108)}};
+    auto checksums = gradient_checksums(layer_->experts()->weights);
+    checksums["loss"] = projection(output_.y_BSD, 9);
+    checksums["grad_x"] = projection(x_.grad(), 101);
+    checksums["grad_router"] = projection(layer_->router()->gate_weight().grad(), 102);
+    return checksums;
   }
 
  private:
@@ -64,6 +61,7 @@ void prime(const LayerCase& layer) {
   LayerCase toy{.tokens = 8, .dim = 32, .hidden = 32, .experts = 2};
   toy.topk = layer.topk == layer.experts ? 2 : 1;
   toy.dts = layer.dts;
+  toy.ffn = layer.ffn;
   LayerRun(toy, layer_data(toy), /*balanced=*/false).step();
 }
 
@@ -78,7 +76,7 @@ std::string impl_of(const LayerCase& layer, bool balanced) {
 /// Bytes of weights that must move: those of experts with tokens are read in both passes, and every
 /// gradient is written.
 double weight_bytes(const LayerCase& layer, int64_t used_experts) {
-  return 4.0 * 2 * static_cast<double>(layer.dim * layer.hidden) *
+  return 4.0 * static_cast<double>(expert_work(layer.form()).forward) *
          static_cast<double>(2 * used_experts + layer.experts);
 }
 
@@ -107,16 +105,15 @@ nlohmann::ordered_json measure_layer(const LayerCase& layer, const LayerOptions&
   for (const auto& [name, value] : run.checksums()) result.checksum[name] = significant(value);
   auto line = result_line(result, peak);
   const double active = assignments / tokens;
-  line["ffn"] = "gelu";
+  line["ffn"] = layer.ffn;
   line["weights"] = "raw";
   line["active_experts"] = rounded(active, 4);
   line["ms_per_active_expert"] = rounded(result.timing.median() / active, 4);
   line["largest_load"] = run.largest_load();
   line["used_experts"] = run.used_experts();
-  const double weights_mib = 4.0 *
-                             static_cast<double>(layer.experts * (2 * layer.dim * layer.hidden +
-                                                                  layer.hidden + 2 * layer.dim)) /
-                             (1 << 20);
+  const auto gate = layer.experts * layer.dim;
+  const double weights_mib =
+      4.0 * static_cast<double>(expert_numel(layer.form()) + gate) / (1 << 20);
   line["resident_mb"] = {{"weights", rounded(weights_mib, 1)},
                          {"gradients", rounded(weights_mib, 1)},
                          {"beyond", rounded(result.peak_mib - 2 * weights_mib, 1)}};
@@ -144,7 +141,11 @@ void describe(OptionTable& table, LayerOptions& o) {
            "(one expert, with noise) or argmax (one expert, without noise).")
       .metavar("PHASE");
   table.group("execution", "How it is computed");
-  table.add("ffn", &o.ffn, "Experts; only gelu (with biases) is built.");
+  table
+      .add("ffn", &o.layer.ffn,
+           "Experts: gelu has two matrices and biases; swiglu and geglu are gated and have three "
+           "matrices without biases.")
+      .choices({"gelu", "swiglu", "geglu"});
   table.add("recompute-experts", &o.layer.recompute_experts,
             "Make the experts' pre-activations again in the backward pass: less memory, a seventh "
             "product.");
@@ -158,12 +159,6 @@ void run(const LayerOptions& given) {
   if (options.run.list) {
     fmt::print("{}", suite_list(layer_suites()));
     return;
-  }
-  if (options.ffn != "gelu") {
-    fail_usage(
-        "--ffn {}: only experts of two matrices with biases and GELU are built here; use --ffn "
-        "gelu",
-        options.ffn);
   }
   options.layer.topk = parse_topk(options.topk, options.layer.experts);
   const auto cases = cases_of(options);

@@ -12,8 +12,7 @@ namespace evomoe::bench {
 struct LayerOptions {
   RunOptions run;
   LayerCase layer;
-  std::string topk = "1";    ///< a number, or E for all experts
-  std::string ffn = "gelu";  ///< the experts' feed-forward network
+  std::string topk = "1";  ///< a number, or E for all experts
   bool debug_balanced_routing = false;
 };
 
@@ -21,7 +20,7 @@ void describe(OptionTable& table, LayerOptions& options);
 void run(const LayerOptions& options);
 
 /// One forward and backward pass; checksums of the output and of the gradients (loss, grad_x,
-/// grad_router, grad_w1, grad_b1, grad_w2, grad_b2).
+/// grad_router, and grad_w1 ... of the weights that the experts have).
 std::map<std::string, double> layer_checksums(const LayerCase& layer);
 
 }  // namespace evomoe::bench

@@ -13,8 +13,10 @@ namespace evomoe::bench {
 namespace {
 
 // Streams of the test data.
-constexpr uint64_t kInput = 1, kGate = 2, kAssignment = 3, kLogits = 4, kW1 = 5, kB1 = 6, kW2 = 7,
-                   kB2 = 8, kUpstream = 9;
+constexpr uint64_t kInput = 1, kGate = 2, kAssignment = 3, kLogits = 4, kUpstream = 9;
+constexpr ExpertWeightsOf<uint64_t> kOfExperts = {5, 6, 7, 8, 10};
+/// A gradient is projected on the stream of what it is the gradient of, plus this.
+constexpr uint64_t kGradients = 100;
 
 /// The temperature of a DTS phase; 0 for phases without one.
 double temperature_of(const std::string& phase) {
@@ -122,14 +124,21 @@ void make_routed_input(const LayerCase& layer, LayerData& data) {
 
 std::string LayerCase::label() const {
   auto text = fmt::format("S{}-M{}-H{}-E{}-k{}-{}", tokens, dim, hidden, experts, topk, skew);
+  if (ffn != "gelu") text += "-" + ffn;
   const bool as_top_k =
       dts.empty() || (dts == "all" && topk == experts) || (dts == "argmax" && topk == 1);
   return as_top_k ? text : text + "-dts-" + dts;
 }
 
 double LayerCase::useful_gflop(double assignments) const {
-  // Two matrices, each in the forward pass and for two gradients.
-  return 1e-9 * 3 * 2 * 2 * assignments * static_cast<double>(dim * hidden);
+  // Each matrix in the forward pass and for two gradients.
+  return 1e-9 * 3 * 2 * assignments * static_cast<double>(expert_work(form()).forward);
+}
+
+ExpertForm LayerCase::form() const {
+  const bool gated = ffn != "gelu";
+  return {
+      .experts = experts, .model_dim = dim, .hidden_dim = hidden, .gated = gated, .biases = !gated};
 }
 
 void LayerCase::validate() const {
@@ -168,6 +177,10 @@ const std::vector<Suite<LayerCase>>& layer_suites() {
   const auto dts = [](int64_t topk, const std::string& phase) {
     return LayerCase{.topk = topk, .dts = phase};
   };
+  const auto gated = [](LayerCase layer, const std::string& ffn) {
+    layer.ffn = ffn;
+    return layer;
+  };
   static const std::vector<Suite<LayerCase>> suites = {
       {"small",
        {of(512, 256, 1024, 8, 1), of(512, 256, 1024, 8, 2), of(512, 256, 1024, 8, 8),
@@ -181,22 +194,37 @@ const std::vector<Suite<LayerCase>>& layer_suites() {
        {dts(8, "all"), dts(1, "10"), dts(1, "2"), dts(1, "1"), dts(1, "0.5"), dts(1, "0.3"),
         dts(1, "0.2"), dts(1, "0.1"), dts(1, "0.05"), dts(1, "0.01"), dts(1, "hard"),
         dts(1, "argmax")}},
+      {"gated",
+       {gated(of(512, 256, 704, 8, 2), "swiglu"), gated(of(2048, 512, 1408, 8, 2), "swiglu"),
+        gated(of(2048, 512, 1408, 8, 2), "geglu"), gated(of(2048, 256, 176, 64, 4), "swiglu")}},
   };
   return suites;
 }
 
 LayerData layer_data(const LayerCase& layer) {
-  const auto T = layer.tokens, D = layer.dim, H = layer.hidden, E = layer.experts;
-  const double fan_in = 1.0 / std::sqrt(static_cast<double>(D));
-  const double fan_hidden = 1.0 / std::sqrt(static_cast<double>(H));
+  const auto T = layer.tokens, D = layer.dim, H = layer.hidden;
   LayerData data;
   make_routed_input(layer, data);
   data.upstream_TD = hash_tensor(kUpstream, {T, D});
-  data.w1_EHD = hash_tensor(kW1, {E, H, D}, fan_in);
-  data.b1_EH = hash_tensor(kB1, {E, H}, fan_in);
-  data.w2_EDH = hash_tensor(kW2, {E, D, H}, fan_hidden);
-  data.b2_ED = hash_tensor(kB2, {E, D}, fan_hidden);
+  for_each_weight(
+      [&](torch::Tensor& weight, const std::vector<int64_t>& shape, uint64_t stream) {
+        if (shape.empty()) return;
+        const auto fan_in = static_cast<double>(D + H - shape[1]);  // D of what makes H values
+        weight = hash_tensor(stream, shape, 1.0 / std::sqrt(fan_in));
+      },
+      data.experts, expert_shapes(layer.form()), kOfExperts);
   return data;
+}
+
+std::map<std::string, double> gradient_checksums(const ExpertWeights& weights) {
+  std::map<std::string, double> checksums;
+  for_each_weight(
+      [&](const torch::Tensor& weight, const char* name, uint64_t stream) {
+        if (weight.defined())
+          checksums[fmt::format("grad_{}", name)] = projection(weight.grad(), kGradients + stream);
+      },
+      weights, kExpertWeightNames, kOfExperts);
+  return checksums;
 }
 
 RouterSchedule LayerCase::schedule() const {
@@ -227,15 +255,19 @@ MoELayer make_layer(const LayerCase& layer, const LayerData& data, bool balanced
     router.get<TopkOptions>() = {.k = layer.topk, .no_normalize = true};
   }
   options.hidden_dim = layer.hidden;
+  options.activation = layer.ffn == "swiglu" ? "silu" : "gelu";
+  options.gated = layer.form().gated;
+  options.biases = layer.form().biases;
   options.recompute_experts = layer.recompute_experts;
   options.initial_seed.reset();
   MoELayer moe(options);
   const torch::NoGradGuard no_grad;
   moe->router()->gate_weight().copy_(data.gate_ED);
-  moe->experts()->w1.copy_(data.w1_EHD);
-  moe->experts()->b1.copy_(data.b1_EH);
-  moe->experts()->w2.copy_(data.w2_EDH);
-  moe->experts()->b2.copy_(data.b2_ED);
+  for_each_weight(
+      [](const torch::Tensor& to, const torch::Tensor& from) {
+        if (from.defined()) to.copy_(from);
+      },
+      moe->experts()->weights, data.experts);
   return moe;
 }
 

@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -25,10 +26,14 @@ struct LayerCase {
   std::string dts;
   double zipf_s = 1.0;
   bool recompute_experts = false;  ///< make pre-activations again in the backward pass
+  /// gelu: two matrices with biases; swiglu, geglu: gated experts without biases.
+  std::string ffn = "gelu";
 
-  /// The label by which programs are compared, S2048-M512-H2048-E8-k1-uniform; `-dts-...` behind it
-  /// where no other program computes the same.
+  /// The label by which programs are compared, S2048-M512-H2048-E8-k1-uniform; behind it `-swiglu`
+  /// or `-geglu`, and `-dts-...` where no other program computes the same.
   std::string label() const;
+  /// Its experts.
+  ExpertForm form() const;
   /// The schedule of the phase `dts`.
   RouterSchedule schedule() const;
   /// Matrix products of `assignments` token-expert pairs, forward and backward, in 10^9 operations.
@@ -36,6 +41,10 @@ struct LayerCase {
   /// Throws UsageError naming flag, value and remedy.
   void validate() const;
 };
+
+/// The gradient of each weight as the checksums name it, grad_w1 ..., with the stream that it is
+/// projected on (hash_data.h).
+std::map<std::string, double> gradient_checksums(const ExpertWeights& weights);
 
 /// The flags --tokens --dim --hidden --experts --topk.
 void describe_sizes(OptionTable& table, LayerCase& layer, std::string& topk);
@@ -47,7 +56,7 @@ struct LayerData {
   torch::Tensor x_TD;
   torch::Tensor upstream_TD;  ///< gradient of the loss with respect to the output
   torch::Tensor gate_ED;
-  torch::Tensor w1_EHD, b1_EH, w2_EDH, b2_ED;
+  ExpertWeights experts;
 };
 
 /// Hash-made data whose router logits select exactly the planned experts. Gate row e lives on its

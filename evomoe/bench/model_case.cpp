@@ -6,6 +6,7 @@
 #include "evomoe/base/error.h"
 #include "evomoe/bench/balanced_router.h"
 #include "evomoe/bench/hash_data.h"
+#include "evomoe/models/parameter_kinds.h"
 #include "evomoe/models/positions.h"
 #include "evomoe/routing/topk_router.h"
 
@@ -23,6 +24,7 @@ class ParameterFiller {
  public:
   explicit ParameterFiller(const torch::nn::Module& model) {
     for (const auto& item : model.named_parameters()) left_[item.key()] = item.value();
+    kinds_ = parameter_kinds(model);
   }
   void set(const std::string& name, const torch::Tensor& value) { take(name).copy_(value); }
   void set(const std::string& name, uint64_t tag, double scale) {
@@ -33,9 +35,9 @@ class ParameterFiller {
   void set_rest() {
     for (auto& [name, parameter] : left_) {
       const bool norm_weight = name.ends_with("layer_norm.weight");
-      EVOMOE_CHECK(
-          norm_weight || parameter.dim() == 1 || name.ends_with(".b1") || name.ends_with(".b2"),
-          "the test data has no values for the parameter {}", name);
+      const bool of_experts = kinds_.at(name) == ParameterKind::kExpert;
+      EVOMOE_CHECK(norm_weight || parameter.dim() == (of_experts ? 2 : 1),
+                   "the test data has no values for the parameter {}", name);
       parameter.fill_(norm_weight ? 1.0 : 0.0);
     }
   }
@@ -49,6 +51,7 @@ class ParameterFiller {
     return parameter;
   }
   std::map<std::string, torch::Tensor> left_;
+  std::map<std::string, ParameterKind> kinds_;
 };
 
 }  // namespace

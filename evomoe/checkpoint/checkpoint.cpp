@@ -19,8 +19,6 @@ using nlohmann::json;
 namespace {
 
 constexpr const char* kFormat = "evomoe-checkpoint";
-/// Raised when a section gets or loses a value that the program cannot do without.
-constexpr int kVersion = 2;
 constexpr const char* kModelFile = "model.safetensors";
 constexpr const char* kOptimizerFile = "optimizer.safetensors";
 constexpr const char* kManifestFile = "manifest.json";
@@ -39,7 +37,7 @@ json describe(const FileDigest& digest) {
 
 void write_manifest(const fs::path& path, const json& sections, const json& files) {
   const json content = {
-      {"format", kFormat}, {"version", kVersion}, {"files", files}, {"sections", sections}};
+      {"format", kFormat}, {"version", kManifestVersion}, {"files", files}, {"sections", sections}};
   std::string body;
   try {
     body = content.dump(1).substr(1) + "\n";  // without the first brace, which stands in the prefix
@@ -66,11 +64,11 @@ json load_manifest(const fs::path& folder) {
                    content.contains("files") && content.contains("sections"),
                "{} is not the manifest of an evomoe checkpoint", path.string());
   const auto version = content["version"].get<int64_t>();
-  EVOMOE_CHECK(version == kVersion,
+  EVOMOE_CHECK(version == kManifestVersion,
                "{} has format version {}, but this program reads version {} only: use the {} "
                "evomoe that wrote it, or start a new run from its weights with --init-from {}",
-               path.string(), version, kVersion, version < kVersion ? "older" : "newer",
-               (folder / kModelFile).string());
+               path.string(), version, kManifestVersion,
+               version < kManifestVersion ? "older" : "newer", (folder / kModelFile).string());
   return content;
 }
 
@@ -122,17 +120,22 @@ fs::path resolve(const fs::path& path) {
   return folder;
 }
 
-Checkpoint load(const fs::path& path, bool with_optimizer) {
+struct Loaded {
+  json sections;
+  TensorMap model, optimizer;
+};
+
+Loaded load(const fs::path& path, bool with_optimizer) {
   const auto folder = resolve(path);
-  const auto content = load_manifest(folder);
+  auto content = load_manifest(folder);
   const auto& files = content["files"];
-  Checkpoint checkpoint;
-  checkpoint.manifest = content["sections"];
-  checkpoint.model = load_verified(folder, kModelFile, files);
+  Loaded loaded;
+  loaded.model = load_verified(folder, kModelFile, files);
   if (with_optimizer && files.contains(kOptimizerFile)) {
-    checkpoint.optimizer = load_verified(folder, kOptimizerFile, files);
+    loaded.optimizer = load_verified(folder, kOptimizerFile, files);
   }
-  return checkpoint;
+  loaded.sections = std::move(content["sections"]);
+  return loaded;
 }
 
 bool is_sound(const fs::path& path, bool with_optimizer) {
@@ -234,7 +237,7 @@ void write_checkpoint(const fs::path& path, const Checkpoint& checkpoint) {
       files[kOptimizerFile] =
           describe(write_safetensors(temporary / kOptimizerFile, checkpoint.optimizer));
     }
-    write_manifest(temporary / kManifestFile, checkpoint.manifest, files);
+    write_manifest(temporary / kManifestFile, to_sections(checkpoint.state), files);
     sync_folder(temporary);
     replace_by_temporary(path);
   } catch (...) {
@@ -246,7 +249,9 @@ void write_checkpoint(const fs::path& path, const Checkpoint& checkpoint) {
 
 Checkpoint load_checkpoint(const fs::path& path, bool with_optimizer) {
   const auto entry = without_last_slash(path);
-  return with_remedy(entry, with_optimizer, [&] { return load(entry, with_optimizer); });
+  auto loaded = with_remedy(entry, with_optimizer, [&] { return load(entry, with_optimizer); });
+  return {read_sections(path, [&] { return from_sections(loaded.sections); }),
+          std::move(loaded.model), std::move(loaded.optimizer)};
 }
 
 void fail_sections(const fs::path& path, const json::exception& error) {
@@ -260,10 +265,11 @@ void fail_sections(const fs::path& path, const json::exception& error) {
       path.string(), reason, (path / kModelFile).string());
 }
 
-json read_manifest(const fs::path& path) {
+RunState read_state(const fs::path& path) {
   const auto entry = without_last_slash(path);
-  return with_remedy(entry, /*with_optimizer=*/false,
-                     [&] { return load_manifest(resolve(entry))["sections"]; });
+  const auto content =
+      with_remedy(entry, /*with_optimizer=*/false, [&] { return load_manifest(resolve(entry)); });
+  return read_sections(path, [&] { return from_sections(content.at("sections")); });
 }
 
 std::vector<std::string> checkpoint_names(const fs::path& folder) {

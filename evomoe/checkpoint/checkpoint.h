@@ -5,22 +5,21 @@
 #include <string>
 #include <vector>
 
+#include "evomoe/checkpoint/run_state.h"
 #include "evomoe/checkpoint/safetensors.h"
 
 namespace evomoe {
 
 /// Everything that a run needs to go on.
 struct Checkpoint {
-  /// Sections filled by the trainer (config, counters, data position, evolution, metrics). A NaN or
-  /// Inf in it becomes null.
-  nlohmann::json manifest = nlohmann::json::object();
+  RunState state;  ///< a NaN or Inf in it is written as null
   TensorMap model;
   TensorMap optimizer;  ///< empty: none is written
 };
 
 /// A checkpoint is a folder of model.safetensors, optimizer.safetensors (optional) and
-/// manifest.json. The manifest holds the sections, the format version and the size and checksum of
-/// both other files, and begins with a checksum over itself.
+/// manifest.json. The manifest holds the state's sections, the format version and the size and
+/// checksum of both other files, and begins with a checksum over itself.
 ///
 /// Writes it under a temporary name in the same folder, brings it to the disk and renames it, in
 /// the place of whatever has the name now: at each moment the old or the new one can be loaded. On
@@ -30,22 +29,23 @@ void write_checkpoint(const std::filesystem::path& path, const Checkpoint& check
 
 /// Reads a checkpoint (tensors on the CPU), following links. Every file read is checked against its
 /// size and checksum first; any missing, cut or altered byte is an Error that names the file, and
-/// the newest sound checkpoints beside it. One of another format version is refused. A path without
-/// a checkpoint is an Error that names those beside it.
+/// the newest sound checkpoints beside it. One of another format version is refused, as is one
+/// whose sections lack a value (read_sections). A path without a checkpoint is an Error that names
+/// those beside it.
 /// Without `with_optimizer` that file is not looked at; with it, `optimizer` is empty when the
 /// checkpoint was written without one.
 Checkpoint load_checkpoint(const std::filesystem::path& path, bool with_optimizer = true);
 
-/// Reads and verifies only the sections of manifest.json.
-nlohmann::json read_manifest(const std::filesystem::path& path);
+/// Reads and verifies manifest.json alone.
+RunState read_state(const std::filesystem::path& path);
 
 /// The Error of read_sections.
 [[noreturn]] void fail_sections(const std::filesystem::path& path,
                                 const nlohmann::json::exception& error);
 
-/// Runs `read`, which takes values out of the sections of the checkpoint at `path`. A section or
-/// value that is missing, or of another type than is asked for, becomes an Error that names the
-/// path (such a checkpoint was written by another build of the program).
+/// Runs `read`, which takes values out of JSON of the checkpoint at `path`. One that is missing, or
+/// of another type than is asked for, becomes an Error that names the path (such a checkpoint was
+/// written by another build of the program).
 template <typename Read>
 auto read_sections(const std::filesystem::path& path, const Read& read) {
   try {

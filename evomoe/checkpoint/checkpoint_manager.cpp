@@ -21,7 +21,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kSection = "checkpoint";
 constexpr const char* kBest = "checkpoint_best";
 constexpr const char* kLast = "checkpoint_last";
 /// A thirtieth of a processor that is busy otherwise: a checkpoint takes some steps to be written.
@@ -90,6 +89,13 @@ void link_files(const fs::path& from, const fs::path& to) {
     if (unsupported) fs::copy_file(entry.path(), copy);
   }
   sync_folder(temporary);
+}
+
+/// The metric of a checkpoint, by which it is one of the best.
+double value_of(const fs::path& checkpoint) {
+  const auto saved = read_state(checkpoint).saved;
+  EVOMOE_CHECK(saved && saved->metric, "its manifest does not say it");
+  return *saved->metric;
 }
 
 /// Makes the calling thread give way to the threads that train: those wait for each other at the
@@ -166,7 +172,7 @@ std::vector<std::pair<double, std::string>> CheckpointManager::best_checkpoints(
     if (error != std::errc() || rest != end) continue;
     // The name holds two decimals only; the manifest knows better.
     try {
-      value = read_manifest(save_dir_ / name).at(kSection).at("metric").get<double>();
+      value = value_of(save_dir_ / name);
     } catch (const std::exception& unreadable) {
       log().warn("{}: the exact value is unknown ({}); that of its name is taken", name,
                  unreadable.what());
@@ -209,10 +215,6 @@ std::vector<std::string> CheckpointManager::names_for(const SaveRequest& request
 }
 
 void CheckpointManager::save(const SaveRequest& request, const Checkpoint& checkpoint) {
-  EVOMOE_CHECK(checkpoint.manifest.is_object() && !checkpoint.manifest.contains(kSection),
-               "the manifest of a checkpoint must be a JSON object without the section '{}', which "
-               "is the manager's",
-               kSection);
   finish();
   const bool is_best = request.metric && !std::isnan(*request.metric) &&
                        (!best_ || is_at_least_as_good(*request.metric, *best_));
@@ -222,15 +224,12 @@ void CheckpointManager::save(const SaveRequest& request, const Checkpoint& check
   if (names.empty()) return;
 
   Checkpoint content;
-  content.manifest = checkpoint.manifest;
-  auto& section = content.manifest[kSection];
-  section = {{"epoch", request.epoch},
-             {"updates", request.updates},
-             {"end_of_epoch", request.end_of_epoch},
-             {"best_metric", policy_.best_metric},
-             {"maximize_best", policy_.maximize_best}};
-  if (request.metric) section["metric"] = *request.metric;
-  if (best_) section["best"] = *best_;
+  content.state = checkpoint.state;
+  content.state.saved = {.moment = {{request.epoch, request.updates, request.end_of_epoch}},
+                         .best_metric = policy_.best_metric,
+                         .maximize_best = policy_.maximize_best,
+                         .metric = request.metric,
+                         .best = best_};
 
   content.model = checkpoint.model;
   const bool without_optimizer =
@@ -247,7 +246,7 @@ void CheckpointManager::save(const SaveRequest& request, const Checkpoint& check
 
 void CheckpointManager::write_in_background(std::vector<std::string> names, Checkpoint content) {
   Checkpoint copies;
-  copies.manifest = std::move(content.manifest);
+  copies.state = std::move(content.state);
   copies.model = room_for(content.model);
   copies.optimizer = room_for(content.optimizer);
   std::promise<void> copied;
@@ -276,13 +275,11 @@ void CheckpointManager::finish() {
   if (in_flight_.valid()) in_flight_.get();
 }
 
-void CheckpointManager::restore(const nlohmann::json& manifest) {
-  const auto section = manifest.find(kSection);
-  if (section == manifest.end() || !section->contains("best") || !(*section)["best"].is_number())
-    return;
-  if (section->value("best_metric", nlohmann::json()) == policy_.best_metric &&
-      section->value("maximize_best", nlohmann::json(false)) == policy_.maximize_best) {
-    best_ = (*section)["best"].get<double>();
+void CheckpointManager::restore(const RunState& state) {
+  const auto& saved = state.saved;
+  if (saved && saved->best && saved->best_metric == policy_.best_metric &&
+      saved->maximize_best == policy_.maximize_best) {
+    best_ = saved->best;
   }
 }
 

@@ -67,9 +67,8 @@ class CheckpointManager {
   /// (by when they were written, so that those of an earlier run go first whatever their numbers;
   /// never the one just written nor one that a link points to). Asynchronous: waits for the
   /// previous one and throws its error, then returns; in the background the tensors are copied and
-  /// the copies written. Until wait_for_copy() has returned they may be read, but not changed. Adds
-  /// a section "checkpoint" to the manifest: epoch, updates, end_of_epoch, best_metric,
-  /// maximize_best, metric, best.
+  /// the copies written. Until wait_for_copy() has returned they may be read, but not changed. Sets
+  /// the state's SaveRecord in what is written.
   void save(const SaveRequest& request, const Checkpoint& checkpoint);
 
   /// Waits until the tensors of the checkpoint in flight may change.
@@ -78,10 +77,9 @@ class CheckpointManager {
   /// Waits for the checkpoint in flight and throws its error.
   void finish();
 
-  /// Takes the best value so far from the sections of a loaded checkpoint, so that a resumed run
-  /// does not take its first validation for the best. Ignored when that run followed another
-  /// metric.
-  void restore(const nlohmann::json& manifest);
+  /// Takes the best value so far from a loaded checkpoint, so that a resumed run does not take its
+  /// first validation for the best. Ignored when that run followed another metric.
+  void restore(const RunState& state);
 
   /// Best value of best_metric so far.
   std::optional<double> best() const { return best_; }

@@ -14,9 +14,8 @@
 #include "evomoe/cli/parse.h"
 #include "evomoe/kernels/cpu/vectorize.h"
 #include "evomoe/loading/fairseq_import.h"
-#include "evomoe/loading/loaded_model.h"
-#include "evomoe/loading/resume.h"
 #include "evomoe/loading/run_folder.h"
+#include "evomoe/loading/stored_state.h"
 #include "evomoe/report/run_log.h"
 #include "evomoe/report/table.h"
 #include "evomoe/runtime/mkl_dispatch.h"
@@ -89,24 +88,22 @@ nlohmann::ordered_json last_routers(const std::filesystem::path& run_folder, int
   return routers;
 }
 
-void print_info(const InfoOptions& flags, const nlohmann::json& manifest,
-                const Vocabulary& vocabulary, const ParameterCount& count) {
-  const auto options = stored_options(manifest);
-  const auto updates = manifest.at("counters").at("updates").get<int64_t>();
-  const auto stacks =
-      stack_options(options, vocabulary, manifest.at("evolution").at("shared_expert").get<bool>());
-  const auto routers = last_routers(run_folder_of(flags.path), updates);
+void print_info(const InfoOptions& flags, const RunState& state, const Vocabulary& vocabulary,
+                const ParameterCount& count) {
+  const auto options = stored_options(state);
+  const auto stacks = stack_options(options, vocabulary, state.evolution.shared_expert);
+  const auto routers = last_routers(run_folder_of(flags.path), state.updates);
 
   if (flags.log_format == "json") {
     nlohmann::ordered_json out;
     out["path"] = flags.path;
-    out["updates"] = updates;
-    out["evolution"] = manifest.at("evolution");
+    out["updates"] = state.updates;
+    out["evolution"] = nlohmann::json(state.evolution);
     out["parameters"] = {
         {"total", count.total}, {"experts", count.experts}, {"active", count.active}};
-    out["checkpoint"] = manifest.value("checkpoint", nlohmann::json());
+    out["checkpoint"] = state.saved ? nlohmann::json(*state.saved) : nlohmann::json();
     out["routers"] = routers;
-    out["config"] = manifest.at("config");
+    out["config"] = state.config;
     fmt::print("{}\n", out.dump(2));
     return;
   }
@@ -126,7 +123,7 @@ void print_info(const InfoOptions& flags, const nlohmann::json& manifest,
   facts.add_row(
       {"parameters", fmt::format("{} ({} of experts); {} active with one expert per token",
                                  count.total, count.experts, count.active)});
-  facts.add_row({"updates", fmt::format("{}", updates)});
+  facts.add_row({"updates", fmt::format("{}", state.updates)});
   if (has_experts(options)) {
     for (const auto& stack : stacks) {
       if (stack.moe_freq == 0) continue;
@@ -136,18 +133,15 @@ void print_info(const InfoOptions& flags, const nlohmann::json& manifest,
                                             where, stacks.size() > 1 ? " of the " + stack.half : "",
                                             stack.moe.router.method)});
     }
-    const auto& evolution = manifest.at("evolution");
-    // Without an evolution there is none; older checkpoints say "constant".
-    if (const auto stage = evolution.at("stage").get<std::string>();
-        !stage.empty() && stage != "constant")
-      facts.add_row({"stage", stage});
-    const double temperature = evolution.at("temperature").get<double>();
-    if (temperature > 0) facts.add_row({"temperature", fmt::format("{:.4g}", temperature)});
+    const auto& evolution = state.evolution;
+    if (!evolution.stage.empty() && evolution.stage != "constant")
+      facts.add_row({"stage", evolution.stage});
+    if (evolution.temperature > 0)
+      facts.add_row({"temperature", fmt::format("{:.4g}", evolution.temperature)});
   }
-  if (manifest.contains("checkpoint") && manifest["checkpoint"].contains("best") &&
-      manifest["checkpoint"]["best"].is_number()) {
+  if (state.saved && state.saved->best) {
     facts.add_row({"best " + options.checkpoint.best_checkpoint_metric,
-                   fmt::format("{:.3f}", manifest["checkpoint"]["best"].get<double>())});
+                   fmt::format("{:.3f}", *state.saved->best)});
   }
   fmt::print("{}", facts.text());
   if (!routers.empty()) {
@@ -177,7 +171,7 @@ void print_info_of_fairseq(const InfoOptions& flags) {
   const auto ours =
       checkpoint_of_fairseq(theirs, options, Dictionary(), Dictionary(), /*training_items=*/0);
   const auto shapes = shapes_of(theirs);
-  print_info(flags, ours.manifest, vocabulary_of(shapes), count_parameters(shapes));
+  print_info(flags, ours.state, vocabulary_of(shapes), count_parameters(shapes));
 }
 
 /// "model name" of the first processor, or "unknown".
@@ -240,11 +234,8 @@ int info_command(const std::vector<std::string>& arguments) {
     print_info_of_fairseq(flags);
     return 0;
   }
-  const auto manifest = read_manifest(flags.path);
-  read_sections(flags.path, [&] {
-    print_info(flags, manifest, stored_vocabulary(manifest),
-               count_parameters(shapes_of(flags.path)));
-  });
+  const auto state = read_state(flags.path);
+  print_info(flags, state, stored_vocabulary(state.model), count_parameters(shapes_of(flags.path)));
   return 0;
 }
 

@@ -5,13 +5,13 @@
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
 #include "evomoe/generate/evaluation_options.h"
-#include "evomoe/generate/translation_bleu.h"
 #include "evomoe/loading/loaded_model.h"
+#include "evomoe/run/validator.h"
 #include "evomoe/runtime/compute_threads.h"
+#include "evomoe/train/batches.h"
 #include "evomoe/train/model_options.h"
 #include "evomoe/train/task.h"
 #include "evomoe/train/training_metrics.h"
-#include "evomoe/train/validation.h"
 
 namespace evomoe {
 
@@ -75,47 +75,32 @@ int validate_command(const std::vector<std::string>& arguments) {
     loaded.encoder_decoder("evomoe validate --eval-bleu");
     options.task.bleu = flags.bleu;
   }
-  std::optional<TranslationBleu> bleu;
-  if (options.task.bleu.eval_bleu) bleu.emplace(options, loaded.dictionary, loaded.bpe.get());
   const auto data = open_task_data(flags.data, options);
-  const Criterion criterion(options.criterion, Dictionary::kPad,
-                            options.task.classification_head_name);
   auto iterator = iterator_options(options, /*training=*/false);
   iterator.max_positions = positions;
   iterator.positions_option.clear();
   iterator.tokens_option = "--max-tokens";
-  const auto max_steps = flags.max_valid_steps.value_or(-1);
+  Validator validator(options, iterator, flags.max_valid_steps.value_or(-1), loaded.dictionary,
+                      loaded.bpe.get());
+  SelfCommunicator communicator;
   ComputeThreads threads(flags.common.threads);
   for (const auto& subset : flags.valid_subset) {
     const auto dataset = data->open(subset, /*combine=*/false, /*pad_to_batch_size=*/0);
-    for (const auto& [tag, as_trained] : validation_passes(subset, flags.validate_routing)) {
-      MeterGroup meters;
-      const bool translate = bleu && !as_trained;
-      if (translate) {
-        bleu->check_lengths(dataset, iterator, max_steps);
-        bleu->reset();
-      }
-      const auto evaluate = [&, as_trained = as_trained](const Batch& batch) {
-        threads.begin();
-        if (translate) bleu->add(*loaded.model, batch, loaded.updates);
-        auto losses = evaluate_batch(*loaded.model, criterion, options, batch, loaded.device,
-                                     as_trained, loaded.updates);
-        threads.end(static_cast<double>(batch.tokens));
-        return losses;
-      };
-      const auto total =
-          evaluate_dataset(dataset, iterator, max_steps, options.criterion, evaluate, meters);
-      EVOMOE_CHECK(total->sample_size > 0,
+    for (const auto& pass : validation_passes(subset, flags.validate_routing)) {
+      if (!pass.as_trained) validator.check_bleu_lengths(dataset);
+      const auto found = validator.run(
+          pass, dataset,
+          {.model = *loaded.model, .device = loaded.device, .updates = loaded.updates, .epoch = {}},
+          communicator, &threads);
+      EVOMOE_CHECK(found->sums.sample_size > 0,
                    "{}: no token of it is a target, so that there is no loss to compute; validate "
                    "on another split (--valid-subset) or on more of it",
                    dataset->name());
-      if (translate) log_bleu(meters, bleu->score());
-      auto line = validation_line(meters, *total, options.criterion, loaded.updates);
-      find_task(options.task.task).add_metrics(line, *total);
+      const auto& line = found->line;
       const bool json = flags.common.log_format == "json";
-      fmt::print("{} | INFO | {} | {}\n", timestamp(), tag,
-                 json ? line.json_text(tag + "_")
-                      : line.without_zeros(gate_keys()).bar_text(validation_heading(tag)));
+      fmt::print("{} | INFO | {} | {}\n", timestamp(), pass.tag,
+                 json ? line.json_text(pass.tag + "_")
+                      : line.without_zeros(gate_keys()).bar_text(validation_heading(pass.tag)));
     }
   }
   return 0;

@@ -17,8 +17,14 @@ void sort_experts(const TensorMap& from, int64_t first_expert, TensorMap& plain,
       plain[name] = tensor;
       continue;
     }
-    const auto ours = match[1].str() + "." + (match[4] == "weight" ? "w" : "b") +
-                      (match[3] == "fc1" ? "1" : "2") + match[5].str();
+    const auto theirs = match[3].str() + "." + match[4].str();
+    std::string ours;
+    for_each_weight(
+        [&](const char* our_name, const char* their_name) {
+          if (their_name != nullptr && theirs == their_name)
+            ours = match[1].str() + "." + our_name + match[5].str();
+        },
+        kExpertWeightNames, kFairseqWeightNames);
     stacks[ours][first_expert + std::stoll(match[2])] = tensor;
   }
 }

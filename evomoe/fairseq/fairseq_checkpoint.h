@@ -12,7 +12,7 @@ namespace evomoe {
 /// A checkpoint of the authors' code (fairseq) under our names.
 struct FairseqCheckpoint {
   std::string file;     ///< what errors call it
-  TensorMap model;      ///< float32; experts stacked (w1 [E,H,D], b1 [E,H], w2 [E,D,H], b2 [E,D])
+  TensorMap model;      ///< float32; experts stacked (base/expert_weights.h)
   TensorMap optimizer;  ///< as Optimizer::state_dict(); empty: the file has none
   PickleValue cfg;      ///< the options, by group
   int64_t updates = 0;

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "evomoe/base/expert_weights.h"
+
 /// What the names of the tensors in a model of fairseq tell. Their order in a file tells nothing:
 /// torch loads weights by name.
 namespace evomoe {
@@ -22,6 +24,11 @@ bool may_be_embedding(const std::string& name);
 
 /// A buffer that is made anew with the model.
 bool is_derived(const std::string& name);
+
+/// The weights of experts as fairseq names those of one expert, and of a dense block. It has no
+/// gated experts.
+inline constexpr ExpertWeightsOf<const char*> kFairseqWeightNames = {
+    .w1_EHD = "fc1.weight", .b1_EH = "fc1.bias", .w2_EDH = "fc2.weight", .b2_ED = "fc2.bias"};
 
 /// Whether it is the name of an expert's tensor; `match` gets its parts,
 /// "(decoder.layers.1.moe_layer.experts).(0).(fc1).(weight)(.exp_avg)".

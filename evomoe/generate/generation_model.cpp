@@ -13,7 +13,7 @@
 #include "evomoe/text/text_lines.h"
 #include "evomoe/text/text_tokens.h"
 #include "evomoe/text/token_text.h"
-#include "evomoe/train/validation.h"
+#include "evomoe/train/contexts.h"
 
 namespace evomoe {
 namespace {

@@ -4,7 +4,8 @@
 #include <limits>
 
 #include "evomoe/generate/ensemble_steps.h"
-#include "evomoe/train/validation.h"
+#include "evomoe/train/batches.h"
+#include "evomoe/train/contexts.h"
 
 namespace evomoe {
 namespace {

@@ -8,9 +8,10 @@
 #include "evomoe/generate/search_arguments.h"
 #include "evomoe/generate/translation_steps.h"
 #include "evomoe/text/token_text.h"
+#include "evomoe/train/contexts.h"
 #include "evomoe/train/eval_bleu.h"
 #include "evomoe/train/model_options.h"
-#include "evomoe/train/validation.h"
+#include "evomoe/train/rank_sums.h"
 
 namespace evomoe {
 namespace {
@@ -73,6 +74,14 @@ void TranslationBleu::add(Model& model, const Batch& batch, int64_t updates) {
     log().info("example hypothesis: {}", hypothesis);
     log().info("example reference: {}", reference);
   }
+}
+
+double TranslationBleu::score(Communicator& communicator) const {
+  auto counts = bleu_.counts();
+  sum_over_ranks(counts, communicator);
+  TextBleu bleu(counting_);
+  bleu.add(counts);
+  return bleu.score();
 }
 
 std::string TranslationBleu::text(const std::vector<int64_t>& tokens, const char* unknown) const {

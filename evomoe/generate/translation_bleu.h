@@ -9,6 +9,7 @@
 #include "evomoe/data/epoch_iterator.h"
 #include "evomoe/generate/beam_search.h"
 #include "evomoe/models/model.h"
+#include "evomoe/parallel/communicator.h"
 #include "evomoe/score/bleu.h"
 #include "evomoe/score/moses_detokenizer.h"
 #include "evomoe/text/byte_bpe.h"
@@ -33,7 +34,8 @@ class TranslationBleu {
   void reset() { bleu_ = TextBleu(counting_); }
   /// Translates a batch with an encoder-decoder that has made `updates` updates.
   void add(Model& model, const Batch& batch, int64_t updates);
-  double score() const { return bleu_.score(); }  ///< in percent
+  /// In percent, over all ranks.
+  double score(Communicator& communicator) const;
 
  private:
   std::string text(const std::vector<int64_t>& tokens, const char* unknown) const;

@@ -13,32 +13,21 @@
 #include "evomoe/checkpoint/xxhash64.h"
 #include "evomoe/config/option_table.h"
 #include "evomoe/data/data_folders.h"
-#include "evomoe/loading/resume.h"
+#include "evomoe/loading/stored_state.h"
+#include "evomoe/train/batches.h"
 #include "evomoe/train/model_family.h"
 #include "evomoe/train/model_options.h"
 #include "evomoe/train/task.h"
-#include "evomoe/train/validation.h"
 
 namespace evomoe {
 namespace {
 
 namespace fs = std::filesystem;
 
-/// What decides which tokens a validation predicts, and from which others.
-constexpr std::array kSettings = {"task",
-                                  "tokens-per-sample",
-                                  "sample-break-mode",
-                                  "add-bos-token",
-                                  "source-lang",
-                                  "target-lang",
-                                  "truncate-source",
-                                  "mask-prob",
-                                  "leave-unmasked-prob",
-                                  "random-token-prob",
-                                  "mask-whole-words",
-                                  "combine-valid-subsets",
-                                  "skip-invalid-size-inputs-valid-test",
-                                  "max-valid-steps"};
+/// What decides in every task which tokens a validation predicts. A task adds its own
+/// (Task::scoring_options).
+constexpr std::array kSettings = {"task", "tokens-per-sample", "combine-valid-subsets",
+                                  "skip-invalid-size-inputs-valid-test", "max-valid-steps"};
 
 /// Of a split's token and label files in a data folder or its folders (input0, label), with their
 /// names. `numbered`: those of split1, split2, ... too.
@@ -90,7 +79,8 @@ void write_data_record(const TrainOptions& options, TaskData& data,
                        const fs::path& path) {
   nlohmann::ordered_json record;
   record["data"] = options.data;
-  record["model"] = model_section(data.source_dictionary(), data.target_dictionary());
+  record["model"] =
+      nlohmann::json(model_record(data.source_dictionary(), data.target_dictionary()));
   const auto train = data.train(1, options.dataset.train_subset);
   record["train"] = {{"items", train->size()}, {"tokens", train->tokens()}};
   record["valid"] = nlohmann::ordered_json::object();

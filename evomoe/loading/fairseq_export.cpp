@@ -15,8 +15,7 @@
 #include "evomoe/fairseq/fairseq_names.h"
 #include "evomoe/fairseq/pickle_value.h"
 #include "evomoe/fairseq/torch_file_writer.h"
-#include "evomoe/loading/loaded_model.h"
-#include "evomoe/loading/resume.h"
+#include "evomoe/loading/stored_state.h"
 #include "evomoe/optim/update_rule.h"
 #include "evomoe/train/model_family.h"
 #include "evomoe/train/optimizer_settings.h"
@@ -52,8 +51,6 @@ struct TheirTensor {
 };
 
 std::vector<TheirTensor> their_parameters(const Model& model) {
-  static const std::vector<std::pair<std::string, std::string>> parts = {
-      {"w1", "fc1.weight"}, {"b1", "fc1.bias"}, {"w2", "fc2.weight"}, {"b2", "fc2.bias"}};
   const std::string experts = ".moe_layer.experts.";
   std::map<std::string, TheirTensor> all;
   std::vector<std::string> names;
@@ -68,11 +65,16 @@ std::vector<TheirTensor> their_parameters(const Model& model) {
       continue;
     }
     const auto bank = item.key().substr(0, at + experts.size());
-    for (const auto& [ours, theirs] : parts) {
-      if (item.key() != bank + ours) continue;
-      for (int64_t e = 0; e < item.value().size(0); ++e)
-        add({fmt::format("{}{}.{}", bank, e, theirs), true, item.key(), e});
-    }
+    for_each_weight(
+        [&](const char* ours, const char* theirs) {
+          if (item.key() != bank + ours) return;
+          EVOMOE_CHECK(theirs != nullptr,
+                       "fairseq has no gated experts, so that {} cannot be written for it",
+                       item.key());
+          for (int64_t e = 0; e < item.value().size(0); ++e)
+            add({fmt::format("{}{}.{}", bank, e, theirs), true, item.key(), e});
+        },
+        kExpertWeightNames, kFairseqWeightNames);
   }
   std::vector<TheirTensor> ordered;
   for (const auto& name : in_parameter_order(std::move(names))) ordered.push_back(all.at(name));
@@ -220,7 +222,7 @@ std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::pat
                                                       const std::filesystem::path& path,
                                                       bool with_optimizer) {
   const auto ours = load_checkpoint(checkpoint, with_optimizer);
-  const auto options = stored_options(ours.manifest);
+  const auto options = stored_options(ours.state);
   const auto& router = options.moe.moe_router;
   const bool experts = has_experts(options);
   if (experts && router != "switch" && router != "dts" && router != "gshard") {
@@ -230,7 +232,7 @@ std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::pat
         checkpoint.string(), router);
   }
   EVOMOE_CHECK(
-      !ours.manifest.at("evolution").at("shared_expert").get<bool>(),
+      !ours.state.evolution.shared_expert,
       "{}: it is in the shared-expert stage, which the authors' code does not have; convert "
       "a later checkpoint",
       checkpoint.string());
@@ -257,9 +259,10 @@ std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::pat
         checkpoint.string());
   }
   const auto rule = options.optimizer.make_rule();
-  const auto model = make_model(options, stored_vocabulary(ours.manifest), /*shared_expert=*/false);
+  const auto model =
+      make_model(options, stored_vocabulary(ours.state.model), /*shared_expert=*/false);
   const auto parameters = their_parameters(*model);
-  const auto updates = ours.manifest.at("counters").at("updates").get<int64_t>();
+  const auto updates = ours.state.updates;
 
   const auto file_of = [&](bool expert_part, bool whole) {
     Dict state, moments;
@@ -278,8 +281,7 @@ std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::pat
       for (auto& [name, tensor] : family_of(options).fairseq_extras(ours.model))
         put(state, name, value(std::move(tensor)));
     }
-    const auto scheduled =
-        lr_at(options.optimization, updates, ours.manifest.at("data").at("epoch").get<int64_t>());
+    const auto scheduled = lr_at(options.optimization, updates, ours.state.data.epoch);
     const auto lr = rule->learning_rate(scheduled, std::max<int64_t>(updates, 1));
     auto group = their_group(options.optimizer, lr, std::move(numbers));
     Dict optimizer;
@@ -290,23 +292,22 @@ std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::pat
     put(history, "criterion_name", text(criterion_class(options.criterion.criterion)));
     put(history, "optimizer_name",
         text(method == AdafactorOptions::kMethod ? "FairseqAdafactor" : "FairseqAdam"));
-    const auto section = ours.manifest.value("checkpoint", nlohmann::json::object());
-    const auto best = section.value("best", nlohmann::json());
-    put(schedule, "best", plain_value(best));
+    const auto best = ours.state.saved ? ours.state.saved->best : std::nullopt;
+    put(schedule, "best", best ? value(*best) : PickleValue());
     put(history, "lr_scheduler_state", value(std::move(schedule)));
     put(history, "num_updates", value(updates));
 
     Dict iterator, extra;
     put(iterator, "version", value(int64_t{2}));
-    put(iterator, "epoch", plain_value(ours.manifest.at("data").at("epoch")));
-    put(iterator, "iterations_in_epoch", plain_value(ours.manifest.at("data").at("offset")));
+    put(iterator, "epoch", value(ours.state.data.epoch));
+    put(iterator, "iterations_in_epoch", value(ours.state.data.offset));
     put(iterator, "shuffle", value(true));
     put(extra, "metrics", value(Dict{}));
-    put(extra, "previous_training_time", plain_value(ours.manifest.at("progress").at("seconds")));
+    put(extra, "previous_training_time", value(ours.state.progress.seconds));
     put(extra, "train_iterator", value(std::move(iterator)));
-    if (!best.is_null()) {
-      put(extra, "val_loss", plain_value(best));
-      put(extra, "best", plain_value(best));
+    if (best) {
+      put(extra, "val_loss", value(*best));
+      put(extra, "best", value(*best));
     }
 
     Dict file;

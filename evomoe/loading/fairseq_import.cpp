@@ -14,8 +14,8 @@
 #include "evomoe/fairseq/fairseq_optimizer.h"
 #include "evomoe/fairseq/fairseq_part.h"
 #include "evomoe/loading/loaded_model.h"
-#include "evomoe/loading/resume.h"
 #include "evomoe/loading/run_folder.h"
+#include "evomoe/loading/stored_state.h"
 #include "evomoe/report/meters.h"
 #include "evomoe/train/load_into.h"
 #include "evomoe/train/settings.h"
@@ -186,35 +186,30 @@ TrainOptions options_of_fairseq(const FairseqCheckpoint& theirs, const std::stri
   return options;
 }
 
-Checkpoint checkpoint_of_fairseq(const FairseqCheckpoint& theirs, TrainOptions options,
+Checkpoint checkpoint_of_fairseq(const FairseqCheckpoint& theirs, const TrainOptions& options,
                                  const Dictionary& source, const Dictionary& target,
                                  int64_t training_items) {
   Checkpoint ours;
   ours.model = theirs.model;
   ours.optimizer = theirs.optimizer;
-
-  OptionTable table("train", "");
-  options.describe(table);
-  auto& manifest = ours.manifest;
-  manifest["config"] = table.to_json();
-  manifest["counters"] = {{"updates", theirs.updates}};
+  auto& state = ours.state;
+  state.config = stored_config(options);
+  state.updates = theirs.updates;
   // Their processes take turns in the same batches.
-  manifest["data"] = {{"epoch", theirs.epoch},
-                      {"offset", theirs.iterations_in_epoch * processes_of(theirs)},
-                      {"items", training_items}};
-  const auto stage = stage_at(options.evolution, theirs.updates);
-  manifest["evolution"] = {{"stage", stage_name(stage.stage)},
-                           {"shared_expert", false},
-                           {"temperature", stage.schedule.temperature},
-                           {"hard", stage.schedule.hard}};
-  manifest["model"] = model_section(source, target);
-  manifest["progress"] = {
-      {"seconds", theirs.seconds}, {"flops", 0.0}, {"tokens", 0.0}, {"meters", Metrics().state()}};
-  manifest["patience"] = {{"used", 0}, {"best", nullptr}};
+  state.data = {.epoch = theirs.epoch,
+                .offset = theirs.iterations_in_epoch * processes_of(theirs),
+                .items = training_items};
+  state.evolution = evolution_record(stage_at(options.evolution, theirs.updates),
+                                     /*shared_expert=*/false);
+  state.model = model_record(source, target);
+  state.progress.seconds = theirs.seconds;
+  state.progress.meters = Metrics().state();
   if (theirs.best) {
-    manifest["checkpoint"] = {{"best_metric", options.checkpoint.best_checkpoint_metric},
-                              {"maximize_best", options.checkpoint.maximize_best_checkpoint_metric},
-                              {"best", *theirs.best}};
+    state.saved = {.moment = {},
+                   .best_metric = options.checkpoint.best_checkpoint_metric,
+                   .maximize_best = options.checkpoint.maximize_best_checkpoint_metric,
+                   .metric = {},
+                   .best = theirs.best};
   }
   return ours;
 }
@@ -259,8 +254,7 @@ TrainOptions import_fairseq_run(const FairseqCheckpoint& theirs, const std::stri
   policy.best_metric = options.checkpoint.best_checkpoint_metric;
   policy.maximize_best = options.checkpoint.maximize_best_checkpoint_metric;
   CheckpointManager manager(folder, policy);
-  manager.restore(ours.manifest);
-  ours.manifest.erase("checkpoint");  // the manager's to write
+  manager.restore(ours.state);
   manager.save(request, ours);
   manager.finish();
   write_run_folder(options, folder);

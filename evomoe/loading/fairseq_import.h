@@ -23,7 +23,7 @@ TrainOptions options_of_fairseq(const FairseqCheckpoint& theirs, const std::stri
 /// A checkpoint of theirs as one of ours, of a run with `options`; whether its tensors are those of
 /// the options' model is not looked at. `training_items`: sequences in its epoch; 0 where no run
 /// goes on from it.
-Checkpoint checkpoint_of_fairseq(const FairseqCheckpoint& theirs, TrainOptions options,
+Checkpoint checkpoint_of_fairseq(const FairseqCheckpoint& theirs, const TrainOptions& options,
                                  const Dictionary& source, const Dictionary& target,
                                  int64_t training_items);
 

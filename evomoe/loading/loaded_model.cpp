@@ -2,25 +2,16 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/checkpoint/checkpoint.h"
-#include "evomoe/config/option_table.h"
 #include "evomoe/data/data_folders.h"
 #include "evomoe/loading/fairseq_import.h"
-#include "evomoe/loading/resume.h"
 #include "evomoe/loading/run_folder.h"
+#include "evomoe/loading/stored_state.h"
 #include "evomoe/routing/capacity.h"
 #include "evomoe/train/load_into.h"
 #include "evomoe/train/settings.h"
 #include "evomoe/train/trainer.h"
 
 namespace evomoe {
-
-TrainOptions stored_options(const nlohmann::json& manifest) {
-  TrainOptions options;
-  OptionTable table("train", "");
-  options.describe(table);
-  table.from_json(manifest.at("config"));
-  return options;
-}
 
 namespace {
 
@@ -29,19 +20,18 @@ LoadedModel build(const std::filesystem::path& path, const LoadOptions& load, Ch
   LoadedModel loaded;
   loaded.path = path;
   loaded.device = use_device(load.common);
-  loaded.manifest = std::move(checkpoint.manifest);
-  loaded.options = stored_options(loaded.manifest);
+  const auto& state = checkpoint.state;
+  loaded.options = stored_options(state);
   if (load.eval_capacity_fraction)
     loaded.options.routers.get<CapacityOptions>().eval_fraction = *load.eval_capacity_fraction;
-  loaded.updates = loaded.manifest.at("counters").at("updates").get<int64_t>();
+  loaded.updates = state.updates;
   loaded.source_dictionary = std::move(dictionaries.source);
   loaded.dictionary = std::move(dictionaries.target);
   loaded.bpe = bpe_of(path, load.data, load.bpe);
-  check_dictionaries(loaded.manifest, loaded.source_dictionary, loaded.dictionary, path);
-  const bool shared = loaded.manifest.at("evolution").at("shared_expert").get<bool>();
+  check_dictionaries(state.model, loaded.source_dictionary, loaded.dictionary, path);
   loaded.model = make_model(
       loaded.options, {loaded.source_dictionary.size(), loaded.dictionary.size(), Dictionary::kPad},
-      shared);
+      state.evolution.shared_expert);
   load_into(named_state(*loaded.model), checkpoint.model, "checkpoint " + path.string(),
             kOtherModelRemedy);
   loaded.model->to(loaded.device);
@@ -63,8 +53,8 @@ void check_same(const LoadedModel& first, const LoadedModel& other) {
   check("--target-lang", a.target_lang, b.target_lang);
   check("--left-pad-source", a.left_pad_source, b.left_pad_source);
   check("--add-bos-token", a.add_bos_token, b.add_bos_token);
-  check("dictionary", model_section(first.source_dictionary, first.dictionary),
-        model_section(other.source_dictionary, other.dictionary));
+  check("dictionary", model_record(first.source_dictionary, first.dictionary),
+        model_record(other.source_dictionary, other.dictionary));
 }
 
 }  // namespace
@@ -96,10 +86,8 @@ LoadedModel load_model(const std::filesystem::path& given, const LoadOptions& lo
     return build(path, load, std::move(ours), std::move(dictionaries));
   }
   auto checkpoint = load_checkpoint(path, /*with_optimizer=*/false);
-  return read_sections(path, [&] {
-    auto dictionaries = dictionaries_of(path, load.data, stored_options(checkpoint.manifest).task);
-    return build(path, load, std::move(checkpoint), std::move(dictionaries));
-  });
+  auto dictionaries = dictionaries_of(path, load.data, stored_options(checkpoint.state).task);
+  return build(path, load, std::move(checkpoint), std::move(dictionaries));
 }
 
 std::vector<LoadedModel> load_models(const std::string& checkpoints, const LoadOptions& load) {

@@ -4,7 +4,6 @@
 
 #include <filesystem>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,7 +21,6 @@ namespace evomoe {
 /// A checkpoint made ready for use: evaluation, generation, information.
 struct LoadedModel {
   std::filesystem::path path;
-  nlohmann::json manifest;
   TrainOptions options;          ///< what it was trained with
   Dictionary dictionary;         ///< of what it predicts
   Dictionary source_dictionary;  ///< of what it reads; the same, but in translation
@@ -49,9 +47,6 @@ struct LoadOptions {
   std::optional<double> eval_capacity_fraction;
   CommonOptions common;
 };
-
-/// The training options stored in a manifest.
-TrainOptions stored_options(const nlohmann::json& manifest);
 
 /// Loads model and dictionary, of a checkpoint of ours or of fairseq (x.pt; its dictionary and BPE
 /// are those of `load.data`, else of the data folder that it names). Throws Error when the

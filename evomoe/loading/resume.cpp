@@ -7,10 +7,9 @@
 #include <vector>
 
 #include "evomoe/base/error.h"
-#include "evomoe/checkpoint/xxhash64.h"
 #include "evomoe/config/option_table.h"
-#include "evomoe/loading/loaded_model.h"
 #include "evomoe/loading/starting_weights.h"
+#include "evomoe/loading/stored_state.h"
 #include "evomoe/routing/registry.h"
 #include "evomoe/train/load_into.h"
 #include "evomoe/train/model_family.h"
@@ -40,7 +39,7 @@ void add_stack(OptionValues& values, const TransformerStackOptions& stack, bool 
   add("embed-dim", text(stack.embed_dim));
   add("ffn-embed-dim", text(stack.ffn_dim));
   add("attention-heads", text(stack.heads));
-  add("learned-pos", text(stack.learned_positions));
+  add("learned-pos", text(stack.positions == PositionKind::kLearned));
   add("normalize-before", text(stack.norm_first));
   values.emplace_back((half ? stack.half + "-" : "") + "moe-freq", text(stack.moe_freq));
   if (stack.moe_freq == 0) return;
@@ -61,7 +60,8 @@ OptionValues model_values(const TrainOptions& options) {
   values.insert(values.end(), of_family.begin(), of_family.end());
   const auto& stack = stacks.back();
   values.emplace_back("activation-fn", stack.activation);
-  values.emplace_back("no-token-positional-embeddings", text(stack.no_positions));
+  values.emplace_back("no-token-positional-embeddings",
+                      text(stack.positions == PositionKind::kNone));
   values.emplace_back("no-scale-embedding", text(!stack.scale_embedding));
   values.emplace_back("layernorm-embedding", text(stack.embedding_norm));
   if (has_experts(options)) {
@@ -107,12 +107,6 @@ const std::set<std::string> kDataOptions = {"tokens-per-sample", "sample-break-m
 const std::set<std::string> kGroups = {"task",      "model",     "moe",
                                        "evolution", "criterion", "optimization"};
 
-std::string dictionary_checksum(const Dictionary& dictionary) {
-  std::string symbols;
-  for (int64_t i = 0; i < dictionary.size(); ++i) symbols += dictionary.symbol(i) + "\n";
-  return fmt::format("{:016x}", xxhash64(symbols));
-}
-
 struct Differences {
   std::vector<std::string> model, data, other;
 };
@@ -126,12 +120,11 @@ bool agrees_with_spawn(bool shared_expert, const TrainOptions& now, int64_t comp
 
 /// Whether a new run with the options `now` can begin with the checkpoint's weights.
 bool can_begin_with(const Checkpoint& checkpoint, const TrainOptions& now) {
-  const auto& manifest = checkpoint.manifest;
   const bool upcycle = has_experts(now) && is_dense(checkpoint.model);
-  const bool shared = upcycle || manifest.at("evolution").at("shared_expert").get<bool>();
+  const bool shared = upcycle || checkpoint.state.evolution.shared_expert;
   if (has_experts(now) && !upcycle && !agrees_with_spawn(shared, now, /*completed_updates=*/0))
     return false;
-  const auto model = make_model(now, stored_vocabulary(manifest), shared);
+  const auto model = make_model(now, stored_vocabulary(checkpoint.state.model), shared);
   const auto state = named_state(*model);
   return fits_into(state, starting_state(checkpoint.model, {state.begin(), state.end()}));
 }
@@ -176,48 +169,9 @@ Differences differences(TrainOptions stored, TrainOptions now) {
 
 }  // namespace
 
-nlohmann::json model_section(const Dictionary& source, const Dictionary& target) {
-  return {{"vocabulary", target.size()},
-          {"dictionary", dictionary_checksum(target)},
-          {"source_vocabulary", source.size()},
-          {"source_dictionary", dictionary_checksum(source)},
-          {"padding", Dictionary::kPad}};
-}
-
-Vocabulary stored_vocabulary(const nlohmann::json& manifest) {
-  const auto& model = manifest.at("model");
-  const auto target = model.at("vocabulary").get<int64_t>();
-  // Checkpoints of before translation have one dictionary.
-  return {model.value("source_vocabulary", target), target, model.at("padding").get<int64_t>()};
-}
-
-void check_dictionaries(const nlohmann::json& manifest, const Dictionary& source,
-                        const Dictionary& target, const std::filesystem::path& checkpoint) {
-  const auto& model = manifest.at("model");
-  const auto check = [&](const Dictionary& dictionary, const std::string& side,
-                         const std::string& words) {
-    // Checkpoints of before translation have one dictionary.
-    if (!side.empty() && !model.contains(side + "vocabulary")) return;
-    const auto vocabulary = model.at(side + "vocabulary").get<int64_t>();
-    EVOMOE_CHECK(
-        dictionary.size() == vocabulary,
-        "{}: the model has {} {}symbols but the dictionary {}; give the folder of the data "
-        "it was trained on",
-        checkpoint.string(), vocabulary, words, dictionary.size());
-    EVOMOE_CHECK(
-        model.at(side + "dictionary").get<std::string>() == dictionary_checksum(dictionary),
-        "{}: the {}dictionary has other symbols than the model was trained with, or "
-        "another order of them; give the folder of the data it was trained on",
-        checkpoint.string(), words);
-  };
-  check(target, "", "");
-  check(source, "source_", "source ");
-}
-
 std::string check_resume(const Checkpoint& checkpoint, const TrainOptions& now,
                          int64_t training_items, const std::filesystem::path& path) {
-  const auto& manifest = checkpoint.manifest;
-  const auto found = differences(stored_options(manifest), now);
+  const auto found = differences(stored_options(checkpoint.state), now);
   EVOMOE_CHECK(
       found.model.empty(),
       "{}: it holds another model than these options make ({}); use the values of that "
@@ -228,28 +182,26 @@ std::string check_resume(const Checkpoint& checkpoint, const TrainOptions& now,
             "from its weights"
           : "or another --save-dir for a new one; its weights do not fit the model of these "
             "options");
-  const auto& data = manifest.at("data");
-  const auto offset = data.at("offset").get<int64_t>();
-  if (offset > 0 && !now.checkpoint.reset_dataloader) {
+  const auto& data = checkpoint.state.data;
+  if (data.offset > 0 && !now.checkpoint.reset_dataloader) {
     EVOMOE_CHECK(
         found.data.empty(),
         "{}: it was written after {} batches of epoch {}, and these options make other "
         "batches ({}); use the values of that run, or begin with the start of the epoch by "
         "--reset-dataloader",
-        path.string(), offset, data.at("epoch").get<int64_t>(), fmt::join(found.data, ", "));
-    const auto items = data.at("items").get<int64_t>();
-    EVOMOE_CHECK(items == training_items,
+        path.string(), data.offset, data.epoch, fmt::join(found.data, ", "));
+    EVOMOE_CHECK(data.items == training_items,
                  "{}: the training data of its epoch had {} items, but that of {} has {}; use that "
                  "data, or begin with the start of the epoch by --reset-dataloader",
-                 path.string(), items, now.data, training_items);
+                 path.string(), data.items, now.data, training_items);
   }
   auto changed = found.data;
   changed.insert(changed.end(), found.other.begin(), found.other.end());
   return fmt::format("{}", fmt::join(changed, ", "));
 }
 
-std::string model_differences(const nlohmann::json& manifest, const TrainOptions& now) {
-  auto stored = stored_options(manifest);
+std::string model_differences(const RunState& state, const TrainOptions& now) {
+  auto stored = stored_options(state);
   // The tasks of one family have the same models.
   if (family_of_task(stored.task.task).name == family_of_task(now.task.task).name)
     stored.task.task = now.task.task;

@@ -1,27 +1,13 @@
 #pragma once
 
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <string>
 
 #include "evomoe/checkpoint/checkpoint.h"
-#include "evomoe/text/dictionary.h"
-#include "evomoe/train/model_options.h"
 #include "evomoe/train/options.h"
 
 /// What must agree between a checkpoint and the run that goes on from it.
 namespace evomoe {
-
-/// The manifest's section "model": what the weights were made for and tensor shapes do not tell.
-nlohmann::json model_section(const Dictionary& source, const Dictionary& target);
-
-/// The sizes of the dictionaries that it tells of.
-Vocabulary stored_vocabulary(const nlohmann::json& manifest);
-
-/// Throws Error when a dictionary is not the one the model was trained with: another size, or
-/// other symbols. `target`: of what it predicts, the same as `source` but in translation.
-void check_dictionaries(const nlohmann::json& manifest, const Dictionary& source,
-                        const Dictionary& target, const std::filesystem::path& checkpoint);
 
 /// Throws Error, naming each option with both values and the remedy, when the options given now
 /// make another model than the checkpoint's, or (within an epoch, and without --reset-dataloader)
@@ -32,7 +18,7 @@ std::string check_resume(const Checkpoint& checkpoint, const TrainOptions& now,
 
 /// What differs between the checkpoint's model and the one that the options make, as a list of
 /// flags; for a run that takes only its weights.
-std::string model_differences(const nlohmann::json& manifest, const TrainOptions& now);
+std::string model_differences(const RunState& state, const TrainOptions& now);
 
 /// Throws Error when the checkpoint holds one shared expert where the schedule, after
 /// `completed_updates`, has many, or the other way round.

@@ -2,20 +2,13 @@
 
 #include <algorithm>
 #include <string>
-#include <utility>
-#include <vector>
+
+#include "evomoe/fairseq/fairseq_names.h"
 
 namespace evomoe {
 namespace {
 
 const std::string kMoe = ".moe_layer.", kHeads = "classification_heads.";
-
-/// Name in an MoE layer, and in a dense block.
-const std::vector<std::pair<std::string, std::string>> kExpertParts = {
-    {".moe_layer.experts.w1", ".fc1.weight"},
-    {".moe_layer.experts.b1", ".fc1.bias"},
-    {".moe_layer.experts.w2", ".fc2.weight"},
-    {".moe_layer.experts.b2", ".fc2.bias"}};
 
 }  // namespace
 
@@ -35,14 +28,17 @@ TensorMap starting_state(const TensorMap& other, const TensorMap& own) {
     if (!upcycle || moe == std::string::npos) continue;
     const auto layer = name.substr(0, moe);
     bool of_expert = false;
-    for (const auto& [ours, dense] : kExpertParts) {
-      if (name != layer + ours) continue;
-      of_expert = true;
-      if (const auto found = other.find(layer + dense); found != other.end()) {
-        state[name] = found->second.unsqueeze(0);
-        state.erase(layer + dense);
-      }
-    }
+    for_each_weight(
+        [&, &tensor_name = name](const char* ours, const char* dense) {
+          if (tensor_name != layer + kMoe + "experts." + ours) return;
+          of_expert = true;
+          if (dense == nullptr) return;  // a dense block has none
+          if (const auto found = other.find(layer + "." + dense); found != other.end()) {
+            state[tensor_name] = found->second.unsqueeze(0);
+            state.erase(layer + "." + dense);
+          }
+        },
+        kExpertWeightNames, kFairseqWeightNames);
     if (!of_expert) state[name] = tensor;  // the gate and what its router stores
   }
   for (const auto& [name, tensor] : other) {

@@ -112,6 +112,7 @@ std::pair<torch::Tensor, torch::Tensor> AttentionImpl::keys_and_values(
     return {key, value};
   }
   auto k_BHSD = split_heads(k_proj->forward(x_BSD));
+  if (context.rotation) k_BHSD = rotated(k_BHSD, *context.rotation);
   auto v_BHSD = split_heads(v_proj->forward(x_BSD));
   if (cache == nullptr) return {k_BHSD, v_BHSD};
   auto& key = of_layer(cache->key_BHSD, options_.layer);
@@ -127,7 +128,8 @@ torch::Tensor AttentionImpl::forward(const torch::Tensor& x_BSD, const ForwardCo
   EVOMOE_CHECK((memory != nullptr) == options_.cross,
                "layer {}: cross-attention, and no other, reads an encoder's output",
                options_.layer);
-  const auto q_BHSD = split_heads(q_proj->forward(x_BSD));
+  auto q_BHSD = split_heads(q_proj->forward(x_BSD));
+  if (context.rotation && !options_.cross) q_BHSD = rotated(q_BHSD, *context.rotation);
   const auto [k_BHSD, v_BHSD] = keys_and_values(x_BSD, context, memory);
   const auto& padding_BS = memory != nullptr ? memory->padding_BS : context.padding_BS;
   const auto y_BHSD = attend(q_BHSD, k_BHSD, v_BHSD, padding_BS, context);

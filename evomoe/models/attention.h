@@ -41,7 +41,9 @@ class AttentionImpl : public torch::nn::Module {
   /// x_BSD [B,S,D] -> [B,S,D]. Padding (self: context.padding_BS; cross: that of the memory) is
   /// never attended to by what is none; nor, in self-attention, are other sequences of the row
   /// (context.segment_mask_B1SS). With a cache, x holds the new tokens only, and the memory's keys
-  /// and values are made once. `memory` must be given exactly when the options say `cross`.
+  /// and values are made once. Self-attention turns queries and keys by context.rotation, if there
+  /// is one; a cache holds turned keys. `memory` must be given exactly when the options say
+  /// `cross`.
   torch::Tensor forward(const torch::Tensor& x_BSD, const ForwardContext& context,
                         const Memory* memory = nullptr);
 

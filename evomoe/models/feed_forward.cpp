@@ -23,7 +23,13 @@ torch::Tensor FeedForward::forward(const torch::Tensor& x_BSD, const ForwardCont
   mlp.dropout = context.training ? options_.dropout : 0.0;
   mlp.noise = context.noise;
   mlp.noise.layer = static_cast<uint32_t>(options_.layer);
-  return feed_forward(x_BSD, fc1_->weight, fc1_->bias, fc2_->weight, fc2_->bias, mlp);
+  const auto one = [](const torch::Tensor& of_one) { return of_one.unsqueeze(0); };
+  return feed_forward(x_BSD,
+                      {.w1_EHD = one(fc1_->weight),
+                       .b1_EH = one(fc1_->bias),
+                       .w2_EDH = one(fc2_->weight),
+                       .b2_ED = one(fc2_->bias)},
+                      mlp);
 }
 
 void FeedForward::initialise(uint64_t seed, const std::string& owner_name) {

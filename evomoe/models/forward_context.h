@@ -4,9 +4,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "evomoe/base/philox.h"
+#include "evomoe/models/positions.h"
 #include "evomoe/parallel/communicator.h"
 #include "evomoe/routing/router.h"
 
@@ -29,10 +31,9 @@ struct ForwardContext {
   bool training = false;
   bool route_as_trained =
       false;  ///< evaluation with the routing of the present training stage, noise included
-  int64_t update = 0;       ///< completed updates
   RouterSchedule schedule;  ///< of the routers
-  NoiseKey noise;  ///< seed, update, first sequence, sequence length; layer and site are set where
-                   ///< it is used
+  NoiseKey noise;  ///< seed, update, first sequence; a stack sets the sequence length; layer and
+                   ///< site are set where it is used
   torch::Tensor padding_BS;  ///< bool, true = padding; undefined when no token is padding
   /// Rows that hold several sequences (packing): int64, the sequence of each token, 0 = padding.
   /// Each attends to itself alone, and its positions begin anew. Undefined: a row is a sequence.
@@ -40,6 +41,8 @@ struct ForwardContext {
   /// What attention reads of it, segment_mask() of models/attention.h. A stack makes it, once for
   /// all of its layers.
   torch::Tensor segment_mask_B1SS;
+  /// What self-attention turns queries and keys by, of rotary positions. A stack makes it as well.
+  std::optional<Rotation> rotation;
   bool mask_padding_in_moe = false;  ///< --use-moe-pad-mask: padding takes no place in an expert
   int64_t padded_batch = 0;          ///< sequences an MoE layer pads a short batch to; 0: never
   torch::Tensor token_id_T;          ///< int64 [B*S], the input tokens

@@ -15,11 +15,11 @@ namespace evomoe {
 
 /// What a model reads. Padding is given where there is some.
 struct ModelInput {
-  torch::Tensor source_BS;            ///< int64 [B,S]
-  torch::Tensor source_padding_BS;    ///< bool, true = padding
-  torch::Tensor segment_BS;           ///< as ForwardContext's; language models alone read it
-  torch::Tensor previous_BU;          ///< int64 [B,U], what the decoder of an encoder-decoder reads
-  torch::Tensor previous_padding_BU;  ///< bool
+  torch::Tensor source_BS;               ///< int64 [B,S]
+  torch::Tensor source_padding_BS = {};  ///< bool, true = padding
+  torch::Tensor segment_BS = {};         ///< as ForwardContext's; language models alone read it
+  torch::Tensor previous_BU = {};  ///< int64 [B,U], what the decoder of an encoder-decoder reads
+  torch::Tensor previous_padding_BU = {};  ///< bool
 };
 
 /// What a model makes of it: features before the output projection, and what its routers did

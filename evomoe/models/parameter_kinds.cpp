@@ -4,6 +4,7 @@
 
 #include "evomoe/models/adaptive_input.h"
 #include "evomoe/models/adaptive_softmax.h"
+#include "evomoe/models/norm.h"
 #include "evomoe/moe/expert_bank.h"
 #include "evomoe/routing/router.h"
 
@@ -18,7 +19,7 @@ bool is_a(const torch::nn::Module& module) {
 std::optional<ParameterKind> own_kind(const torch::nn::Module& module) {
   if (is_a<ExpertBankImpl>(module)) return ParameterKind::kExpert;
   if (is_a<Router>(module)) return ParameterKind::kRouter;
-  if (is_a<torch::nn::LayerNormImpl>(module)) return ParameterKind::kNorm;
+  if (is_a<NormImpl>(module)) return ParameterKind::kNorm;
   if (is_a<AdaptiveInputImpl>(module)) return ParameterKind::kEmbedding;
   if (is_a<AdaptiveSoftmaxImpl>(module)) return ParameterKind::kHead;
   if (const auto* says = dynamic_cast<const ModuleOfKind*>(&module)) return says->kind();

@@ -33,4 +33,27 @@ torch::Tensor sinusoidal_table(int64_t rows, int64_t dim, int64_t padding_index)
   return table;
 }
 
+Rotation rotation_of(const torch::Tensor& position_BS, int64_t head_dim, double base,
+                     const torch::Tensor& like) {
+  // In float64: the angle of a late position has no digits left for its fraction in float32.
+  const auto exponent_C =
+      torch::arange(head_dim / 2, like.options().dtype(torch::kFloat64).requires_grad(false)) *
+      (-2.0 / static_cast<double>(head_dim));
+  const auto angle_BS1C =
+      position_BS.to(torch::kFloat64).unsqueeze(-1).unsqueeze(-1) * torch::pow(base, exponent_C);
+  return {torch::cos(angle_BS1C).to(like.scalar_type()),
+          torch::sin(angle_BS1C).to(like.scalar_type())};
+}
+
+torch::Tensor rotated(const torch::Tensor& x_BHSD, const Rotation& rotation) {
+  // Heads of a token stay side by side, as projections make them: attention's output then lies as
+  // the next projection reads it.
+  const auto x_BSHD = x_BHSD.transpose(1, 2);
+  const auto half = x_BSHD.size(3) / 2;
+  const auto first = x_BSHD.slice(3, 0, half), second = x_BSHD.slice(3, half);
+  const auto &cosine = rotation.cosine_BS1C, &sine = rotation.sine_BS1C;
+  return torch::cat({first * cosine - second * sine, second * cosine + first * sine}, 3)
+      .transpose(1, 2);
+}
+
 }  // namespace evomoe

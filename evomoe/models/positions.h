@@ -17,4 +17,17 @@ torch::Tensor positions_of(const torch::Tensor& token_BS, const torch::Tensor& p
 /// (dim/2 - 1)); the row of padding_index is zero.
 torch::Tensor sinusoidal_table(int64_t rows, int64_t dim, int64_t padding_index);
 
+/// How far rotary positions turn the queries and keys of some tokens (RoFormer, arXiv 2104.09864).
+struct Rotation {
+  torch::Tensor cosine_BS1C, sine_BS1C;  ///< C = D/2, half the width of a head; B may be 1
+};
+
+/// Of tokens at position_BS (int64 [B,S], from 0): number j turns by position * base^(-2j/D).
+/// `head_dim` D is even; type and device are those of `like`.
+Rotation rotation_of(const torch::Tensor& position_BS, int64_t head_dim, double base,
+                     const torch::Tensor& like);
+
+/// x_BHSD turned: number j and number j + D/2 of a head are a pair (as in GPT-NeoX and Llama).
+torch::Tensor rotated(const torch::Tensor& x_BHSD, const Rotation& rotation);
+
 }  // namespace evomoe

@@ -4,7 +4,6 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/models/initialisation.h"
-#include "evomoe/models/layer_norm.h"
 #include "evomoe/models/parameter_kinds.h"
 #include "evomoe/ops/activation.h"
 #include "evomoe/ops/philox_dropout.h"
@@ -30,7 +29,7 @@ RobertaOptions::RobertaOptions() {
   norm_first = false;
   embedding_norm = true;
   final_norm = false;
-  learned_positions = true;
+  positions = PositionKind::kLearned;
   scale_embedding = false;
   zero_padding = true;
   activation = "gelu";
@@ -58,7 +57,7 @@ RobertaImpl::RobertaImpl(const RobertaOptions& options) : options_(options) {
     encoder_->set_tied();
   }
   lm_dense_ = head->register_module("dense", torch::nn::Linear(D, D));
-  lm_layer_norm_ = head->register_module("layer_norm", layer_norm(D));
+  lm_layer_norm_ = head->register_module("layer_norm", Norm(D, options_.norm));
   if (options.heads_of_sentences.empty()) return;
   auto heads = register_module("classification_heads", module_of_kind(ParameterKind::kHead));
   for (const auto& of_head : options.heads_of_sentences) {
@@ -82,7 +81,6 @@ torch::Tensor RobertaImpl::classify(const torch::Tensor& x_BSD, const std::strin
   for (auto& head : heads_) {
     if (head.options.name != name) continue;
     auto noise = context.noise;
-    noise.update = static_cast<uint32_t>(context.update);
     noise.sequence_length = 1;
     const auto dropped = [&](const torch::Tensor& x, NoiseSite site) {
       return context.training ? philox_dropout(x, head.options.dropout, noise.at(0, site)) : x;

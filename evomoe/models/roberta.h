@@ -62,7 +62,7 @@ class RobertaImpl : public Model {
   RobertaOptions options_;
   TransformerStack encoder_{nullptr};
   torch::nn::Linear lm_dense_{nullptr};
-  torch::nn::LayerNorm lm_layer_norm_{nullptr};
+  Norm lm_layer_norm_{nullptr};
   torch::Tensor lm_bias_V_;
   torch::Tensor lm_weight_VD_;  // when untied
   std::vector<Head> heads_;

@@ -1,7 +1,6 @@
 #include "evomoe/models/transformer_block.h"
 
 #include "evomoe/models/initialisation.h"
-#include "evomoe/models/layer_norm.h"
 #include "evomoe/ops/philox_dropout.h"
 
 namespace evomoe {
@@ -15,7 +14,6 @@ RoutingContext routing_context(const ForwardContext& context, int64_t layer) {
   routing.token_id_T = context.token_id_T;
   routing.schedule = context.schedule;
   routing.noise = context.noise;
-  routing.noise.layer = static_cast<uint32_t>(layer);
   routing.communicator = context.communicator;
   if (context.padding_BS.defined()) {
     routing.valid_T = context.padding_BS.logical_not().flatten();
@@ -31,24 +29,24 @@ TransformerBlockImpl::TransformerBlockImpl(const TransformerBlockOptions& option
     : options_(options) {
   const auto dim = options.attention.embed_dim;
   self_attn_ = register_module("self_attn", Attention(options.attention));
-  self_attn_layer_norm_ = register_module("self_attn_layer_norm", layer_norm(dim));
+  self_attn_layer_norm_ = register_module("self_attn_layer_norm", Norm(dim, options.norm));
   if (options.cross_attention) {
     auto cross = options.attention;
     cross.cross = true;
     encoder_attn_ = register_module("encoder_attn", Attention(cross));
-    encoder_attn_layer_norm_ = register_module("encoder_attn_layer_norm", layer_norm(dim));
+    encoder_attn_layer_norm_ = register_module("encoder_attn_layer_norm", Norm(dim, options.norm));
   }
   if (options.moe) {
     moe_layer_ = register_module("moe_layer", MoELayer(*options.moe));
   } else {
     feed_forward_.emplace(options.feed_forward, *this);
   }
-  final_layer_norm_ = register_module("final_layer_norm", layer_norm(dim));
+  final_layer_norm_ = register_module("final_layer_norm", Norm(dim, options.norm));
 }
 
 torch::Tensor TransformerBlockImpl::attended(const torch::Tensor& x_BSD, Attention& attention,
-                                             torch::nn::LayerNorm& norm,
-                                             const ForwardContext& context, const Memory* memory) {
+                                             Norm& norm, const ForwardContext& context,
+                                             const Memory* memory) {
   auto y = attention->forward(options_.norm_first ? norm->forward(x_BSD) : x_BSD, context, memory);
   if (context.training) {
     const auto site = memory != nullptr ? NoiseSite::kCrossAttentionOutputDropout

@@ -10,6 +10,7 @@
 #include "evomoe/models/attention.h"
 #include "evomoe/models/feed_forward.h"
 #include "evomoe/models/forward_context.h"
+#include "evomoe/models/norm.h"
 #include "evomoe/moe/moe_layer.h"
 
 namespace evomoe {
@@ -20,8 +21,9 @@ struct TransformerBlockOptions {
   FeedForwardOptions feed_forward;
   std::optional<MoELayerOptions> moe;  ///< an MoE layer in place of the dense feed-forward block
   double dropout = 0.0;                ///< after attention
-  bool norm_first = true;              ///< pre-LN, x + f(LN(x)); else post-LN, LN(x + f(x))
-  int64_t layer = 0;                   ///< among all layers of the model
+  NormOptions norm;
+  bool norm_first = true;  ///< pre-LN, x + f(norm(x)); else post-LN, norm(x + f(x))
+  int64_t layer = 0;       ///< among all layers of the model
 };
 
 struct BlockOutput {
@@ -32,7 +34,7 @@ struct BlockOutput {
 
 /// A Transformer block of an encoder or decoder (docs/reference.md section 7.5): self-attention,
 /// attention to an encoder where there is one, feed-forward or MoE, each with its residual and
-/// layer norm.
+/// norm.
 class TransformerBlockImpl : public torch::nn::Module {
  public:
   explicit TransformerBlockImpl(const TransformerBlockOptions& options);
@@ -45,19 +47,18 @@ class TransformerBlockImpl : public torch::nn::Module {
   const TransformerBlockOptions& options() const { return options_; }
 
  private:
-  /// x + dropout(branch(x)) with the layer norm where the options have it.
-  torch::Tensor attended(const torch::Tensor& x_BSD, Attention& attention,
-                         torch::nn::LayerNorm& norm, const ForwardContext& context,
-                         const Memory* memory);
+  /// x + dropout(branch(x)) with the norm where the options have it.
+  torch::Tensor attended(const torch::Tensor& x_BSD, Attention& attention, Norm& norm,
+                         const ForwardContext& context, const Memory* memory);
 
   TransformerBlockOptions options_;
   Attention self_attn_{nullptr};
-  torch::nn::LayerNorm self_attn_layer_norm_{nullptr};
+  Norm self_attn_layer_norm_{nullptr};
   Attention encoder_attn_{nullptr};
-  torch::nn::LayerNorm encoder_attn_layer_norm_{nullptr};
+  Norm encoder_attn_layer_norm_{nullptr};
   std::optional<FeedForward> feed_forward_;
   MoELayer moe_layer_{nullptr};
-  torch::nn::LayerNorm final_layer_norm_{nullptr};
+  Norm final_layer_norm_{nullptr};
 };
 TORCH_MODULE(TransformerBlock);
 

@@ -7,7 +7,6 @@
 #include "evomoe/base/error.h"
 #include "evomoe/models/activation_checkpoint.h"
 #include "evomoe/models/initialisation.h"
-#include "evomoe/models/layer_norm.h"
 #include "evomoe/models/parameter_kinds.h"
 #include "evomoe/models/positions.h"
 #include "evomoe/ops/philox_dropout.h"
@@ -33,6 +32,7 @@ TransformerBlockOptions block_options(const TransformerStackOptions& options, in
   TransformerBlockOptions block;
   block.layer = options.first_layer + layer;
   block.dropout = options.dropout;
+  block.norm = options.norm;
   block.norm_first = options.norm_first;
   block.cross_attention = options.cross_attention;
   block.attention = attention_options(options, layer);
@@ -77,6 +77,17 @@ void TransformerStackOptions::validate() const {
         moe_freq, layers, half, layers);
   }
   attention_options(*this, /*layer=*/0).validate();
+  EVOMOE_CHECK(norm.eps > 0, "the eps of a norm is {}; it must be above 0", norm.eps);
+  if (positions == PositionKind::kRotary) {
+    EVOMOE_CHECK(rotary_base > 0, "the base of rotary positions is {}; it must be above 0",
+                 rotary_base);
+    if (embed_dim / heads % 2 != 0) {
+      fail_usage(
+          "--{}-attention-heads {} with --{}-embed-dim {}: rotary positions turn a head's numbers "
+          "in pairs, and {} is odd; choose heads of an even width",
+          half, heads, half, embed_dim, embed_dim / heads);
+    }
+  }
 }
 
 TransformerStackImpl::TransformerStackImpl(const TransformerStackOptions& options,
@@ -99,22 +110,27 @@ TransformerStackImpl::TransformerStackImpl(const TransformerStackOptions& option
     embed_tokens_ = std::move(embedding);
   }
   const auto position_rows = options.max_positions + options.padding_index + 1;
-  if (options.no_positions) {
-    // No table: attention alone sees the order (causal mask).
-  } else if (options.learned_positions) {
+  if (options.positions == PositionKind::kLearned) {
     embed_positions_ = register_module("embed_positions", module_of_kind(ParameterKind::kEmbedding))
                            ->register_parameter("weight", torch::zeros({position_rows, D}));
-  } else {
+  } else if (options.positions == PositionKind::kSinusoidal) {
     embed_positions_ = sinusoidal_table(position_rows, D, options.padding_index);
   }
   if (options.embedding_norm)
-    embedding_norm_ = register_module("layernorm_embedding", layer_norm(D));
+    embedding_norm_ = register_module("layernorm_embedding", Norm(D, options.norm));
   auto layers = register_module("layers", std::make_shared<torch::nn::Module>());
   for (int64_t i = 0; i < options.layers; ++i) {
     blocks_.push_back(
         layers->register_module(std::to_string(i), TransformerBlock(block_options(options, i))));
   }
-  if (options.final_norm) final_norm_ = register_module("layer_norm", layer_norm(D));
+  if (options.final_norm) final_norm_ = register_module("layer_norm", Norm(D, options.norm));
+}
+
+torch::Tensor TransformerStackImpl::positions(const torch::Tensor& token_BS,
+                                              const ForwardContext& context) const {
+  const int64_t first = context.cache != nullptr ? context.cache->length : 0;
+  return positions_of(token_BS, context.padding_BS, options_.padding_index, first,
+                      context.segment_BS);
 }
 
 torch::Tensor TransformerStackImpl::embed(const torch::Tensor& token_BS,
@@ -126,8 +142,7 @@ torch::Tensor TransformerStackImpl::embed(const torch::Tensor& token_BS,
   if (options_.scale_embedding) x = x * std::sqrt(static_cast<double>(options_.embed_dim));
   if (embed_positions_.defined()) {
     const int64_t first = context.cache != nullptr ? context.cache->length : 0;
-    const auto position_BS = positions_of(token_BS, context.padding_BS, options_.padding_index,
-                                          first, context.segment_BS);
+    const auto position_BS = positions(token_BS, context);
     // Padding behind a sequence needs no positions of its own.
     EVOMOE_CHECK(
         first + token_BS.size(1) <= options_.max_positions ||
@@ -178,13 +193,18 @@ BlockOutput TransformerStackImpl::run_block(size_t index, const torch::Tensor& x
 StackOutput TransformerStackImpl::forward(const torch::Tensor& token_BS,
                                           const ForwardContext& given, const Memory* memory) {
   ForwardContext context = given;
-  context.noise.update = static_cast<uint32_t>(context.update);
   context.noise.sequence_length = static_cast<uint32_t>(token_BS.size(1));
   context.token_id_T = token_BS.flatten();
   StackOutput output;
   auto x = embed(token_BS, context);
   if (context.segment_BS.defined()) {
     context.segment_mask_B1SS = segment_mask(context.segment_BS, options_.causal, x.scalar_type());
+  }
+  if (options_.positions == PositionKind::kRotary) {
+    const auto position_BS = positions(token_BS, context) - (options_.padding_index + 1);
+    const bool same = !context.padding_BS.defined() && !context.segment_BS.defined();
+    context.rotation = rotation_of(same ? position_BS.slice(0, 0, 1) : position_BS,
+                                   options_.embed_dim / options_.heads, options_.rotary_base, x);
   }
   for (size_t i = 0; i < blocks_.size(); ++i) {
     const auto layer = options_.first_layer + static_cast<int64_t>(i);
@@ -211,7 +231,7 @@ void TransformerStackImpl::initialise(uint64_t seed, const std::string& name) {
     init_normal(embed_tokens_, std, seed, name + ".embed_tokens.weight");
     if (options_.padding_index < options_.vocab_size) embed_tokens_[options_.padding_index].zero_();
   }
-  if (options_.learned_positions && !options_.no_positions) {
+  if (options_.positions == PositionKind::kLearned) {
     init_normal(embed_positions_, std, seed, name + ".embed_positions.weight");
     embed_positions_[options_.padding_index].zero_();
   }
@@ -231,7 +251,7 @@ std::vector<std::pair<int64_t, MoELayer>> TransformerStackImpl::moe_layers() con
 TransformerStackImpl::Work TransformerStackImpl::work(
     int64_t tokens, int64_t length, const std::vector<std::pair<int64_t, RouterStats>>& stats,
     int64_t memory_tokens, int64_t memory_length) const {
-  const auto D = static_cast<double>(options_.embed_dim), F = static_cast<double>(options_.ffn_dim);
+  const auto D = static_cast<double>(options_.embed_dim);
   const auto T = static_cast<double>(tokens), S = static_cast<double>(length);
   Work work;
   for (int64_t i = 0; i < options_.layers; ++i) {
@@ -250,11 +270,13 @@ TransformerStackImpl::Work TransformerStackImpl::work(
     for (const auto& [layer, done] : stats) {
       if (layer == options_.first_layer + i) assignments = static_cast<double>(done.assignments);
     }
-    work.forward += assignments * 2 * D * F;
+    const auto each = expert_work(moe->experts()->options().form());
+    work.forward += assignments * static_cast<double>(each.forward);
     // The shared expert takes every token without asking the gate.
     if (!moe->in_shared_expert_stage())
       work.forward += T * D * static_cast<double>(moe->router()->num_experts());
-    if (moe->options().recompute_experts) work.recomputed += assignments * D * F;
+    if (moe->options().recompute_experts)
+      work.recomputed += assignments * static_cast<double>(each.hidden);
   }
   if (options_.checkpoint_activations) work.recomputed += work.forward;
   return work;

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "evomoe/base/position_kind.h"
 #include "evomoe/models/adaptive_input.h"
 #include "evomoe/models/forward_context.h"
 #include "evomoe/models/transformer_block.h"
@@ -24,19 +25,20 @@ struct TransformerStackOptions {
   int64_t embed_dim = 512;
   int64_t ffn_dim = 2048;
   int64_t heads = 8;
-  int64_t max_positions = 1024;  ///< longest sequence
+  int64_t max_positions = 1024;  ///< longest sequence, where there is a table of positions
   std::string activation = "relu";
   double dropout = 0.1;
   double attention_dropout = 0.0;
   double activation_dropout = 0.0;
   bool causal = true;            ///< a token sees those before it only
   bool cross_attention = false;  ///< each block attends to an encoder's output
+  NormOptions norm;              ///< of every norm
   bool norm_first = true;        ///< pre-LN; else post-LN
-  bool embedding_norm = false;   ///< a layer norm on the embeddings
-  bool final_norm = true;        ///< a layer norm after the last block
+  bool embedding_norm = false;   ///< a norm on the embeddings
+  bool final_norm = true;        ///< a norm after the last block
   AdaptiveBands adaptive_input;  ///< of the embeddings; no bands: one table
-  bool learned_positions = false;
-  bool no_positions = false;
+  PositionKind positions = PositionKind::kSinusoidal;
+  double rotary_base = 10000;   ///< of rotary positions: the slowest pair turns by about 1/base
   bool scale_embedding = true;  ///< multiply embeddings by sqrt(embed_dim)
   /// Encoders: the embeddings of padding become zero. It stays so only until the first block.
   bool zero_padding = false;
@@ -67,7 +69,7 @@ struct StackOutput {
   std::vector<std::pair<int64_t, RouterStats>> stats;  ///< (layer, what its router did)
 };
 
-/// Embeddings, blocks and the last layer norm of an encoder or a decoder. Parameter names are the
+/// Embeddings, blocks and the last norm of an encoder or a decoder. Parameter names are the
 /// reference's (embed_tokens, embed_positions, layernorm_embedding, layers, layer_norm), but for
 /// the experts, which are stacked.
 class TransformerStackImpl : public torch::nn::Module {
@@ -109,6 +111,7 @@ class TransformerStackImpl : public torch::nn::Module {
 
  private:
   torch::Tensor embed(const torch::Tensor& token_BS, const ForwardContext& context);
+  torch::Tensor positions(const torch::Tensor& token_BS, const ForwardContext& context) const;
   BlockOutput run_block(size_t index, const torch::Tensor& x_BSD, const ForwardContext& context,
                         const Memory* memory);
 
@@ -117,11 +120,12 @@ class TransformerStackImpl : public torch::nn::Module {
   bool tied_ = false;
   torch::Tensor embed_tokens_;  // [V,D]; undefined with adaptive input
   AdaptiveInput adaptive_input_{nullptr};
-  torch::Tensor embed_positions_;  // [max_positions + padding + 1, D]: parameter when learned,
-                                   // constant table otherwise
-  torch::nn::LayerNorm embedding_norm_{nullptr};
+  // [max_positions + padding + 1, D]: a parameter of learned positions, the constant table of
+  // sinusoidal ones; else undefined.
+  torch::Tensor embed_positions_;
+  Norm embedding_norm_{nullptr};
   std::vector<TransformerBlock> blocks_;
-  torch::nn::LayerNorm final_norm_{nullptr};
+  Norm final_norm_{nullptr};
 };
 TORCH_MODULE(TransformerStack);
 

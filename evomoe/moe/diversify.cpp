@@ -12,15 +12,13 @@ namespace {
 
 using torch::Tensor;
 
-/// What a random number of the spawn is for, beside the layer and the expert.
-enum class Draw : uint32_t { kW1 = 0, kW2 = 2, kUnits = 4 };
-
-NoiseKey key_of(uint64_t seed, int64_t layer, int64_t expert, Draw draw) {
+/// `draw`: of kExpertWeightKeys, or kKeyBesideExpertWeights for the hidden units.
+NoiseKey key_of(uint64_t seed, int64_t layer, int64_t expert, uint32_t draw) {
   NoiseKey key;
   key.seed = seed;
   key.layer = static_cast<uint32_t>(layer);
   key.site = NoiseSite::kDiversify;
-  key.update = static_cast<uint32_t>(draw);
+  key.update = draw;
   key.first_sequence = static_cast<uint32_t>(expert);
   return key;
 }
@@ -57,6 +55,16 @@ Tensor redrawn_units(const Tensor& w1_HD, double ratio, const NoiseKey& key) {
   const auto hidden = w1_HD.size(0);
   const auto order = uniform_noise(1, hidden, key, w1_HD.device()).flatten().argsort();
   return order.slice(0, 0, static_cast<int64_t>(ratio * static_cast<double>(hidden)));
+}
+
+/// One matrix of a new expert. `unit_N`: the hidden units that drop-upcycling draws again, rows of
+/// the matrix or, `by_columns`, its columns.
+Tensor diversified(const Tensor& matrix, const DiversifyOptions& options, const NoiseKey& key,
+                   const Tensor& unit_N, bool by_columns) {
+  if (options.operation == "mask") return masked(matrix, options, key);
+  if (options.operation == "noise") return with_noise(matrix, options.ratio, key);
+  if (!by_columns) return with_new_rows(matrix, unit_N, key);
+  return with_new_rows(matrix.t().contiguous(), unit_N, key).t().contiguous();
 }
 
 }  // namespace
@@ -110,38 +118,45 @@ Tensor redraw_rows(const Tensor& matrix, const Tensor& unit_N, const Tensor& nor
   return matrix.index_copy(0, unit_N, replaced.mean() + replaced.std() * normal_NC);
 }
 
-ExpertTensors diversify(const ExpertTensors& one, int64_t num_experts,
+ExpertWeights diversify(const ExpertWeights& one, int64_t num_experts,
                         const DiversifyOptions& options, uint64_t seed, int64_t layer) {
   validate(options);
   EVOMOE_CHECK(num_experts > 0, "cannot spawn {} experts; at least one is needed", num_experts);
-  EVOMOE_CHECK(one.w1.dim() == 3 && one.w1.size(0) == 1 && one.w2.dim() == 3 &&
-                   one.w2.size(0) == 1 && one.b1.dim() == 2 && one.b2.dim() == 2,
-               "experts are spawned from one expert, w1 [1,H,D] and w2 [1,D,H], not from {} and {}",
-               c10::str(one.w1.sizes()), c10::str(one.w2.sizes()));
+  for_each_weight(
+      [](const Tensor& tensor, const char* name) {
+        EVOMOE_CHECK(!tensor.defined() || (tensor.dim() >= 2 && tensor.size(0) == 1),
+                     "experts are spawned from one expert, whose {} must be [1,...], not {}", name,
+                     c10::str(tensor.sizes()));
+      },
+      one, kExpertWeightNames);
   const torch::NoGradGuard no_grad;
-  const auto w1_HD = one.w1.detach()[0], w2_DH = one.w2.detach()[0];
-  std::vector<Tensor> w1, w2;
+  ExpertWeightsOf<std::vector<Tensor>> many;
   for (int64_t e = 0; e < num_experts; ++e) {
-    const auto key1 = key_of(seed, layer, e, Draw::kW1), key2 = key_of(seed, layer, e, Draw::kW2);
-    if (options.operation == "copy" || (options.keep_first && e == 0)) {
-      w1.push_back(w1_HD);
-      w2.push_back(w2_DH);
-    } else if (options.operation == "mask") {
-      w1.push_back(masked(w1_HD, options, key1));
-      w2.push_back(masked(w2_DH, options, key2));
-    } else if (options.operation == "noise") {
-      w1.push_back(with_noise(w1_HD, options.ratio, key1));
-      w2.push_back(with_noise(w2_DH, options.ratio, key2));
-    } else {
-      const auto unit_N = redrawn_units(w1_HD, options.ratio, key_of(seed, layer, e, Draw::kUnits));
-      w1.push_back(with_new_rows(w1_HD, unit_N, key1));
-      w2.push_back(with_new_rows(w2_DH.t().contiguous(), unit_N, key2).t().contiguous());
+    const bool exact = options.operation == "copy" || (options.keep_first && e == 0);
+    Tensor unit_N;
+    if (!exact && options.operation == "drop-upcycling") {
+      unit_N = redrawn_units(one.w1_EHD[0], options.ratio,
+                             key_of(seed, layer, e, kKeyBesideExpertWeights));
     }
+    for_each_weight(
+        [&](std::vector<Tensor>& of_all, const Tensor& of_one, uint32_t draw) {
+          if (!of_one.defined()) return;
+          const auto weight = of_one.detach()[0];
+          const bool matrix = weight.dim() == 2, of_w2 = of_one.is_same(one.w2_EDH);
+          of_all.push_back(exact || !matrix
+                               ? weight
+                               : diversified(weight, options, key_of(seed, layer, e, draw), unit_N,
+                                             /*by_columns=*/of_w2));
+        },
+        many, one, kExpertWeightKeys);
   }
-  const auto repeated = [&](const Tensor& bias) {
-    return bias.detach().expand({num_experts, bias.size(1)}).clone();
-  };
-  return {torch::stack(w1), repeated(one.b1), torch::stack(w2), repeated(one.b2)};
+  ExpertWeights stacked;
+  for_each_weight(
+      [](Tensor& to, const std::vector<Tensor>& from) {
+        if (!from.empty()) to = torch::stack(from);
+      },
+      stacked, many);
+  return stacked;
 }
 
 Tensor diversify_moment(const Tensor& moment, int gradient_power, int64_t num_experts,

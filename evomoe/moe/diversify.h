@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string>
 
+#include "evomoe/ops/expert_weights.h"
+
 namespace evomoe {
 
 class OptionTable;
@@ -14,11 +16,11 @@ class OptionTable;
 /// no such step.
 struct DiversifyOptions {
   /// - copy: equal experts (sparse upcycling, arXiv 2212.05055);
-  /// - mask: each element of w1 and w2 is zeroed with probability `ratio`;
-  /// - noise: w1 and w2 get normal noise of `ratio` times the matrix's standard deviation;
-  /// - drop-upcycling (arXiv 2502.19261): the share `ratio` of hidden units (rows of w1 with the
-  ///   same columns of w2) is drawn again from a normal distribution with the replaced values' mean
-  ///   and deviation.
+  /// - mask: each element of the matrices is zeroed with probability `ratio`;
+  /// - noise: the matrices get normal noise of `ratio` times their own standard deviation;
+  /// - drop-upcycling (arXiv 2502.19261): the share `ratio` of hidden units (rows of w1 and w3 with
+  ///   the same columns of w2) is drawn again from normal distributions, in each matrix with the
+  ///   replaced values' mean and deviation.
   /// Biases are copied always.
   std::string operation = "mask";
   double ratio = 0.5;
@@ -33,14 +35,9 @@ struct DiversifyOptions {
 /// drop-upcycling, >= 0 for noise) or `rescale` without mask.
 void validate(const DiversifyOptions& options);
 
-/// Stacked expert weights: w1 [E,H,D], b1 [E,H], w2 [E,D,H], b2 [E,D].
-struct ExpertTensors {
-  torch::Tensor w1, b1, w2, b2;
-};
-
 /// E experts from one (each tensor of `one` with a first axis of 1). Every random number depends on
 /// (seed, layer, expert, matrix, element) only, so expert e is the same whatever E is.
-ExpertTensors diversify(const ExpertTensors& one, int64_t num_experts,
+ExpertWeights diversify(const ExpertWeights& one, int64_t num_experts,
                         const DiversifyOptions& options, uint64_t seed, int64_t layer);
 
 /// What drop-upcycling does to one matrix: rows `unit_N` of `matrix` [R,C] become their own mean

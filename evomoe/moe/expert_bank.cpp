@@ -3,6 +3,7 @@
 #include <ATen/record_function.h>
 
 #include <cmath>
+#include <vector>
 
 #include "evomoe/base/error.h"
 #include "evomoe/ops/activation.h"
@@ -13,15 +14,15 @@
 namespace evomoe {
 namespace {
 
-/// Uniform numbers in (-bound, bound) for matrix number `matrix` of an expert.
+/// Uniform numbers in (-bound, bound) for the weight of an expert with this key.
 torch::Tensor initial_values(const torch::Tensor& like, double bound, uint64_t seed, int64_t layer,
-                             int64_t expert, uint32_t matrix) {
+                             int64_t expert, uint32_t of_weight) {
   NoiseKey key;
   key.seed = seed;
   key.layer = static_cast<uint32_t>(layer);
   key.site = NoiseSite::kInitialisation;
   // Words that a training step would use for update and sequence; rows are positions.
-  key.update = matrix;
+  key.update = of_weight;
   key.first_sequence = static_cast<uint32_t>(expert);
   const auto rows = like.dim() == 1 ? 1 : like.size(0);
   return (uniform_noise(rows, like.numel() / rows, key, like.device()) * (2 * bound) - bound)
@@ -39,25 +40,28 @@ ExpertBankImpl::ExpertBankImpl(const ExpertBankOptions& options) : options_(opti
   parse_activation(options.activation);
   check_dropout_probability(options.activation_dropout, "the experts' activation dropout");
   check_dropout_probability(options.dropout, "the experts' dropout");
-  w1 = register_parameter("w1", torch::empty({E, H, D}));
-  b1 = register_parameter("b1", torch::empty({E, H}));
-  w2 = register_parameter("w2", torch::empty({E, D, H}));
-  b2 = register_parameter("b2", torch::empty({E, D}));
+  for_each_weight(
+      [&](torch::Tensor& weight, const char* name, const std::vector<int64_t>& shape) {
+        if (!shape.empty()) weight = register_parameter(name, torch::empty(shape));
+      },
+      weights, kExpertWeightNames, expert_shapes(options.form()));
   if (options.initial_seed) initialise(*options.initial_seed);
 }
 
 void ExpertBankImpl::initialise(uint64_t seed) {
   const torch::NoGradGuard no_grad;
-  const double bound1 = 1.0 / std::sqrt(static_cast<double>(options_.model_dim));
-  const double bound2 = 1.0 / std::sqrt(static_cast<double>(options_.hidden_dim));
-  const std::pair<torch::Tensor, double> matrices[] = {
-      {w1, bound1}, {b1, bound1}, {w2, bound2}, {b2, bound2}};
-  for (int64_t e = 0; e < num_experts(); ++e) {
-    for (uint32_t m = 0; m < 4; ++m) {
-      auto matrix = matrices[m].first[e];
-      matrix.copy_(initial_values(matrix, matrices[m].second, seed, options_.layer, e, m));
-    }
-  }
+  for_each_weight(
+      [&](const torch::Tensor& weight, uint32_t key) {
+        if (!weight.defined()) return;
+        // What makes H values, of w1, b1 and w3, comes from D, and the other way round.
+        const auto fan_in = options_.model_dim + options_.hidden_dim - weight.size(1);
+        const double bound = 1.0 / std::sqrt(static_cast<double>(fan_in));
+        for (int64_t e = 0; e < num_experts(); ++e) {
+          auto of_one = weight[e];
+          of_one.copy_(initial_values(of_one, bound, seed, options_.layer, e, key));
+        }
+      },
+      weights, kExpertWeightKeys);
 }
 
 torch::Tensor ExpertBankImpl::forward(const torch::Tensor& x_TD, const Routing& routing,
@@ -71,7 +75,7 @@ torch::Tensor ExpertBankImpl::forward(const torch::Tensor& x_TD, const Routing& 
   mlp.noise = noise;
   mlp.noise.layer = static_cast<uint32_t>(options_.layer);
   return expert_mlp(x_TD, routing.token_A, routing.weight_A.to(x_TD.scalar_type()),
-                    routing.offset_E1, w1, b1, w2, b2, mlp);
+                    routing.offset_E1, weights, mlp);
 }
 
 }  // namespace evomoe

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "evomoe/base/philox.h"
+#include "evomoe/ops/expert_weights.h"
 #include "evomoe/routing/routing.h"
 
 namespace evomoe {
@@ -16,16 +17,27 @@ struct ExpertBankOptions {
   int64_t model_dim = 0;    ///< D
   int64_t hidden_dim = 0;   ///< H
   std::string activation = "gelu";
+  bool gated = false;  ///< the experts have w3 (ops/expert_mlp.h); with the activation silu: SwiGLU
+  bool biases = true;  ///< the experts have b1 and b2
   double activation_dropout = 0.0;
   double dropout = 0.0;
   bool recompute = false;  ///< recompute pre-activations in the backward pass
   int64_t layer = 0;       ///< enters the initialisation and the dropout noise
   /// Seed of the first values; nothing: they are undefined until initialise() or loading.
   std::optional<uint64_t> initial_seed = 1;
+
+  ExpertForm form() const {
+    return {.experts = num_experts,
+            .model_dim = model_dim,
+            .hidden_dim = hidden_dim,
+            .gated = gated,
+            .biases = biases};
+  }
 };
 
-/// The stacked weights of E feed-forward experts: parameters w1 [E,H,D], b1 [E,H], w2 [E,D,H],
-/// b2 [E,D]. Error: sizes that are not positive, an unknown activation, a dropout outside [0, 1).
+/// The stacked weights of E feed-forward experts, each a parameter of its name
+/// (kExpertWeightNames) if the experts have it. Error: sizes that are not positive, an unknown
+/// activation, a dropout outside [0, 1).
 class ExpertBankImpl : public torch::nn::Module {
  public:
   explicit ExpertBankImpl(const ExpertBankOptions& options);
@@ -36,13 +48,14 @@ class ExpertBankImpl : public torch::nn::Module {
                         bool training);
 
   /// nn.Linear's default, U(+-1/sqrt(fan_in)) for weights and biases, from counter-based noise
-  /// keyed by layer and expert: expert e starts the same whatever E is and whichever rank owns it.
+  /// keyed by layer, expert and weight: expert e starts the same whatever E is and whichever rank
+  /// owns it.
   void initialise(uint64_t seed);
 
-  int64_t num_experts() const { return w1.size(0); }
+  int64_t num_experts() const { return options_.num_experts; }
   const ExpertBankOptions& options() const { return options_; }
 
-  torch::Tensor w1, b1, w2, b2;
+  ExpertWeights weights;
 
  private:
   ExpertBankOptions options_;

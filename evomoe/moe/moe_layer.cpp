@@ -13,14 +13,13 @@
 namespace evomoe {
 namespace {
 
-/// Keys the gate's initial values apart from those of the experts, which use 0 to 3.
-constexpr uint32_t kGateMatrix = 4;
-
 ExpertBankOptions bank_options(const MoELayerOptions& options, int64_t num_experts) {
   return {.num_experts = num_experts,
           .model_dim = options.router.model_dim,
           .hidden_dim = options.hidden_dim,
           .activation = options.activation,
+          .gated = options.gated,
+          .biases = options.biases,
           .activation_dropout = options.activation_dropout,
           .dropout = options.dropout,
           .recompute = options.recompute_experts,
@@ -88,7 +87,7 @@ void MoELayerImpl::initialise(uint64_t seed) {
   key.seed = seed;
   key.layer = static_cast<uint32_t>(options_.layer);
   key.site = NoiseSite::kInitialisation;
-  key.update = kGateMatrix;
+  key.update = kKeyBesideExpertWeights;
   const double bound = 1.0 / std::sqrt(static_cast<double>(weight_ED.size(1)));
   weight_ED.copy_(uniform_noise(weight_ED.size(0), weight_ED.size(1), key, weight_ED.device()) *
                       (2 * bound) -
@@ -153,14 +152,14 @@ void MoELayerImpl::spawn(int64_t num_experts, const DiversifyOptions& options, u
                "MoE layer {} cannot spawn {} experts: its router has {} (--moe-expert-count)",
                options_.layer, num_experts, router_->num_experts());
   const torch::NoGradGuard no_grad;
-  const auto spawned = diversify({experts_->w1, experts_->b1, experts_->w2, experts_->b2},
-                                 num_experts, options, seed, options_.layer);
+  const auto spawned = diversify(experts_->weights, num_experts, options, seed, options_.layer);
   ExpertBank bank(bank_options(options_, num_experts));
-  bank->to(experts_->w1.device(), experts_->w1.scalar_type());
-  bank->w1.copy_(spawned.w1);
-  bank->b1.copy_(spawned.b1);
-  bank->w2.copy_(spawned.w2);
-  bank->b2.copy_(spawned.b2);
+  bank->to(spawned.w1_EHD.device(), spawned.w1_EHD.scalar_type());
+  for_each_weight(
+      [](torch::Tensor& to, const torch::Tensor& from) {
+        if (from.defined()) to.copy_(from);
+      },
+      bank->weights, spawned);
   experts_ = replace_module("experts", bank);
   shared_expert_ = false;
 }

@@ -18,6 +18,8 @@ struct MoELayerOptions {
   RouterOptions router;    ///< with model_dim D and num_experts E
   int64_t hidden_dim = 0;  ///< H
   std::string activation = "gelu";
+  bool gated = false;  ///< of the experts, as ExpertBankOptions has it
+  bool biases = true;  ///< of the experts
   double activation_dropout = 0.0;
   double dropout = 0.0;
   bool shared_expert = false;  ///< start in the shared-expert stage: one expert takes every token
@@ -36,7 +38,7 @@ struct MoEOutput {
 };
 
 /// A sparse Mixture-of-Experts layer: route -> drop what exceeds capacity -> experts -> combine.
-/// Children `gate` (parameter gate.wg.weight [E,D]) and `experts` (w1, b1, w2, b2).
+/// Children `gate` (parameter gate.wg.weight [E,D]) and `experts` (an ExpertBank).
 class MoELayerImpl : public torch::nn::Module {
  public:
   explicit MoELayerImpl(const MoELayerOptions& options);

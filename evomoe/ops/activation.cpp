@@ -8,7 +8,8 @@ Activation parse_activation(const std::string& name) {
   if (name == "gelu") return Activation::kGelu;
   if (name == "gelu_tanh") return Activation::kGeluTanh;
   if (name == "relu") return Activation::kRelu;
-  fail("--activation-fn '{}' is not known; it may be relu, gelu or gelu_tanh", name);
+  if (name == "silu" || name == "swish") return Activation::kSilu;
+  fail("--activation-fn '{}' is not known; it may be relu, gelu, gelu_tanh or silu", name);
 }
 
 torch::Tensor activate(const torch::Tensor& x, Activation activation) {
@@ -19,6 +20,8 @@ torch::Tensor activate(const torch::Tensor& x, Activation activation) {
       return torch::gelu(x, "tanh");
     case Activation::kRelu:
       return torch::relu(x);
+    case Activation::kSilu:
+      return torch::silu(x);
   }
   fail("activation number {} has no implementation", static_cast<int>(activation));
 }
@@ -32,6 +35,8 @@ torch::Tensor activate_backward(const torch::Tensor& grad, const torch::Tensor& 
       return at::gelu_backward(grad, x, "tanh");
     case Activation::kRelu:
       return at::threshold_backward(grad, x, /*threshold=*/0);
+    case Activation::kSilu:
+      return at::silu_backward(grad, x);
   }
   fail("activation number {} has no implementation", static_cast<int>(activation));
 }

@@ -10,7 +10,7 @@ namespace evomoe {
 
 using kernels::Activation;
 
-/// gelu | gelu_tanh | relu; anything else is an Error.
+/// gelu | gelu_tanh | relu | silu (the same as swish); anything else is an Error.
 Activation parse_activation(const std::string& name);
 
 /// activation(x), on the graph.

@@ -1,6 +1,9 @@
 #include "evomoe/ops/expert_mlp.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "evomoe/base/error.h"
@@ -22,6 +25,7 @@ using torch::autograd::variable_list;
 /// What forward and backward pass share: who goes where, and how dropout is keyed.
 struct Plan {
   std::vector<int64_t> offset_E1;
+  ExpertWeightsOf<bool> has;  ///< the weights that the experts have
   Activation activation = Activation::kGelu;
   double activation_dropout = 0, dropout = 0;
   bool recompute = false;
@@ -40,67 +44,109 @@ void drop_rows(Tensor rows, const Tensor& token_N, int64_t expert, double probab
   philox_dropout_rows_(rows, token_N, expert * blocks, probability, key);
 }
 
-/// The forward pass in plain tensor operations. `pre_AH` receives the pre-activations; undefined:
-/// they are not kept.
-void plain_forward(const Tensor& x_TD, const Tensor& weight_A, const Tensor& w1_EHD,
-                   const Tensor& b1_EH, const Tensor& w2_EDH, const Tensor& b2_ED,
-                   const Tensor& token_A, const Plan& plan, const Tensor& pre_AH, Tensor& y_TD) {
+/// What the backward pass reads of the forward pass, on any device.
+using Hidden = CudaExpertHidden;
+
+/// The weights of expert e.
+ExpertWeights of_expert(const ExpertWeights& weights, int64_t e) {
+  return of_each_weight(weights, [e](const Tensor& all) { return all[e]; });
+}
+
+/// x w^T + b of one expert; the bias may be undefined.
+Tensor affine(const Tensor& x_NC, const Tensor& w, const Tensor& b) {
+  return b.defined() ? torch::addmm(b, x_NC, w.t()) : torch::mm(x_NC, w.t());
+}
+
+/// The forward pass in plain tensor operations. What is defined of `hidden` is filled.
+void plain_forward(const Tensor& x_TD, const Tensor& weight_A, const ExpertWeights& weights,
+                   const Tensor& token_A, const Plan& plan, const Hidden& hidden, Tensor& y_TD) {
   y_TD.zero_();
   for (int64_t e = 0; e < plan.num_experts(); ++e) {
     const auto begin = plan.begin(e), end = plan.end(e);
     if (begin == end) continue;
+    const auto expert = of_expert(weights, e);
     const auto token_N = token_A.slice(0, begin, end);
-    const auto pre_NH = torch::addmm(b1_EH[e], x_TD.index_select(0, token_N), w1_EHD[e].t());
-    if (pre_AH.defined()) pre_AH.slice(0, begin, end).copy_(pre_NH);
+    const auto x_ND = x_TD.index_select(0, token_N);
+    const auto pre_NH = affine(x_ND, expert.w1_EHD, expert.b1_EH);
+    if (hidden.pre_AH.defined()) hidden.pre_AH.slice(0, begin, end).copy_(pre_NH);
     auto act_NH = activate(pre_NH, plan.activation);
+    if (expert.w3_EHD.defined()) {
+      const auto factor_NH = affine(x_ND, expert.w3_EHD, {});
+      if (hidden.factor_AH.defined()) hidden.factor_AH.slice(0, begin, end).copy_(factor_NH);
+      act_NH.mul_(factor_NH);
+    }
     drop_rows(act_NH, token_N, e, plan.activation_dropout, plan.activation_key);
-    auto out_ND = torch::addmm(b2_ED[e], act_NH, w2_EDH[e].t());
+    auto out_ND = affine(act_NH, expert.w2_EDH, expert.b2_ED);
     drop_rows(out_ND, token_N, e, plan.dropout, plan.output_key);
     y_TD.index_add_(0, token_N, out_ND.mul_(weight_A.slice(0, begin, end).unsqueeze(1)));
   }
 }
 
 struct Gradients {
-  Tensor x_TD, weight_A, w1_EHD, b1_EH, w2_EDH, b2_ED;
+  Tensor x_TD, weight_A;
+  ExpertWeights of_experts;
 };
 
 /// The backward pass in plain tensor operations.
-void plain_backward(const Tensor& x_TD, const Tensor& weight_A, const Tensor& w1_EHD,
-                    const Tensor& b1_EH, const Tensor& w2_EDH, const Tensor& b2_ED,
-                    const Tensor& token_A, const Plan& plan, const Tensor& pre_AH,
+void plain_backward(const Tensor& x_TD, const Tensor& weight_A, const ExpertWeights& weights,
+                    const Tensor& token_A, const Plan& plan, const Hidden& hidden,
                     const Tensor& grad_y_TD, Gradients& grad) {
   grad.x_TD.zero_();
   for (int64_t e = 0; e < plan.num_experts(); ++e) {
     const auto begin = plan.begin(e), end = plan.end(e);
-    auto grad_w1 = grad.w1_EHD[e], grad_b1 = grad.b1_EH[e];
-    auto grad_w2 = grad.w2_EDH[e], grad_b2 = grad.b2_ED[e];
+    auto grad_of = of_expert(grad.of_experts, e);
     if (begin == end) {
       // Zeros, not nothing: the reference's optimiser moves an idle expert all the same.
-      for (auto* gradient : {&grad_w1, &grad_b1, &grad_w2, &grad_b2}) gradient->zero_();
+      for_each_weight(
+          [](const Tensor& gradient) {
+            if (gradient.defined()) gradient.zero_();
+          },
+          grad_of);
       continue;
     }
+    const auto expert = of_expert(weights, e);
+    const bool gated = expert.w3_EHD.defined();
     const auto token_N = token_A.slice(0, begin, end);
     const auto weight_N1 = weight_A.slice(0, begin, end).unsqueeze(1);
     const auto x_ND = x_TD.index_select(0, token_N);
-    const auto pre_NH = pre_AH.defined() ? pre_AH.slice(0, begin, end)
-                                         : torch::addmm(b1_EH[e], x_ND, w1_EHD[e].t());
+    const auto pre_NH = hidden.pre_AH.defined() ? hidden.pre_AH.slice(0, begin, end)
+                                                : affine(x_ND, expert.w1_EHD, expert.b1_EH);
     auto act_NH = activate(pre_NH, plan.activation);
+    Tensor factor_NH, activated_NH;
+    if (gated) {
+      factor_NH = hidden.factor_AH.defined() ? hidden.factor_AH.slice(0, begin, end)
+                                             : affine(x_ND, expert.w3_EHD, {});
+      activated_NH = act_NH;
+      act_NH = activated_NH * factor_NH;
+    }
     drop_rows(act_NH, token_N, e, plan.activation_dropout, plan.activation_key);
     auto grad_out_ND = grad_y_TD.index_select(0, token_N);
     drop_rows(grad_out_ND, token_N, e, plan.dropout, plan.output_key);
-    auto grad_act_NH = torch::mm(grad_out_ND, w2_EDH[e]);
+    auto grad_act_NH = torch::mm(grad_out_ND, expert.w2_EDH);
 
     // The combine weight's gradient <grad_y, act w2^T + b2> as <grad_y w2, act> + <grad_y, b2>.
-    grad.weight_A.slice(0, begin, end)
-        .copy_((grad_act_NH * act_NH).sum(1) + torch::mv(grad_out_ND, b2_ED[e]));
+    auto grad_weight_N = (grad_act_NH * act_NH).sum(1);
+    if (expert.b2_ED.defined())
+      grad_weight_N = grad_weight_N + torch::mv(grad_out_ND, expert.b2_ED);
+    grad.weight_A.slice(0, begin, end).copy_(grad_weight_N);
     const auto weighted_out_ND = grad_out_ND * weight_N1;
-    torch::mm_out(grad_w2, weighted_out_ND.t(), act_NH);
-    torch::sum_out(grad_b2, weighted_out_ND, /*dim=*/0);
+    torch::mm_out(grad_of.w2_EDH, weighted_out_ND.t(), act_NH);
+    if (expert.b2_ED.defined()) torch::sum_out(grad_of.b2_ED, weighted_out_ND, /*dim=*/0);
     drop_rows(grad_act_NH, token_N, e, plan.activation_dropout, plan.activation_key);
+    Tensor grad_factor_NH;
+    if (gated) {
+      grad_factor_NH = grad_act_NH * activated_NH * weight_N1;
+      grad_act_NH = grad_act_NH * factor_NH;
+    }
     const auto grad_NH = activate_backward(grad_act_NH, pre_NH, plan.activation) * weight_N1;
-    torch::mm_out(grad_w1, grad_NH.t(), x_ND);
-    torch::sum_out(grad_b1, grad_NH, /*dim=*/0);
-    grad.x_TD.index_add_(0, token_N, torch::mm(grad_NH, w1_EHD[e]));
+    torch::mm_out(grad_of.w1_EHD, grad_NH.t(), x_ND);
+    if (expert.b1_EH.defined()) torch::sum_out(grad_of.b1_EH, grad_NH, /*dim=*/0);
+    auto grad_x_ND = torch::mm(grad_NH, expert.w1_EHD);
+    if (gated) {
+      torch::mm_out(grad_of.w3_EHD, grad_factor_NH.t(), x_ND);
+      grad_x_ND.addmm_(grad_factor_NH, expert.w3_EHD);
+    }
+    grad.x_TD.index_add_(0, token_N, grad_x_ND);
   }
 }
 
@@ -109,22 +155,19 @@ bool fused(const Tensor& x) {
 }
 
 /// The kernels' view of the same.
-kernels::ExpertMlp kernel_view(const Tensor& x_TD, const Tensor& weight_A, const Tensor& w1_EHD,
-                               const Tensor& b1_EH, const Tensor& w2_EDH, const Tensor& b2_ED,
-                               const Tensor& token_A, const Plan& plan) {
+kernels::ExpertMlp kernel_view(const Tensor& x_TD, const Tensor& weight_A,
+                               const ExpertWeights& weights, const Tensor& token_A,
+                               const Plan& plan) {
   const auto data = [](const Tensor& tensor) { return tensor.const_data_ptr<float>(); };
   return {.tokens = x_TD.size(0),
           .experts = plan.num_experts(),
           .model_dim = x_TD.size(1),
-          .hidden_dim = w1_EHD.size(1),
+          .hidden_dim = weights.w1_EHD.size(1),
           .token = token_A.const_data_ptr<int64_t>(),
           .offset = plan.offset_E1.data(),
           .x = data(x_TD),
           .weight = data(weight_A),
-          .w1 = data(w1_EHD),
-          .b1 = data(b1_EH),
-          .w2 = data(w2_EDH),
-          .b2 = data(b2_ED),
+          .of_experts = of_each_weight(weights, data),
           .activation = plan.activation,
           .activation_dropout = plan.activation_dropout,
           .dropout = plan.dropout,
@@ -132,18 +175,22 @@ kernels::ExpertMlp kernel_view(const Tensor& x_TD, const Tensor& weight_A, const
           .output_key = plan.output_key};
 }
 
+kernels::ExpertHidden kernel_view(const Hidden& hidden) {
+  // What is kept is only read in the backward pass.
+  const auto data = [](const Tensor& tensor) {
+    return tensor.defined() ? const_cast<float*>(tensor.const_data_ptr<float>()) : nullptr;
+  };
+  return {.pre = data(hidden.pre_AH), .factor = data(hidden.factor_AH)};
+}
+
 /// The view of the kernels for CUDA devices.
 [[maybe_unused]] CudaExperts cuda_view(const Tensor& x_TD, const Tensor& weight_A,
-                                       const Tensor& w1_EHD, const Tensor& b1_EH,
-                                       const Tensor& w2_EDH, const Tensor& b2_ED,
-                                       const Tensor& token_A, const Plan& plan) {
+                                       const ExpertWeights& weights, const Tensor& token_A,
+                                       const Plan& plan) {
   CudaExperts view{.x_TD = x_TD,
                    .weight_A = weight_A,
-                   .w1_EHD = w1_EHD,
-                   .b1_EH = b1_EH,
-                   .w2_EDH = w2_EDH,
-                   .b2_ED = b2_ED,
                    .token_A = token_A,
+                   .weights = weights,
                    .offset_E1 = plan.offset_E1,
                    .activation = plan.activation,
                    .activation_dropout = plan.activation_dropout,
@@ -152,41 +199,71 @@ kernels::ExpertMlp kernel_view(const Tensor& x_TD, const Tensor& weight_A, const
                    .output_key = plan.output_key};
   // One expert's products are the library's business as they are.
   if constexpr (kHasCudaKernels) {
-    view.grouped = plan.num_experts() > 1 && can_group_products(x_TD, w1_EHD);
+    view.grouped = plan.num_experts() > 1 && can_group_products(x_TD, weights.w1_EHD);
   }
   return view;
 }
 
+/// Tensors as autograd takes them: x_TD, weight_A and each weight that the experts have.
+variable_list as_list(const Tensor& x_TD, const Tensor& weight_A, const ExpertWeights& weights) {
+  variable_list list = {x_TD, weight_A};
+  for_each_weight(
+      [&](const Tensor& tensor) {
+        if (tensor.defined()) list.push_back(tensor);
+      },
+      weights);
+  return list;
+}
+
+/// The weights of such a list, or of one that begins with it.
+ExpertWeights weights_of(torch::TensorList list, const Plan& plan) {
+  ExpertWeights weights;
+  size_t i = 2;
+  for_each_weight(
+      [&](Tensor& tensor, bool there) {
+        if (there) tensor = list[i++];
+      },
+      weights, plan.has);
+  return weights;
+}
+
 class ExpertMlp : public torch::autograd::Function<ExpertMlp> {
  public:
-  static Tensor forward(AutogradContext* context, const Tensor& x_TD, const Tensor& weight_A,
-                        const Tensor& w1_EHD, const Tensor& b1_EH, const Tensor& w2_EDH,
-                        const Tensor& b2_ED, const Tensor& token_A, const Plan& plan,
-                        bool need_backward) {
+  /// `inputs`: as_list().
+  static Tensor forward(AutogradContext* context, const torch::TensorList& inputs,
+                        const Tensor& token_A, const Plan& plan, bool need_backward) {
+    const auto &x_TD = inputs[0], &weight_A = inputs[1];
+    const auto weights = weights_of(inputs, plan);
     const bool keep = need_backward && !plan.recompute;
-    Tensor y_TD, pre_AH;
+    Tensor y_TD;
+    Hidden hidden;
     if constexpr (kHasCudaKernels) {
       if (cuda_kernels_take(x_TD)) {
-        const auto output = cuda_experts_forward(
-            cuda_view(x_TD, weight_A, w1_EHD, b1_EH, w2_EDH, b2_ED, token_A, plan), keep);
+        const auto output =
+            cuda_experts_forward(cuda_view(x_TD, weight_A, weights, token_A, plan), keep);
         y_TD = output.y_TD;
-        pre_AH = output.pre_AH;
+        hidden = output.hidden;
       }
     }
     if (!y_TD.defined()) {
       y_TD = torch::empty_like(x_TD);
-      if (keep) pre_AH = torch::empty({token_A.size(0), w1_EHD.size(1)}, x_TD.options());
+      const auto rows = [&] {
+        return torch::empty({token_A.size(0), weights.w1_EHD.size(1)}, x_TD.options());
+      };
+      if (keep) hidden.pre_AH = rows();
+      if (keep && weights.w3_EHD.defined()) hidden.factor_AH = rows();
       if (fused(x_TD)) {
-        kernels::expert_mlp_forward(
-            kernel_view(x_TD, weight_A, w1_EHD, b1_EH, w2_EDH, b2_ED, token_A, plan),
-            keep ? pre_AH.data_ptr<float>() : nullptr, y_TD.data_ptr<float>());
+        kernels::expert_mlp_forward(kernel_view(x_TD, weight_A, weights, token_A, plan),
+                                    kernel_view(hidden), y_TD.data_ptr<float>());
       } else {
-        plain_forward(x_TD, weight_A, w1_EHD, b1_EH, w2_EDH, b2_ED, token_A, plan, pre_AH, y_TD);
+        plain_forward(x_TD, weight_A, weights, token_A, plan, hidden, y_TD);
       }
     }
     if (need_backward) {
       save_value(context, "plan", plan);
-      context->save_for_backward({x_TD, weight_A, w1_EHD, b1_EH, w2_EDH, b2_ED, token_A, pre_AH});
+      auto saved = inputs.vec();
+      saved.insert(saved.end(), {token_A, hidden.pre_AH, hidden.factor_AH});
+      context->save_for_backward(std::move(saved));
     }
     return y_TD;
   }
@@ -196,64 +273,72 @@ class ExpertMlp : public torch::autograd::Function<ExpertMlp> {
                  "expert_mlp cannot be differentiated twice; call backward without create_graph");
     const auto plan = saved_value<Plan>(context, "plan");
     const auto saved = context->get_saved_variables();
-    const auto &x_TD = saved[0], &weight_A = saved[1], &w1_EHD = saved[2], &b1_EH = saved[3],
-               &w2_EDH = saved[4], &b2_ED = saved[5], &token_A = saved[6], &pre_AH = saved[7];
+    const auto &x_TD = saved[0], &weight_A = saved[1], &token_A = saved[saved.size() - 3];
+    const auto weights = weights_of(saved, plan);
+    const Hidden hidden{saved[saved.size() - 2], saved[saved.size() - 1]};
     const auto grad_y_TD = gradients[0].contiguous();
+    const auto returned = [](const Gradients& grad) {
+      auto list = as_list(grad.x_TD, grad.weight_A, grad.of_experts);
+      list.resize(list.size() + 3);  // tokens, plan, need_backward
+      return list;
+    };
     if constexpr (kHasCudaKernels) {
       if (cuda_kernels_take(x_TD)) {
-        const auto grad = cuda_experts_backward(
-            cuda_view(x_TD, weight_A, w1_EHD, b1_EH, w2_EDH, b2_ED, token_A, plan), pre_AH,
-            grad_y_TD);
-        return {grad.x_TD,  grad.weight_A, grad.w1_EHD, grad.b1_EH, grad.w2_EDH,
-                grad.b2_ED, Tensor(),      Tensor(),    Tensor()};
+        auto grad = cuda_experts_backward(cuda_view(x_TD, weight_A, weights, token_A, plan), hidden,
+                                          grad_y_TD);
+        return returned({grad.x_TD, grad.weight_A, grad.weights});
       }
     }
-    Gradients grad{torch::empty_like(x_TD),  torch::empty_like(weight_A), torch::empty_like(w1_EHD),
-                   torch::empty_like(b1_EH), torch::empty_like(w2_EDH),   torch::empty_like(b2_ED)};
+    const auto like = [](const Tensor& tensor) { return torch::empty_like(tensor); };
+    Gradients grad{like(x_TD), like(weight_A), of_each_weight(weights, like)};
     if (fused(x_TD)) {
-      const auto data = [](Tensor& tensor) { return tensor.data_ptr<float>(); };
+      const auto data = [](const Tensor& tensor) { return tensor.data_ptr<float>(); };
       kernels::expert_mlp_backward(
-          kernel_view(x_TD, weight_A, w1_EHD, b1_EH, w2_EDH, b2_ED, token_A, plan),
-          grad_y_TD.const_data_ptr<float>(),
-          pre_AH.defined() ? pre_AH.const_data_ptr<float>() : nullptr,
-          {data(grad.x_TD), data(grad.weight_A), data(grad.w1_EHD), data(grad.b1_EH),
-           data(grad.w2_EDH), data(grad.b2_ED)});
+          kernel_view(x_TD, weight_A, weights, token_A, plan), grad_y_TD.const_data_ptr<float>(),
+          kernel_view(hidden),
+          {data(grad.x_TD), data(grad.weight_A), of_each_weight(grad.of_experts, data)});
     } else {
-      plain_backward(x_TD, weight_A, w1_EHD, b1_EH, w2_EDH, b2_ED, token_A, plan, pre_AH, grad_y_TD,
-                     grad);
+      plain_backward(x_TD, weight_A, weights, token_A, plan, hidden, grad_y_TD, grad);
     }
-    return {grad.x_TD,  grad.weight_A, grad.w1_EHD, grad.b1_EH, grad.w2_EDH,
-            grad.b2_ED, Tensor(),      Tensor(),    Tensor()};
+    return returned(grad);
   }
 };
 
 void check_shapes(const Tensor& x_TD, const Tensor& token_A, const Tensor& weight_A,
-                  const Tensor& w1_EHD, const Tensor& b1_EH, const Tensor& w2_EDH,
-                  const Tensor& b2_ED) {
+                  const ExpertWeights& weights) {
+  const auto& w1_EHD = weights.w1_EHD;
+  EVOMOE_CHECK(w1_EHD.defined() && weights.w2_EDH.defined(),
+               "experts need w1 and w2; {} is undefined", w1_EHD.defined() ? "w2" : "w1");
   EVOMOE_CHECK(x_TD.dim() == 2 && w1_EHD.dim() == 3 && x_TD.size(1) == w1_EHD.size(2),
                "the experts' input must be [T,D] and w1 [E,H,D], not {} and {}",
                c10::str(x_TD.sizes()), c10::str(w1_EHD.sizes()));
-  const auto E = w1_EHD.size(0), H = w1_EHD.size(1), D = w1_EHD.size(2);
-  EVOMOE_CHECK((b1_EH.sizes() == torch::IntArrayRef{E, H}) &&
-                   (w2_EDH.sizes() == torch::IntArrayRef{E, D, H}) &&
-                   (b2_ED.sizes() == torch::IntArrayRef{E, D}),
-               "with w1 {} the experts need b1 [{},{}], w2 [{},{},{}] and b2 [{},{}], not {}, {} "
-               "and {}",
-               c10::str(w1_EHD.sizes()), E, H, E, D, H, E, D, c10::str(b1_EH.sizes()),
-               c10::str(w2_EDH.sizes()), c10::str(b2_ED.sizes()));
   EVOMOE_CHECK(token_A.dim() == 1 && token_A.scalar_type() == torch::kInt64 &&
                    weight_A.sizes() == token_A.sizes(),
                "assignments must be tokens int64 [A] and weights [A], not {} {} and {}",
                c10::toString(token_A.scalar_type()), c10::str(token_A.sizes()),
                c10::str(weight_A.sizes()));
-  for (const auto* tensor : {&weight_A, &w1_EHD, &b1_EH, &w2_EDH, &b2_ED}) {
-    EVOMOE_CHECK(x_TD.is_floating_point() && tensor->scalar_type() == x_TD.scalar_type() &&
-                     tensor->device() == x_TD.device() && token_A.device() == x_TD.device(),
+  const auto check_type = [&](const Tensor& tensor) {
+    EVOMOE_CHECK(x_TD.is_floating_point() && tensor.scalar_type() == x_TD.scalar_type() &&
+                     tensor.device() == x_TD.device() && token_A.device() == x_TD.device(),
                  "input, assignments and weights of the experts must share one floating type and "
                  "device; the input is {} on {}, another is {} on {}",
                  c10::toString(x_TD.scalar_type()), c10::str(x_TD.device()),
-                 c10::toString(tensor->scalar_type()), c10::str(tensor->device()));
-  }
+                 c10::toString(tensor.scalar_type()), c10::str(tensor.device()));
+  };
+  check_type(weight_A);
+  for_each_weight(
+      [&](const Tensor& tensor, const char* name, const std::vector<int64_t>& shape) {
+        if (!tensor.defined()) return;
+        EVOMOE_CHECK(tensor.sizes() == torch::IntArrayRef(shape),
+                     "with w1 {} the experts need {} [{}], not {}", c10::str(w1_EHD.sizes()), name,
+                     fmt::join(shape, ","), c10::str(tensor.sizes()));
+        check_type(tensor);
+      },
+      weights, kExpertWeightNames,
+      expert_shapes({.experts = w1_EHD.size(0),
+                     .model_dim = w1_EHD.size(2),
+                     .hidden_dim = w1_EHD.size(1),
+                     .gated = true}));
 }
 
 /// The offsets as numbers, checked; on the CPU the tokens as well, because kernels trust them.
@@ -302,43 +387,44 @@ Plan make_plan(const ExpertMlpOptions& options, NoiseSite activation_site, Noise
 }
 
 Tensor apply_experts(const Tensor& x_TD, const Tensor& token_A, const Tensor& weight_A,
-                     const Tensor& w1_EHD, const Tensor& b1_EH, const Tensor& w2_EDH,
-                     const Tensor& b2_ED, const Plan& plan) {
+                     const ExpertWeights& weights, Plan plan) {
+  plan.has = of_each_weight(weights, [](const Tensor&) { return true; });
+  const auto contiguous = [](const Tensor& tensor) { return tensor.contiguous(); };
+  const auto inputs =
+      as_list(contiguous(x_TD), contiguous(weight_A), of_each_weight(weights, contiguous));
   bool need_backward = false;
-  for (const auto* tensor : {&x_TD, &weight_A, &w1_EHD, &b1_EH, &w2_EDH, &b2_ED}) {
-    need_backward |= torch::GradMode::is_enabled() && tensor->requires_grad();
-  }
-  return ExpertMlp::apply(x_TD.contiguous(), weight_A.contiguous(), w1_EHD.contiguous(),
-                          b1_EH.contiguous(), w2_EDH.contiguous(), b2_ED.contiguous(), token_A,
-                          plan, need_backward);
+  for (const auto& tensor : inputs)
+    need_backward |= torch::GradMode::is_enabled() && tensor.requires_grad();
+  return ExpertMlp::apply(torch::TensorList(inputs), token_A, plan, need_backward);
 }
 
 }  // namespace
 
 Tensor expert_mlp(const Tensor& x_TD, const Tensor& token_A, const Tensor& weight_A,
-                  const Tensor& offset_E1, const Tensor& w1_EHD, const Tensor& b1_EH,
-                  const Tensor& w2_EDH, const Tensor& b2_ED, const ExpertMlpOptions& options) {
-  check_shapes(x_TD, token_A, weight_A, w1_EHD, b1_EH, w2_EDH, b2_ED);
+                  const Tensor& offset_E1, const ExpertWeights& weights,
+                  const ExpertMlpOptions& options) {
+  check_shapes(x_TD, token_A, weight_A, weights);
   const auto token = token_A.contiguous();
   auto plan = make_plan(options, NoiseSite::kExpertActivationDropout,
                         NoiseSite::kExpertOutputDropout, "the experts' ");
-  plan.offset_E1 = checked_offsets(offset_E1, token, w1_EHD.size(0), x_TD.size(0));
-  return apply_experts(x_TD, token, weight_A, w1_EHD, b1_EH, w2_EDH, b2_ED, plan);
+  plan.offset_E1 = checked_offsets(offset_E1, token, weights.w1_EHD.size(0), x_TD.size(0));
+  return apply_experts(x_TD, token, weight_A, weights, plan);
 }
 
-Tensor feed_forward(const Tensor& x, const Tensor& w1_HD, const Tensor& b1_H, const Tensor& w2_DH,
-                    const Tensor& b2_D, const ExpertMlpOptions& options) {
+Tensor feed_forward(const Tensor& x, const ExpertWeights& weights,
+                    const ExpertMlpOptions& options) {
   EVOMOE_CHECK(x.dim() > 0, "a feed-forward block needs a tensor [..., D], not a number");
   const auto x_TD = x.reshape({-1, x.size(-1)});
   const auto T = x_TD.size(0);
   const auto token_A = torch::arange(T, x.options().dtype(torch::kInt64).requires_grad(false));
   const auto weight_A = torch::ones({T}, x.options().requires_grad(false));
-  const auto one = [](const Tensor& tensor) { return tensor.unsqueeze(0); };
-  check_shapes(x_TD, token_A, weight_A, one(w1_HD), one(b1_H), one(w2_DH), one(b2_D));
+  check_shapes(x_TD, token_A, weight_A, weights);
+  EVOMOE_CHECK(weights.w1_EHD.size(0) == 1,
+               "a feed-forward block has the weights of one expert, w1 [1,H,D], not {}",
+               c10::str(weights.w1_EHD.sizes()));
   auto plan = make_plan(options, NoiseSite::kActivationDropout, NoiseSite::kFeedForwardDropout, "");
   plan.offset_E1 = {0, T};
-  return apply_experts(x_TD, token_A, weight_A, one(w1_HD), one(b1_H), one(w2_DH), one(b2_D), plan)
-      .view(x.sizes());
+  return apply_experts(x_TD, token_A, weight_A, weights, plan).view(x.sizes());
 }
 
 }  // namespace evomoe

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "evomoe/kernels/cuda/activation.h"
 #include "evomoe/kernels/cuda/device.h"
@@ -84,12 +85,21 @@ class Run {
     return out_EMN;
   }
 
-  /// activation(pre + bias); null bias: pre holds it. pre becomes what the activation saw.
-  Tensor activate(const Tensor& pre_AH, const Tensor& bias_EH) const {
+  /// What w2 takes: activation(pre + bias), times the factor of gated experts. Undefined bias: pre
+  /// holds it. pre becomes what the activation saw.
+  Tensor activate(const CudaExpertHidden& hidden, const Tensor& bias_EH) const {
+    const auto& pre_AH = hidden.pre_AH;
     auto act_AH = torch::empty_like(pre_AH);
-    kernels::cuda::bias_activation(kernel_data<T>(pre_AH), kernel_data_or_null<T>(bias_EH),
-                                   expert(), kernel_data<T>(act_AH), assignments(), pre_AH.size(1),
-                                   experts_.activation, stream_.get());
+    auto* const pre = kernel_data<T>(pre_AH);
+    const auto* const bias = kernel_data_or_null<T>(bias_EH);
+    if (hidden.factor_AH.defined()) {
+      kernels::cuda::gated_bias_activation(pre, bias, expert(), kernel_data<T>(hidden.factor_AH),
+                                           kernel_data<T>(act_AH), assignments(), pre_AH.size(1),
+                                           experts_.activation, stream_.get());
+    } else {
+      kernels::cuda::bias_activation(pre, bias, expert(), kernel_data<T>(act_AH), assignments(),
+                                     pre_AH.size(1), experts_.activation, stream_.get());
+    }
     return act_AH;
   }
 
@@ -126,21 +136,48 @@ class Run {
     return y_TD;
   }
 
+  /// Of x for every expert that has it.
+  CudaExpertHidden hidden_of(const Tensor& x_AD) const {
+    const auto& weights = experts_.weights;
+    CudaExpertHidden hidden{product(x_AD, weights.w1_EHD.transpose(1, 2)), {}};
+    if (weights.w3_EHD.defined()) hidden.factor_AH = product(x_AD, weights.w3_EHD.transpose(1, 2));
+    return hidden;
+  }
+
+  /// Gradients of one pass through the activation.
+  struct ActivationGradients {
+    Tensor weight_A;   ///< <grad_y, act w2^T + b2> as <grad_y w2, act> + <grad_y, b2>
+    Tensor factor_AH;  ///< of gated experts
+  };
+
   /// The gradient of the pre-activation in grad_AH's place; act_AH is multiplied by the combine
-  /// weight. Returns the combine weight's gradient <grad_y, act w2^T + b2> as <grad_y w2, act> +
-  /// <grad_y, b2>.
-  Tensor activate_backward(const Tensor& grad_AH, const Tensor& pre_AH, const Tensor& act_AH,
-                           const Tensor& grad_out_AD) const {
+  /// weight.
+  ActivationGradients activate_backward(const Tensor& grad_AH, const CudaExpertHidden& hidden,
+                                        const Tensor& act_AH, const Tensor& grad_out_AD) const {
+    ActivationGradients grad;
     const auto weight_grad_A =
         torch::empty({assignments()}, experts_.x_TD.options().dtype(torch::kFloat32));
-    kernels::cuda::activation_backward(kernel_data<T>(grad_AH), kernel_data<T>(pre_AH),
-                                       kernel_data<T>(act_AH), kernel_data<T>(experts_.weight_A),
-                                       kernel_data<float>(weight_grad_A), assignments(),
-                                       pre_AH.size(1), experts_.activation, stream_.get());
-    kernels::cuda::add_row_dots(kernel_data<T>(grad_out_AD), kernel_data<T>(experts_.b2_ED),
-                                expert(), kernel_data<float>(weight_grad_A), assignments(),
-                                grad_out_AD.size(1), stream_.get());
-    return weight_grad_A.to(experts_.x_TD.scalar_type());
+    if (hidden.factor_AH.defined()) {
+      grad.factor_AH = torch::empty_like(hidden.factor_AH);
+      kernels::cuda::gated_activation_backward(
+          kernel_data<T>(grad_AH), kernel_data<T>(hidden.pre_AH), kernel_data<T>(hidden.factor_AH),
+          kernel_data<T>(act_AH), kernel_data<T>(experts_.weight_A), kernel_data<T>(grad.factor_AH),
+          kernel_data<float>(weight_grad_A), assignments(), act_AH.size(1), experts_.activation,
+          stream_.get());
+    } else {
+      kernels::cuda::activation_backward(kernel_data<T>(grad_AH), kernel_data<T>(hidden.pre_AH),
+                                         kernel_data<T>(act_AH), kernel_data<T>(experts_.weight_A),
+                                         kernel_data<float>(weight_grad_A), assignments(),
+                                         act_AH.size(1), experts_.activation, stream_.get());
+    }
+    const auto& bias_ED = experts_.weights.b2_ED;
+    if (bias_ED.defined()) {
+      kernels::cuda::add_row_dots(kernel_data<T>(grad_out_AD), kernel_data<T>(bias_ED), expert(),
+                                  kernel_data<float>(weight_grad_A), assignments(),
+                                  grad_out_AD.size(1), stream_.get());
+    }
+    grad.weight_A = weight_grad_A.to(experts_.x_TD.scalar_type());
+    return grad;
   }
 
   /// The sum over each expert's rows, times their combine weights where those are given.
@@ -175,30 +212,33 @@ class Run {
 };
 
 template <typename T>
-CudaExpertOutput forward(const CudaExperts& experts, bool keep_pre) {
+CudaExpertOutput forward(const CudaExperts& experts, bool keep_hidden) {
   const Run<T> run(experts);
-  auto pre_AH = run.product(run.gather(experts.x_TD), experts.w1_EHD.transpose(1, 2));
-  const auto act_AH = run.activate(pre_AH, experts.b1_EH);
-  if (!keep_pre) pre_AH.reset();
+  const auto& weights = experts.weights;
+  auto hidden = run.hidden_of(run.gather(experts.x_TD));
+  const auto act_AH = run.activate(hidden, weights.b1_EH);
+  if (!keep_hidden) hidden = {};
   if (experts.activation_dropout > 0) {
     run.drop(act_AH, act_AH, experts.activation_dropout, experts.activation_key);
   }
-  const auto out_AD = run.product(act_AH, experts.w2_EDH.transpose(1, 2));
+  const auto out_AD = run.product(act_AH, weights.w2_EDH.transpose(1, 2));
   if (experts.dropout == 0) {
-    return {run.combine(out_AD, experts.weight_A, experts.b2_ED), pre_AH};
+    return {run.combine(out_AD, experts.weight_A, weights.b2_ED), hidden};
   }
-  run.add_bias(out_AD, experts.b2_ED);
+  if (weights.b2_ED.defined()) run.add_bias(out_AD, weights.b2_ED);
   run.drop(out_AD, out_AD, experts.dropout, experts.output_key);
-  return {run.combine(out_AD, experts.weight_A, /*bias_ED=*/{}), pre_AH};
+  return {run.combine(out_AD, experts.weight_A, /*bias_ED=*/{}), hidden};
 }
 
 template <typename T>
-CudaExpertGradients backward(const CudaExperts& experts, Tensor pre_AH, const Tensor& grad_y_TD) {
+CudaExpertGradients backward(const CudaExperts& experts, CudaExpertHidden hidden,
+                             const Tensor& grad_y_TD) {
   const Run<T> run(experts);
+  const auto& weights = experts.weights;
   const auto x_AD = run.gather(experts.x_TD);
-  const bool kept = pre_AH.defined();
-  if (!kept) pre_AH = run.product(x_AD, experts.w1_EHD.transpose(1, 2));
-  const auto act_AH = run.activate(pre_AH, kept ? Tensor() : experts.b1_EH);
+  const bool kept = hidden.pre_AH.defined();
+  if (!kept) hidden = run.hidden_of(x_AD);
+  const auto act_AH = run.activate(hidden, kept ? Tensor() : weights.b1_EH);
 
   auto grad_out_AD = run.gather(grad_y_TD);
   if (experts.dropout > 0) {
@@ -206,22 +246,29 @@ CudaExpertGradients backward(const CudaExperts& experts, Tensor pre_AH, const Te
     run.drop(grad_out_AD, dropped_AD, experts.dropout, experts.output_key);
     grad_out_AD = dropped_AD;
   }
-  const auto grad_AH = run.product(grad_out_AD, experts.w2_EDH);
+  const auto grad_AH = run.product(grad_out_AD, weights.w2_EDH);
   const auto drop_hidden = [&](const Tensor& rows_AH) {
     if (experts.activation_dropout == 0) return;
     run.drop(rows_AH, rows_AH, experts.activation_dropout, experts.activation_key);
   };
   drop_hidden(grad_AH);
   CudaExpertGradients grad;
-  grad.weight_A = run.activate_backward(grad_AH, pre_AH, act_AH, grad_out_AD);
+  const auto of_activation = run.activate_backward(grad_AH, hidden, act_AH, grad_out_AD);
+  grad.weight_A = of_activation.weight_A;
   drop_hidden(act_AH);
 
   // act holds weight * act now, so the weight need not be multiplied into grad_out.
-  grad.w2_EDH = run.row_product(grad_out_AD, act_AH);
-  grad.b2_ED = run.sum_rows(grad_out_AD, experts.weight_A);
-  grad.w1_EHD = run.row_product(grad_AH, x_AD);
-  grad.b1_EH = run.sum_rows(grad_AH, /*weight_A=*/{});
-  grad.x_TD = run.combine(run.product(grad_AH, experts.w1_EHD), /*weight_A=*/{}, /*bias_ED=*/{});
+  auto& of = grad.weights;
+  of.w2_EDH = run.row_product(grad_out_AD, act_AH);
+  if (weights.b2_ED.defined()) of.b2_ED = run.sum_rows(grad_out_AD, experts.weight_A);
+  of.w1_EHD = run.row_product(grad_AH, x_AD);
+  if (weights.b1_EH.defined()) of.b1_EH = run.sum_rows(grad_AH, /*weight_A=*/{});
+  auto grad_x_AD = run.product(grad_AH, weights.w1_EHD);
+  if (weights.w3_EHD.defined()) {
+    of.w3_EHD = run.row_product(of_activation.factor_AH, x_AD);
+    grad_x_AD.add_(run.product(of_activation.factor_AH, weights.w3_EHD));
+  }
+  grad.x_TD = run.combine(grad_x_AD, /*weight_A=*/{}, /*bias_ED=*/{});
   return grad;
 }
 
@@ -235,27 +282,23 @@ bool can_group_products(const Tensor& x_TD, const Tensor& w1_EHD) {
   return capability == 90 || capability / 10 == 10;
 }
 
-CudaExpertOutput cuda_experts_forward(const CudaExperts& experts, bool keep_pre) {
-  if (experts.token_A.size(0) == 0) {
-    return {torch::zeros_like(experts.x_TD),
-            torch::empty({0, experts.w1_EHD.size(1)}, experts.x_TD.options())};
-  }
+CudaExpertOutput cuda_experts_forward(const CudaExperts& experts, bool keep_hidden) {
+  if (experts.token_A.size(0) == 0) return {torch::zeros_like(experts.x_TD), {}};
   CudaExpertOutput output;
   with_element(experts.x_TD,
-               [&](auto element) { output = forward<decltype(element)>(experts, keep_pre); });
+               [&](auto element) { output = forward<decltype(element)>(experts, keep_hidden); });
   return output;
 }
 
-CudaExpertGradients cuda_experts_backward(const CudaExperts& experts, Tensor pre_AH,
+CudaExpertGradients cuda_experts_backward(const CudaExperts& experts, CudaExpertHidden hidden,
                                           const Tensor& grad_y_TD) {
   CudaExpertGradients grad;
   if (experts.token_A.size(0) == 0) {
-    return {torch::zeros_like(experts.x_TD),   torch::zeros_like(experts.weight_A),
-            torch::zeros_like(experts.w1_EHD), torch::zeros_like(experts.b1_EH),
-            torch::zeros_like(experts.w2_EDH), torch::zeros_like(experts.b2_ED)};
+    const auto zeros = [](const Tensor& tensor) { return torch::zeros_like(tensor); };
+    return {zeros(experts.x_TD), zeros(experts.weight_A), of_each_weight(experts.weights, zeros)};
   }
   with_element(experts.x_TD, [&](auto element) {
-    grad = backward<decltype(element)>(experts, pre_AH, grad_y_TD);
+    grad = backward<decltype(element)>(experts, std::move(hidden), grad_y_TD);
   });
   return grad;
 }

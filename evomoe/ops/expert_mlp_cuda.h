@@ -7,6 +7,7 @@
 
 #include "evomoe/base/philox.h"
 #include "evomoe/ops/activation.h"
+#include "evomoe/ops/expert_weights.h"
 
 /// The experts' feed-forward blocks by the kernels of kernels/cuda, for all assignments at once:
 /// rows lie in the order of the assignments from one kernel to the next, and only the matrix
@@ -15,7 +16,8 @@
 namespace evomoe {
 
 struct CudaExperts {
-  torch::Tensor x_TD, weight_A, w1_EHD, b1_EH, w2_EDH, b2_ED, token_A;  ///< checked, contiguous
+  torch::Tensor x_TD, weight_A, token_A;  ///< checked, contiguous
+  ExpertWeights weights;                  ///< likewise
   std::vector<int64_t> offset_E1;
   Activation activation = Activation::kGelu;
   double activation_dropout = 0, dropout = 0;
@@ -29,19 +31,26 @@ struct CudaExperts {
 /// for the device: bfloat16, dimensions of whole 16 bytes, compute capability 9.0 or 10.x.
 bool can_group_products(const torch::Tensor& x_TD, const torch::Tensor& w1_EHD);
 
+/// What the backward pass reads of the forward pass; undefined: it is not kept, or there is none.
+struct CudaExpertHidden {
+  torch::Tensor pre_AH;     ///< pre-activations
+  torch::Tensor factor_AH;  ///< x w3^T, of gated experts
+};
+
 struct CudaExpertOutput {
   torch::Tensor y_TD;
-  torch::Tensor pre_AH;  ///< the pre-activations, where they are to be kept
+  CudaExpertHidden hidden;
 };
 
-CudaExpertOutput cuda_experts_forward(const CudaExperts& experts, bool keep_pre);
+CudaExpertOutput cuda_experts_forward(const CudaExperts& experts, bool keep_hidden);
 
 struct CudaExpertGradients {
-  torch::Tensor x_TD, weight_A, w1_EHD, b1_EH, w2_EDH, b2_ED;
+  torch::Tensor x_TD, weight_A;
+  ExpertWeights weights;
 };
 
-/// `pre_AH` is what the forward pass kept; undefined: it is made again.
-CudaExpertGradients cuda_experts_backward(const CudaExperts& experts, torch::Tensor pre_AH,
+/// `hidden` is what the forward pass kept; what is undefined is made again.
+CudaExpertGradients cuda_experts_backward(const CudaExperts& experts, CudaExpertHidden hidden,
                                           const torch::Tensor& grad_y_TD);
 
 }  // namespace evomoe

@@ -219,4 +219,22 @@ std::optional<TimeSummary> Profile::finish() {
   return summary;
 }
 
+std::unique_ptr<Profile> open_profile(const TrainOptions& options,
+                                      std::optional<int64_t> updates_ahead) {
+  const auto& updates = options.resources.profile;
+  if (!updates) return nullptr;
+  const auto& ahead = updates_ahead;
+  if (ahead && *updates > *ahead - Profile::kWarmupUpdates) {
+    fail_usage(
+        "--profile {}: this run makes {} more updates, and the first {} are warm-up; profile {}",
+        *updates, std::max<int64_t>(*ahead, 0), Profile::kWarmupUpdates,
+        *ahead > Profile::kWarmupUpdates
+            ? fmt::format("at most {}", *ahead - Profile::kWarmupUpdates)
+            : "a longer run (--max-update, --max-epoch)");
+  }
+  const std::filesystem::path folder = options.checkpoint.save_dir;
+  return std::make_unique<Profile>(
+      *updates, options.checkpoint.no_save ? std::filesystem::path() : folder / "profile.json");
+}
+
 }  // namespace evomoe

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "evomoe/report/time_summary.h"
+#include "evomoe/train/options.h"
 
 namespace evomoe {
 
@@ -46,5 +47,10 @@ class Profile {
   int64_t last_update_ = 0;
   std::unique_ptr<Recording> recording_;
 };
+
+/// The Profile of --profile, with its trace in the run folder; null without it. UsageError where
+/// the run makes too few updates (`updates_ahead`; nothing: no option says how many).
+std::unique_ptr<Profile> open_profile(const TrainOptions& options,
+                                      std::optional<int64_t> updates_ahead);
 
 }  // namespace evomoe

@@ -121,6 +121,25 @@ class Check {
 
 }  // namespace
 
+std::optional<int64_t> updates_ahead(const TrainOptions& options, EpochIterator& batches,
+                                     int64_t epoch, int64_t offset, int64_t updates) {
+  const auto& optimization = options.optimization;
+  std::optional<int64_t> ahead;
+  if (optimization.max_update > 0) ahead = optimization.max_update - updates;
+  // Data folders that take turns have epochs of different lengths.
+  if (optimization.max_epoch > 0 && options.data.find(':') == std::string::npos) {
+    int64_t to_last_epoch = 0;
+    for (auto next = epoch; next <= optimization.max_epoch; ++next) {
+      const auto& by_epoch = optimization.update_freq;
+      const auto left = batches.batches_per_epoch() - (next == epoch ? offset : 0);
+      const auto together = by_epoch[std::min(static_cast<size_t>(next), by_epoch.size()) - 1];
+      to_last_epoch += (left + together - 1) / together;
+    }
+    ahead = std::min(ahead.value_or(to_last_epoch), to_last_epoch);
+  }
+  return ahead;
+}
+
 std::vector<std::string> unfit_schedules(const TrainOptions& options, int64_t updates) {
   return Check(options, updates).found();
 }

@@ -2,51 +2,90 @@
 
 #include <ATen/record_function.h>
 
+#include <algorithm>
+#include <filesystem>
+
 #include "evomoe/base/log.h"
-#include "evomoe/config/option_table.h"
-#include "evomoe/loading/resume.h"
+#include "evomoe/loading/data_record.h"
+#include "evomoe/loading/run_folder.h"
+#include "evomoe/loading/stored_state.h"
+#include "evomoe/run/announcements.h"
+#include "evomoe/run/checkpoint_policy.h"
+#include "evomoe/run/schedule_check.h"
 #include "evomoe/run/signals.h"
+#include "evomoe/run/starting_point.h"
 #include "evomoe/runtime/resident_memory.h"
+#include "evomoe/train/batches.h"
 #include "evomoe/train/settings.h"
-#include "evomoe/train/task.h"
-#include "evomoe/train/training_metrics.h"
 #include "evomoe/train/validate_options.h"
-#include "evomoe/train/validation.h"
 
 namespace evomoe {
 namespace {
 
 constexpr int kTrainWall = 800;  // place in a log line
 
+/// A new run's log does not destroy the one of an earlier run in the same folder.
+void move_aside(const std::filesystem::path& log) {
+  std::error_code absent;
+  if (std::filesystem::file_size(log, absent) == 0 || absent) return;
+  int number = 1;
+  const auto name = [&] { return log.parent_path() / fmt::format("log.{}.jsonl", number); };
+  while (std::filesystem::exists(name())) ++number;
+  std::filesystem::rename(log, name());
+}
+
 }  // namespace
 
 TrainingRun::TrainingRun(const TrainOptions& options)
     : options_(options),
       device_(torch::kCPU),
-      threads_(options.common.threads, [this](const auto& change) { report_threads(change); }),
-      progress_(options.common.log_format != "none") {
+      threads_(options.common.threads, [this](const auto& change) { reporter_->threads(change); }),
+      patience_(options.checkpoint) {
   validate_options(options_);
   check_settings(options_);
   check_best_metric(options_);
   device_ = use_device(options_.common);
-  open_data();
-  check_bleu_lengths();
-  plan_memory();
-  open_folder();
-  restore();
-  log_memory_plan();
-  open_profile();
-  announce();
+  data_ = open_run_data(options_);
+  validator_.emplace(options_, iterator_options(options_, /*training=*/false),
+                     options_.dataset.max_valid_steps.value_or(-1), data_.task->target_dictionary(),
+                     data_.bpe.get());
+  for (const auto& [subset, dataset] : data_.valid) validator_->check_bleu_lengths(dataset);
+  memory_.emplace(options_, *data_.task, device_);
+  checkpoints_ = std::make_unique<CheckpointManager>(options_.checkpoint.save_dir,
+                                                     checkpoint_policy(options_));
+  begin();
+  if (auto* log_file = reporter_->log_file())
+    memory_->write_plan(options_, trainer_->updates(), *log_file);
+  const auto ahead = updates_ahead(options_, *data_.batches, epoch_, offset_, first_update_);
+  profile_ = open_profile(options_, ahead);
+  announce_run(options_, data_, *trainer_, ahead);
 }
 
 TrainingRun::~TrainingRun() = default;
 
-void TrainingRun::check_bleu_lengths() const {
-  if (!bleu_) return;
-  for (const auto& [subset, dataset] : valid_sets_) {
-    bleu_->check_lengths(dataset, iterator_options(options_, /*training=*/false),
-                         options_.dataset.max_valid_steps.value_or(-1));
-  }
+void TrainingRun::begin() {
+  auto start = find_starting_point(options_, *memory_, data_, device_);
+  trainer_ = std::move(start.trainer);
+  epoch_ = start.epoch;
+  offset_ = start.offset;
+  first_update_ = saved_updates_ = trainer_->updates();
+  reporter_.emplace(options_, *trainer_, *data_.batches, totals_,
+                    open_folder(/*log_goes_on=*/first_update_ > 0 && start.in_own_folder));
+  if (!start.meters) return;
+  totals_.restore(start.meters->progress);
+  read_sections(start.path, [&] { reporter_->metrics().load(start.meters->progress.meters); });
+  patience_.restore(start.meters->patience);
+  checkpoints_->restore(*start.meters);
+}
+
+std::optional<RunLog> TrainingRun::open_folder(bool log_goes_on) const {
+  if (options_.checkpoint.no_save) return std::nullopt;
+  const std::filesystem::path folder = options_.checkpoint.save_dir;
+  if (!log_goes_on) move_aside(folder / "log.jsonl");
+  auto log_file = RunLog::resume(folder / "log.jsonl", first_update_);
+  write_run_folder(options_, folder);
+  write_data_record(options_, *data_.task, data_.valid, folder / "data.json");
+  return log_file;
 }
 
 int TrainingRun::run() {
@@ -66,58 +105,40 @@ int TrainingRun::run() {
     throw;
   }
   if (profile_) {
-    if (const auto summary = profile_->finish()) report_profile(*summary);
+    if (const auto summary = profile_->finish())
+      reporter_->profile(*summary, profile_->trace().string());
   }
-  report_memory();
+  if (trainer_->updates() > first_update_) memory_->report_peak(*trainer_, reporter_->log_file());
   if (stop == Stop::kSignal) {
     log().info("stopped by signal {} after {} updates; {}", SignalWatch::received(),
-               trainer_->updates(), how_to_go_on());
+               trainer_->updates(), how_to_go_on(options_));
     return 128 + SignalWatch::received();
   }
-  log().info("done after {} updates in {}", trainer_->updates(), duration_text(elapsed()));
+  log().info("done after {} updates in {}", trainer_->updates(), duration_text(totals_.seconds()));
   return 0;
 }
 
 TrainingRun::Stop TrainingRun::train() {
-  const auto train_inner = metrics_.aggregate("train_inner");
+  const auto train_inner = reporter_->metrics().aggregate("train_inner");
   forget_peak_resident_memory();  // loading a checkpoint needs its own
-  started_ = steady_clock_seconds()();
+  totals_.start();
   const auto& optimization = options_.optimization;
   // A run that is already complete stays as it is.
-  const auto patience = options_.checkpoint.patience;
-  Stop stop = reached_limit()                              ? Stop::kLimit
-              : patience > 0 && patience_used_ >= patience ? Stop::kPatience
-                                                           : Stop::kNo;
+  Stop stop = reached_limit() ? Stop::kLimit : patience_.is_used_up() ? Stop::kPatience : Stop::kNo;
   while (stop == Stop::kNo && (optimization.max_epoch == 0 || epoch_ <= optimization.max_epoch)) {
     if (lr_came_down(epoch_)) {
       log().info("stops: the learning rate has come down to --stop-min-lr {}",
                  optimization.stop_min_lr);
       break;
     }
-    iterator_->start_epoch(epoch_, offset_);
+    data_.batches->start_epoch(epoch_, offset_);
     stop = train_epoch();
     if (stop != Stop::kNo) break;
     ++epoch_;
     offset_ = 0;
   }
-  progress_.clear();
+  reporter_->clear_line();
   return stop;
-}
-
-std::string TrainingRun::how_to_go_on() const {
-  const auto& flags = options_.checkpoint;
-  if (flags.no_save) return "nothing was saved (--no-save)";
-  std::string without;
-  const auto leave_out = [&](bool given, const std::string& flag) {
-    if (given) without += (without.empty() ? " without " : " and ") + flag;
-  };
-  leave_out(flags.restore_file != CheckpointOptions().restore_file, "--restore-file");
-  leave_out(flags.reset_optimizer, "--reset-optimizer");
-  leave_out(flags.reset_dataloader, "--reset-dataloader");
-  leave_out(flags.reset_meters, "--reset-meters");
-  leave_out(options_.resources.profile.has_value(), "--profile");
-  if (flags.no_last_checkpoints) without += " with --restore-file and the name of its checkpoint";
-  return "run the same command again" + without + " to go on";
 }
 
 void TrainingRun::save_after_error() {
@@ -133,51 +154,48 @@ void TrainingRun::save_after_error() {
 
 UpdateResult TrainingRun::next_update() {
   RECORD_USER_SCOPE("update");
-  const double begin = steady_clock_seconds()();
+  auto& metrics = reporter_->metrics();
   const auto micro_batches = [&] {
     RECORD_USER_SCOPE("data wait");
-    return *iterator_->next_update();
+    return *data_.batches->next_update();
   }();
-  metrics_.log([](MeterGroup& meters) { meters.start_time("train_wall", kTrainWall, 0); });
+  metrics.log([](MeterGroup& meters) { meters.start_time("train_wall", kTrainWall, 0); });
   threads_.begin();
   auto result = trainer_->update(micro_batches, epoch_);
   threads_.end(result.flops);
-  metrics_.log([](MeterGroup& meters) { meters.stop_time("train_wall"); });
-  inner_seconds_ += steady_clock_seconds()() - begin;
-  ++inner_updates_;
+  metrics.log([](MeterGroup& meters) { meters.stop_time("train_wall"); });
   return result;
 }
 
 TrainingRun::Stop TrainingRun::train_epoch() {
-  if (offset_ == 0) metrics_.group("train").reset();
-  const auto train = metrics_.aggregate("train");
+  if (offset_ == 0) reporter_->metrics().group("train").reset();
+  const auto train = reporter_->metrics().aggregate("train");
+  auto& batches = *data_.batches;
   Stop stop = Stop::kNo;
-  while (!iterator_->finished()) {
+  while (!batches.finished()) {
     if (profile_) profile_->before_update();
+    const double begin = totals_.seconds();
     const auto result = next_update();
-    offset_ = iterator_->offset();
-    report_update(result);
+    const double seconds = totals_.seconds() - begin;
+    offset_ = batches.offset();
+    totals_.add(result.flops, static_cast<double>(result.sums.tokens));
+    reporter_->update(result, seconds);
     if (profile_) {
       if (const auto summary = profile_->after_update(trainer_->updates()))
-        report_profile(*summary);
+        reporter_->profile(*summary, profile_->trace().string());
     }
-    stop = validate_and_save(iterator_->finished());
+    stop = validate_and_save(batches.finished());
     if (stop != Stop::kNo) break;
   }
-  if (stop != Stop::kSignal) {
-    LogLine line(epoch_);
-    metrics_.group("train").write(line);
-    line.add("wall", elapsed(), kWallPriority, 0);
-    emit("train", line, "train_");
-  }
+  if (stop != Stop::kSignal) reporter_->epoch();
   return stop;
 }
 
 bool TrainingRun::reached_limit() const {
   const auto& optimization = options_.optimization;
   if (optimization.max_update > 0 && trainer_->updates() >= optimization.max_update) return true;
-  return optimization.stop_time_hours > 0 && started_ > 0 &&
-         elapsed() > optimization.stop_time_hours * 3600;
+  return optimization.stop_time_hours > 0 && totals_.own_seconds() > 0 &&
+         totals_.seconds() > optimization.stop_time_hours * 3600;
 }
 
 bool TrainingRun::lr_came_down(int64_t epoch) const {
@@ -214,7 +232,7 @@ TrainingRun::Stop TrainingRun::validate_and_save(bool end_of_epoch) {
   std::optional<double> metric;
   if (do_validate) {
     metric = validate();
-    if (metric && out_of_patience(*metric)) stop = Stop::kPatience;
+    if (metric && patience_.ends_with(*metric)) stop = Stop::kPatience;
   }
   // A signal that came during the validation counts now.
   if (SignalWatch::received() != 0) stop = Stop::kSignal;
@@ -226,7 +244,7 @@ TrainingRun::Stop TrainingRun::validate_and_save(bool end_of_epoch) {
 
 std::optional<double> TrainingRun::validate() {
   RECORD_USER_SCOPE("validation");
-  progress_.clear();
+  reporter_->clear_line();
   threads_.stop_trial();
   std::optional<double> metric;
   bool decides = true;
@@ -241,55 +259,29 @@ std::optional<double> TrainingRun::validate() {
 
 bool TrainingRun::validate_pass(const std::string& subset, const ValidationPass& pass,
                                 std::optional<double>* metric) {
-  MeterGroup group;
-  const bool translate = bleu_ && !pass.as_trained;
-  if (translate) bleu_->reset();
-  const auto total = evaluate_dataset(
-      valid_sets_.at(subset), iterator_options(options_, /*training=*/false),
-      options_.dataset.max_valid_steps.value_or(-1), trainer_->criterion().options(),
-      [&](const Batch& batch) {
-        if (translate) bleu_->add(trainer_->model(), batch, trainer_->updates());
-        return trainer_->evaluate(batch, pass.as_trained);
-      },
-      group, [] { return SignalWatch::received() != 0; });
-  if (!total) return false;
-  if (translate) log_bleu(group, bleu_->score());
-  auto line =
-      validation_line(group, *total, trainer_->criterion().options(), trainer_->updates(), epoch_);
-  find_task(options_.task.task).add_metrics(line, *total);
-  if (total->sample_size == 0) {
+  auto found = validator_->run(pass, data_.valid.at(subset),
+                               {.model = trainer_->model(),
+                                .device = device_,
+                                .updates = trainer_->updates(),
+                                .epoch = epoch_},
+                               trainer_->communicator(), /*threads=*/nullptr,
+                               [] { return SignalWatch::received() != 0; });
+  if (!found) return false;
+  if (found->sums.sample_size == 0) {
     warn_once(fmt::format("{}: no token of it is a target, so that its validation has no loss",
-                          valid_sets_.at(subset)->name()));
+                          data_.valid.at(subset)->name()));
   }
   const auto& key = options_.checkpoint.best_checkpoint_metric;
-  if (metric != nullptr && group.is_known(key)) {
-    *metric = group.rounded(key);
+  if (metric != nullptr && found->meters.is_known(key)) {
+    *metric = found->meters.rounded(key);
     if (const auto best = checkpoints_->best()) {
       const auto value = options_.checkpoint.maximize_best_checkpoint_metric
                              ? std::max(*best, **metric)
                              : std::min(*best, **metric);
-      line.add("best_" + key, value, 1000, std::nullopt);
+      found->line.add("best_" + key, value, 1000, std::nullopt);
     }
   }
-  line.add_data("elapsed", elapsed());
-  line.add_data("flops", flops_);
-  line.add_data("train_tokens", tokens_);
-  emit(pass.tag, line, pass.tag + "_");
-  return true;
-}
-
-bool TrainingRun::out_of_patience(double metric) {
-  const auto patience = options_.checkpoint.patience;
-  if (patience <= 0) return false;
-  const bool maximize = options_.checkpoint.maximize_best_checkpoint_metric;
-  if (!patience_best_ || (maximize ? metric > *patience_best_ : metric < *patience_best_)) {
-    patience_best_ = metric;
-    patience_used_ = 0;
-    return false;
-  }
-  if (++patience_used_ < patience) return false;
-  log().info("stops: no better {} in {} validations (--patience)",
-             options_.checkpoint.best_checkpoint_metric, patience);
+  reporter_->validation(pass.tag, std::move(found->line));
   return true;
 }
 
@@ -304,43 +296,25 @@ void TrainingRun::save(bool end_of_epoch, bool interval, std::optional<double> m
   request.metric = metric;
   request.last = last;
   request.training_finished = last && SignalWatch::received() == 0;
-  checkpoints_->save(request, snapshot());
+  checkpoints_->save(request, {state(), trainer_->model_state(), trainer_->optimizer_state()});
   saved_updates_ = request.updates;
 }
 
-Checkpoint TrainingRun::snapshot() const {
-  Checkpoint checkpoint;
-  checkpoint.model = trainer_->model_state();
-  checkpoint.optimizer = trainer_->optimizer_state();
-  auto& manifest = checkpoint.manifest;
-  TrainOptions options = options_;
-  OptionTable table("train", "");
-  options.describe(table);
-  manifest["config"] = table.to_json();
-  manifest["counters"] = {{"updates", trainer_->updates()}};
+RunState TrainingRun::state() const {
+  RunState state;
+  state.config = stored_config(options_);
+  state.updates = trainer_->updates();
   // At the end of an epoch the next one begins with its first batch.
-  const bool finished = offset_ > 0 && iterator_->finished();
-  const auto next_epoch = finished ? epoch_ + 1 : epoch_;
-  manifest["data"] = {{"epoch", next_epoch},
-                      {"offset", finished ? 0 : offset_},
-                      {"items", data_->train(next_epoch, options_.dataset.train_subset)->size()}};
-  const auto stage = trainer_->next_stage();
-  manifest["evolution"] = {{"stage", stage_name(stage.stage)},
-                           {"shared_expert", trainer_->holds_shared_expert()},
-                           {"temperature", stage.schedule.temperature},
-                           {"hard", stage.schedule.hard}};
-  manifest["model"] = model_section(data_->source_dictionary(), data_->target_dictionary());
-  manifest["progress"] = {
-      {"seconds", elapsed()}, {"flops", flops_}, {"tokens", tokens_}, {"meters", metrics_.state()}};
-  manifest["patience"] = {{"used", patience_used_},
-                          {"best", nullptr},
-                          {"metric", options_.checkpoint.best_checkpoint_metric}};
-  if (patience_best_) manifest["patience"]["best"] = *patience_best_;
-  return checkpoint;
-}
-
-double TrainingRun::elapsed() const {
-  return earlier_seconds_ + (started_ > 0 ? steady_clock_seconds()() - started_ : 0);
+  const bool finished = offset_ > 0 && data_.batches->finished();
+  state.data.epoch = finished ? epoch_ + 1 : epoch_;
+  state.data.offset = finished ? 0 : offset_;
+  state.data.items = data_.items(options_, state.data.epoch);
+  state.evolution = evolution_record(trainer_->next_stage(), trainer_->holds_shared_expert());
+  state.model = model_record(data_.task->source_dictionary(), data_.task->target_dictionary());
+  state.progress = totals_.record();
+  state.progress.meters = reporter_->metrics().state();
+  state.patience = patience_.record();
+  return state;
 }
 
 }  // namespace evomoe

@@ -102,6 +102,16 @@ TextBleu::TextBleu(Options options) : options_(std::move(options)) {
   bleu_words("", options_.tokenize);  // refuses an unknown one now
 }
 
+BleuCounts& BleuCounts::operator+=(const BleuCounts& other) {
+  for (size_t n = 0; n < kOrders; ++n) {
+    matched[n] += other.matched[n];
+    total[n] += other.total[n];
+  }
+  system_length += other.system_length;
+  reference_length += other.reference_length;
+  return *this;
+}
+
 void TextBleu::add(std::string_view reference, std::string_view system) {
   const auto words = [&](std::string_view text) {
     return options_.lowercase ? bleu_words(lower_case(text), options_.tokenize)

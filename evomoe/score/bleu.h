@@ -15,6 +15,8 @@ struct BleuCounts {
   std::array<int64_t, 4> matched = {};  ///< in the system's and, as often, in the reference's
   std::array<int64_t, 4> total = {};    ///< in the system's
   int64_t system_length = 0, reference_length = 0;
+
+  BleuCounts& operator+=(const BleuCounts& other);
 };
 
 /// BLEU of token numbers, as fairseq counts it: no smoothing; padding before and padding and ends
@@ -58,6 +60,8 @@ class TextBleu {
   explicit TextBleu(Options options);
 
   void add(std::string_view reference, std::string_view system);
+  /// Other sentences, counted by a TextBleu of the same options.
+  void add(const BleuCounts& counts) { counts_ += counts; }
 
   const BleuCounts& counts() const { return counts_; }
   double score() const;  ///< in percent

@@ -59,9 +59,9 @@ void ModelOptions::describe(OptionTable& table) {
   table
       .add("activation-fn", &activation_fn,
            "Activation of feed-forward blocks and experts; gelu_accurate and gelu_fast are "
-           "gelu_tanh.")
-      .choices({"relu", "gelu", "gelu_tanh"})
-      .synonyms({{"gelu_accurate", "gelu_tanh"}, {"gelu_fast", "gelu_tanh"}})
+           "gelu_tanh, swish is silu.")
+      .choices({"relu", "gelu", "gelu_tanh", "silu"})
+      .synonyms({{"gelu_accurate", "gelu_tanh"}, {"gelu_fast", "gelu_tanh"}, {"swish", "silu"}})
       .unsupported({"tanh", "linear"}, "use relu or gelu");
   table.add("dropout", &dropout, "Dropout of embeddings and residuals.").range(0, 1);
   table.add("attention-dropout", &attention_dropout, "Dropout of attention probabilities.")

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "evomoe/base/position_kind.h"
+
 namespace evomoe {
 
 class OptionTable;
@@ -19,7 +21,7 @@ struct Architecture {
   int ffn_dim = 2048;
   int heads = 8;
   std::string activation = "relu";
-  bool learned_positions = false;  ///< false: sinusoidal
+  PositionKind positions = PositionKind::kSinusoidal;
   double dropout = 0.1;
   double attention_dropout = 0.0;
   double activation_dropout = 0.0;

@@ -128,7 +128,6 @@ torch::Tensor Criterion::predict_tokens(Model& model, const torch::Tensor& x_BSD
   TokenLossOptions how{.ignore_index = padding_index_};
   if (context.training) {
     how.dropout_noise = context.noise;
-    how.dropout_noise->update = static_cast<uint32_t>(context.update);
     how.dropout_noise->sequence_length = static_cast<uint32_t>(x_BSD.size(1));
   }
   auto x = x_BSD;

@@ -10,19 +10,10 @@
 #include <vector>
 
 #include "evomoe/models/model.h"
+#include "evomoe/train/batches.h"
 #include "evomoe/train/criterion_options.h"
 
 namespace evomoe {
-
-/// A micro-batch on the model's device.
-struct DeviceBatch {
-  ModelInput input;
-  torch::Tensor target;      ///< int64 [B,U], U = S but in translation; or one class a row, [B,1]
-                             ///< (regression: float32, a number)
-  int64_t sequences = 0;     ///< real ones
-  int64_t tokens = 0;        ///< as Batch::tokens
-  bool few_targets = false;  ///< as Batch::few_targets
-};
 
 /// The sums of one or more micro-batches, in nats.
 struct LossSums {

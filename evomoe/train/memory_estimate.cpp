@@ -86,7 +86,8 @@ class StackCounter {
     const auto positions = model_.max_positions + model_.padding_index + 1;
     Parameters all;
     if (with_embedding) all.add(ParameterKind::kEmbedding, {model_.vocab_size, D_});
-    if (model_.learned_positions) all.add(ParameterKind::kEmbedding, {positions, D_});
+    if (model_.positions == PositionKind::kLearned)
+      all.add(ParameterKind::kEmbedding, {positions, D_});
     const auto norms = (model_.embedding_norm ? 1 : 0) + (model_.final_norm ? 1 : 0);
     add_norms(all, norms + model_.layers * (model_.cross_attention ? 3 : 2));
     for (int64_t i = 0; i < model_.layers; ++i) {
@@ -96,10 +97,11 @@ class StackCounter {
         all.add_linear(D_, hidden(i));
         continue;
       }
-      all.add(ParameterKind::kExpert, {E(), F_, D_});
-      all.add(ParameterKind::kExpert, {E(), F_});
-      all.add(ParameterKind::kExpert, {E(), D_, F_});
-      all.add(ParameterKind::kExpert, {E(), D_});
+      for_each_weight(
+          [&](const std::vector<int64_t>& shape) {
+            if (!shape.empty()) all.add(ParameterKind::kExpert, shape);
+          },
+          expert_shapes(experts()));
       all.add(ParameterKind::kRouter, {E(), D_});
     }
     return all;
@@ -109,14 +111,16 @@ class StackCounter {
   int64_t tied_embedding() const { return T_ * D_; }
 
   int64_t constants() const {
-    if (model_.learned_positions || model_.no_positions) return 0;
+    if (model_.positions != PositionKind::kSinusoidal) return 0;
     return (model_.max_positions + model_.padding_index + 1) * D_;
   }
 
   int64_t activations() const {
     int64_t words = T_ * D_;  // the embedded tokens
-    if (model_.final_norm) words += T_ * D_ + 2 * T_;
-    if (model_.embedding_norm) words += T_ * D_ + 2 * T_;
+    const auto norms = (model_.final_norm ? 1 : 0) + (model_.embedding_norm ? 1 : 0);
+    words += norms * (T_ * D_ + kept_of_norm());
+    // Cosines and sines of a head's width, for all layers.
+    if (model_.positions == PositionKind::kRotary) words += T_ * (D_ / model_.heads);
     // One mask for all layers. By-hand attention does not keep it, but recomputation does.
     const bool keeps_mask = model_.attention_dropout == 0 || model_.checkpoint_activations;
     if (batch_.segments && keeps_mask) words += T_ * batch_.columns;
@@ -143,18 +147,28 @@ class StackCounter {
     const bool other = model_.moe_freq > 0 && (layer + 1) % model_.moe_freq == 0;
     return other ? model_.dense_ffn_dim_of_moe_layers : F_;
   }
-  int64_t dense_parameters(int64_t hidden) const { return 2 * D_ * hidden + hidden + D_; }
-  int64_t expert_parameters() const { return dense_parameters(F_); }
+  ExpertForm experts() const {
+    return {.experts = E(),
+            .model_dim = D_,
+            .hidden_dim = F_,
+            .gated = model_.moe.gated,
+            .biases = model_.moe.biases};
+  }
+
+  bool rms_norm() const { return model_.norm.kind == NormKind::kRmsNorm; }
 
   void add_norms(Parameters& all, int64_t norms) const {
-    for (int64_t i = 0; i < 2 * norms; ++i) all.add(ParameterKind::kNorm, {D_});
+    for (int64_t i = 0; i < (rms_norm() ? 1 : 2) * norms; ++i) all.add(ParameterKind::kNorm, {D_});
   }
+
+  /// Beside its input and output: mean and deviation, or the deviation and the input divided by it.
+  int64_t kept_of_norm() const { return rms_norm() ? T_ + T_ * D_ : 2 * T_; }
 
   int64_t kept_of_attention() const {
     const auto H = model_.heads, S = batch_.columns;
     // Normed input, query, key, value and output; statistics of the norm and of the softmax, or its
     // probabilities before and after dropout.
-    return 5 * T_ * D_ + 2 * T_ + (model_.attention_dropout > 0 ? 2 * T_ * H * S : T_ * H);
+    return 5 * T_ * D_ + kept_of_norm() + (model_.attention_dropout > 0 ? 2 * T_ * H * S : T_ * H);
   }
 
   /// As of the attention to itself, and the sum between both.
@@ -168,7 +182,7 @@ class StackCounter {
   int64_t kept_of_experts() const {
     // Token, combine weight and its place in the matrix of weights; the router's probabilities.
     int64_t words = 5 * assignments_.all + batch_.moe_tokens * E();
-    if (!model_.moe.recompute_experts) words += assignments_.all * F_;
+    if (!model_.moe.recompute_experts) words += (model_.moe.gated ? 2 : 1) * assignments_.all * F_;
     if (batch_.moe_tokens > T_) words += batch_.moe_tokens * D_;
     return words;
   }
@@ -180,7 +194,7 @@ class StackCounter {
 
   int64_t kept_of_block(int64_t layer) const {
     // Between its halves the sum and its norm, at the end the sum.
-    return kept_of_attention() + kept_of_cross_attention() + 3 * T_ * D_ + 2 * T_ +
+    return kept_of_attention() + kept_of_cross_attention() + 3 * T_ * D_ + kept_of_norm() +
            kept_of_hidden(layer);
   }
 
@@ -196,7 +210,8 @@ class StackCounter {
 
   int64_t backward_of_feed_forward(int64_t layer) const {
     const auto H = hidden(layer);
-    return dense_parameters(H) + block_of_rows(T_, H) * (2 * H + 2 * D_);
+    return expert_numel({.experts = 1, .model_dim = D_, .hidden_dim = H}) +
+           block_of_rows(T_, H) * (2 * H + 2 * D_);
   }
 
   /// The gradients of all weights at once and the buffers of one expert; of several, when they have
@@ -205,8 +220,12 @@ class StackCounter {
     const auto& [all, largest] = assignments_;
     const bool side_by_side = largest < kLongRows && at::get_num_threads() > 1;
     const auto workers = side_by_side ? std::min<int64_t>(E(), at::get_num_threads()) : 1;
-    const auto buffers = (model_.moe.recompute_experts ? 3 : 2) * F_ + 2 * D_;
-    return E() * expert_parameters() + workers * block_of_rows(largest, F_) * buffers +
+    // act, its gradient and that of x w3^T; what is made again.
+    const auto hidden = (model_.moe.gated ? 3 : 2) + (!model_.moe.recompute_experts ? 0
+                                                      : model_.moe.gated            ? 2
+                                                                                    : 1);
+    const auto buffers = hidden * F_ + 2 * D_;
+    return expert_numel(experts()) + workers * block_of_rows(largest, F_) * buffers +
            (side_by_side && all > batch_.moe_tokens ? all * D_ : 0);
   }
 
@@ -274,7 +293,9 @@ MemoryEstimate estimate_memory(const RobertaOptions& model, const LargestBatch& 
   };
   add_head({D, D}, predicts_tokens);
   add_head({D}, predicts_tokens);
-  for (int i = 0; i < 2; ++i) words.parameters.add(ParameterKind::kNorm, {D}, predicts_tokens);
+  const int of_norm = model.norm.kind == NormKind::kRmsNorm ? 1 : 2;
+  for (int i = 0; i < of_norm; ++i)
+    words.parameters.add(ParameterKind::kNorm, {D}, predicts_tokens);
   add_head({V}, predicts_tokens);
   if (model.untie_weights) {
     add_head({V, D}, predicts_tokens);

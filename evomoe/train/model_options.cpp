@@ -16,7 +16,6 @@ void fill_stack(TransformerStackOptions& stack, const TrainOptions& options,
   stack.dropout = model.dropout.value_or(architecture.dropout);
   stack.attention_dropout = model.attention_dropout.value_or(architecture.attention_dropout);
   stack.activation_dropout = model.activation_dropout.value_or(architecture.activation_dropout);
-  stack.no_positions = model.no_token_positional_embeddings.value_or(false);
   stack.checkpoint_activations = model.checkpoint_activations;
   stack.moe.recompute_experts = moe.recompute_experts;
   stack.moe.shared_expert = shared_expert;
@@ -24,6 +23,14 @@ void fill_stack(TransformerStackOptions& stack, const TrainOptions& options,
 }
 
 namespace {
+
+PositionKind position_kind(const ModelOptions& model, const HalfOptions& half,
+                           PositionKind of_architecture) {
+  if (model.no_token_positional_embeddings.value_or(false)) return PositionKind::kNone;
+  if (!half.learned_pos) return of_architecture;
+  if (*half.learned_pos) return PositionKind::kLearned;
+  return of_architecture == PositionKind::kLearned ? PositionKind::kSinusoidal : of_architecture;
+}
 
 /// `moe_freq` and `alternate_ffn_dim` are those of this half alone.
 void fill_half(TransformerStackOptions& stack, const HalfOptions& half, int64_t moe_freq,
@@ -33,7 +40,7 @@ void fill_half(TransformerStackOptions& stack, const HalfOptions& half, int64_t 
   stack.embed_dim = half.embed_dim.value_or(architecture.embed_dim);
   stack.ffn_dim = half.ffn_embed_dim.value_or(architecture.ffn_dim);
   stack.heads = half.attention_heads.value_or(architecture.heads);
-  stack.learned_positions = half.learned_pos.value_or(architecture.learned_positions);
+  stack.positions = position_kind(options.model, half, architecture.positions);
   stack.moe_freq = std::max(options.moe.moe_freq, moe_freq);
   stack.dense_ffn_dim_of_moe_layers = alternate_ffn_dim;
   stack.moe.router = router_options(options, stack.embed_dim);

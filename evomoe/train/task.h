@@ -80,7 +80,7 @@ class Task {
   /// Those of its options that decide which batches an epoch has, so that a run goes on within an
   /// epoch only with the same.
   virtual std::vector<std::string> batch_options() const { return {}; }
-  /// Those, beside the ones of data_record.cpp, that decide which tokens a validation predicts.
+  /// Those that decide which tokens a validation predicts, and from which others.
   virtual std::vector<std::string> scoring_options() const { return {}; }
 
   /// The most tokens that are predicted of `tokens` in `rows` sequences, for the estimate of

@@ -3,15 +3,18 @@
 #include <ATen/record_function.h>
 
 #include <cmath>
+#include <span>
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
 #include "evomoe/models/parameter_kinds.h"
 #include "evomoe/optim/gradient_norm.h"
+#include "evomoe/train/batches.h"
+#include "evomoe/train/contexts.h"
 #include "evomoe/train/load_into.h"
 #include "evomoe/train/optimizer_settings.h"
+#include "evomoe/train/rank_sums.h"
 #include "evomoe/train/settings.h"
-#include "evomoe/train/validation.h"
 
 namespace evomoe {
 namespace {
@@ -55,19 +58,22 @@ std::vector<std::pair<std::string, torch::Tensor>> named_state(const torch::nn::
   return state;
 }
 
-Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torch::Device device)
+Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torch::Device device,
+                 std::unique_ptr<Communicator> communicator)
     : Trainer(options, vocabulary, device, /*completed_updates=*/0,
-              stage_at(options.evolution, 0).stage == Stage::kSharedExpert) {
+              stage_at(options.evolution, 0).stage == Stage::kSharedExpert,
+              std::move(communicator)) {
   model_->initialise(static_cast<uint64_t>(options.common.seed));
 }
 
 Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torch::Device device,
-                 int64_t completed_updates, bool shared_expert)
+                 int64_t completed_updates, bool shared_expert,
+                 std::unique_ptr<Communicator> communicator)
     : options_(options),
       device_(device),
       lr_schedule_(options.optimization),
       criterion_(options.criterion, vocabulary.padding, options.task.classification_head_name),
-      communicator_(std::make_unique<SelfCommunicator>()),
+      communicator_(std::move(communicator)),
       updates_(completed_updates) {
   validate(options_.evolution);
   lr_schedule_.validate();
@@ -88,7 +94,8 @@ UpdateResult Trainer::update(const std::vector<Batch>& micro_batches, int64_t ep
   for (size_t i = 0; i < micro_batches.size(); ++i) {
     forward_backward(micro_batches[i], static_cast<int64_t>(i), result);
   }
-  reduce_gradients(result);
+  sum_over_all_ranks(result);
+  measure_gradients(result);
   if (!gradients_are_usable(result)) {
     result.applied = false;
     return result;
@@ -136,7 +143,7 @@ void Trainer::spawn_experts() {
 
 void Trainer::forward_backward(const Batch& batch, int64_t micro_batch, UpdateResult& result) {
   const auto device_batch = to_device(batch, model_->padding_index(), device_);
-  auto context = training_context(batch);
+  auto context = training_context(options_, batch, updates_, *communicator_);
   if (recorded_noise_) {
     context.gate_gumbel = [this, micro_batch](int64_t layer) {
       return recorded_noise_(micro_batch, layer);
@@ -156,12 +163,18 @@ void Trainer::forward_backward(const Batch& batch, int64_t micro_batch, UpdateRe
   result.flops += model_->training_flops(device_batch.input, output);
 }
 
-void Trainer::reduce_gradients(UpdateResult& result) {
-  RECORD_USER_SCOPE("gradient norm");
+void Trainer::sum_over_all_ranks(UpdateResult& result) {
+  sum_over_ranks(result.sums, *communicator_);
+  for (auto& [layer, stats] : result.routers) sum_over_ranks(stats, *communicator_);
+  communicator_->all_reduce_sum(std::span(&result.flops, 1));
   for (const auto& parameter : optimizer_->parameters()) {
     auto gradient = parameter.tensor.grad();
     if (gradient.defined()) communicator_->all_reduce_sum(gradient);
   }
+}
+
+void Trainer::measure_gradients(UpdateResult& result) {
+  RECORD_USER_SCOPE("gradient norm");
   result.gradient_norm = gradient_norm(optimizer_->parameters()) / result.sums.divisor();
   result.clip_coefficient = clip_coefficient(result.gradient_norm, options_.optimization.clip_norm);
 }
@@ -213,7 +226,7 @@ void Trainer::explain_non_finite(const Batch& batch, const std::string& found) {
   if (where.empty()) {
     const torch::NoGradGuard no_grad;
     const auto device_batch = to_device(batch, model_->padding_index(), device_);
-    auto context = training_context(batch);
+    auto context = training_context(options_, batch, updates_, *communicator_);
     context.probe = [&](int64_t layer, const torch::Tensor& x) {
       if (where.empty() && !all_finite(x))
         where = fmt::format("the output of layer {} is not finite", layer);
@@ -226,23 +239,6 @@ void Trainer::explain_non_finite(const Batch& batch, const std::string& found) {
       "update {}: {}; {}. Lower --lr or --clip-norm, or skip such updates with --on-non-finite "
       "skip; the last checkpoint is as it was",
       updates_ + 1, found, where);
-}
-
-LossSums Trainer::evaluate(const Batch& batch, bool as_trained) {
-  return evaluate_batch(*model_, criterion_, options_, batch, device_, as_trained, updates_);
-}
-
-ForwardContext Trainer::training_context(const Batch& batch) const {
-  ForwardContext context;
-  context.training = true;
-  context.update = updates_;
-  context.schedule = next_stage().schedule;
-  context.noise.seed = static_cast<uint64_t>(options_.common.seed);
-  context.noise.first_sequence = static_cast<uint32_t>(batch.first_sequence);
-  context.mask_padding_in_moe = options_.moe.use_moe_pad_mask;
-  context.padded_batch = options_.dataset.batch_size.value_or(0);
-  context.communicator = communicator_.get();
-  return context;
 }
 
 TensorMap Trainer::model_state() const {

@@ -31,7 +31,7 @@ class DivergenceError : public Error {
   using Error::Error;
 };
 
-/// What one update did.
+/// What one update did, on all ranks together.
 struct UpdateResult {
   bool applied =
       true;  ///< false: skipped, a loss or gradient was not finite (--on-non-finite skip)
@@ -42,7 +42,7 @@ struct UpdateResult {
   StageState stage;      ///< in force in this update
   bool spawned = false;  ///< the experts were spawned right before it
   std::vector<std::pair<int64_t, RouterStats>>
-      routers;       ///< (layer, statistics summed over the micro-batches)
+      routers;       ///< (layer, statistics summed over all micro-batches)
   double flops = 0;  ///< executed floating-point operations, forward and backward
 };
 
@@ -50,23 +50,21 @@ struct UpdateResult {
 /// router; undefined: drawn.
 using RecordedNoise = std::function<torch::Tensor(int64_t micro_batch, int64_t layer)>;
 
-/// Owns model and optimiser, and the order of one update.
+/// Owns model and optimiser, and the order of one update. `communicator`: with the other ranks.
 class Trainer {
  public:
   /// A new model, initialised from --seed.
-  Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torch::Device device);
+  Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torch::Device device,
+          std::unique_ptr<Communicator> communicator = std::make_unique<SelfCommunicator>());
   /// A model whose state is loaded next: after `completed_updates`, with the one shared expert or
   /// the spawned ones in its MoE layers.
   Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torch::Device device,
-          int64_t completed_updates, bool shared_expert);
+          int64_t completed_updates, bool shared_expert,
+          std::unique_ptr<Communicator> communicator = std::make_unique<SelfCommunicator>());
 
-  /// One update from its micro-batches. Throws DivergenceError naming update, layer and tensor when
-  /// something is not finite.
+  /// One update from the micro-batches of this rank. Throws DivergenceError naming update, layer
+  /// and tensor when something is not finite.
   UpdateResult update(const std::vector<Batch>& micro_batches, int64_t epoch);
-
-  /// The losses of a batch without training. `as_trained`: with the routing of the present stage,
-  /// instead of the reference's (noise-free top-1 for the dense-to-sparse gate).
-  LossSums evaluate(const Batch& batch, bool as_trained = false);
 
   int64_t updates() const { return updates_; }
   /// Learning rate of the next update, before the factors of --lr-factor.
@@ -83,8 +81,10 @@ class Trainer {
   /// Throws DivergenceError naming the first parameter that holds a NaN or Inf.
   void check_parameters() const;
   Model& model() { return *model_; }
+  const Model& model() const { return *model_; }
   torch::Device device() const { return device_; }
   const Criterion& criterion() const { return criterion_; }
+  Communicator& communicator() { return *communicator_; }
 
   /// Parameters and buffers, by name.
   TensorMap model_state() const;
@@ -102,12 +102,13 @@ class Trainer {
  private:
   void begin_update(UpdateResult& result);
   void forward_backward(const Batch& batch, int64_t micro_batch, UpdateResult& result);
-  void reduce_gradients(UpdateResult& result);
+  /// All that was counted and made of this rank's micro-batches becomes that of all ranks.
+  void sum_over_all_ranks(UpdateResult& result);
+  void measure_gradients(UpdateResult& result);
   bool gradients_are_usable(const UpdateResult& result);
   [[noreturn]] void explain_non_finite(const Batch& batch, const std::string& found);
   /// The first parameter with a NaN or Inf in it.
   std::optional<std::string> non_finite_parameter() const;
-  ForwardContext training_context(const Batch& batch) const;
 
   TrainOptions options_;
   torch::Device device_;

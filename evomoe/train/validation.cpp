@@ -4,23 +4,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "evomoe/base/error.h"
-#include "evomoe/train/task.h"
+#include "evomoe/train/batches.h"
+#include "evomoe/train/contexts.h"
+#include "evomoe/train/rank_sums.h"
 #include "evomoe/train/training_metrics.h"
 
 namespace evomoe {
 namespace {
-
-/// One of the run's seed that no site of the training draws with.
-uint64_t validation_seed(uint64_t seed) {
-  NoiseKey key;
-  key.seed = seed;
-  key.site = NoiseSite::kValidation;
-  const auto words = philox_key(key);
-  return (uint64_t{words[1]} << 32) | words[0];
-}
 
 /// The keys of a validation's log line.
 std::vector<std::string> validation_metrics(const TrainOptions& options) {
@@ -45,73 +37,6 @@ std::vector<std::string> validation_metrics(const TrainOptions& options) {
 
 }  // namespace
 
-DeviceBatch to_device(const Batch& batch, int64_t padding_index, torch::Device device) {
-  const auto tensor = [&](const std::vector<int64_t>& values, int64_t columns) {
-    return torch::tensor(values, torch::kLong).view({batch.rows, columns}).to(device);
-  };
-  DeviceBatch result;
-  auto& input = result.input;
-  input.source_BS = tensor(batch.source, batch.columns);
-  if (std::reduce(batch.lengths.begin(), batch.lengths.end()) < batch.rows * batch.columns)
-    input.source_padding_BS = input.source_BS.eq(padding_index);
-  if (!batch.segment.empty()) input.segment_BS = tensor(batch.segment, batch.columns);
-  if (!batch.previous_output.empty()) {
-    input.previous_BU = tensor(batch.previous_output, batch.target_columns);
-    if (batch.tokens < batch.rows * batch.target_columns)
-      input.previous_padding_BU = input.previous_BU.eq(padding_index);
-  }
-  result.target = batch.numbers.empty()
-                      ? tensor(batch.target, batch.target_columns)
-                      : torch::tensor(batch.numbers).view({batch.rows, 1}).to(device);
-  result.sequences = static_cast<int64_t>(batch.ids.size());
-  result.tokens = batch.tokens;
-  result.few_targets = batch.few_targets;
-  return result;
-}
-
-EpochIteratorOptions iterator_options(const TrainOptions& options, bool training) {
-  const auto& dataset = options.dataset;
-  const auto max_tokens =
-      training || !dataset.max_tokens_valid ? dataset.max_tokens : dataset.max_tokens_valid;
-  const auto batch_size =
-      training || !dataset.batch_size_valid ? dataset.batch_size : dataset.batch_size_valid;
-  EpochIteratorOptions iterator;
-  iterator.limits.max_tokens = max_tokens.value_or(0);
-  iterator.limits.max_sentences = batch_size.value_or(0);
-  iterator.limits.multiple = dataset.required_batch_size_multiple;
-  iterator.max_positions = longest_item(options);
-  const auto longer = find_task(options.task.task).length_options(options);
-  iterator.positions_option = fmt::format("{}", fmt::join(longer, " or "));
-  if (!training && dataset.max_tokens_valid) iterator.tokens_option = "--max-tokens-valid";
-  iterator.skip_invalid = training || dataset.skip_invalid_size_inputs_valid_test;
-  iterator.seed = options.common.seed;
-  iterator.shuffle = training;
-  iterator.curriculum = training ? dataset.curriculum : 0;
-  if (training) iterator.update_freq = options.optimization.update_freq;
-  iterator.num_workers = static_cast<int>(dataset.num_workers);
-  return iterator;
-}
-
-ForwardContext evaluation_context(const TrainOptions& options, bool as_trained, int64_t updates) {
-  ForwardContext context;
-  context.route_as_trained = as_trained;
-  context.update = updates;
-  // Some methods follow their stage in evaluation too (noisy gate weights): that of the last
-  // update.
-  context.schedule = stage_at(options.evolution, std::max<int64_t>(updates - 1, 0)).schedule;
-  context.noise.seed = validation_seed(static_cast<uint64_t>(options.common.seed));
-  context.mask_padding_in_moe = options.moe.use_moe_pad_mask;
-  context.padded_batch =
-      options.dataset.batch_size_valid.value_or(options.dataset.batch_size.value_or(0));
-  return context;
-}
-
-ForwardContext unpadded_context(const TrainOptions& options, int64_t updates) {
-  auto context = evaluation_context(options, /*as_trained=*/false, updates);
-  context.padded_batch = 0;
-  return context;
-}
-
 LossSums evaluate_batch(Model& model, const Criterion& criterion, const TrainOptions& options,
                         const Batch& batch, torch::Device device, bool as_trained,
                         int64_t updates) {
@@ -127,7 +52,8 @@ std::optional<LossSums> evaluate_dataset(std::shared_ptr<const Dataset> dataset,
                                          const EpochIteratorOptions& options, int64_t max_steps,
                                          const CriterionOptions& criterion,
                                          const std::function<LossSums(const Batch&)>& evaluate,
-                                         MeterGroup& meters, const std::function<bool()>& stop) {
+                                         MeterGroup& meters, Communicator& communicator,
+                                         const std::function<bool()>& stop) {
   EpochIterator batches(std::move(dataset), options);
   batches.start_epoch(1);
   LossSums total;
@@ -139,7 +65,8 @@ std::optional<LossSums> evaluate_dataset(std::shared_ptr<const Dataset> dataset,
     auto batch = group->front();
     batch.first_sequence = sequences;
     sequences += static_cast<int64_t>(batch.ids.size());
-    const auto sums = evaluate(batch);
+    auto sums = evaluate(batch);
+    sum_over_ranks(sums, communicator);
     const auto tokens = static_cast<double>(sums.tokens);
     log_losses(meters, sums, criterion);
     meters.speed("wps", tokens, 90, 1);

@@ -12,6 +12,7 @@
 #include "evomoe/data/dataset.h"
 #include "evomoe/data/epoch_iterator.h"
 #include "evomoe/models/model.h"
+#include "evomoe/parallel/communicator.h"
 #include "evomoe/report/log_line.h"
 #include "evomoe/report/meters.h"
 #include "evomoe/train/criterion.h"
@@ -20,36 +21,22 @@
 /// Losses without training: a batch, a whole validation set.
 namespace evomoe {
 
-/// The tensors of a batch. Padding is marked only when there is some.
-DeviceBatch to_device(const Batch& batch, int64_t padding_index, torch::Device device);
-
-/// How batches of an EpochIterator are made: for training, or for validation (never shuffled).
-EpochIteratorOptions iterator_options(const TrainOptions& options, bool training);
-
-/// The context of a forward pass without dropout. `as_trained`: with the routing of the present
-/// training stage after `updates` completed ones. Its noise has a seed of its own (never numbers of
-/// the training) and is keyed by update, sequence and position; the place of the batch's first
-/// sequence is the caller's to set.
-ForwardContext evaluation_context(const TrainOptions& options, bool as_trained,
-                                  int64_t updates = 0);
-
-/// That of evaluation that pads no batch: generation (docs/reference.md section 10), eval-lm.
-ForwardContext unpadded_context(const TrainOptions& options, int64_t updates);
-
 /// The losses of one batch, without gradients. batch.first_sequence keys the noise of `as_trained`.
 LossSums evaluate_batch(Model& model, const Criterion& criterion, const TrainOptions& options,
                         const Batch& batch, torch::Device device, bool as_trained,
                         int64_t updates = 0);
 
-/// The losses of a data set (at most `max_steps` batches, negative: all), also into `meters`. A
-/// batch's first_sequence counts the sequences of all batches before it, so that noise does not
-/// depend on the batch size.
+/// The losses of a data set over all ranks (of each at most `max_steps` batches, negative: all),
+/// also into `meters`. Every rank has equally many batches. A batch's first_sequence counts the
+/// sequences of all batches of this rank before it, so that noise does not depend on the batch
+/// size.
 /// `stop` is asked before each batch; once it says true nothing is returned, as losses of a part of
 /// the set must not be taken for those of all, and `meters` are to be thrown away.
 std::optional<LossSums> evaluate_dataset(
     std::shared_ptr<const Dataset> dataset, const EpochIteratorOptions& iterator, int64_t max_steps,
     const CriterionOptions& criterion, const std::function<LossSums(const Batch&)>& evaluate,
-    MeterGroup& meters, const std::function<bool()>& stop = [] { return false; });
+    MeterGroup& meters, Communicator& communicator,
+    const std::function<bool()>& stop = [] { return false; });
 
 /// One evaluation of a validation subset.
 struct ValidationPass {

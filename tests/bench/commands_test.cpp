@@ -142,7 +142,7 @@ TEST(BenchCommand, RefusesBadInputBeforeAnyWork) {
       {"layer --topk 9", {"--topk 9", "--experts 8"}},
       {"layer --topk two", {"--topk two"}},
       {"layer --experts 64 --dim 32", {"--experts 64", "--dim 32"}},
-      {"layer --ffn swiglu", {"--ffn swiglu", "gelu"}},
+      {"layer --ffn glu", {"--ffn", "glu", "swiglu"}},
       {"layer --skew normal", {"normal", "zipf"}},
       {"layer --dts warm", {"--dts warm", "argmax"}},
       {"layer --dts 0.3 --debug-balanced-routing", {"--debug-balanced-routing", "--dts"}},

@@ -102,6 +102,21 @@ TEST(LayerCase, ADenseToSparseGateThatIsStillDenseIsTheLayerOfAllExperts) {
   expect_recorded(layer, recorded.checksums);
 }
 
+TEST(LayerCase, GatedExpertsHaveThreeMatricesAndNoBiases) {
+  LayerCase layer{.tokens = 64, .dim = 32, .hidden = 48, .experts = 4, .topk = 2};
+  const auto gflop = layer.useful_gflop(128);
+  layer.ffn = "swiglu";
+  EXPECT_EQ(layer.label(), "S64-M32-H48-E4-k2-uniform-swiglu");
+  EXPECT_DOUBLE_EQ(layer.useful_gflop(128), 1.5 * gflop);
+  const auto of_swiglu = layer_checksums(layer);
+  std::vector<std::string> names;
+  for (const auto& [name, value] : of_swiglu) names.push_back(name);
+  EXPECT_EQ(names, (std::vector<std::string>{"grad_router", "grad_w1", "grad_w2", "grad_w3",
+                                             "grad_x", "loss"}));
+  layer.ffn = "geglu";
+  EXPECT_NE(layer_checksums(layer).at("loss"), of_swiglu.at("loss"));
+}
+
 TEST(LayerCase, AnotherPhaseOfTheGateHasALabelOfItsOwn) {
   const LayerCase layer{.topk = 1, .dts = "0.3"};
   EXPECT_EQ(layer.label(), "S2048-M512-H2048-E8-k1-uniform-dts-0.3");

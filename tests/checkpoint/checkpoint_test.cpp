@@ -25,7 +25,8 @@ using ::testing::ThrowsMessage;
 
 Checkpoint small_checkpoint(double value) {
   Checkpoint checkpoint;
-  checkpoint.manifest = {{"counters", {{"updates", value}}}, {"config", {{"lr", 0.5}}}};
+  checkpoint.state.updates = static_cast<int64_t>(value);
+  checkpoint.state.config = {{"lr", 0.5}};
   checkpoint.model = {{"w", torch::full({2, 3}, value)},
                       {"bias", torch::full({3}, value).to(torch::kBFloat16)}};
   checkpoint.optimizer = {{"w.exp_avg", torch::full({2, 3}, -value)},
@@ -34,7 +35,7 @@ Checkpoint small_checkpoint(double value) {
 }
 
 void expect_equal(const Checkpoint& a, const Checkpoint& b) {
-  EXPECT_EQ(a.manifest, b.manifest);
+  EXPECT_EQ(a.state, b.state);
   for (const auto member : {&Checkpoint::model, &Checkpoint::optimizer}) {
     ASSERT_EQ((a.*member).size(), (b.*member).size());
     for (const auto& [name, tensor] : a.*member)
@@ -52,9 +53,9 @@ TEST(Checkpoint, RoundTrips) {
   testing::TemporaryFolder folder;
   write_checkpoint(folder / "c", small_checkpoint(1));
   expect_equal(load_checkpoint(folder / "c"), small_checkpoint(1));
-  EXPECT_EQ(read_manifest(folder / "c"), small_checkpoint(1).manifest);
+  EXPECT_EQ(read_state(folder / "c"), small_checkpoint(1).state);
   EXPECT_EQ(testing::read_json(folder / "c" / "manifest.json").at("sections"),
-            small_checkpoint(1).manifest);
+            to_sections(small_checkpoint(1).state));
   EXPECT_EQ(entries(folder.path()), 1U);
 }
 
@@ -168,7 +169,7 @@ TEST(Checkpoint, ARefusalNamesTheSoundCheckpointsBesideIt) {
       AllOf(HasSubstr("a link to checkpoint4, which is missing"),
             HasSubstr("newest first: checkpoint3, checkpoint1"), Not(HasSubstr("checkpoint2")));
   EXPECT_THAT(([&] { load_checkpoint(folder / "checkpoint_last"); }), ThrowsMessage<Error>(lists));
-  EXPECT_THAT(([&] { read_manifest(folder / "checkpoint_last"); }), ThrowsMessage<Error>(lists));
+  EXPECT_THAT(([&] { read_state(folder / "checkpoint_last"); }), ThrowsMessage<Error>(lists));
   EXPECT_THAT(([&] { load_checkpoint(folder / "checkpoint2"); }),
               ThrowsMessage<Error>(AllOf(HasSubstr("model.safetensors"),
                                          HasSubstr("newest first: checkpoint3, checkpoint1"))));
@@ -234,25 +235,27 @@ TEST(Checkpoint, AnotherFormatVersionIsRefusedWithTheRemedy) {
         HasSubstr(std::string("format version ") + version), HasSubstr("reads version 2 only"),
         HasSubstr(age), HasSubstr("--init-from " + (folder / "c/model.safetensors").string())));
     EXPECT_THAT([&] { load_checkpoint(folder / "c"); }, refused);
-    EXPECT_THAT([&] { read_manifest(folder / "c"); }, refused);
+    EXPECT_THAT([&] { read_state(folder / "c"); }, refused);
   }
 }
 
 TEST(Checkpoint, AMissingOrWronglyTypedSectionNamesThePathAndWhatIsMissing) {
   testing::TemporaryFolder folder;
   write_checkpoint(folder / "c", small_checkpoint(1));
-  const auto manifest = read_manifest(folder / "c");
   const auto names = [&](const char* what) {
     return ThrowsMessage<Error>(AllOf(HasSubstr((folder / "c").string()), HasSubstr(what),
                                       HasSubstr("--init-from"), Not(HasSubstr("json.exception"))));
   };
-  const auto read = [&](const auto& value) { read_sections(folder / "c", value); };
-  EXPECT_THAT([&] { read([&] { return manifest.at("model"); }); }, names("'model'"));
-  EXPECT_THAT([&] { read([&] { return manifest.at("config").at("lr").get<std::string>(); }); },
-              names("must be string"));
-  EXPECT_EQ(
-      read_sections(folder / "c", [&] { return manifest.at("config").at("lr").get<double>(); }),
-      0.5);
+  const auto expect_refused = [&](const std::string& now, const std::string& then,
+                                  const char* what) {
+    forge_manifest(folder / "c", now, then);
+    EXPECT_THAT([&] { load_checkpoint(folder / "c"); }, names(what));
+    EXPECT_THAT([&] { read_state(folder / "c"); }, names(what));
+    forge_manifest(folder / "c", then, now);
+    EXPECT_NO_THROW(load_checkpoint(folder / "c"));
+  };
+  expect_refused("\"patience\"", "\"impatience\"", "'patience'");
+  expect_refused("\"updates\": 1", "\"updates\": \"1\"", "must be number");
   forge_manifest(folder / "c", "\"model.safetensors\"", "\"other.safetensors\"");
   EXPECT_THAT([&] { load_checkpoint(folder / "c"); }, names("'model.safetensors'"));
 }
@@ -317,7 +320,7 @@ TEST(Checkpoint, AFailedWriteLeavesTheOldOneAndNoTemporary) {
   EXPECT_THAT(([&] { write_checkpoint(folder / "c", bad); }),
               ThrowsMessage<Error>(HasSubstr("'broken' is undefined")));
   bad = small_checkpoint(2);
-  bad.manifest["text"] = "\xff";
+  bad.state.config["text"] = "\xff";
   EXPECT_THAT(([&] { write_checkpoint(folder / "c", bad); }),
               ThrowsMessage<Error>(HasSubstr("not UTF-8")));
   EXPECT_EQ(entries(folder.path()), 1U);
@@ -331,9 +334,9 @@ TEST(Checkpoint, AFailedWriteLeavesTheOldOneAndNoTemporary) {
 TEST(Checkpoint, NonFiniteNumbersOfTheManifestBecomeNull) {
   testing::TemporaryFolder folder;
   auto checkpoint = small_checkpoint(1);
-  checkpoint.manifest["ppl"] = std::numeric_limits<double>::infinity();
+  checkpoint.state.config["ppl"] = std::numeric_limits<double>::infinity();
   write_checkpoint(folder / "c", checkpoint);
-  EXPECT_TRUE(read_manifest(folder / "c").at("ppl").is_null());
+  EXPECT_TRUE(read_state(folder / "c").config.at("ppl").is_null());
 }
 
 /// Runs `write` in a child that cannot make a file larger than `limit` bytes, as on a full disk.

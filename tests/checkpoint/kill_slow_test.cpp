@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 
 Checkpoint uniform(int64_t update) {
   Checkpoint checkpoint;
-  checkpoint.manifest["update"] = update;
+  checkpoint.state.updates = update;
   checkpoint.model["w"] = torch::full({1 << 16}, static_cast<double>(update));
   checkpoint.optimizer["w.exp_avg"] = torch::full({1 << 16}, static_cast<double>(update));
   return checkpoint;
@@ -43,13 +43,13 @@ int64_t check_folder(const fs::path& folder) {
     const auto name = entry.path().filename().string();
     if (name.front() == '.') continue;
     const auto checkpoint = load_checkpoint(entry.path());
-    const auto expected = uniform(checkpoint.manifest.at("update").get<int64_t>());
+    const auto expected = uniform(checkpoint.state.updates);
     EXPECT_TRUE(torch::equal(checkpoint.model.at("w"), expected.model.at("w"))) << name;
     EXPECT_TRUE(
         torch::equal(checkpoint.optimizer.at("w.exp_avg"), expected.optimizer.at("w.exp_avg")))
         << name;
   }
-  return read_manifest(folder / "checkpoint_last").at("update").get<int64_t>();
+  return read_state(folder / "checkpoint_last").updates;
 }
 
 class KilledWriter : public ::testing::TestWithParam<std::pair<bool, bool>> {};

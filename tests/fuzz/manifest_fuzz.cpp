@@ -16,9 +16,10 @@ namespace fs = std::filesystem;
 
 void write_sound(const fs::path& folder) {
   Checkpoint checkpoint;
-  checkpoint.manifest["counters"] = {{"updates", 3}};
-  checkpoint.manifest["checkpoint"] = {
-      {"best_metric", "loss"}, {"maximize_best", false}, {"best", 1.5}};
+  checkpoint.state.updates = 3;
+  checkpoint.state.saved = SaveRecord();
+  checkpoint.state.saved->best_metric = "loss";
+  checkpoint.state.saved->best = 1.5;
   checkpoint.model["a"] = torch::arange(4);
   write_checkpoint(folder / "x", checkpoint);
 }
@@ -35,11 +36,7 @@ void read_checkpoint_of(const fs::path& folder, const std::string& bytes) {
   testing::write_text(
       manifest_path(path),
       fmt::format("{{\"xxh64_of_the_lines_below\": \"{:016x}\",\n", xxhash64(bytes)) + bytes);
-  const auto sections = read_manifest(path);
-  read_sections(path, [&] {
-    CheckpointManager(folder, {.no_save = true}).restore(sections);
-    return 0;
-  });
+  CheckpointManager(folder, {.no_save = true}).restore(read_state(path));
   load_checkpoint(path);
 }
 

@@ -15,10 +15,12 @@ using torch::Tensor;
 Tensor plain(const Tensor& x, Activation activation) {
   if (activation == Activation::kGelu) return torch::gelu(x);
   if (activation == Activation::kGeluTanh) return torch::gelu(x, "tanh");
+  if (activation == Activation::kSilu) return torch::silu(x);
   return torch::relu(x);
 }
 
-constexpr Activation kAll[] = {Activation::kGelu, Activation::kGeluTanh, Activation::kRelu};
+constexpr Activation kAll[] = {Activation::kGelu, Activation::kGeluTanh, Activation::kRelu,
+                               Activation::kSilu};
 constexpr int64_t kRowCounts[] = {0, 1, 7, 8, 9, 255, 257};
 
 class ActivationKernels : public KernelForms {
@@ -56,6 +58,45 @@ class ActivationKernels : public KernelForms {
     act = y.cpu();
     return grad_weight.cpu();
   }
+
+  /// The same of gated experts.
+  static Tensor gated_forward(Tensor& pre, const Tensor& bias, const Tensor& factor,
+                              Activation activation) {
+    const auto x = put(pre), f = put(factor), act = put(torch::full_like(pre, std::nanf("")));
+    const auto bias_ = bias.defined() ? put(bias) : bias;
+    const auto* shift = bias.defined() ? data<float>(bias_) : nullptr;
+    if (cuda()) {
+      cuda::gated_bias_activation(data<float>(x), shift, nullptr, data<float>(f), data<float>(act),
+                                  pre.size(0), pre.size(1), activation, kStream);
+    } else {
+      gated_bias_activation(data<float>(x), shift, data<float>(f), data<float>(act), pre.size(0),
+                            pre.size(1), activation);
+    }
+    pre = x.cpu();
+    return act.cpu();
+  }
+
+  /// grad and act in place; returns the gradients of the weights and of the factor.
+  static std::pair<Tensor, Tensor> gated_backward(Tensor& grad, const Tensor& pre,
+                                                  const Tensor& factor, Tensor& act,
+                                                  const Tensor& weight, Activation activation) {
+    const auto g = put(grad), x = put(pre), f = put(factor), y = put(act), w = put(weight),
+               grad_weight = put(torch::full_like(weight, std::nanf(""))),
+               grad_factor = put(torch::full_like(pre, std::nanf("")));
+    if (cuda()) {
+      cuda::gated_activation_backward(data<float>(g), data<float>(x), data<float>(f),
+                                      data<float>(y), data<float>(w), data<float>(grad_factor),
+                                      data<float>(grad_weight), pre.size(0), pre.size(1),
+                                      activation, kStream);
+    } else {
+      gated_activation_backward(data<float>(g), data<float>(x), data<float>(f), data<float>(y),
+                                data<float>(w), data<float>(grad_factor), data<float>(grad_weight),
+                                pre.size(0), pre.size(1), activation);
+    }
+    grad = g.cpu();
+    act = y.cpu();
+    return {grad_weight.cpu(), grad_factor.cpu()};
+  }
 };
 
 TEST_P(ActivationKernels, ForwardIsThePlainForm) {
@@ -91,6 +132,37 @@ TEST_P(ActivationKernels, BackwardIsThePlainForm) {
         EXPECT_TRUE(torch::allclose(grad.to(torch::kFloat64), x.grad(), 1e-6, 1e-6))
             << static_cast<int>(activation) << " "
             << (grad.to(torch::kFloat64) - x.grad()).abs().max();
+        EXPECT_TRUE(torch::allclose(act, act_before * weight.unsqueeze(1)));
+        EXPECT_TRUE(torch::allclose(grad_weight, (q * act_before).sum(1), 1e-5, 1e-5));
+      }
+    }
+  }
+}
+
+TEST_P(ActivationKernels, OfGatedExpertsForwardAndBackwardAreThePlainForm) {
+  torch::manual_seed(3);
+  for (const auto activation : kAll) {
+    for (const auto rows : kRowCounts) {
+      for (const int64_t columns : {1, 37, 64}) {
+        const auto x = torch::randn({rows, columns}) * 2, bias = torch::randn({columns});
+        const auto f = torch::randn({rows, columns}), q = torch::randn({rows, columns});
+        const auto weight = torch::rand({rows});
+        auto pre = x.clone();
+        auto act = gated_forward(pre, bias, f, activation);
+        EXPECT_TRUE(torch::equal(pre, x + bias));
+        EXPECT_TRUE(torch::equal(act, gated_forward(pre, {}, f, activation)));
+        auto leaf = pre.to(torch::kFloat64).requires_grad_(true);
+        auto factor = f.to(torch::kFloat64).requires_grad_(true);
+        const auto y = plain(leaf, activation) * factor;
+        EXPECT_TRUE(torch::allclose(act.to(torch::kFloat64), y, 1e-6, 2e-6));
+
+        y.backward(q.to(torch::kFloat64) * weight.to(torch::kFloat64).unsqueeze(1));
+        auto grad = q.clone();
+        const auto act_before = act.clone();
+        const auto [grad_weight, grad_factor] =
+            gated_backward(grad, pre, f, act, weight, activation);
+        EXPECT_TRUE(torch::allclose(grad.to(torch::kFloat64), leaf.grad(), 1e-6, 4e-6));
+        EXPECT_TRUE(torch::allclose(grad_factor.to(torch::kFloat64), factor.grad(), 1e-6, 2e-6));
         EXPECT_TRUE(torch::allclose(act, act_before * weight.unsqueeze(1)));
         EXPECT_TRUE(torch::allclose(grad_weight, (q * act_before).sum(1), 1e-5, 1e-5));
       }

@@ -36,6 +36,17 @@ TEST(StartingState, ADenseBlockBecomesTheSharedExpertAndTheGateStays) {
   }
 }
 
+TEST(StartingState, WhatADenseBlockDoesNotHaveIsLeftForLoadingToName) {
+  const TensorMap dense = {{"d.layers.0.fc1.weight", torch::full({4, 2}, 1.0)},
+                           {"d.layers.0.fc2.weight", torch::full({2, 4}, 3.0)}};
+  const TensorMap own = {{"d.layers.0.moe_layer.experts.w1", torch::zeros({1, 4, 2})},
+                         {"d.layers.0.moe_layer.experts.w2", torch::zeros({1, 2, 4})},
+                         {"d.layers.0.moe_layer.experts.w3", torch::zeros({1, 4, 2})}};
+  const auto state = starting_state(dense, own);
+  EXPECT_EQ(state.size(), 2U);
+  EXPECT_FALSE(state.contains("d.layers.0.moe_layer.experts.w3"));
+}
+
 TEST(StartingState, AMixtureOfExpertsIsTakenAsItIs) {
   const TensorMap mixture = {{"d.layers.0.moe_layer.experts.w1", torch::ones({4, 4, 2})}};
   const TensorMap own = {{"d.layers.0.moe_layer.experts.w1", torch::zeros({4, 4, 2})},

@@ -47,7 +47,7 @@ TEST(Gpt, MicroBatchesOfOtherSizesAndLengthsGiveEachTokenTheSameLoss) {
     ForwardContext context;
     context.training = true;
     context.schedule.temperature = 0.5;
-    context.update = 6;
+    context.noise.update = 6;
     const auto whole = token_losses(model, token_BS, context);
     const auto without = token_losses(model, token_BS, ForwardContext());
     for (int64_t b = 0; b < 4; ++b) {
@@ -79,12 +79,84 @@ TEST(Gpt, BatchesWithRowsOfPaddingAloneTrainWithAttentionDropout) {
   }
 }
 
+const PositionKind kAllPositions[] = {PositionKind::kNone, PositionKind::kLearned,
+                                      PositionKind::kSinusoidal, PositionKind::kRotary};
+
+TEST(Gpt, ASequenceInARowOfSeveralIsComputedAsAlone) {
+  const torch::NoGradGuard no_grad;
+  for (const auto positions : kAllPositions) {
+    auto options = small_gpt();
+    options.positions = positions;
+    auto model = make_gpt(options);
+    const auto token_BS = some_tokens(1, 12);
+    ForwardContext packed;
+    packed.segment_BS = (torch::arange(12).ge(5).to(torch::kInt64) + 1).unsqueeze(0);
+    const auto whole = logits_of(model, token_BS, packed);
+    for (const auto& [begin, end] : {std::pair{0, 5}, std::pair{5, 12}}) {
+      const auto alone = logits_of(model, token_BS.slice(1, begin, end), ForwardContext());
+      EXPECT_TRUE(torch::allclose(whole.slice(1, begin, end), alone, 1e-4, 1e-5))
+          << static_cast<int>(positions);
+    }
+  }
+}
+
+TEST(Gpt, PaddingBeforeASequenceDoesNotMoveItsRotaryPositions) {
+  const torch::NoGradGuard no_grad;
+  auto options = small_gpt();
+  options.positions = PositionKind::kRotary;
+  auto model = make_gpt(options);
+  const auto token_BS = some_tokens(1, 7);
+  const auto padded_BS = torch::cat({torch::full({1, 3}, kPad, torch::kInt64), token_BS}, 1);
+  ForwardContext context;
+  context.padding_BS = padded_BS.eq(kPad);
+  EXPECT_TRUE(torch::allclose(logits_of(model, padded_BS, context).slice(1, 3),
+                              logits_of(model, token_BS, ForwardContext()), 1e-4, 1e-5));
+}
+
+TEST(Gpt, RotaryPositionsTellTheOrderOfEarlierTokensAndHaveNoTable) {
+  const torch::NoGradGuard no_grad;
+  const auto token_BS = some_tokens(1, 8);
+  auto swapped = token_BS.clone();
+  swapped[0][1] = token_BS[0][2];
+  swapped[0][2] = token_BS[0][1];
+  const auto last_changes = [&](PositionKind positions) {
+    auto options = small_gpt();
+    options.layers = 1;  // more layers tell the order by the causal mask
+    options.positions = positions;
+    auto model = make_gpt(options);
+    EXPECT_FALSE(model->named_parameters().contains("decoder.embed_positions.weight"));
+    const auto last = [&](const torch::Tensor& tokens) {
+      return logits_of(model, tokens, ForwardContext()).select(1, 7);
+    };
+    return !torch::allclose(last(token_BS), last(swapped), 1e-4, 1e-5);
+  };
+  EXPECT_TRUE(last_changes(PositionKind::kRotary));
+  EXPECT_FALSE(last_changes(PositionKind::kNone));
+}
+
+TEST(Gpt, RmsNormsAreThoseOfEveryBlockAndTrain) {
+  auto options = small_gpt("switch");
+  options.norm = {.kind = NormKind::kRmsNorm, .eps = 1e-6};
+  options.embedding_norm = true;
+  options.positions = PositionKind::kRotary;
+  auto model = make_gpt(options);
+  logits_of(model, some_tokens(2, 9), ForwardContext()).square().sum().backward();
+  int norms = 0;
+  for (const auto& item : model->named_parameters()) {
+    if (item.key().find("norm") == std::string::npos) continue;
+    EXPECT_TRUE(item.key().ends_with(".weight")) << item.key();
+    EXPECT_GT(item.value().grad().abs().max().item<double>(), 0) << item.key();
+    ++norms;
+  }
+  EXPECT_EQ(norms, 2 * 4 + 2);
+}
+
 TEST(Gpt, TheKeyValueCacheGivesTheWholeForwardPassAtEveryStep) {
   const torch::NoGradGuard no_grad;
   for (const auto* method : {"", "dts", "gshard"}) {
-    for (const bool learned : {false, true}) {
+    for (const auto positions : kAllPositions) {
       auto options = small_gpt(method);
-      options.learned_positions = learned;
+      options.positions = positions;
       auto model = make_gpt(options);
       const auto token_BS = some_tokens(2, 15);
       KeyValueCache cache;
@@ -216,6 +288,10 @@ TEST(Gpt, ExecutedFlopsFollowTheStageTheAssignmentsAndRecomputation) {
   options.checkpoint_activations = false;
   options.moe.recompute_experts = true;
   EXPECT_DOUBLE_EQ(flops(options), 6 * (dense + moe + gates + head) + 2 * 2 * A * D * F);
+  options.moe.gated = true;  // three products, of which two make the hidden values
+  EXPECT_DOUBLE_EQ(flops(options),
+                   6 * (dense + moe + 2 * A * D * F + gates + head) + 2 * 2 * 2 * A * D * F);
+  options.moe.gated = false;
   options.moe.recompute_experts = false;
   options.moe.shared_expert = true;
   EXPECT_DOUBLE_EQ(flops(options), 6 * (dense + moe + head));
@@ -240,6 +316,7 @@ TEST(Gpt, ImpossibleOptionsAreNamed) {
       {"--moe-freq -1", [](auto& o) { o.moe_freq = -1; }},
       {"--decoder-attention-heads 3", [](auto& o) { o.heads = 3; }},
       {"--decoder-attention-heads 0", [](auto& o) { o.heads = 0; }},
+      {"and 1 is odd", [](auto& o) { o.positions = PositionKind::kRotary, o.heads = 16; }},
       {"--decoder-attention-heads 5000", [](auto& o) { o.heads = o.embed_dim = 5000; }},
       {"--dropout 1", [](auto& o) { o.dropout = 1; }},
       {"--attention-dropout -0.1", [](auto& o) { o.attention_dropout = -0.1; }},

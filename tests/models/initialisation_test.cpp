@@ -38,7 +38,7 @@ TEST(Initialisation, EveryParameterHasTheReferencesDistribution) {
   options.vocab_size = 400;
   options.embed_dim = 64;
   options.ffn_dim = 128;
-  options.learned_positions = true;
+  options.positions = PositionKind::kLearned;
   options.max_positions = 100;
   auto model = testing::make_gpt(options);
   const auto p = model->named_parameters();

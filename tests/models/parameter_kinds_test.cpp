@@ -25,7 +25,7 @@ void expect_kinds(const torch::nn::Module& model, const std::map<std::string, Ki
 
 TEST(ParameterKinds, OfALanguageModelWithExperts) {
   auto options = testing::small_gpt("switch");
-  options.learned_positions = true;
+  options.positions = PositionKind::kLearned;
   options.tie_embeddings = false;
   const std::string layers = "decoder.layers.";
   const auto moe = layers + std::to_string(options.moe_freq - 1) + ".moe_layer.";
@@ -40,6 +40,15 @@ TEST(ParameterKinds, OfALanguageModelWithExperts) {
                                           {moe + "experts.w1", Kind::kExpert},
                                           {moe + "experts.b2", Kind::kExpert}};
   expect_kinds(*Gpt(options), expected);
+}
+
+TEST(ParameterKinds, OfGatedExpertsAndRmsNorms) {
+  auto options = testing::small_gpt("switch");
+  options.norm.kind = NormKind::kRmsNorm;
+  options.moe.gated = true;
+  options.moe.biases = false;
+  expect_kinds(*Gpt(options), {{"decoder.layers.1.moe_layer.experts.w3", Kind::kExpert},
+                               {"decoder.layers.1.final_layer_norm.weight", Kind::kNorm}});
 }
 
 TEST(ParameterKinds, OfAdaptiveTables) {

@@ -36,5 +36,55 @@ TEST(Positions, TheTableHoldsSinesThenCosines) {
   }
 }
 
+/// Number j and number j + D/2 as a complex number, times e^(i position base^(-2j/D)).
+torch::Tensor turned(const torch::Tensor& x_BHSD, const torch::Tensor& position_BS, double base) {
+  auto y = x_BHSD.clone();
+  const auto half = x_BHSD.size(3) / 2;
+  for (int64_t b = 0; b < x_BHSD.size(0); ++b) {
+    for (int64_t s = 0; s < x_BHSD.size(2); ++s) {
+      for (int64_t j = 0; j < half; ++j) {
+        const double angle =
+            position_BS[b][s].item<double>() *
+            std::pow(base, -2.0 * static_cast<double>(j) / static_cast<double>(2 * half));
+        const auto x = x_BHSD.select(0, b).select(1, s);
+        auto to = y.select(0, b).select(1, s);
+        to.select(1, j).copy_(x.select(1, j) * std::cos(angle) -
+                              x.select(1, j + half) * std::sin(angle));
+        to.select(1, j + half)
+            .copy_(x.select(1, j) * std::sin(angle) + x.select(1, j + half) * std::cos(angle));
+      }
+    }
+  }
+  return y;
+}
+
+TEST(RotaryPositions, TurnPairsOfNumbersByThePosition) {
+  torch::manual_seed(6);
+  const auto x = torch::randn({2, 3, 5, 8}, torch::kFloat64);
+  const auto position = torch::tensor({{0, 1, 2, 3, 4}, {7, 0, 1, 100000, 2}}, torch::kInt64);
+  for (const double base : {10000.0, 50.0}) {
+    const auto expected = turned(x, position, base);
+    EXPECT_TRUE(torch::allclose(rotated(x, rotation_of(position, 8, base, x)), expected, 0, 1e-9));
+    const auto single = x.to(torch::kFloat32);
+    EXPECT_TRUE(
+        torch::allclose(rotated(single, rotation_of(position, 8, base, single)).to(torch::kFloat64),
+                        expected, 0, 1e-6));
+  }
+}
+
+TEST(RotaryPositions, AScoreDependsOnTheDistanceAlone) {
+  torch::manual_seed(6);
+  const auto q = torch::randn({1, 1, 1, 8}, torch::kFloat64),
+             k = torch::randn({1, 1, 1, 8}, torch::kFloat64);
+  const auto score = [&](int64_t of_q, int64_t of_k) {
+    const auto at = [&](const torch::Tensor& x, int64_t position) {
+      return rotated(x, rotation_of(torch::tensor({{position}}, torch::kInt64), 8, 10000, x));
+    };
+    return (at(q, of_q) * at(k, of_k)).sum().item<double>();
+  };
+  EXPECT_NEAR(score(9, 4), score(105, 100), 1e-10);
+  EXPECT_GT(std::abs(score(9, 4) - score(9, 5)), 1e-3);
+}
+
 }  // namespace
 }  // namespace evomoe

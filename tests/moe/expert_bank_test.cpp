@@ -21,11 +21,44 @@ TEST(ExpertBank, ParametersHaveTheirNamesAndShapes) {
   EXPECT_EQ(parameters["b2"].sizes(), (torch::IntArrayRef{4, 16}));
 }
 
+ExpertBankOptions gated_options(int64_t E, bool biases) {
+  auto options = some_options(E);
+  options.activation = "silu";
+  options.gated = true;
+  options.biases = biases;
+  return options;
+}
+
+TEST(ExpertBank, OnlyWhatTheExpertsHaveIsAParameter) {
+  ExpertBank bank(gated_options(4, /*biases=*/false));
+  EXPECT_EQ(bank->named_parameters().keys(), (std::vector<std::string>{"w1", "w2", "w3"}));
+  EXPECT_EQ(bank->weights.w3_EHD.sizes(), (torch::IntArrayRef{4, 64, 16}));
+  auto options = some_options(4);
+  options.biases = false;
+  EXPECT_EQ(ExpertBank(options)->named_parameters().keys(), (std::vector<std::string>{"w1", "w2"}));
+}
+
+TEST(ExpertBank, AWeightStartsTheSameWhateverOthersThereAre) {
+  const auto plain = ExpertBank(some_options(4))->weights;
+  const auto gated = ExpertBank(gated_options(4, /*biases=*/true))->weights;
+  const auto without = ExpertBank(gated_options(4, /*biases=*/false))->weights;
+  for_each_weight(
+      [](const torch::Tensor& a, const torch::Tensor& b, const torch::Tensor& c) {
+        if (a.defined()) EXPECT_TRUE(torch::equal(a, b));
+        if (c.defined()) EXPECT_TRUE(torch::equal(b, c));
+      },
+      plain, gated, without);
+  EXPECT_FALSE(torch::equal(gated.w1_EHD, gated.w3_EHD));
+}
+
 TEST(ExpertBank, InitialValuesAreThoseOfALinear) {
-  ExpertBank bank(some_options(8));
+  ExpertBank bank(gated_options(8, /*biases=*/true));
   bank->initialise(5);
-  for (const auto& [tensor, bound] : {std::pair{bank->w1, 0.25}, std::pair{bank->b1, 0.25},
-                                      std::pair{bank->w2, 0.125}, std::pair{bank->b2, 0.125}}) {
+  const auto& weights = bank->weights;
+  for (const auto& [tensor, bound] :
+       {std::pair{weights.w1_EHD, 0.25}, std::pair{weights.b1_EH, 0.25},
+        std::pair{weights.w2_EDH, 0.125}, std::pair{weights.b2_ED, 0.125},
+        std::pair{weights.w3_EHD, 0.25}}) {
     EXPECT_LE(tensor.abs().max().item<double>(), bound);
     EXPECT_GT(tensor.abs().max().item<double>(), 0.95 * bound);
     EXPECT_NEAR(tensor.mean().item<double>(), 0, 0.15 * bound);
@@ -34,12 +67,16 @@ TEST(ExpertBank, InitialValuesAreThoseOfALinear) {
 }
 
 TEST(ExpertBank, AnExpertStartsTheSameForAnyNumberOfExperts) {
-  ExpertBank few(some_options(2)), many(some_options(6));
+  ExpertBank few(gated_options(2, true)), many(gated_options(6, true));
   few->initialise(5);
   many->initialise(5);
-  EXPECT_TRUE(torch::equal(few->w1, many->w1.slice(0, 0, 2)));
-  EXPECT_TRUE(torch::equal(few->w2, many->w2.slice(0, 0, 2)));
-  EXPECT_FALSE(torch::equal(many->w1[0], many->w1[1]));
+  for_each_weight(
+      [](const torch::Tensor& of_few, const torch::Tensor& of_many) {
+        if (!of_few.defined()) return;
+        EXPECT_TRUE(torch::equal(of_few, of_many.slice(0, 0, 2)));
+        EXPECT_FALSE(torch::equal(of_many[0], of_many[1]));
+      },
+      few->weights, many->weights);
 }
 
 TEST(ExpertBank, LayersAndSeedsStartDifferently) {
@@ -47,10 +84,11 @@ TEST(ExpertBank, LayersAndSeedsStartDifferently) {
   auto options = some_options(2);
   options.layer = 4;
   ExpertBank other(options);
-  EXPECT_FALSE(torch::equal(bank->w1, other->w1));
-  const auto before = bank->w1.detach().clone();
+  const auto& w1_EHD = bank->weights.w1_EHD;
+  EXPECT_FALSE(torch::equal(w1_EHD, other->weights.w1_EHD));
+  const auto before = w1_EHD.detach().clone();
   bank->initialise(2);
-  EXPECT_FALSE(torch::equal(bank->w1, before));
+  EXPECT_FALSE(torch::equal(w1_EHD, before));
 }
 
 TEST(ExpertBank, DropoutIsForTrainingOnly) {

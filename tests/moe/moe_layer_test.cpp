@@ -89,10 +89,9 @@ TEST(MoELayer, TheSharedExpertIsADenseBlockForEveryToken) {
   MoELayer layer(some_options("dts", /*shared=*/true));
   const auto x = some_input();
   const auto output = layer->forward(x, training());
-  const auto& bank = *layer->experts();
-  const auto expected =
-      torch::matmul(torch::gelu(torch::matmul(x, bank.w1[0].t()) + bank.b1[0]), bank.w2[0].t()) +
-      bank.b2[0];
+  const auto& bank = layer->experts()->weights;
+  const auto hidden = torch::gelu(torch::matmul(x, bank.w1_EHD[0].t()) + bank.b1_EH[0]);
+  const auto expected = torch::matmul(hidden, bank.w2_EDH[0].t()) + bank.b2_ED[0];
   EXPECT_TRUE(torch::allclose(output.y_BSD, expected, 1e-5, 1e-6));
   EXPECT_TRUE(output.losses.empty());
   EXPECT_EQ(output.stats.load_E[0].item<int64_t>(), 15);
@@ -166,11 +165,12 @@ TEST(MoELayer, GradientsOfCopiesAddUpToThoseOfTheSharedExpert) {
   MoELayer layer(some_options("dts", /*shared=*/true));
   const auto x = some_input(), r = torch::randn_like(x);
   (layer->forward(x, training()).y_BSD * r).sum().backward();
-  const auto shared_grad = layer->experts()->w1.grad()[0].clone();
+  const auto shared_grad = layer->experts()->weights.w1_EHD.grad()[0].clone();
   EXPECT_FALSE(layer->router()->gate_weight().grad().defined());
   layer->spawn(kExperts, {.operation = "copy"}, 1);
   (layer->forward(x, training({.temperature = 1e4})).y_BSD * r).sum().backward();
-  EXPECT_TRUE(torch::allclose(layer->experts()->w1.grad().sum(0), shared_grad, 1e-4, 1e-5));
+  EXPECT_TRUE(
+      torch::allclose(layer->experts()->weights.w1_EHD.grad().sum(0), shared_grad, 1e-4, 1e-5));
   // Equal experts with weights that add up to 1 leave the router nothing to learn (Net2Net test 3).
   EXPECT_LT(layer->router()->gate_weight().grad().abs().max().item<double>(), 1e-5);
 }
@@ -178,7 +178,7 @@ TEST(MoELayer, GradientsOfCopiesAddUpToThoseOfTheSharedExpert) {
 TEST(MoELayer, SpawningReplacesTheExpertsAndKeepsTheGate) {
   MoELayer layer(some_options("dts", /*shared=*/true));
   const auto gate = layer->router()->gate_weight();
-  const auto w1 = layer->experts()->w1;
+  const auto w1 = layer->experts()->weights.w1_EHD;
   layer->spawn(kExperts, {.operation = "mask", .ratio = 0.5}, 1);
   auto parameters = layer->named_parameters();
   EXPECT_EQ(parameters.size(), 5U);
@@ -188,6 +188,22 @@ TEST(MoELayer, SpawningReplacesTheExpertsAndKeepsTheGate) {
   EXPECT_TRUE(parameters["experts.w1"].requires_grad());
   EXPECT_FALSE(torch::equal(parameters["experts.w1"][0], parameters["experts.w1"][1]));
   EXPECT_THROW(layer->spawn(kExperts, {}, 1), Error);
+}
+
+TEST(MoELayer, GatedExpertsAreSpawnedWithAllTheirWeights) {
+  auto options = some_options("dts", /*shared=*/true);
+  options.gated = true;
+  options.biases = false;
+  options.activation = "silu";
+  MoELayer layer(options);
+  const auto one = layer->experts()->weights;
+  layer->spawn(kExperts, {.operation = "copy"}, 1);
+  std::vector<std::string> names;
+  for (const auto& item : layer->named_parameters()) names.push_back(item.key());
+  EXPECT_EQ(names,
+            (std::vector<std::string>{"gate.wg.weight", "experts.w1", "experts.w2", "experts.w3"}));
+  for (int64_t e = 0; e < kExperts; ++e)
+    EXPECT_TRUE(torch::equal(layer->experts()->weights.w3_EHD[e], one.w3_EHD[0]));
 }
 
 TEST(MoELayer, SpawningAnotherNumberThanTheRoutersIsAnError) {
@@ -244,10 +260,13 @@ TEST(MoELayer, DroplessGshardStillNormalisesItsWeights) {
   layer->initialise(1);
   {
     const torch::NoGradGuard no_grad;
-    for (auto* tensor : {&layer->experts()->w1, &layer->experts()->b1, &layer->experts()->w2}) {
-      tensor->zero_();
-    }
-    layer->experts()->b2.fill_(1);
+    const auto& weights = layer->experts()->weights;
+    for_each_weight(
+        [](const torch::Tensor& weight) {
+          if (weight.defined()) weight.zero_();
+        },
+        weights);
+    weights.b2_ED.fill_(1);
   }
   // Every expert answers 1, so the output is the sum of the combine weights.
   const auto output = layer->forward(some_input(), training());

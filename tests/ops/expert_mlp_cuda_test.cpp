@@ -19,6 +19,9 @@ struct Case {
   std::vector<int64_t> rows;  ///< of each expert
   int64_t tokens, model_dim, hidden_dim;
   double activation_dropout = 0, dropout = 0;
+  bool biases = true;
+  const char* activation = "gelu";
+  bool gated = false;
 };
 
 const Case kCases[] = {
@@ -28,10 +31,16 @@ const Case kCases[] = {
     {"dropout of odd sizes", {3, 5}, 6, 5, 7, 0.3, 0.2},
     {"one expert that has all", {11}, 11, 16, 8, 0.0, 0.2},
     {"no assignment", {0, 0}, 4, 8, 8},
+    {"no biases", {7, 0, 9, 1}, 9, 8, 24, 0.0, 0.0, false},
+    {"no biases, dropout, silu", {7, 0, 9, 1}, 9, 8, 24, 0.3, 0.2, false, "silu"},
+    {"gated", {7, 0, 9, 1}, 9, 8, 24, 0.0, 0.0, false, "silu", true},
+    {"gated, of odd sizes, with biases and dropout", {3, 5}, 6, 5, 7, 0.3, 0.2, true, "gelu", true},
+    {"gated, no assignment", {0, 0}, 4, 8, 8, 0.0, 0.0, false, "silu", true},
 };
 
 ExpertMlpOptions options_of(const Case& c) {
   ExpertMlpOptions options;
+  options.activation = c.activation;
   options.activation_dropout = c.activation_dropout;
   options.dropout = c.dropout;
   options.noise.seed = 3;
@@ -54,11 +63,18 @@ CudaExperts make_experts(const Case& c) {
   experts.token_A = torch::cat(token);
   experts.x_TD = torch::randn({c.tokens, c.model_dim});
   experts.weight_A = torch::rand({experts.token_A.size(0)});
-  experts.w1_EHD = torch::randn({E, c.hidden_dim, c.model_dim}) * 0.3;
-  experts.b1_EH = torch::randn({E, c.hidden_dim}) * 0.3;
-  experts.w2_EDH = torch::randn({E, c.model_dim, c.hidden_dim}) * 0.3;
-  experts.b2_ED = torch::randn({E, c.model_dim}) * 0.3;
+  for_each_weight(
+      [](Tensor& weight, const std::vector<int64_t>& shape) {
+        if (!shape.empty()) weight = torch::randn(shape) * 0.3;
+      },
+      experts.weights,
+      expert_shapes({.experts = E,
+                     .model_dim = c.model_dim,
+                     .hidden_dim = c.hidden_dim,
+                     .gated = c.gated,
+                     .biases = c.biases}));
   const auto options = options_of(c);
+  experts.activation = parse_activation(c.activation);
   experts.activation_dropout = c.activation_dropout;
   experts.dropout = c.dropout;
   experts.activation_key = options.noise.at(2, NoiseSite::kExpertActivationDropout);
@@ -67,35 +83,42 @@ CudaExperts make_experts(const Case& c) {
 }
 
 CudaExperts converted(CudaExperts experts, torch::Device device, torch::ScalarType type) {
-  for (auto* tensor : {&experts.x_TD, &experts.weight_A, &experts.w1_EHD, &experts.b1_EH,
-                       &experts.w2_EDH, &experts.b2_ED}) {
-    *tensor = tensor->to(device, type);
-  }
+  const auto moved = [&](const Tensor& tensor) { return tensor.to(device, type); };
+  experts.x_TD = moved(experts.x_TD);
+  experts.weight_A = moved(experts.weight_A);
+  experts.weights = of_each_weight(experts.weights, moved);
   experts.token_A = experts.token_A.to(device);
   return experts;
 }
 
-/// What the CPU's operation gives: y, then the gradients of x, weight, w1, b1, w2, b2.
+/// What the CPU's operation gives: y, then the gradients of x, weight, and the experts' weights,
+/// undefined where they have none.
 std::vector<Tensor> expected(const Case& c, const CudaExperts& experts, const Tensor& grad_y) {
-  std::vector<Tensor> leaves = {experts.x_TD,  experts.weight_A, experts.w1_EHD,
-                                experts.b1_EH, experts.w2_EDH,   experts.b2_ED};
-  for (auto& leaf : leaves) leaf = leaf.to(torch::kFloat32).clone().requires_grad_(true);
-  const auto y = expert_mlp(leaves[0], experts.token_A, leaves[1], torch::tensor(experts.offset_E1),
-                            leaves[2], leaves[3], leaves[4], leaves[5], options_of(c));
+  const auto leaf = [](const Tensor& tensor) {
+    return tensor.to(torch::kFloat32).clone().requires_grad_(true);
+  };
+  const auto x_TD = leaf(experts.x_TD), weight_A = leaf(experts.weight_A);
+  const auto weights = of_each_weight(experts.weights, leaf);
+  const auto y = expert_mlp(x_TD, experts.token_A, weight_A, torch::tensor(experts.offset_E1),
+                            weights, options_of(c));
   y.backward(grad_y);
-  std::vector<Tensor> result = {y.detach()};
-  for (const auto& leaf : leaves) result.push_back(leaf.grad());
+  std::vector<Tensor> result = {y.detach(), x_TD.grad(), weight_A.grad()};
+  for_each_weight(
+      [&](const Tensor& weight) { result.push_back(weight.defined() ? weight.grad() : Tensor()); },
+      weights);
   return result;
 }
 
 const char* const kNames[] = {"y",       "grad x",  "grad weight", "grad w1",
-                              "grad b1", "grad w2", "grad b2"};
+                              "grad b1", "grad w2", "grad b2",     "grad w3"};
 
 void expect_close(const Case& c, const std::vector<Tensor>& wanted, const Tensor& y,
                   const CudaExpertGradients& grad, double tolerance) {
-  const Tensor found[] = {y,          grad.x_TD,   grad.weight_A, grad.w1_EHD,
-                          grad.b1_EH, grad.w2_EDH, grad.b2_ED};
+  std::vector<Tensor> found = {y, grad.x_TD, grad.weight_A};
+  for_each_weight([&](const Tensor& weight) { found.push_back(weight); }, grad.weights);
   for (size_t i = 0; i < wanted.size(); ++i) {
+    ASSERT_EQ(found[i].defined(), wanted[i].defined()) << c.name << ": " << kNames[i];
+    if (!wanted[i].defined()) continue;
     ASSERT_EQ(found[i].sizes(), wanted[i].sizes()) << c.name << ": " << kNames[i];
     if (wanted[i].numel() == 0) continue;
     const auto error = (found[i].cpu().to(torch::kFloat32) - wanted[i]).abs().max().item<double>();
@@ -119,8 +142,8 @@ TEST_F(CudaExpertMlp, IsTheCpusOperationWithKeptAndWithRecomputedPreActivations)
     const auto wanted = expected(c, plain, grad_y);
     for (const bool keep : {false, true}) {
       const auto output = cuda_experts_forward(experts, keep);
-      const auto grad = cuda_experts_backward(experts, keep ? output.pre_AH : Tensor(),
-                                              grad_y.to(kernels::cuda_form_device()));
+      const auto grad =
+          cuda_experts_backward(experts, output.hidden, grad_y.to(kernels::cuda_form_device()));
       expect_close(c, wanted, output.y_TD, grad, 1e-5);
     }
   }
@@ -138,7 +161,7 @@ TEST_F(CudaExpertMlp, InBFloat16GroupedProductsAndALoopAgreeWithFloat32) {
       if (grouped && (c.model_dim % 8 != 0 || c.hidden_dim % 8 != 0)) continue;
       experts.grouped = grouped;
       const auto output = cuda_experts_forward(experts, /*keep_pre=*/true);
-      const auto grad = cuda_experts_backward(experts, output.pre_AH, grad_y.to(device));
+      const auto grad = cuda_experts_backward(experts, output.hidden, grad_y.to(device));
       expect_close(c, wanted, output.y_TD, grad, 2e-2);
     }
   }

@@ -11,15 +11,28 @@
 namespace evomoe {
 namespace {
 
+/// Which weights the experts have.
+struct Kind {
+  std::string name;
+  bool gated = false, biases = true;
+};
+
+const Kind kPlain = {"plain"};
+const Kind kGated = {"gated without biases", true, false};
+const std::vector<Kind> kKinds = {
+    kPlain, {"without biases", false, false}, {"gated", true, true}, kGated};
+const std::vector<std::string> kActivations = {"gelu", "gelu_tanh", "relu", "silu"};
+
 /// Who goes where, and the weights of the experts.
 struct Problem {
   torch::Tensor token_A, offset_E1;
-  std::vector<torch::Tensor> inputs;  // x, weight_A, w1, b1, w2, b2
+  ExpertForm form;
+  std::vector<torch::Tensor> inputs;  // x, weight_A, and the weights that the experts have
 };
 
 /// `tokens_of[e]` are the tokens of expert e.
 Problem make_problem(const std::vector<std::vector<int64_t>>& tokens_of, int64_t T, int64_t D,
-                     int64_t H, torch::ScalarType type) {
+                     int64_t H, torch::ScalarType type, const Kind& kind = kPlain) {
   torch::manual_seed(17);
   std::vector<int64_t> token, offset = {0};
   for (const auto& tokens : tokens_of) {
@@ -30,36 +43,60 @@ Problem make_problem(const std::vector<std::vector<int64_t>>& tokens_of, int64_t
   Problem problem;
   problem.token_A = torch::tensor(token, torch::kInt64);
   problem.offset_E1 = torch::tensor(offset, torch::kInt64);
-  for (const auto& sizes :
-       std::vector<std::vector<int64_t>>{{T, D}, {A}, {E, H, D}, {E, H}, {E, D, H}, {E, D}}) {
-    problem.inputs.push_back(torch::randn(sizes, torch::kFloat64).to(type));
-  }
+  problem.form = {
+      .experts = E, .model_dim = D, .hidden_dim = H, .gated = kind.gated, .biases = kind.biases};
+  const auto add = [&](const std::vector<int64_t>& sizes) {
+    if (!sizes.empty()) problem.inputs.push_back(torch::randn(sizes, torch::kFloat64).to(type));
+  };
+  add({T, D});
+  add({A});
+  for_each_weight(add, expert_shapes(problem.form));
   return problem;
+}
+
+/// The weights among the inputs.
+ExpertWeights weights_of(const Problem& problem, const std::vector<torch::Tensor>& in) {
+  ExpertWeights weights;
+  size_t i = 2;
+  for_each_weight(
+      [&](torch::Tensor& weight, const std::vector<int64_t>& shape) {
+        if (!shape.empty()) weight = in[i++];
+      },
+      weights, expert_shapes(problem.form));
+  return weights;
 }
 
 torch::Tensor run(const Problem& problem, const std::vector<torch::Tensor>& in,
                   const ExpertMlpOptions& options) {
-  return expert_mlp(in[0], problem.token_A, in[1], problem.offset_E1, in[2], in[3], in[4], in[5],
+  return expert_mlp(in[0], problem.token_A, in[1], problem.offset_E1, weights_of(problem, in),
                     options);
 }
 
 torch::Tensor activate(const torch::Tensor& x, const std::string& name) {
   if (name == "relu") return torch::relu(x);
+  if (name == "silu") return x * torch::sigmoid(x);
   return torch::gelu(x, name == "gelu" ? "none" : "tanh");
 }
 
 /// The definition, assignment by assignment.
 torch::Tensor definition(const Problem& problem, const std::vector<torch::Tensor>& in,
                          const std::string& activation) {
+  const auto weights = weights_of(problem, in);
+  const auto plus = [](const torch::Tensor& x, const torch::Tensor& bias, int64_t e) {
+    return bias.defined() ? x + bias[e] : x;
+  };
   auto y = torch::zeros_like(in[0]);
   const auto E = problem.offset_E1.size(0) - 1;
   for (int64_t e = 0; e < E; ++e) {
     for (auto a = problem.offset_E1[e].item<int64_t>();
          a < problem.offset_E1[e + 1].item<int64_t>(); ++a) {
       const auto token = problem.token_A.slice(0, a, a + 1);
-      const auto hidden = activate(
-          torch::matmul(in[0].index_select(0, token), in[2][e].t()) + in[3][e], activation);
-      y = y.index_add(0, token, in[1][a] * (torch::matmul(hidden, in[4][e].t()) + in[5][e]));
+      const auto x = in[0].index_select(0, token);
+      auto hidden =
+          activate(plus(torch::matmul(x, weights.w1_EHD[e].t()), weights.b1_EH, e), activation);
+      if (problem.form.gated) hidden = hidden * torch::matmul(x, weights.w3_EHD[e].t());
+      const auto out = plus(torch::matmul(hidden, weights.w2_EDH[e].t()), weights.b2_ED, e);
+      y = y.index_add(0, token, in[1][a] * out);
     }
   }
   return y;
@@ -83,35 +120,45 @@ ExpertMlpOptions with_dropout(const std::string& activation, bool dropout, bool 
   return options;
 }
 
-TEST(ExpertMlp, GradientsAreFiniteDifferences) {
+/// f(name, problem, activation) for each pattern, kind of experts and activation.
+template <typename F>
+void for_each_form(torch::ScalarType type, const F& f) {
   for (const auto& [name, tokens_of] : kPatterns) {
-    const auto problem = make_problem(tokens_of, 4, 3, 5, torch::kFloat64);
-    const auto r = torch::randn({4, 3}, torch::kFloat64);
-    for (const auto* activation : {"gelu", "gelu_tanh", "relu"}) {
-      for (const bool dropout : {false, true}) {
-        for (const bool recompute : {false, true}) {
-          const auto options = with_dropout(activation, dropout, recompute);
-          const auto error = testing::gradient_error(
-              [&](const auto& in) { return (run(problem, in, options) * r).sum(); },
-              problem.inputs);
-          EXPECT_LT(error, 1e-7) << name << ", " << activation << ", dropout " << dropout
-                                 << ", recompute " << recompute;
-        }
-      }
+    for (const auto& kind : kKinds) {
+      const auto problem = make_problem(tokens_of, 4, 3, 5, type, kind);
+      for (const auto& activation : kActivations)
+        f(name + ", " + kind.name + ", " + activation, problem, activation);
     }
   }
 }
 
-TEST(ExpertMlp, IsTheDefinition) {
-  for (const auto& [name, tokens_of] : kPatterns) {
-    const auto problem = make_problem(tokens_of, 4, 3, 5, torch::kFloat64);
-    for (const auto* activation : {"gelu", "gelu_tanh", "relu"}) {
-      EXPECT_TRUE(
-          torch::allclose(run(problem, problem.inputs, with_dropout(activation, false, false)),
-                          definition(problem, problem.inputs, activation)))
-          << name << ", " << activation;
+TEST(ExpertMlp, GradientsAreFiniteDifferences) {
+  for_each_form(torch::kFloat64, [](const std::string& name, const Problem& problem,
+                                    const std::string& activation) {
+    const auto r = torch::randn({4, 3}, torch::kFloat64);
+    // The activation does not know the pattern: one of them meets all patterns.
+    const bool one = activation == "silu";
+    if (!one && name.find(kPatterns.front().first) != 0) return;
+    for (const bool dropout : {false, true}) {
+      for (const bool recompute : {false, true}) {
+        if (!one && dropout != recompute) continue;
+        const auto options = with_dropout(activation, dropout, recompute);
+        const auto error = testing::gradient_error(
+            [&](const auto& in) { return (run(problem, in, options) * r).sum(); }, problem.inputs);
+        EXPECT_LT(error, 1e-7) << name << ", dropout " << dropout << ", recompute " << recompute;
+      }
     }
-  }
+  });
+}
+
+TEST(ExpertMlp, IsTheDefinition) {
+  for_each_form(torch::kFloat64,
+                [](const std::string& name, const Problem& problem, const std::string& activation) {
+                  EXPECT_TRUE(torch::allclose(
+                      run(problem, problem.inputs, with_dropout(activation, false, false)),
+                      definition(problem, problem.inputs, activation)))
+                      << name;
+                });
 }
 
 /// Outputs and all gradients of sum(y * r).
@@ -133,20 +180,58 @@ std::vector<int64_t> range(int64_t begin, int64_t end) {
   return values;
 }
 
+void expect_close(const std::vector<torch::Tensor>& fused, const std::vector<torch::Tensor>& plain,
+                  const std::string& what, double tolerance = 2e-6) {
+  ASSERT_EQ(fused.size(), plain.size());
+  for (size_t i = 0; i < fused.size(); ++i) {
+    const auto scale = plain[i].numel() == 0 ? 1.0 : plain[i].abs().max().item<double>();
+    EXPECT_TRUE(torch::allclose(fused[i].to(torch::kFloat64), plain[i].to(torch::kFloat64), 1e-5,
+                                tolerance * std::max(1.0, scale)))
+        << what << ", tensor " << i;
+  }
+}
+
+TEST(ExpertMlp, FusedKernelsAreTheDefinitionAndRepeatIt) {
+  for_each_form(torch::kFloat32, [](const std::string& name, const Problem& problem,
+                                    const std::string& activation) {
+    const auto r = torch::randn({4, 3});
+    std::vector<torch::Tensor> in;
+    for (const auto& input : problem.inputs)
+      in.push_back(input.to(torch::kFloat64).requires_grad_(true));
+    const auto y = definition(problem, in, activation);
+    std::vector<torch::Tensor> expected;
+    for (const auto& input : in) expected.push_back(torch::zeros_like(input));
+    if (y.requires_grad()) {  // there is an assignment
+      expected = torch::autograd::grad({(y * r.to(torch::kFloat64)).sum()}, in, {}, std::nullopt,
+                                       /*create_graph=*/false, /*allow_unused=*/true);
+      for (size_t i = 0; i < in.size(); ++i)
+        if (!expected[i].defined()) expected[i] = torch::zeros_like(in[i]);
+    }
+    expected.push_back(y.detach());
+    const auto kept =
+        everything(problem, r, with_dropout(activation, false, false), torch::kFloat32);
+    expect_close(kept, expected, name);
+    for (const bool recompute : {false, true}) {
+      const auto again =
+          everything(problem, r, with_dropout(activation, false, recompute), torch::kFloat32);
+      for (size_t i = 0; i < kept.size(); ++i)
+        EXPECT_TRUE(torch::equal(kept[i], again[i])) << name << ", " << recompute << ", " << i;
+    }
+  });
+}
+
 TEST(ExpertMlp, FusedKernelsAgreeWithThePlainFormAtEveryNumberOfRows) {
   for (const int64_t rows : {0, 1, 7, 8, 9, 255, 257}) {
-    const auto problem =
-        make_problem({range(0, rows), {}, range(20, 20 + rows)}, 300, 16, 36, torch::kFloat32);
-    const auto r = torch::randn({300, 16});
-    for (const auto* activation : {"gelu", "gelu_tanh", "relu"}) {
-      const auto options = with_dropout(activation, true, false);
-      const auto fused = everything(problem, r, options, torch::kFloat32);
-      const auto plain = everything(problem, r, options, torch::kFloat64);
-      for (size_t i = 0; i < fused.size(); ++i) {
-        const auto scale = plain[i].numel() == 0 ? 1.0 : plain[i].abs().max().item<double>();
-        EXPECT_TRUE(torch::allclose(fused[i].to(torch::kFloat64), plain[i], 1e-5,
-                                    1e-6 * std::max(1.0, scale)))
-            << rows << " rows, " << activation << ", tensor " << i;
+    for (const auto& kind : kKinds) {
+      const auto problem = make_problem({range(0, rows), {}, range(20, 20 + rows)}, 300, 16, 36,
+                                        torch::kFloat32, kind);
+      const auto r = torch::randn({300, 16});
+      for (const auto& activation : kActivations) {
+        const auto options = with_dropout(activation, true, false);
+        expect_close(everything(problem, r, options, torch::kFloat32),
+                     everything(problem, r, options, torch::kFloat64),
+                     std::to_string(rows) + " rows, " + kind.name + ", " + activation,
+                     kind.gated ? 2e-6 : 1e-6);
       }
     }
   }
@@ -176,28 +261,21 @@ std::vector<Load> loads() {
   return all;
 }
 
-void expect_close(const std::vector<torch::Tensor>& fused, const std::vector<torch::Tensor>& plain,
-                  const std::string& what) {
-  for (size_t i = 0; i < fused.size(); ++i) {
-    const auto scale = plain[i].numel() == 0 ? 1.0 : plain[i].abs().max().item<double>();
-    EXPECT_TRUE(torch::allclose(fused[i].to(torch::kFloat64), plain[i].to(torch::kFloat64), 1e-5,
-                                2e-6 * std::max(1.0, scale)))
-        << what << ", tensor " << i;
-  }
-}
-
 TEST(ExpertMlp, FusedKernelsAgreeWithThePlainFormAtEveryLoad) {
   const auto threads = torch::get_num_threads();
   for (const auto& load : loads()) {
-    const auto problem = make_problem(load.tokens_of, load.T, load.D, load.H, torch::kFloat32);
-    const auto r = torch::randn({load.T, load.D});
-    for (const bool recompute : {false, true}) {
-      const auto options = with_dropout("gelu", true, recompute);
-      const auto plain = everything(problem, r, options, torch::kFloat64);
-      for (const int count : {1, 2, 3}) {
-        torch::set_num_threads(count);
-        expect_close(everything(problem, r, options, torch::kFloat32), plain,
-                     load.name + ", threads " + std::to_string(count));
+    for (const auto& kind : {kPlain, kGated}) {
+      const auto problem =
+          make_problem(load.tokens_of, load.T, load.D, load.H, torch::kFloat32, kind);
+      const auto r = torch::randn({load.T, load.D});
+      for (const bool recompute : {false, true}) {
+        const auto options = with_dropout(kind.gated ? "silu" : "gelu", true, recompute);
+        const auto plain = everything(problem, r, options, torch::kFloat64);
+        for (const int count : {1, 2, 3}) {
+          torch::set_num_threads(count);
+          expect_close(everything(problem, r, options, torch::kFloat32), plain,
+                       load.name + ", " + kind.name + ", threads " + std::to_string(count));
+        }
       }
     }
   }
@@ -206,17 +284,21 @@ TEST(ExpertMlp, FusedKernelsAgreeWithThePlainFormAtEveryLoad) {
 
 TEST(ExpertMlp, WhatLayInMemoryBeforeDoesNotCount) {
   for (const auto& load : loads()) {
-    const auto problem = make_problem(load.tokens_of, load.T, load.D, load.H, torch::kFloat32);
-    const auto r = torch::randn({load.T, load.D});
-    const auto options = with_dropout("gelu", true, true);
-    const auto clean = everything(problem, r, options, torch::kFloat32);
-    // The workspaces of these passes are full of NaN, and the next passes get their memory.
-    auto poisoned = problem;
-    poisoned.inputs[0] = torch::full_like(problem.inputs[0], std::nan(""));
-    for (int i = 0; i < 2; ++i) everything(poisoned, r, options, torch::kFloat32);
-    const auto after = everything(problem, r, options, torch::kFloat32);
-    for (size_t i = 0; i < clean.size(); ++i) {
-      EXPECT_TRUE(torch::equal(clean[i], after[i])) << load.name << ", tensor " << i;
+    for (const auto& kind : {kPlain, kGated}) {
+      const auto problem =
+          make_problem(load.tokens_of, load.T, load.D, load.H, torch::kFloat32, kind);
+      const auto r = torch::randn({load.T, load.D});
+      const auto options = with_dropout("gelu", true, true);
+      const auto clean = everything(problem, r, options, torch::kFloat32);
+      // The workspaces of these passes are full of NaN, and the next passes get their memory.
+      auto poisoned = problem;
+      poisoned.inputs[0] = torch::full_like(problem.inputs[0], std::nan(""));
+      for (int i = 0; i < 2; ++i) everything(poisoned, r, options, torch::kFloat32);
+      const auto after = everything(problem, r, options, torch::kFloat32);
+      for (size_t i = 0; i < clean.size(); ++i) {
+        EXPECT_TRUE(torch::equal(clean[i], after[i]))
+            << load.name << ", " << kind.name << ", tensor " << i;
+      }
     }
   }
 }
@@ -227,7 +309,12 @@ TEST(ExpertMlp, ADenseBlockIsOneExpertThatHasEveryToken) {
     const auto x = torch::randn({2, 9, 6}, type).requires_grad_();
     const auto w1 = torch::randn({10, 6}, type), b1 = torch::randn({10}, type),
                w2 = torch::randn({6, 10}, type), b2 = torch::randn({6}, type);
-    const auto y = feed_forward(x, w1, b1, w2, b2, {});
+    const auto y = feed_forward(x,
+                                {.w1_EHD = w1.unsqueeze(0),
+                                 .b1_EH = b1.unsqueeze(0),
+                                 .w2_EDH = w2.unsqueeze(0),
+                                 .b2_ED = b2.unsqueeze(0)},
+                                {});
     const auto expected = torch::linear(torch::gelu(torch::linear(x, w1, b1)), w2, b2);
     EXPECT_TRUE(torch::allclose(y, expected, 1e-5, 1e-5));
     const auto r = torch::randn({2, 9, 6}, type);
@@ -237,11 +324,15 @@ TEST(ExpertMlp, ADenseBlockIsOneExpertThatHasEveryToken) {
 }
 
 TEST(ExpertMlp, RecomputingGivesTheSameBits) {
-  const auto problem = make_problem({range(0, 40), range(3, 20), {}}, 40, 16, 36, torch::kFloat32);
-  const auto r = torch::randn({40, 16});
-  const auto kept = everything(problem, r, with_dropout("gelu", true, false), torch::kFloat32);
-  const auto again = everything(problem, r, with_dropout("gelu", true, true), torch::kFloat32);
-  for (size_t i = 0; i < kept.size(); ++i) EXPECT_TRUE(torch::equal(kept[i], again[i])) << i;
+  for (const auto& kind : kKinds) {
+    const auto problem =
+        make_problem({range(0, 40), range(3, 20), {}}, 40, 16, 36, torch::kFloat32, kind);
+    const auto r = torch::randn({40, 16});
+    const auto kept = everything(problem, r, with_dropout("gelu", true, false), torch::kFloat32);
+    const auto again = everything(problem, r, with_dropout("gelu", true, true), torch::kFloat32);
+    for (size_t i = 0; i < kept.size(); ++i)
+      EXPECT_TRUE(torch::equal(kept[i], again[i])) << kind.name << ", " << i;
+  }
 }
 
 TEST(ExpertMlp, ThreadsDoNotChangeTheResult) {
@@ -315,8 +406,8 @@ TEST(ExpertMlp, BadInputsAreNamed) {
     return "";
   };
   ExpertMlpOptions options;
-  options.activation = "swish";
-  EXPECT_NE(message(problem, options).find("swish"), std::string::npos);
+  options.activation = "softsign";
+  EXPECT_NE(message(problem, options).find("softsign"), std::string::npos);
   options = {};
   options.dropout = 1.0;
   EXPECT_NE(message(problem, options).find("dropout is 1"), std::string::npos);
@@ -334,6 +425,12 @@ TEST(ExpertMlp, BadInputsAreNamed) {
   bad = problem;
   bad.inputs[1] = bad.inputs[1].to(torch::kFloat64);
   EXPECT_NE(message(bad, {}).find("one floating type"), std::string::npos);
+  bad = make_problem({{0, 2}, {1}}, 4, 3, 5, torch::kFloat32, kGated);
+  bad.inputs[4] = torch::zeros({2, 4, 3});
+  EXPECT_NE(message(bad, {}).find("w3 [2,5,3], not [2, 4, 3]"), std::string::npos);
+  bad = problem;
+  bad.inputs[4] = torch::Tensor();
+  EXPECT_NE(message(bad, {}).find("w2 is undefined"), std::string::npos);
 }
 
 }  // namespace

@@ -9,8 +9,8 @@
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
 #include "evomoe/config/option_table.h"
-#include "evomoe/loading/loaded_model.h"
 #include "evomoe/loading/resume.h"
+#include "evomoe/loading/stored_state.h"
 #include "evomoe/routing/dts_router.h"
 #include "evomoe/routing/registry.h"
 #include "evomoe/run/training_run.h"
@@ -271,11 +271,12 @@ TEST(Settings, TheOptionsOfAMethodOfAnotherProgramAreInHelpFilesCheckpointsAndRe
   // Every value is in the file, but only those of this method count as given.
   EXPECT_NO_THROW(check_settings(again));
 
-  const nlohmann::json manifest = {{"config", table.to_json()}};
-  EXPECT_EQ(stored_options(manifest).routers.get<HashOptions>().offset, 3);
-  EXPECT_EQ(model_differences(manifest, options), "");
+  RunState state;
+  state.config = table.to_json();
+  EXPECT_EQ(stored_options(state).routers.get<HashOptions>().offset, 3);
+  EXPECT_EQ(model_differences(state, options), "");
   options.routers.get<HashOptions>().offset = 4;
-  EXPECT_EQ(model_differences(manifest, options), "--hash-offset 3 -> 4");
+  EXPECT_EQ(model_differences(state, options), "--hash-offset 3 -> 4");
 
   expect_refused(kWithExperts + "--moe-top1-expert --hash-offset 3",
                  {"--hash-offset 3", "--moe-router switch", "leave it out"});
@@ -292,7 +293,7 @@ TEST(Settings, WhatIsGivenOverridesTheArchitecture) {
   EXPECT_EQ(gpt.embed_dim, 16);
   EXPECT_EQ(gpt.activation, "gelu");
   EXPECT_EQ(gpt.dropout, 0.2);
-  EXPECT_TRUE(gpt.learned_positions);
+  EXPECT_EQ(gpt.positions, PositionKind::kLearned);
   EXPECT_TRUE(gpt.tie_embeddings);
   EXPECT_TRUE(gpt.moe.shared_expert);
   EXPECT_EQ(gpt.max_positions, 16);

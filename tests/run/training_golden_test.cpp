@@ -12,6 +12,7 @@
 #include "evomoe/report/log_line.h"
 #include "evomoe/report/run_log.h"
 #include "evomoe/run/training_run.h"
+#include "evomoe/train/batches.h"
 #include "evomoe/train/task.h"
 #include "evomoe/train/trainer.h"
 #include "evomoe/train/validation.h"
@@ -150,7 +151,9 @@ class TrainingGolden : public ::testing::TestWithParam<std::string> {
       LossSums total;
       for (size_t i = 0; i < validation.at("batches").size(); ++i) {
         total +=
-            trainer.evaluate(testing::stored_batch(batches, fmt::format("b{:02}", i), is_masked()));
+            evaluate_batch(trainer.model(), trainer.criterion(), run_.options,
+                           testing::stored_batch(batches, fmt::format("b{:02}", i), is_masked()),
+                           torch::kCPU, /*as_trained=*/false, trainer.updates());
       }
       EXPECT_EQ(total.sample_size, validation.at("sample_size").get<int64_t>());
       const double deviation = std::abs(total.loss / static_cast<double>(total.sample_size) -
@@ -242,8 +245,8 @@ TEST_P(TrainingGolden, GoesOnFromTheReferencesCheckpointAndIsWrittenBack) {
   EXPECT_EQ(options.criterion.criterion, run_.options.criterion.criterion);
 
   const auto ours = load_checkpoint(made / "run/checkpoint_last", /*with_optimizer=*/true);
-  EXPECT_EQ(ours.manifest.at("data").at("epoch").get<int64_t>(), 2);
-  EXPECT_EQ(ours.manifest.at("data").at("offset").get<int64_t>(), 9);
+  EXPECT_EQ(ours.state.data.epoch, 2);
+  EXPECT_EQ(ours.state.data.offset, 9);
   const auto symbols = run_.flags.at("model").at("vocab").get<int64_t>();
   Trainer trainer(options, Vocabulary::of_one(symbols, Dictionary::kPad), torch::kCPU,
                   /*completed_updates=*/30, /*shared_expert=*/false);

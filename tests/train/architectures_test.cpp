@@ -73,7 +73,7 @@ TEST(Architectures, HaveTheDimensionsOfTheReferencesTable) {
     EXPECT_EQ(found.ffn_dim, row.ffn_dim);
     EXPECT_EQ(found.heads, row.heads);
     EXPECT_EQ(found.activation, row.activation);
-    EXPECT_EQ(found.learned_positions, row.learned);
+    EXPECT_EQ(found.positions == PositionKind::kLearned, row.learned);
     EXPECT_EQ(found.dropout, row.dropout);
     EXPECT_EQ(found.attention_dropout, row.attention_dropout);
     EXPECT_EQ(found.tied, row.tied);

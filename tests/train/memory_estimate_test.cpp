@@ -128,7 +128,7 @@ TEST(MemoryEstimate, IsWhatADenseModelTakes) {
   auto options = dense();
   options.activation = "relu";
   options.activation_dropout = 0.1;
-  options.learned_positions = true;
+  options.positions = PositionKind::kLearned;
   options.tie_embeddings = true;
   expect_estimate("relu", options);
   options = dense();
@@ -147,6 +147,26 @@ TEST(MemoryEstimate, IsWhatAMixtureTakesWithAllItsAssignments) {
   auto options = mixture("topk");
   options.moe.router.get<CapacityOptions>().train_factor = 0;
   expect_estimate("topk", options);
+}
+
+TEST(MemoryEstimate, IsWhatGatedExpertsTake) {
+  for (const bool recompute : {false, true}) {
+    auto options = mixture("dts");
+    options.moe.gated = true;
+    options.moe.biases = false;
+    options.moe.recompute_experts = recompute;
+    expect_estimate(recompute ? "recomputed" : "kept", options);
+  }
+}
+
+TEST(MemoryEstimate, IsWhatRmsNormsAndRotaryPositionsTake) {
+  auto options = dense();
+  options.norm.kind = NormKind::kRmsNorm;
+  options.embedding_norm = true;
+  expect_estimate("RMS norms", options);
+  options = dense();
+  options.positions = PositionKind::kRotary;
+  expect_estimate("rotary positions", options);
 }
 
 TEST(MemoryEstimate, IsWhatRecomputationTakes) {

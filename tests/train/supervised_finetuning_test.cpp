@@ -4,9 +4,10 @@
 #include "evomoe/base/error.h"
 #include "evomoe/data/prompt_answer_dataset.h"
 #include "evomoe/routing/capacity.h"
+#include "evomoe/train/batches.h"
+#include "evomoe/train/contexts.h"
 #include "evomoe/train/model_family.h"
 #include "evomoe/train/task.h"
-#include "evomoe/train/validation.h"
 
 namespace evomoe {
 namespace {

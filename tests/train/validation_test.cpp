@@ -7,12 +7,15 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/routing/capacity.h"
+#include "evomoe/train/batches.h"
+#include "evomoe/train/contexts.h"
 #include "evomoe/train/settings.h"
 
 namespace evomoe {
 namespace {
 
 constexpr int64_t kPadding = 1, kWords = 30;
+SelfCommunicator communicator;
 
 /// Sequences of 4 to 9 tokens, made up.
 class SomeSequences : public Dataset {
@@ -93,7 +96,7 @@ double loss(Gpt& model, TrainOptions options, int64_t batch_size, bool as_traine
       [&](const Batch& batch) {
         return evaluate_batch(*model, criterion, options, batch, torch::kCPU, as_trained, updates);
       },
-      meters);
+      meters, communicator);
   return sums->loss / static_cast<double>(sums->sample_size);
 }
 
@@ -131,7 +134,7 @@ TEST(Validation, DrawsNoNumbersOfTheTrainingOfThisOrAnotherSeed) {
   constexpr int64_t kSeeds = 64;
   for (options.common.seed = 0; options.common.seed < kSeeds; ++options.common.seed) {
     const auto context = evaluation_context(options, /*as_trained=*/true, 7);
-    EXPECT_EQ(context.update, 7);
+    EXPECT_EQ(context.noise.update, 7U);
     EXPECT_FALSE(context.training);
     auto key = context.noise.at(/*layer=*/1, NoiseSite::kGateGumbel);
     drawn.insert(first_numbers(key));
@@ -154,11 +157,11 @@ TEST(Validation, BatchesAreNumberedByTheSequencesBeforeThem) {
     return sums;
   };
   evaluate_dataset(std::make_shared<SomeSequences>(13), iterator_options(options, false), -1,
-                   options.criterion, count, meters);
+                   options.criterion, count, meters, communicator);
   EXPECT_EQ(first, (std::vector<int64_t>{0, 5, 10}));
   first.clear();
   evaluate_dataset(std::make_shared<SomeSequences>(13), iterator_options(options, false),
-                   /*max_steps=*/2, options.criterion, count, meters);
+                   /*max_steps=*/2, options.criterion, count, meters, communicator);
   EXPECT_EQ(first.size(), 2U);
 }
 
@@ -171,7 +174,7 @@ TEST(Validation, WithoutATargetThereIsNoLoss) {
     const auto nothing = [](const Batch&) { return LossSums(); };
     const auto total =
         evaluate_dataset(std::make_shared<SomeSequences>(3), iterator_options(options, false), -1,
-                         options.criterion, nothing, meters);
+                         options.criterion, nothing, meters, communicator);
     ASSERT_TRUE(total.has_value());
     EXPECT_EQ(total->sample_size, 0);
     EXPECT_FALSE(meters.is_known("loss"));
@@ -195,7 +198,7 @@ TEST(Validation, AStopBetweenTwoBatchesReturnsNothing) {
   const auto run = [&](int batches) {
     evaluated = 0;
     return evaluate_dataset(std::make_shared<SomeSequences>(13), iterator_options(options, false),
-                            -1, options.criterion, count, meters,
+                            -1, options.criterion, count, meters, communicator,
                             [&] { return evaluated == batches; });
   };
   EXPECT_FALSE(run(0).has_value());

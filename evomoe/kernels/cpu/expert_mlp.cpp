@@ -229,40 +229,77 @@ void for_each_block(const ExpertMlp& mlp, int64_t expert, const Work& work) {
     work(Block{expert, row, std::min(step, end - row)}, /*first=*/row == begin);
 }
 
-/// The weights of one expert.
-struct Weights {
-  MatrixView w1, w2;
-  const float *b1, *b2;
+/// Numbers of each weight of one expert.
+ExpertWeightsOf<int64_t> sizes_of_one(const ExpertMlp& mlp) {
+  const auto D = mlp.model_dim, H = mlp.hidden_dim;
+  return {.w1_EHD = H * D, .b1_EH = H, .w2_EDH = D * H, .b2_ED = D, .w3_EHD = H * D};
+}
 
-  Weights(const ExpertMlp& mlp, int64_t e)
-      : w1{mlp.w1 + e * mlp.hidden_dim * mlp.model_dim, mlp.hidden_dim, mlp.model_dim},
-        w2{mlp.w2 + e * mlp.model_dim * mlp.hidden_dim, mlp.model_dim, mlp.hidden_dim},
-        b1(mlp.b1 + e * mlp.hidden_dim),
-        b2(mlp.b2 + e * mlp.model_dim) {}
+/// The weights of expert e, or their gradients.
+template <typename T>
+ExpertWeightsOf<T*> of_expert(const ExpertMlp& mlp, const ExpertWeightsOf<T*>& all, int64_t e) {
+  ExpertWeightsOf<T*> one;
+  for_each_weight(
+      [e](T*& its, T* first, int64_t size) { its = first == nullptr ? nullptr : first + e * size; },
+      one, all, sizes_of_one(mlp));
+  return one;
+}
+
+/// The matrices of one expert.
+struct Matrices {
+  MatrixView w1, w2, w3;
+
+  Matrices(const ExpertMlp& mlp, const ExpertWeightsOf<const float*>& weights)
+      : w1{weights.w1_EHD, mlp.hidden_dim, mlp.model_dim},
+        w2{weights.w2_EDH, mlp.model_dim, mlp.hidden_dim},
+        w3{weights.w3_EHD, mlp.hidden_dim, mlp.model_dim} {}
 };
+
+/// act = activation(pre + bias), times the factor of gated experts.
+void activate(const ExpertMlp& mlp, float* pre, const float* bias, const float* factor, float* act,
+              int64_t rows) {
+  if (factor == nullptr) {
+    bias_activation(pre, bias, act, rows, mlp.hidden_dim, mlp.activation);
+  } else {
+    gated_bias_activation(pre, bias, factor, act, rows, mlp.hidden_dim, mlp.activation);
+  }
+}
+
+/// Of a kept matrix [A, H] the rows of a block, else memory for them.
+float* hidden_rows(const ExpertMlp& mlp, const Block& block, float* kept, const Buffer& memory) {
+  return kept != nullptr ? kept + block.begin * mlp.hidden_dim : memory.get();
+}
 
 struct ForwardMemory {
-  Buffer pre_NH, act_NH, row_ND;
+  Buffer pre_NH, factor_NH, act_NH, row_ND;
 };
 
-void forward_block(const ExpertMlp& mlp, const Block& block, float* kept_pre, const Destination& to,
-                   const ForwardMemory& memory) {
+void forward_block(const ExpertMlp& mlp, const Block& block, const ExpertHidden& kept,
+                   const Destination& to, const ForwardMemory& memory) {
   const auto D = mlp.model_dim, H = mlp.hidden_dim, n = block.rows;
-  const Weights expert(mlp, block.expert);
+  const auto expert = of_expert(mlp, mlp.of_experts, block.expert);
+  const Matrices matrix(mlp, expert);
   const float* x = rows_of(mlp, block, mlp.x, memory.row_ND.get());
-  float* pre = kept_pre != nullptr ? kept_pre + block.begin * H : memory.pre_NH.get();
+  float* pre = hidden_rows(mlp, block, kept.pre, memory.pre_NH);
   float* act = memory.act_NH.get();
   float* out =
       to.assignment_AD != nullptr ? to.assignment_AD + block.begin * D : memory.row_ND.get();
-  matmul({x, n, D}, expert.w1.t(), pre);
-  bias_activation(pre, expert.b1, act, n, H, mlp.activation);
+  matmul({x, n, D}, matrix.w1.t(), pre);
+  float* factor = nullptr;
+  if (mlp.gated()) {
+    factor = hidden_rows(mlp, block, kept.factor, memory.factor_NH);
+    matmul({x, n, D}, matrix.w3.t(), factor);
+  }
+  activate(mlp, pre, expert.b1_EH, factor, act, n);
   drop(mlp, block, act, H, mlp.activation_dropout, mlp.activation_key);
-  matmul({act, n, H}, expert.w2.t(), out);
-  const float* bias = expert.b2;
+  matmul({act, n, H}, matrix.w2.t(), out);
+  const float* bias = expert.b2_ED;
   if (mlp.dropout > 0) {
-    parallel_for(0, n, std::max<int64_t>(1, 32768 / D), [&](int64_t begin, int64_t end) {
-      for (int64_t r = begin; r < end; ++r) EVOMOE_VECTORIZED(add_row(out + r * D, bias, D));
-    });
+    if (bias != nullptr) {
+      parallel_for(0, n, std::max<int64_t>(1, 32768 / D), [&](int64_t begin, int64_t end) {
+        for (int64_t r = begin; r < end; ++r) EVOMOE_VECTORIZED(add_row(out + r * D, bias, D));
+      });
+    }
     drop(mlp, block, out, D, mlp.dropout, mlp.output_key);
     bias = nullptr;
   }
@@ -270,28 +307,30 @@ void forward_block(const ExpertMlp& mlp, const Block& block, float* kept_pre, co
 }
 
 struct BackwardMemory {
-  Buffer pre_NH, act_NH, grad_NH, x_ND, grad_ND;
+  Buffer pre_NH, factor_NH, act_NH, grad_NH, grad_factor_NH, x_ND, grad_ND;
 };
 
 void backward_block(const ExpertMlp& mlp, const Block& block, bool first, const float* grad_y,
-                    const float* kept_pre, const ExpertMlpGradients& grad, const Destination& to,
+                    const ExpertHidden& kept, const ExpertMlpGradients& all, const Destination& to,
                     const BackwardMemory& memory) {
-  const auto D = mlp.model_dim, H = mlp.hidden_dim, n = block.rows, e = block.expert;
-  const Weights expert(mlp, e);
+  const auto D = mlp.model_dim, H = mlp.hidden_dim, n = block.rows;
+  const auto expert = of_expert(mlp, mlp.of_experts, block.expert);
+  const auto grad = of_expert(mlp, all.of_experts, block.expert);
+  const Matrices matrix(mlp, expert);
   const float* weight = mlp.weight + block.begin;
   float* act = memory.act_NH.get();
   float* grad_hidden = memory.grad_NH.get();
+  float* grad_factor = memory.grad_factor_NH.get();
 
   const float* x = rows_of(mlp, block, mlp.x, memory.x_ND.get());
-  float* pre = memory.pre_NH.get();
-  if (kept_pre == nullptr) matmul({x, n, D}, expert.w1.t(), pre);
-  if (kept_pre != nullptr) {
-    // They hold their bias already: without one they are only read.
-    pre = const_cast<float*>(kept_pre) + block.begin * H;
-    bias_activation(pre, nullptr, act, n, H, mlp.activation);
-  } else {
-    bias_activation(pre, expert.b1, act, n, H, mlp.activation);
+  float* pre = hidden_rows(mlp, block, kept.pre, memory.pre_NH);
+  float* factor = mlp.gated() ? hidden_rows(mlp, block, kept.factor, memory.factor_NH) : nullptr;
+  if (kept.pre == nullptr) {
+    matmul({x, n, D}, matrix.w1.t(), pre);
+    if (mlp.gated()) matmul({x, n, D}, matrix.w3.t(), factor);
   }
+  // What was kept holds the bias already: without one it is only read.
+  activate(mlp, pre, kept.pre == nullptr ? expert.b1_EH : nullptr, factor, act, n);
 
   const float* grad_out = rows_of(mlp, block, grad_y, memory.grad_ND.get());
   if (mlp.dropout > 0) {
@@ -299,24 +338,33 @@ void backward_block(const ExpertMlp& mlp, const Block& block, bool first, const 
     drop(mlp, block, memory.grad_ND.get(), D, mlp.dropout, mlp.output_key);
     grad_out = memory.grad_ND.get();
   }
-  matmul({grad_out, n, D}, expert.w2, grad_hidden);
+  matmul({grad_out, n, D}, matrix.w2, grad_hidden);
   drop(mlp, block, grad_hidden, H, mlp.activation_dropout, mlp.activation_key);
 
   // The combine weight's gradient <grad_y, act w2^T + b2> as <grad_y w2, act> + <grad_y, b2>.
-  float* grad_weight = grad.weight + block.begin;
-  activation_backward(grad_hidden, pre, act, weight, grad_weight, n, H, mlp.activation);
-  for (int64_t r = 0; r < n; ++r)
-    grad_weight[r] += EVOMOE_VECTORIZED(dot(grad_out + r * D, expert.b2, D));
+  float* grad_weight = all.weight + block.begin;
+  if (mlp.gated()) {
+    gated_activation_backward(grad_hidden, pre, factor, act, weight, grad_factor, grad_weight, n, H,
+                              mlp.activation);
+  } else {
+    activation_backward(grad_hidden, pre, act, weight, grad_weight, n, H, mlp.activation);
+  }
+  if (expert.b2_ED != nullptr) {
+    for (int64_t r = 0; r < n; ++r)
+      grad_weight[r] += EVOMOE_VECTORIZED(dot(grad_out + r * D, expert.b2_ED, D));
+  }
   drop(mlp, block, act, H, mlp.activation_dropout, mlp.activation_key);
 
   // act holds weight * act now, so the weight need not be multiplied into grad_out.
-  matmul(MatrixView{grad_out, n, D}.t(), {act, n, H}, grad.w2 + e * D * H, !first);
-  sum_rows(grad_out, weight, n, D, !first, grad.b2 + e * D);
-  matmul(MatrixView{grad_hidden, n, H}.t(), {x, n, D}, grad.w1 + e * H * D, !first);
-  sum_rows(grad_hidden, nullptr, n, H, !first, grad.b1 + e * H);
+  matmul(MatrixView{grad_out, n, D}.t(), {act, n, H}, grad.w2_EDH, !first);
+  if (grad.b2_ED != nullptr) sum_rows(grad_out, weight, n, D, !first, grad.b2_ED);
+  matmul(MatrixView{grad_hidden, n, H}.t(), {x, n, D}, grad.w1_EHD, !first);
+  if (grad.b1_EH != nullptr) sum_rows(grad_hidden, nullptr, n, H, !first, grad.b1_EH);
+  if (mlp.gated()) matmul(MatrixView{grad_factor, n, H}.t(), {x, n, D}, grad.w3_EHD, !first);
   float* grad_x =
       to.assignment_AD != nullptr ? to.assignment_AD + block.begin * D : memory.grad_ND.get();
-  matmul({grad_hidden, n, H}, expert.w1, grad_x);
+  matmul({grad_hidden, n, H}, matrix.w1, grad_x);
+  if (mlp.gated()) matmul({grad_factor, n, H}, matrix.w3, grad_x, /*add=*/true);
   deliver(mlp, block, grad_x, nullptr, nullptr, to);
 }
 
@@ -336,7 +384,7 @@ void begin(const ExpertMlp& mlp, const Destination& to) {
 
 }  // namespace
 
-void expert_mlp_forward(const ExpertMlp& mlp, float* pre, float* y) {
+void expert_mlp_forward(const ExpertMlp& mlp, const ExpertHidden& hidden, float* y) {
   const auto D = mlp.model_dim, H = mlp.hidden_dim;
   const auto shifts = plan_shifts(mlp);
   const auto staged = staging(mlp, shifts);
@@ -344,25 +392,28 @@ void expert_mlp_forward(const ExpertMlp& mlp, float* pre, float* y) {
   begin(mlp, to);
   const auto make = [&](int64_t most_rows) {
     const auto rows = block_rows(mlp, most_rows);
-    return ForwardMemory{Buffer(pre != nullptr ? 0 : rows * H), Buffer(rows * H), Buffer(rows * D)};
+    const auto pre = hidden.pre != nullptr ? 0 : rows * H;
+    return ForwardMemory{Buffer(pre), Buffer(mlp.gated() ? pre : 0), Buffer(rows * H),
+                         Buffer(rows * D)};
   };
   run_experts(mlp, shifts, make, [&](int64_t e, const ForwardMemory& memory) {
-    for_each_block(mlp, e,
-                   [&](const Block& block, bool) { forward_block(mlp, block, pre, to, memory); });
+    for_each_block(
+        mlp, e, [&](const Block& block, bool) { forward_block(mlp, block, hidden, to, memory); });
   });
   finish(mlp, to);
 }
 
-void expert_mlp_backward(const ExpertMlp& mlp, const float* grad_y, const float* pre,
+void expert_mlp_backward(const ExpertMlp& mlp, const float* grad_y, const ExpertHidden& hidden,
                          const ExpertMlpGradients& grad) {
   const auto D = mlp.model_dim, H = mlp.hidden_dim;
   for (int64_t e = 0; e < mlp.experts; ++e) {
     if (mlp.rows(e) > 0) continue;
     // Zeros, not nothing: the reference's optimiser moves an idle expert all the same.
-    std::fill_n(grad.w1 + e * H * D, H * D, 0.0F);
-    std::fill_n(grad.b1 + e * H, H, 0.0F);
-    std::fill_n(grad.w2 + e * D * H, D * H, 0.0F);
-    std::fill_n(grad.b2 + e * D, D, 0.0F);
+    for_each_weight(
+        [](float* its, int64_t size) {
+          if (its != nullptr) std::fill_n(its, size, 0.0F);
+        },
+        of_expert(mlp, grad.of_experts, e), sizes_of_one(mlp));
   }
   const auto shifts = plan_shifts(mlp);
   const auto staged = staging(mlp, shifts);
@@ -370,12 +421,15 @@ void expert_mlp_backward(const ExpertMlp& mlp, const float* grad_y, const float*
   begin(mlp, to);
   const auto make = [&](int64_t most_rows) {
     const auto rows = block_rows(mlp, most_rows);
-    return BackwardMemory{Buffer(pre != nullptr ? 0 : rows * H), Buffer(rows * H), Buffer(rows * H),
-                          Buffer(rows * D), Buffer(rows * D)};
+    const auto pre = hidden.pre != nullptr ? 0 : rows * H, of_gated = mlp.gated() ? rows * H : 0;
+    return BackwardMemory{Buffer(pre),      Buffer(mlp.gated() ? pre : 0),
+                          Buffer(rows * H), Buffer(rows * H),
+                          Buffer(of_gated), Buffer(rows * D),
+                          Buffer(rows * D)};
   };
   run_experts(mlp, shifts, make, [&](int64_t e, const BackwardMemory& memory) {
     for_each_block(mlp, e, [&](const Block& block, bool first) {
-      backward_block(mlp, block, first, grad_y, pre, grad, to, memory);
+      backward_block(mlp, block, first, grad_y, hidden, grad, to, memory);
     });
   });
   finish(mlp, to);

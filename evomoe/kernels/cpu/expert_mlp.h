@@ -2,13 +2,15 @@
 
 #include <cstdint>
 
+#include "evomoe/base/expert_weights.h"
 #include "evomoe/base/philox.h"
 #include "evomoe/kernels/cpu/activation.h"
 
 /// The experts' feed-forward blocks on the tokens assigned to them, in float32 on the CPU. An
 /// expert with many rows has all threads on each of its matrix products; experts with few rows run
 /// side by side, one thread each. Which is which depends on the rows and the number of threads
-/// alone, so that results are reproducible.
+/// alone, so that results are reproducible. A gated expert has two products where others have x
+/// w1^T; x's rows are gathered once for both.
 namespace evomoe::kernels {
 
 /// Who goes where, the weights, and what is done to the rows. Assignments are those of Routing:
@@ -19,27 +21,35 @@ struct ExpertMlp {
   const int64_t* offset;                           ///< [E + 1]
   const float* x;                                  ///< [T, D]
   const float* weight;                             ///< [A], combine weights
-  const float *w1, *b1, *w2, *b2;                  ///< [E, H, D], [E, H], [E, D, H], [E, D]
+  ExpertWeightsOf<const float*> of_experts;        ///< null: the experts do not have it
   Activation activation = Activation::kGelu;
   double activation_dropout = 0, dropout = 0;
   NoiseKey activation_key, output_key;
 
   int64_t rows(int64_t expert) const { return offset[expert + 1] - offset[expert]; }
   int64_t assignments() const { return offset[experts]; }
+  bool gated() const { return of_experts.w3_EHD != nullptr; }
 };
 
-/// y [T, D], all of it written. `pre` [A, H] receives the pre-activations; null: they are not kept.
-void expert_mlp_forward(const ExpertMlp& mlp, float* pre, float* y);
+/// What the backward pass reads of the forward pass; null: it is not kept, and made again.
+struct ExpertHidden {
+  float* pre = nullptr;     ///< [A, H], x w1^T + b1
+  float* factor = nullptr;  ///< [A, H], x w3^T, of gated experts: kept where `pre` is
+};
+
+/// y [T, D], all of it written. `hidden` receives what is to be kept. The dropout of the activation
+/// is that of the values which w2 takes: in gated experts, after the product with x w3^T.
+void expert_mlp_forward(const ExpertMlp& mlp, const ExpertHidden& hidden, float* y);
 
 /// Where the gradients go; all of each is written, zeros for experts without rows.
 struct ExpertMlpGradients {
-  float* x;                  ///< [T, D]
-  float* weight;             ///< [A]
-  float *w1, *b1, *w2, *b2;  ///< as the weights
+  float* x;                            ///< [T, D]
+  float* weight;                       ///< [A]
+  ExpertWeightsOf<float*> of_experts;  ///< as the weights
 };
 
-/// `pre` is what the forward pass kept; null: it is made again.
-void expert_mlp_backward(const ExpertMlp& mlp, const float* grad_y, const float* pre,
+/// `hidden` is what the forward pass kept; it is only read.
+void expert_mlp_backward(const ExpertMlp& mlp, const float* grad_y, const ExpertHidden& hidden,
                          const ExpertMlpGradients& grad);
 
 }  // namespace evomoe::kernels

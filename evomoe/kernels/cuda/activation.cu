@@ -7,8 +7,8 @@ namespace evomoe::kernels::cuda {
 namespace {
 
 template <typename T, int N, Activation kind>
-__global__ void forward_kernel(T* pre, const T* bias, const int64_t* group, T* act, int64_t rows,
-                               int64_t packs) {
+__global__ void forward_kernel(T* pre, const T* bias, const int64_t* group, const T* factor, T* act,
+                               int64_t rows, int64_t packs) {
   for (int64_t r = blockIdx.x; r < rows; r += gridDim.x) {
     const int64_t of_group = group == nullptr ? 0 : group[r] * packs, place = r * packs;
     for (int64_t p = threadIdx.x; p < packs; p += blockDim.x) {
@@ -25,29 +25,43 @@ __global__ void forward_kernel(T* pre, const T* bias, const int64_t* group, T* a
       for (int i = 0; i < N; ++i) {
         y.value[i] = from_float<T>(activation_value<kind>(to_float(x.value[i])));
       }
+      if (factor != nullptr) {
+        const auto f = load<T, N>(factor, place + p);
+        for (int i = 0; i < N; ++i) {
+          y.value[i] = from_float<T>(to_float(y.value[i]) * to_float(f.value[i]));
+        }
+      }
       store<T, N>(act, place + p, y);
     }
   }
 }
 
 template <typename T, int N, Activation kind>
-__global__ void backward_kernel(T* grad, const T* pre, T* act, const T* weight, float* grad_weight,
-                                int64_t rows, int64_t packs) {
+__global__ void backward_kernel(T* grad, const T* pre, const T* factor, T* act, const T* weight,
+                                T* grad_factor, float* grad_weight, int64_t rows, int64_t packs) {
   for (int64_t r = blockIdx.x; r < rows; r += gridDim.x) {
-    const float factor = to_float(weight[r]);
+    const float of_row = to_float(weight[r]);
     const int64_t place = r * packs;
     float dot = 0;
     for (int64_t p = threadIdx.x; p < packs; p += blockDim.x) {
       auto q = load<T, N>(grad, place + p);
       auto y = load<T, N>(act, place + p);
       const auto x = load<T, N>(pre, place + p);
+      Pack<T, N> f, of_f;
+      if (factor != nullptr) f = load<T, N>(factor, place + p);
       for (int i = 0; i < N; ++i) {
         const float gradient = to_float(q.value[i]), value = to_float(y.value[i]);
+        const float before = to_float(x.value[i]);
         dot += gradient * value;
-        q.value[i] =
-            from_float<T>(factor * gradient * activation_derivative<kind>(to_float(x.value[i])));
-        y.value[i] = from_float<T>(factor * value);
+        float slope = activation_derivative<kind>(before);
+        if (factor != nullptr) {
+          of_f.value[i] = from_float<T>(of_row * gradient * activation_value<kind>(before));
+          slope *= to_float(f.value[i]);
+        }
+        q.value[i] = from_float<T>(of_row * gradient * slope);
+        y.value[i] = from_float<T>(of_row * value);
       }
+      if (factor != nullptr) store<T, N>(grad_factor, place + p, of_f);
       store<T, N>(grad, place + p, q);
       store<T, N>(act, place + p, y);
     }
@@ -108,7 +122,43 @@ void with_activation(Activation activation, const Body& body) {
       return body(std::integral_constant<Activation, Activation::kGeluTanh>());
     case Activation::kRelu:
       return body(std::integral_constant<Activation, Activation::kRelu>());
+    case Activation::kSilu:
+      return body(std::integral_constant<Activation, Activation::kSilu>());
   }
+}
+
+/// Null `factor`: the experts are not gated.
+template <typename T>
+void run_forward(T* pre, const T* bias, const int64_t* group, const T* factor, T* act, int64_t rows,
+                 int64_t columns, Activation activation, void* stream) {
+  with_activation(activation, [&](auto kind) {
+    with_pack<wide<T>()>(
+        columns,
+        [&](auto pack) {
+          constexpr int N = decltype(pack)::value;
+          launch("bias_activation", forward_kernel<T, N, decltype(kind)::value>, blocks_for(rows),
+                 threads_for(columns / N), stream, pre, bias, group, factor, act, rows,
+                 columns / N);
+        },
+        pre, bias, factor, act);
+  });
+}
+
+template <typename T>
+void run_backward(T* grad, const T* pre, const T* factor, T* act, const T* weight, T* grad_factor,
+                  float* grad_weight, int64_t rows, int64_t columns, Activation activation,
+                  void* stream) {
+  with_activation(activation, [&](auto kind) {
+    with_pack<wide<T>()>(
+        columns,
+        [&](auto pack) {
+          constexpr int N = decltype(pack)::value;
+          launch("activation_backward", backward_kernel<T, N, decltype(kind)::value>,
+                 blocks_for(rows), threads_for(columns / N), stream, grad, pre, factor, act, weight,
+                 grad_factor, grad_weight, rows, columns / N);
+        },
+        pre, grad, factor, act, grad_factor);
+  });
 }
 
 }  // namespace
@@ -116,32 +166,28 @@ void with_activation(Activation activation, const Body& body) {
 template <typename T>
 void bias_activation(T* pre, const T* bias, const int64_t* group, T* act, int64_t rows,
                      int64_t columns, Activation activation, void* stream) {
-  with_activation(activation, [&](auto kind) {
-    with_pack<wide<T>()>(
-        columns,
-        [&](auto pack) {
-          constexpr int N = decltype(pack)::value;
-          launch("bias_activation", forward_kernel<T, N, decltype(kind)::value>, blocks_for(rows),
-                 threads_for(columns / N), stream, pre, bias, group, act, rows, columns / N);
-        },
-        pre, bias, act);
-  });
+  run_forward<T>(pre, bias, group, /*factor=*/nullptr, act, rows, columns, activation, stream);
+}
+
+template <typename T>
+void gated_bias_activation(T* pre, const T* bias, const int64_t* group, const T* factor, T* act,
+                           int64_t rows, int64_t columns, Activation activation, void* stream) {
+  run_forward<T>(pre, bias, group, factor, act, rows, columns, activation, stream);
 }
 
 template <typename T>
 void activation_backward(T* grad, const T* pre, T* act, const T* weight, float* grad_weight,
                          int64_t rows, int64_t columns, Activation activation, void* stream) {
-  with_activation(activation, [&](auto kind) {
-    with_pack<wide<T>()>(
-        columns,
-        [&](auto pack) {
-          constexpr int N = decltype(pack)::value;
-          launch("activation_backward", backward_kernel<T, N, decltype(kind)::value>,
-                 blocks_for(rows), threads_for(columns / N), stream, grad, pre, act, weight,
-                 grad_weight, rows, columns / N);
-        },
-        pre, grad, act);
-  });
+  run_backward<T>(grad, pre, /*factor=*/nullptr, act, weight, /*grad_factor=*/nullptr, grad_weight,
+                  rows, columns, activation, stream);
+}
+
+template <typename T>
+void gated_activation_backward(T* grad, const T* pre, const T* factor, T* act, const T* weight,
+                               T* grad_factor, float* grad_weight, int64_t rows, int64_t columns,
+                               Activation activation, void* stream) {
+  run_backward<T>(grad, pre, factor, act, weight, grad_factor, grad_weight, rows, columns,
+                  activation, stream);
 }
 
 template <typename T>
@@ -170,6 +216,10 @@ void sum_groups(const T* x, const T* scale, const int64_t* offset, T* out, int64
                                 void*);                                                            \
   template void activation_backward(T*, const T*, T*, const T*, float*, int64_t, int64_t,          \
                                     Activation, void*);                                            \
+  template void gated_bias_activation(T*, const T*, const int64_t*, const T*, T*, int64_t,         \
+                                      int64_t, Activation, void*);                                 \
+  template void gated_activation_backward(T*, const T*, const T*, T*, const T*, T*, float*,        \
+                                          int64_t, int64_t, Activation, void*);                    \
   template void add_row_dots(const T*, const T*, const int64_t*, float*, int64_t, int64_t, void*); \
   template void sum_groups(const T*, const T*, const int64_t*, T*, int64_t, int64_t, void*)
 

@@ -55,6 +55,9 @@ class LanguageModeling : public Task {
   }
 
   std::vector<std::string> batch_options() const override { return {"add-bos-token"}; }
+  std::vector<std::string> scoring_options() const override {
+    return {"sample-break-mode", "add-bos-token"};
+  }
 
   TextRules text_rules(const TaskOptions& options) const override {
     return {.continues_source = true, .running_text = options.sample_break_mode != "eos"};

@@ -45,6 +45,11 @@ class MaskedLm : public Task {
     return load_masked_dictionary(folder);
   }
 
+  std::vector<std::string> scoring_options() const override {
+    return {"sample-break-mode", "mask-prob", "leave-unmasked-prob", "random-token-prob",
+            "mask-whole-words"};
+  }
+
   int64_t most_predicted(const TaskOptions& options, int64_t tokens, int64_t rows) const override {
     // Whole words and spans have as many tokens as they have.
     if (options.mask_whole_words || options.mask_multiple_length > 1) return tokens;

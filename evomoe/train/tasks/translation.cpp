@@ -63,6 +63,9 @@ class Translation : public Task {
   std::vector<std::string> batch_options() const override {
     return {"source-lang", "target-lang", "truncate-source", "upsample-primary"};
   }
+  std::vector<std::string> scoring_options() const override {
+    return {"source-lang", "target-lang", "truncate-source"};
+  }
 
   TextRules text_rules(const TaskOptions&) const override {
     return {.translates = true, .answers = true};
