@@ -10,8 +10,7 @@ namespace evomoe {
 /// Items padded to rectangles: one of what the model reads, one of what it is to predict. Matrices
 /// are row-major; padding is Dictionary::kPad.
 struct Batch {
-  int64_t rows = 0;  ///< with rows of padding, if any; 0: an empty batch (this rank has no work in
-                     ///< this micro-batch)
+  int64_t rows = 0;             ///< with rows of padding, if any; 0: an empty batch
   int64_t columns = 0;          ///< of source
   int64_t target_columns = 0;   ///< of target and previous_output
   std::vector<int64_t> source;  ///< [rows, columns]; right padded, but for a translation's, which
@@ -28,6 +27,9 @@ struct Batch {
   int64_t tokens = 0;        ///< what fairseq counts as ntokens: sum of lengths; in translation
                              ///< and of answers to prompts, real target tokens
   bool few_targets = false;  ///< many real source tokens have padding as their target
+  /// Not this rank's: it has no batch in this micro-batch, and goes through one that another rank
+  /// has, so that all ranks do the same. What comes out is thrown away; ids are empty, tokens 0.
+  bool stands_in = false;
   /// Rows of the same update, over all ranks and micro-batches, before this batch's first one (the
   /// key of its noise, so that splitting an update differently changes nothing).
   int64_t first_sequence = 0;

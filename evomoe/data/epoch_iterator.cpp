@@ -76,7 +76,14 @@ Batch EpochIterator::make(int64_t place) const {
   const int64_t world = options_.world_size;
   const int64_t mine = place * world + options_.rank;
   Batch batch;
-  if (mine < batches_.size()) batch = dataset_->collate(batches_[order_[mine]]);
+  if (mine < batches_.size()) {
+    batch = dataset_->collate(batches_[order_[mine]]);
+  } else {
+    batch = dataset_->collate(batches_[order_.front()]);
+    batch.stands_in = true;
+    batch.ids.clear();
+    batch.tokens = 0;
+  }
   // Ranks take turns, so that the batches of an update are neighbours in the order whatever the
   // number of ranks.
   const int64_t group = (place - start_offset_) / update_freq() * update_freq() + start_offset_;

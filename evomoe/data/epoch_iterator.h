@@ -34,8 +34,8 @@ struct EpochIteratorOptions {
 };
 
 /// Delivers the batches of each epoch in fairseq's order: batches are formed once, shuffled with
-/// seed + epoch, dealt out to the ranks (r, r+W, ...; ranks that come short get an empty batch) and
-/// grouped into updates that never cross an epoch.
+/// seed + epoch, dealt out to the ranks (r, r+W, ...; ranks that come short get one that stands in)
+/// and grouped into updates that never cross an epoch.
 class EpochIterator {
  public:
   /// Gives the dataset of an epoch (first epoch: 1); must return the same object while it does not
@@ -72,7 +72,7 @@ class EpochIterator {
  private:
   void form_batches(int64_t epoch);
   int64_t update_freq() const;
-  /// The micro-batch at place `place` of this rank; empty when there is none.
+  /// The micro-batch at place `place` of this rank; one that stands in when there is none.
   Batch make(int64_t place) const;
 
   DatasetOfEpoch dataset_of_epoch_;

@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <span>
+#include <vector>
 
 namespace evomoe {
 
@@ -15,6 +16,10 @@ class Communicator {
   virtual int size() const = 0;
   /// Adds `tensor` over all processes, in place.
   virtual void all_reduce_sum(torch::Tensor& tensor) = 0;
+  /// The same with several tensors, whose shapes must be those of the other processes.
+  virtual void all_reduce_sum(std::vector<torch::Tensor>& tensors) {
+    for (auto& tensor : tensors) all_reduce_sum(tensor);
+  }
   /// The same with numbers; counts are exact up to 2^53.
   void all_reduce_sum(std::span<double> numbers) {
     auto tensor =

@@ -40,7 +40,7 @@ int64_t RunData::items(const TrainOptions& options, int64_t epoch) const {
   return task->train(epoch, options.dataset.train_subset)->size();
 }
 
-RunData open_run_data(TrainOptions& options) {
+RunData open_run_data(TrainOptions& options, const RankPlace& place) {
   RunData data;
   data.task = open_task_data(options.data, options);
   const auto train = data.task->train(1, options.dataset.train_subset);
@@ -50,9 +50,14 @@ RunData open_run_data(TrainOptions& options) {
       [task = data.task.get(), subset = options.dataset.train_subset](int64_t epoch) {
         return task->train(epoch, subset);
       },
-      iterator_options(options, /*training=*/true));
+      iterator_options(options, /*training=*/true, place));
   EVOMOE_CHECK(data.batches->batches_per_epoch() > 0,
                "{}: no batch can be made of the training data", train->name());
+  const auto batches = EpochIterator(train, iterator_options(options, true)).batches_per_epoch();
+  EVOMOE_CHECK(place.size <= batches,
+               "{}: it has {} batches, fewer than the {} ranks; make the batches smaller "
+               "(--max-tokens, --batch-size), or start fewer processes",
+               train->name(), batches, place.size);
   return data;
 }
 

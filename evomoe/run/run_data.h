@@ -6,6 +6,7 @@
 
 #include "evomoe/data/epoch_iterator.h"
 #include "evomoe/data/task_data.h"
+#include "evomoe/parallel/rank_place.h"
 #include "evomoe/text/byte_bpe.h"
 #include "evomoe/train/options.h"
 
@@ -24,7 +25,7 @@ struct RunData {
 
 /// Opens it. What the data tells better than the options is written into them. Refuses data of
 /// which no batch can be made, validation sets that --valid-subset leaves out unasked (UsageError),
-/// and sequences that are too long.
-RunData open_run_data(TrainOptions& options);
+/// sequences that are too long, and more ranks than batches. Of batches it has those of one rank.
+RunData open_run_data(TrainOptions& options, const RankPlace& place);
 
 }  // namespace evomoe

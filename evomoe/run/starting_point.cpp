@@ -40,8 +40,12 @@ bool is_there(const fs::path& checkpoint) {
 class Start {
  public:
   Start(const TrainOptions& options, const MemoryPlanner& memory, const RunData& data,
-        torch::Device device)
-      : options_(options), memory_(memory), data_(data), device_(device) {}
+        torch::Device device, std::unique_ptr<Communicator> communicator)
+      : options_(options),
+        memory_(memory),
+        data_(data),
+        device_(device),
+        communicator_(std::move(communicator)) {}
 
   StartingPoint find();
 
@@ -64,6 +68,7 @@ class Start {
   const MemoryPlanner& memory_;
   const RunData& data_;
   torch::Device device_;
+  std::unique_ptr<Communicator> communicator_;  ///< the trainer's
   StartingPoint start_;
 };
 
@@ -109,8 +114,9 @@ StartingPoint Start::find() {
 }
 
 void Start::make_trainer(int64_t updates, bool shared_expert) {
-  start_.trainer = std::make_unique<Trainer>(memory_.decided(options_), vocabulary_of(*data_.task),
-                                             device_, updates, shared_expert);
+  start_.trainer =
+      std::make_unique<Trainer>(memory_.decided(options_), vocabulary_of(*data_.task), device_,
+                                updates, shared_expert, std::move(communicator_));
 }
 
 void Start::begin_anew() {
@@ -127,8 +133,8 @@ void Start::begin_anew() {
                "give the options of the run that the weights come from (--arch, "
                "--decoder-layers ...)");
   } else {
-    start_.trainer =
-        std::make_unique<Trainer>(memory_.decided(options_), vocabulary_of(*data_.task), device_);
+    start_.trainer = std::make_unique<Trainer>(
+        memory_.decided(options_), vocabulary_of(*data_.task), device_, std::move(communicator_));
   }
 }
 
@@ -212,8 +218,9 @@ void Start::resume(const fs::path& path) {
 }  // namespace
 
 StartingPoint find_starting_point(const TrainOptions& options, const MemoryPlanner& memory,
-                                  const RunData& data, torch::Device device) {
-  return Start(options, memory, data, device).find();
+                                  const RunData& data, torch::Device device,
+                                  std::unique_ptr<Communicator> communicator) {
+  return Start(options, memory, data, device, std::move(communicator)).find();
 }
 
 }  // namespace evomoe

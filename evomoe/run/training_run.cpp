@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
 #include "evomoe/loading/data_record.h"
 #include "evomoe/loading/run_folder.h"
@@ -36,7 +37,7 @@ void move_aside(const std::filesystem::path& log) {
 
 }  // namespace
 
-TrainingRun::TrainingRun(const TrainOptions& options)
+TrainingRun::TrainingRun(const TrainOptions& options, const RankPlace& place)
     : options_(options),
       device_(torch::kCPU),
       threads_(options.common.threads, [this](const auto& change) { reporter_->threads(change); }),
@@ -45,15 +46,18 @@ TrainingRun::TrainingRun(const TrainOptions& options)
   check_settings(options_);
   check_best_metric(options_);
   device_ = use_device(options_.common);
-  data_ = open_run_data(options_);
-  validator_.emplace(options_, iterator_options(options_, /*training=*/false),
+  data_ = open_run_data(options_, place);
+  auto communicator = join_run(place, options_, data_);
+  if (place.rank > 0) options_ = silent(std::move(options_));
+  validator_.emplace(options_, iterator_options(options_, /*training=*/false, place),
                      options_.dataset.max_valid_steps.value_or(-1), data_.task->target_dictionary(),
                      data_.bpe.get());
   for (const auto& [subset, dataset] : data_.valid) validator_->check_bleu_lengths(dataset);
   memory_.emplace(options_, *data_.task, device_);
   checkpoints_ = std::make_unique<CheckpointManager>(options_.checkpoint.save_dir,
                                                      checkpoint_policy(options_));
-  begin();
+  agree({}, *communicator);  // rank 0 has the folder to itself until it is in order
+  begin(std::move(communicator));
   if (auto* log_file = reporter_->log_file())
     memory_->write_plan(options_, trainer_->updates(), *log_file);
   const auto ahead = updates_ahead(options_, *data_.batches, epoch_, offset_, first_update_);
@@ -63,11 +67,17 @@ TrainingRun::TrainingRun(const TrainOptions& options)
 
 TrainingRun::~TrainingRun() = default;
 
-void TrainingRun::begin() {
-  auto start = find_starting_point(options_, *memory_, data_, device_);
+void TrainingRun::begin(std::unique_ptr<Communicator> communicator) {
+  const auto ranks = communicator->size();
+  auto start = find_starting_point(options_, *memory_, data_, device_, std::move(communicator));
   trainer_ = std::move(start.trainer);
   epoch_ = start.epoch;
-  offset_ = start.offset;
+  EVOMOE_CHECK(
+      start.offset % ranks == 0,
+      "{}: it stands behind {} batches of its epoch, which {} ranks cannot have done; go on "
+      "with a number of ranks that divides it, or give --reset-dataloader",
+      start.path.string(), start.offset, ranks);
+  offset_ = start.offset / ranks;
   first_update_ = saved_updates_ = trainer_->updates();
   reporter_.emplace(options_, *trainer_, *data_.batches, totals_,
                     open_folder(/*log_goes_on=*/first_update_ > 0 && start.in_own_folder));
@@ -110,9 +120,9 @@ int TrainingRun::run() {
   }
   if (trainer_->updates() > first_update_) memory_->report_peak(*trainer_, reporter_->log_file());
   if (stop == Stop::kSignal) {
-    log().info("stopped by signal {} after {} updates; {}", SignalWatch::received(),
+    log().info("stopped by signal {} after {} updates; {}", interruption_.signal,
                trainer_->updates(), how_to_go_on(options_));
-    return 128 + SignalWatch::received();
+    return 128 + interruption_.signal;
   }
   log().info("done after {} updates in {}", trainer_->updates(), duration_text(totals_.seconds()));
   return 0;
@@ -184,6 +194,7 @@ TrainingRun::Stop TrainingRun::train_epoch() {
       if (const auto summary = profile_->after_update(trainer_->updates()))
         reporter_->profile(*summary, profile_->trace().string());
     }
+    look_outside();
     stop = validate_and_save(batches.finished());
     if (stop != Stop::kNo) break;
   }
@@ -191,11 +202,17 @@ TrainingRun::Stop TrainingRun::train_epoch() {
   return stop;
 }
 
+void TrainingRun::look_outside() {
+  const double hours = options_.optimization.stop_time_hours;
+  interruption_ = agree({.signal = SignalWatch::received(),
+                         .time_is_up = hours > 0 && totals_.seconds() > hours * 3600},
+                        trainer_->communicator());
+}
+
 bool TrainingRun::reached_limit() const {
   const auto& optimization = options_.optimization;
-  if (optimization.max_update > 0 && trainer_->updates() >= optimization.max_update) return true;
-  return optimization.stop_time_hours > 0 && totals_.own_seconds() > 0 &&
-         totals_.seconds() > optimization.stop_time_hours * 3600;
+  return interruption_.time_is_up ||
+         (optimization.max_update > 0 && trainer_->updates() >= optimization.max_update);
 }
 
 bool TrainingRun::lr_came_down(int64_t epoch) const {
@@ -220,22 +237,23 @@ TrainingRun::Stop TrainingRun::validate_and_save(bool end_of_epoch) {
   const bool do_save =
       save_epoch || stop == Stop::kLimit || (interval && updates >= dataset.validate_after_updates);
   const bool do_validate =
-      !dataset.disable_validation && SignalWatch::received() == 0 &&
+      !dataset.disable_validation && interruption_.signal == 0 &&
       ((!end_of_epoch && do_save) || (end_of_epoch && epoch_ % dataset.validate_interval == 0) ||
        stop == Stop::kLimit ||
        (dataset.validate_interval_updates > 0 && updates > 0 &&
         updates >= dataset.validate_after_updates &&
         updates % dataset.validate_interval_updates == 0));
   // What is broken is not saved over what is not.
-  if (do_validate || do_save || stop != Stop::kNo || SignalWatch::received() != 0)
+  if (do_validate || do_save || stop != Stop::kNo || interruption_.signal != 0)
     trainer_->check_parameters();
   std::optional<double> metric;
   if (do_validate) {
     metric = validate();
+    look_outside();
     if (metric && patience_.ends_with(*metric)) stop = Stop::kPatience;
   }
   // A signal that came during the validation counts now.
-  if (SignalWatch::received() != 0) stop = Stop::kSignal;
+  if (interruption_.signal != 0) stop = Stop::kSignal;
   const bool last = stop != Stop::kNo || (end_of_epoch && is_last(epoch_));
   // As in fairseq, one at the end of an epoch is never called checkpoint_{epoch}_{updates}.
   if (do_save || stop != Stop::kNo) save(save_epoch, interval && !end_of_epoch, metric, last);
@@ -259,13 +277,17 @@ std::optional<double> TrainingRun::validate() {
 
 bool TrainingRun::validate_pass(const std::string& subset, const ValidationPass& pass,
                                 std::optional<double>* metric) {
-  auto found = validator_->run(pass, data_.valid.at(subset),
-                               {.model = trainer_->model(),
-                                .device = device_,
-                                .updates = trainer_->updates(),
-                                .epoch = epoch_},
-                               trainer_->communicator(), /*threads=*/nullptr,
-                               [] { return SignalWatch::received() != 0; });
+  auto found =
+      validator_->run(pass, data_.valid.at(subset),
+                      {.model = trainer_->model(),
+                       .device = device_,
+                       .updates = trainer_->updates(),
+                       .epoch = epoch_},
+                      trainer_->communicator(), /*threads=*/nullptr, [this] {
+                        // Ranks that see a signal at other batches would wait for each
+                        // other: they finish the validation.
+                        return trainer_->communicator().size() == 1 && SignalWatch::received() != 0;
+                      });
   if (!found) return false;
   if (found->sums.sample_size == 0) {
     warn_once(fmt::format("{}: no token of it is a target, so that its validation has no loss",
@@ -295,7 +317,7 @@ void TrainingRun::save(bool end_of_epoch, bool interval, std::optional<double> m
   request.interval = interval;
   request.metric = metric;
   request.last = last;
-  request.training_finished = last && SignalWatch::received() == 0;
+  request.training_finished = last && interruption_.signal == 0;
   checkpoints_->save(request, {state(), trainer_->model_state(), trainer_->optimizer_state()});
   saved_updates_ = request.updates;
 }
@@ -307,7 +329,7 @@ RunState TrainingRun::state() const {
   // At the end of an epoch the next one begins with its first batch.
   const bool finished = offset_ > 0 && data_.batches->finished();
   state.data.epoch = finished ? epoch_ + 1 : epoch_;
-  state.data.offset = finished ? 0 : offset_;
+  state.data.offset = finished ? 0 : offset_ * trainer_->communicator().size();
   state.data.items = data_.items(options_, state.data.epoch);
   state.evolution = evolution_record(trainer_->next_stage(), trainer_->holds_shared_expert());
   state.model = model_record(data_.task->source_dictionary(), data_.task->target_dictionary());

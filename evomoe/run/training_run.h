@@ -5,9 +5,12 @@
 #include <optional>
 
 #include "evomoe/checkpoint/checkpoint_manager.h"
+#include "evomoe/parallel/communicator.h"
+#include "evomoe/parallel/rank_place.h"
 #include "evomoe/run/memory_planner.h"
 #include "evomoe/run/patience.h"
 #include "evomoe/run/profile.h"
+#include "evomoe/run/ranks.h"
 #include "evomoe/run/run_data.h"
 #include "evomoe/run/run_reporter.h"
 #include "evomoe/run/run_totals.h"
@@ -24,7 +27,8 @@ class TrainingRun {
  public:
   /// Opens data, model, run folder and the checkpoint to go on from. Everything that can be refused
   /// is refused here.
-  explicit TrainingRun(const TrainOptions& options);
+  /// `place`: of this process among those of the run; rank 0 alone writes log and checkpoints.
+  explicit TrainingRun(const TrainOptions& options, const RankPlace& place = {});
   ~TrainingRun();
 
   /// Trains to the end, which is saved. Returns 0, or 128 + signal when stopped by one after
@@ -36,7 +40,7 @@ class TrainingRun {
   enum class Stop { kNo, kLimit, kPatience, kSignal };
 
   /// Makes the trainer and takes over what goes on of an earlier run.
-  void begin();
+  void begin(std::unique_ptr<Communicator> communicator);
   /// Writes the run folder and opens its log; nothing with --no-save.
   std::optional<RunLog> open_folder(bool log_goes_on) const;
 
@@ -54,6 +58,8 @@ class TrainingRun {
   bool validate_pass(const std::string& subset, const ValidationPass& pass,
                      std::optional<double>* metric);
 
+  /// What has come from outside until now, agreed on by all ranks.
+  void look_outside();
   bool reached_limit() const;
   /// Has the learning rate of an epoch that would begin now come down to --stop-min-lr?
   bool lr_came_down(int64_t epoch) const;
@@ -78,8 +84,9 @@ class TrainingRun {
   std::optional<RunReporter> reporter_;
   std::unique_ptr<Profile> profile_;
 
+  Interruption interruption_;
   int64_t epoch_ = 1;
-  int64_t offset_ = 0;         ///< micro-batches of the epoch done
+  int64_t offset_ = 0;         ///< micro-batches of the epoch done, by each rank
   int64_t first_update_ = 0;   ///< completed updates when this process began
   int64_t saved_updates_ = 0;  ///< completed updates of the last checkpoint
 };

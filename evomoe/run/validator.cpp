@@ -30,7 +30,7 @@ std::optional<Validation> Validator::run(const ValidationPass& pass,
   if (translate) bleu_->reset();
   const auto evaluate = [&](const Batch& batch) {
     if (threads != nullptr) threads->begin();
-    if (translate) bleu_->add(model.model, batch, model.updates);
+    if (translate && !batch.stands_in) bleu_->add(model.model, batch, model.updates);
     auto sums = evaluate_batch(model.model, criterion_, options_, batch, model.device,
                                pass.as_trained, model.updates);
     if (threads != nullptr) threads->end(static_cast<double>(batch.tokens));

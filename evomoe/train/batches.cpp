@@ -10,7 +10,8 @@
 
 namespace evomoe {
 
-EpochIteratorOptions iterator_options(const TrainOptions& options, bool training) {
+EpochIteratorOptions iterator_options(const TrainOptions& options, bool training,
+                                      const RankPlace& place) {
   const auto& dataset = options.dataset;
   const auto max_tokens =
       training || !dataset.max_tokens_valid ? dataset.max_tokens : dataset.max_tokens_valid;
@@ -25,6 +26,8 @@ EpochIteratorOptions iterator_options(const TrainOptions& options, bool training
   iterator.positions_option = fmt::format("{}", fmt::join(longer, " or "));
   if (!training && dataset.max_tokens_valid) iterator.tokens_option = "--max-tokens-valid";
   iterator.skip_invalid = training || dataset.skip_invalid_size_inputs_valid_test;
+  iterator.rank = place.rank;
+  iterator.world_size = place.size;
   iterator.seed = options.common.seed;
   iterator.shuffle = training;
   iterator.curriculum = training ? dataset.curriculum : 0;

@@ -7,13 +7,16 @@
 #include "evomoe/data/dataset.h"
 #include "evomoe/data/epoch_iterator.h"
 #include "evomoe/models/model.h"
+#include "evomoe/parallel/rank_place.h"
 #include "evomoe/train/options.h"
 
 /// Batches: how they are made, and their tensors.
 namespace evomoe {
 
-/// How batches of an EpochIterator are made: for training, or for validation (never shuffled).
-EpochIteratorOptions iterator_options(const TrainOptions& options, bool training);
+/// How batches of an EpochIterator are made: for training, or for validation (never shuffled);
+/// those of one rank.
+EpochIteratorOptions iterator_options(const TrainOptions& options, bool training,
+                                      const RankPlace& place = {});
 
 /// A micro-batch on the model's device.
 struct DeviceBatch {

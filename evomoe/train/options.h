@@ -8,6 +8,7 @@
 #include "evomoe/moe/evolution.h"
 #include "evomoe/moe/moe_options.h"
 #include "evomoe/optim/optimizer_options.h"
+#include "evomoe/parallel/distributed_options.h"
 #include "evomoe/config/option_set.h"
 #include "evomoe/train/architecture.h"
 #include "evomoe/train/criterion_options.h"
@@ -34,6 +35,7 @@ struct TrainOptions {
   DatasetOptions dataset;
   CheckpointOptions checkpoint;
   ResourceOptions resources;
+  DistributedOptions distributed;
   CommonOptions common;
 
   /// Binds the options to the table, which they must outlive.

@@ -78,6 +78,20 @@ void sum_over_ranks(LossSums& sums, Communicator& communicator) {
   gather_answers(sums, std::span(numbers).subspan(added), communicator);
 }
 
+void forget(LossSums& sums) {
+  for_each_sum(sums, [](auto& value) { value = 0; });
+  sums.answers.clear();
+}
+
+void forget(RouterStats& stats) {
+  for (auto* tensor :
+       {&stats.load_E, &stats.active_E1, &stats.entropy_sum, &stats.dropped, &stats.non_argmax}) {
+    if (tensor->defined()) tensor->zero_();
+  }
+  for (auto& [name, value] : stats.reference) value.zero_();
+  stats.tokens = stats.assignments = 0;
+}
+
 void sum_over_ranks(RouterStats& stats, Communicator& communicator) {
   for (auto* tensor :
        {&stats.load_E, &stats.active_E1, &stats.entropy_sum, &stats.dropped, &stats.non_argmax}) {

@@ -15,6 +15,10 @@ void sum_over_ranks(LossSums& sums, Communicator& communicator);
 /// The statistics of a layer over all ranks.
 void sum_over_ranks(RouterStats& stats, Communicator& communicator);
 
+/// What a batch that stands in (Batch::stands_in) counts: nothing, under the same names.
+void forget(LossSums& sums);
+void forget(RouterStats& stats);
+
 /// The counts of the sentences of all ranks.
 void sum_over_ranks(BleuCounts& counts, Communicator& communicator);
 

@@ -149,9 +149,13 @@ void Trainer::forward_backward(const Batch& batch, int64_t micro_batch, UpdateRe
       return recorded_noise_(micro_batch, layer);
     };
   }
-  const auto output = model_->forward(device_batch.input, context);
+  const torch::AutoGradMode with_gradients(!batch.stands_in);
+  auto output = model_->forward(device_batch.input, context);
   auto [loss, sums] = criterion_(*model_, output, device_batch, context);
-  if (!std::isfinite(sums.loss)) {
+  if (batch.stands_in) {
+    forget(sums);
+    for (auto& [layer, stats] : output.stats) forget(stats);
+  } else if (!std::isfinite(sums.loss)) {
     if (options_.optimization.on_non_finite == "stop")
       explain_non_finite(batch, fmt::format("the loss is {}", sums.loss));
   } else {
@@ -160,17 +164,31 @@ void Trainer::forward_backward(const Batch& batch, int64_t micro_batch, UpdateRe
   }
   result.sums += sums;
   add_stats(result.routers, output);
-  result.flops += model_->training_flops(device_batch.input, output);
+  if (!batch.stands_in) result.flops += model_->training_flops(device_batch.input, output);
 }
 
 void Trainer::sum_over_all_ranks(UpdateResult& result) {
   sum_over_ranks(result.sums, *communicator_);
   for (auto& [layer, stats] : result.routers) sum_over_ranks(stats, *communicator_);
   communicator_->all_reduce_sum(std::span(&result.flops, 1));
-  for (const auto& parameter : optimizer_->parameters()) {
-    auto gradient = parameter.tensor.grad();
-    if (gradient.defined()) communicator_->all_reduce_sum(gradient);
+  sum_gradients();
+}
+
+void Trainer::sum_gradients() {
+  const auto& parameters = optimizer_->parameters();
+  // A rank whose batch stands in has no gradient at all; of some parameters no rank has one.
+  std::vector<double> ranks_with_one;
+  for (const auto& parameter : parameters)
+    ranks_with_one.push_back(parameter.tensor.grad().defined() ? 1 : 0);
+  communicator_->all_reduce_sum(ranks_with_one);
+  std::vector<torch::Tensor> gradients;
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    if (ranks_with_one[i] == 0) continue;
+    auto& gradient = parameters[i].tensor.mutable_grad();
+    if (!gradient.defined()) gradient = torch::zeros_like(parameters[i].tensor);
+    gradients.push_back(gradient);
   }
+  communicator_->all_reduce_sum(gradients);
 }
 
 void Trainer::measure_gradients(UpdateResult& result) {

@@ -104,6 +104,7 @@ class Trainer {
   void forward_backward(const Batch& batch, int64_t micro_batch, UpdateResult& result);
   /// All that was counted and made of this rank's micro-batches becomes that of all ranks.
   void sum_over_all_ranks(UpdateResult& result);
+  void sum_gradients();
   void measure_gradients(UpdateResult& result);
   bool gradients_are_usable(const UpdateResult& result);
   [[noreturn]] void explain_non_finite(const Batch& batch, const std::string& found);

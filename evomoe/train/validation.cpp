@@ -63,10 +63,11 @@ std::optional<LossSums> evaluate_dataset(std::shared_ptr<const Dataset> dataset,
     const auto group = batches.next_update();
     if (!group) break;
     auto batch = group->front();
-    batch.first_sequence = sequences;
-    sequences += static_cast<int64_t>(batch.ids.size());
+    batch.first_sequence += sequences;
     auto sums = evaluate(batch);
+    if (batch.stands_in) forget(sums);
     sum_over_ranks(sums, communicator);
+    sequences += sums.sequences;
     const auto tokens = static_cast<double>(sums.tokens);
     log_losses(meters, sums, criterion);
     meters.speed("wps", tokens, 90, 1);

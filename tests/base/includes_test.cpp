@@ -25,9 +25,9 @@ Rooms operator+(Rooms a, const Rooms& b) {
 std::map<std::string, Rooms> allowed() {
   std::map<std::string, Rooms> may;
   may["base"] = {};
-  for (const auto* room : {"runtime", "kernels", "config", "parallel", "report"})
+  for (const auto* room : {"runtime", "kernels", "config", "report"})
     may[room] = {"base"};
-  for (const auto* room : {"legacy", "text"}) may[room] = {"base", "config"};
+  for (const auto* room : {"legacy", "text", "parallel"}) may[room] = {"base", "config"};
   may["score"] = {"base", "config", "text"};
   may["data"] = {"base", "config", "legacy", "text"};
   may["ops"] = {"base", "kernels"};

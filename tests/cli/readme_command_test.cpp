@@ -1,4 +1,7 @@
 // The command of the authors' README, as their script gives it.
+#include <unistd.h>
+
+#include <future>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -7,11 +10,15 @@
 namespace evomoe {
 namespace {
 
-using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 class ReadmeCommand : public Commands {
  protected:
+  /// One that is likely to be free.
+  static std::string port(int number) {
+    return std::to_string(30000 + (getpid() * 7 + number) % 20000);
+  }
+
   /// The README's variables as a user of one process sets them, and a small model; `variables`
   /// are set besides.
   testing::CommandResult readme(const std::string& variables) const {
@@ -50,14 +57,24 @@ TEST_F(ReadmeCommand, TrainsAndItsLogHasTheReferencesKeysInTheirOrder) {
   EXPECT_EQ(lines, 4) << result.out;
 }
 
-TEST_F(ReadmeCommand, SeveralProcessesAreRefusedWithTheReason) {
-  for (const auto* environment :
-       {"DLWS_NUM_GPU_PER_WORKER=4", "OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_RANK=1"}) {
-    SCOPED_TRACE(environment);
-    const auto result = readme(environment);
-    EXPECT_NE(result.exit_code, 0);
-    EXPECT_THAT(result.out, AllOf(HasSubstr("--distributed-world-size"), HasSubstr("only 1")));
-  }
+TEST_F(ReadmeCommand, StartsTheProcessesOfOneMachine) {
+  const auto result = readme("DLWS_NUM_GPU_PER_WORKER=2 MASTER_PORT=" + port(1));
+  ASSERT_EQ(result.exit_code, 0) << result.out;
+  EXPECT_THAT(result.out, HasSubstr("\"num_updates\": \"8\""));
+  EXPECT_THAT(result.out, HasSubstr("done after 8 updates"));
+}
+
+TEST_F(ReadmeCommand, StartsThoseOfTwoMachinesThatMpirunHasStartedItOn) {
+  const auto machine = [&](int number) {
+    return readme(fmt::format(
+        "OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_RANK={} DLWS_NUM_GPU_PER_WORKER=2 MASTER_PORT={}",
+        number, port(2)));
+  };
+  auto second = std::async(std::launch::async, [&] { return machine(1); });
+  const auto first = machine(0);
+  EXPECT_EQ(first.exit_code, 0) << first.out;
+  EXPECT_THAT(first.out, HasSubstr("done after 8 updates"));
+  EXPECT_EQ(second.get().exit_code, 0);
 }
 
 }  // namespace

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "evomoe/parallel/rank_place.h"
+
+namespace evomoe {
+
+class OptionTable;
+
+/// The processes of a run, with fairseq's flags.
+struct DistributedOptions {
+  int64_t distributed_world_size = 1;
+  std::optional<int64_t> distributed_rank;
+  std::optional<int64_t> distributed_num_procs;
+  std::optional<std::string> distributed_init_method;
+  std::optional<int64_t> distributed_port;
+  double distributed_timeout = 600;  ///< seconds
+  std::string ddp_backend = "pytorch_ddp";
+
+  void describe(OptionTable& table);
+  RankOptions rank_options() const;
+};
+
+}  // namespace evomoe

@@ -1,0 +1,227 @@
+#include "evomoe/parallel/local_ranks.h"
+
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "evomoe/base/error.h"
+#include "evomoe/base/log.h"
+
+namespace evomoe {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+/// After a rank has failed: until SIGTERM, and from there until SIGKILL. One that still computes
+/// fails by itself, in its next operation with the others.
+constexpr std::chrono::seconds kGrace{20}, kLastGrace{10};
+
+/// More only keep each other waiting.
+constexpr int64_t kMostPerCore = 16;
+
+/// A folder for the file by which ranks of one machine meet.
+class MeetingFolder {
+ public:
+  MeetingFolder() {
+    std::string pattern = (fs::temp_directory_path() / "evomoe-ranks-XXXXXX").string();
+    EVOMOE_CHECK(mkdtemp(pattern.data()) != nullptr, "cannot make a folder {}: {}", pattern,
+                 std::strerror(errno));
+    path_ = pattern;
+  }
+  ~MeetingFolder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  MeetingFolder(const MeetingFolder&) = delete;
+  MeetingFolder& operator=(const MeetingFolder&) = delete;
+
+  std::string init_method() const { return "file://" + (path_ / "ranks").string(); }
+
+ private:
+  fs::path path_;
+};
+
+/// The signals that run_local_ranks() waits for, held back while this lives.
+class HeldSignals {
+ public:
+  HeldSignals() {
+    sigemptyset(&set_);
+    for (const int signal : {SIGINT, SIGTERM, SIGCHLD}) sigaddset(&set_, signal);
+    sigprocmask(SIG_BLOCK, &set_, &before_);
+  }
+  ~HeldSignals() { sigprocmask(SIG_SETMASK, &before_, nullptr); }
+  HeldSignals(const HeldSignals&) = delete;
+  HeldSignals& operator=(const HeldSignals&) = delete;
+
+  const sigset_t& before() const { return before_; }
+  /// The next one; nothing within half a second.
+  std::optional<int> next() const {
+    const timespec half_a_second = {0, 500'000'000};
+    const int signal = sigtimedwait(&set_, nullptr, &half_a_second);
+    return signal > 0 ? std::optional<int>(signal) : std::nullopt;
+  }
+
+ private:
+  sigset_t set_{}, before_{};
+};
+
+using Variables = std::vector<std::pair<std::string, std::string>>;
+
+Variables variables_of(const RankPlan& plan, int64_t number, const std::string& init_method) {
+  Variables variables = {{"RANK", std::to_string(plan.first.rank + number)},
+                         {"WORLD_SIZE", std::to_string(plan.first.size)},
+                         {"LOCAL_RANK", std::to_string(number)},
+                         {"LOCAL_WORLD_SIZE", std::to_string(plan.processes)},
+                         {kInitMethodVariable, init_method}};
+  if (std::getenv("OMP_NUM_THREADS") == nullptr) {
+    const auto share = static_cast<int64_t>(std::thread::hardware_concurrency()) / plan.processes;
+    variables.emplace_back("OMP_NUM_THREADS", std::to_string(std::max<int64_t>(1, share)));
+  }
+  return variables;
+}
+
+/// This program once more.
+pid_t start(const std::vector<std::string>& arguments, const Variables& variables,
+            const sigset_t& signals) {
+  // Made before fork(): behind it, in a program with threads, nothing may be allocated.
+  std::vector<std::string> environment;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string text = *entry;
+    const bool is_set_anew =
+        std::any_of(variables.begin(), variables.end(),
+                    [&](const auto& variable) { return text.starts_with(variable.first + "="); });
+    if (!is_set_anew) environment.push_back(text);
+  }
+  for (const auto& [name, value] : variables) environment.push_back(name + "=" + value);
+  std::vector<char*> argv, envp;
+  auto owned = arguments;
+  std::string program = "evomoe";
+  argv.push_back(program.data());
+  for (auto& argument : owned) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  for (auto& entry : environment) envp.push_back(entry.data());
+  envp.push_back(nullptr);
+  const pid_t parent = getpid();
+  const pid_t child = fork();
+  EVOMOE_CHECK(child >= 0, "cannot start a process: {}", std::strerror(errno));
+  if (child > 0) return child;
+  setpgid(0, 0);  // the terminal's signals come to the parent, which passes them on
+  prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (getppid() != parent) _exit(1);
+  sigprocmask(SIG_SETMASK, &signals, nullptr);
+  execve("/proc/self/exe", argv.data(), envp.data());
+  _exit(127);
+}
+
+struct LocalRank {
+  int64_t rank;
+  pid_t process;
+  bool ended = false;
+};
+
+std::string end_words(int status) {
+  if (WIFSIGNALED(status)) return fmt::format("was ended by signal {}", WTERMSIG(status));
+  return fmt::format("ended with exit code {}", WEXITSTATUS(status));
+}
+
+class LocalRanks {
+ public:
+  void add(int64_t rank, pid_t process) { ranks_.push_back({rank, process}); }
+  bool any_left() const {
+    return std::any_of(ranks_.begin(), ranks_.end(), [](const auto& r) { return !r.ended; });
+  }
+  int exit_code() const { return exit_code_; }
+
+  void pass_on(int signal) {
+    stopping_ = true;
+    send(signal);
+  }
+
+  /// Takes note of those that have ended.
+  void reap() {
+    for (auto& rank : ranks_) {
+      int status = 0;
+      if (rank.ended || waitpid(rank.process, &status, WNOHANG) != rank.process) continue;
+      rank.ended = true;
+      const int code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+      if (code == 0 || exit_code_ != 0) continue;
+      exit_code_ = code;
+      if (stopping_) continue;  // each saves what it has; nothing is wrong
+      failed_at_ = Clock::now();
+      if (any_left())
+        log().error("rank {} {}; the others are stopped", rank.rank, end_words(status));
+    }
+  }
+
+  /// Ends those that hang after another one has failed.
+  void press() {
+    if (!failed_at_) return;
+    const auto waited = Clock::now() - *failed_at_;
+    if (waited > kGrace + kLastGrace) {
+      send(SIGKILL);
+    } else if (waited > kGrace && !asked_) {
+      send(SIGTERM);
+      asked_ = true;
+    }
+  }
+
+  void send(int signal) const {
+    for (const auto& rank : ranks_) {
+      if (!rank.ended) kill(rank.process, signal);
+    }
+  }
+
+ private:
+  std::vector<LocalRank> ranks_;
+  int exit_code_ = 0;
+  bool stopping_ = false, asked_ = false;
+  std::optional<Clock::time_point> failed_at_;
+};
+
+}  // namespace
+
+int run_local_ranks(const RankPlan& plan, const std::vector<std::string>& arguments) {
+  const auto cores = std::max<int64_t>(1, std::thread::hardware_concurrency());
+  if (plan.processes > kMostPerCore * cores) {
+    fail_usage(
+        "{} processes on this machine, which has {} cores: start at most {} (for those of "
+        "several machines give --distributed-rank, --distributed-init-method and "
+        "--distributed-num-procs on each)",
+        plan.processes, cores, kMostPerCore * cores);
+  }
+  std::optional<MeetingFolder> folder;
+  auto init_method = plan.first.init_method;
+  if (init_method.empty()) init_method = folder.emplace().init_method();
+  const HeldSignals signals;
+  LocalRanks ranks;
+  try {
+    for (int64_t i = 0; i < plan.processes; ++i) {
+      ranks.add(plan.first.rank + i,
+                start(arguments, variables_of(plan, i, init_method), signals.before()));
+    }
+  } catch (...) {
+    ranks.send(SIGKILL);
+    throw;
+  }
+  while (ranks.any_left()) {
+    const auto signal = signals.next();
+    if (signal && *signal != SIGCHLD) ranks.pass_on(*signal);
+    ranks.reap();
+    ranks.press();
+  }
+  return ranks.exit_code();
+}
+
+}  // namespace evomoe

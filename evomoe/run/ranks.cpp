@@ -1,0 +1,59 @@
+#include "evomoe/run/ranks.h"
+
+#include <array>
+#include <chrono>
+#include <csignal>
+
+#include "evomoe/loading/stored_state.h"
+#include "evomoe/parallel/process_group.h"
+#include "evomoe/train/task.h"
+
+namespace evomoe {
+namespace {
+
+/// Options that may differ: where a rank stands, and how it computes.
+constexpr std::array kOwnOptions = {"distributed_training.distributed_rank",
+                                    "distributed_training.distributed_num_procs", "common.threads",
+                                    "common.device"};
+
+RankFacts facts_of(const TrainOptions& options, const RunData& data) {
+  RankFacts facts;
+  facts["the program's version"] = EVOMOE_VERSION;
+  const auto config = stored_config(options);
+  for (const auto& [group, values] : config.items()) {
+    for (const auto& [name, value] : values.items()) facts[group + "." + name] = value.dump();
+  }
+  for (const auto* name : kOwnOptions) facts.erase(name);
+  const auto model = model_record(data.task->source_dictionary(), data.task->target_dictionary());
+  facts["the dictionary"] = nlohmann::json(model).dump();
+  const auto train = data.task->train(1, options.dataset.train_subset);
+  facts["the training data"] = fmt::format("{} items, {} tokens", train->size(), train->tokens());
+  return facts;
+}
+
+}  // namespace
+
+std::unique_ptr<Communicator> join_run(const RankPlace& place, const TrainOptions& options,
+                                       const RunData& data) {
+  if (place.size == 1) return std::make_unique<SelfCommunicator>();
+  const std::chrono::duration<double> timeout(options.distributed.distributed_timeout);
+  return join_ranks(place, facts_of(options, data),
+                    std::chrono::duration_cast<std::chrono::milliseconds>(timeout));
+}
+
+TrainOptions silent(TrainOptions options) {
+  options.common.log_format = "none";
+  options.checkpoint.no_save = true;
+  options.resources.profile.reset();
+  return options;
+}
+
+Interruption agree(Interruption own, Communicator& communicator) {
+  const bool is_first = communicator.rank() == 0;
+  std::array<double, 3> seen = {own.signal == SIGINT ? 1.0 : 0.0, own.signal == SIGTERM ? 1.0 : 0.0,
+                                own.time_is_up && is_first ? 1.0 : 0.0};
+  communicator.all_reduce_sum(seen);
+  return {.signal = seen[0] > 0 ? SIGINT : seen[1] > 0 ? SIGTERM : 0, .time_is_up = seen[2] > 0};
+}
+
+}  // namespace evomoe
