@@ -142,13 +142,13 @@ TEST_F(Ranks, StartedByHandAndByTorchrunFindEachOther) {
 }
 
 TEST_F(Ranks, ASignalToTheCommandSavesOnceAndTheRunGoesOn) {
-  expect_works(arguments("whole") + ranks(2) + "--max-update 2000");
-  auto run = start("part", arguments("part") + ranks(2) + "--max-update 2000");
+  expect_works(arguments("whole") + ranks(2) + "--max-update 500");
+  auto run = start("part", arguments("part") + ranks(2) + "--max-update 500");
   ASSERT_EQ(kill(process(), SIGTERM), 0);
   const auto result = run.get();
   EXPECT_EQ(result.exit_code, 143) << result.err;
   EXPECT_THAT(result.err, HasSubstr("stopped by signal 15"));
-  expect_works(arguments("part") + ranks(2) + "--max-update 2000");
+  expect_works(arguments("part") + ranks(2) + "--max-update 500");
   EXPECT_EQ(model_file("part"), model_file("whole"));
 }
 

@@ -153,6 +153,7 @@ TEST(Validation, BatchesAreNumberedByTheSequencesBeforeThem) {
     first.push_back(batch.first_sequence);
     LossSums sums;
     sums.sample_size = sums.tokens = batch.tokens;
+    sums.sequences = static_cast<int64_t>(batch.ids.size());
     sums.batches = 1;
     return sums;
   };
