@@ -161,6 +161,8 @@ void meet(c10d::Store& store, const RankPlace& place, const RankFacts& facts) {
 
 }  // namespace
 
+bool has_process_groups() { return true; }
+
 std::unique_ptr<Communicator> join_ranks(const RankPlace& place, const RankFacts& facts,
                                          milliseconds timeout) {
   if (place.size == 1) return std::make_unique<SelfCommunicator>();
@@ -185,6 +187,8 @@ std::unique_ptr<Communicator> join_ranks(const RankPlace& place, const RankFacts
 }
 
 #else
+
+bool has_process_groups() { return false; }
 
 std::unique_ptr<Communicator> join_ranks(const RankPlace& place, const RankFacts&,
                                          std::chrono::milliseconds) {

@@ -13,6 +13,9 @@ namespace evomoe {
 /// What a rank says of itself, by name: what must be the same on all of them.
 using RankFacts = std::map<std::string, std::string>;
 
+/// Whether this program was built with Gloo.
+bool has_process_groups();
+
 /// Joins the other ranks of a run: LibTorch's Gloo (c10d), on the CPU. Returns when all are there.
 /// An Error that names rank, address and remedy where they do not come within `timeout`, a rank
 /// comes twice, or their facts differ (each name with both values). Every operation has the same

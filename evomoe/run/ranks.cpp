@@ -4,6 +4,7 @@
 #include <chrono>
 #include <csignal>
 
+#include "evomoe/base/error.h"
 #include "evomoe/loading/stored_state.h"
 #include "evomoe/parallel/process_group.h"
 #include "evomoe/train/task.h"
@@ -34,8 +35,12 @@ RankFacts facts_of(const TrainOptions& options, const RunData& data) {
 }  // namespace
 
 std::unique_ptr<Communicator> join_run(const RankPlace& place, const TrainOptions& options,
-                                       const RunData& data) {
+                                       const RunData& data, torch::Device device) {
   if (place.size == 1) return std::make_unique<SelfCommunicator>();
+  if (!device.is_cpu()) {
+    fail_usage("{} ranks on {}: several processes train on the CPU only, for now; add --device cpu",
+               place.size, device.str());
+  }
   const std::chrono::duration<double> timeout(options.distributed.distributed_timeout);
   return join_ranks(place, facts_of(options, data),
                     std::chrono::duration_cast<std::chrono::milliseconds>(timeout));

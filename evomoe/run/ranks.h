@@ -1,5 +1,7 @@
 #pragma once
 
+#include <torch/torch.h>
+
 #include <memory>
 
 #include "evomoe/parallel/communicator.h"
@@ -11,9 +13,9 @@
 namespace evomoe {
 
 /// Joins the other ranks. Error where one of them has other options, another version of the
-/// program, or other data.
+/// program, or other data; UsageError for another device than the CPU.
 std::unique_ptr<Communicator> join_run(const RankPlace& place, const TrainOptions& options,
-                                       const RunData& data);
+                                       const RunData& data, torch::Device device);
 
 /// The options of a rank but 0: it writes neither log nor checkpoints, which would be those of rank
 /// 0 again.

@@ -47,7 +47,7 @@ TrainingRun::TrainingRun(const TrainOptions& options, const RankPlace& place)
   check_best_metric(options_);
   device_ = use_device(options_.common);
   data_ = open_run_data(options_, place);
-  auto communicator = join_run(place, options_, data_);
+  auto communicator = join_run(place, options_, data_, device_);
   if (place.rank > 0) options_ = silent(std::move(options_));
   validator_.emplace(options_, iterator_options(options_, /*training=*/false, place),
                      options_.dataset.max_valid_steps.value_or(-1), data_.task->target_dictionary(),

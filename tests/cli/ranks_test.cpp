@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "evomoe/checkpoint/safetensors.h"
+#include "evomoe/parallel/process_group.h"
 #include "evomoe/report/run_log.h"
 #include "tests/cli/commands_fixture.h"
 
@@ -17,6 +18,11 @@ using ::testing::HasSubstr;
 
 class Ranks : public Commands {
  protected:
+  void SetUp() override {
+    if (!has_process_groups()) GTEST_SKIP() << "this build has no Gloo (libgloo-dev)";
+    Commands::SetUp();
+  }
+
   static std::string ranks(int count) { return fmt::format("--distributed-world-size {} ", count); }
   static std::string updates_of(int micro_batches) {
     return fmt::format("--update-freq {} ", micro_batches);
@@ -189,9 +195,8 @@ TEST_F(Ranks, BadInputIsRefused) {
                  {"rank 1 of 2", "tcp://127.0.0.1:9", "Is rank 0 running"}, 1);
   expect_refused(train_arguments() + "--ddp-backend slowmo", {"--ddp-backend", "slowmo"});
   // Ranks with other options.
-  const auto meet =
-      fmt::format("--distributed-init-method file://{}/meet --distributed-timeout 4 ",
-                  folder_.path().string());
+  const auto meet = fmt::format("--distributed-init-method file://{}/meet --distributed-timeout 4 ",
+                                folder_.path().string());
   auto first = std::async(std::launch::async, [&] {
     return evomoe(train_arguments() + ranks(2) + meet + "--distributed-rank 0");
   });

@@ -20,6 +20,10 @@ using std::chrono::milliseconds;
 /// Ranks as threads of this process.
 class ProcessGroups : public ::testing::Test {
  protected:
+  void SetUp() override {
+    if (!has_process_groups()) GTEST_SKIP() << "this build has no Gloo (libgloo-dev)";
+  }
+
   RankPlace place(int64_t rank, int64_t size) const {
     return {.rank = rank,
             .size = size,
