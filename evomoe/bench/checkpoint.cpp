@@ -6,11 +6,11 @@
 #include <numeric>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/temporary_folder.h"
 #include "evomoe/bench/machine_peak.h"
 #include "evomoe/bench/process_memory.h"
 #include "evomoe/bench/results.h"
 #include "evomoe/bench/step.h"
-#include "evomoe/bench/temporary_folder.h"
 #include "evomoe/checkpoint/checkpoint_manager.h"
 
 namespace evomoe::bench {
@@ -160,7 +160,7 @@ void run(const CheckpointBenchOptions& options) {
   }
   const auto model = model_case(options.run.suite, options.model);
   use_threads(options.run);
-  const TemporaryFolder folder(options.folder);
+  const TemporaryFolder folder(options.folder, "choose another one with --folder");
   Results results({{"case", "case"},
                    {"impl", "impl"},
                    {"ms_median", "step ms", 1},

@@ -5,12 +5,12 @@
 #include <numeric>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/temporary_folder.h"
 #include "evomoe/bench/hash_data.h"
 #include "evomoe/bench/machine_peak.h"
 #include "evomoe/bench/process_memory.h"
 #include "evomoe/bench/results.h"
 #include "evomoe/bench/step.h"
-#include "evomoe/bench/temporary_folder.h"
 #include "evomoe/data/epoch_iterator.h"
 #include "evomoe/data/indexed_dataset.h"
 #include "evomoe/data/language_model_data.h"
@@ -143,7 +143,7 @@ void run(const DataBenchOptions& options) {
                Dictionary::kSpecials);
   }
   use_threads(options.run);
-  const TemporaryFolder folder(options.folder);
+  const TemporaryFolder folder(options.folder, "choose another one with --folder");
   write_data(folder.path(), model, options.epoch_batches);
   LanguageModelData data(folder.path().string(), {.tokens_per_sample = model.seq});
   Results results({{"case", "case"},

@@ -1,12 +1,10 @@
 #include <ATen/Parallel.h>
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <cstdlib>
 
-#include "evomoe/base/log.h"
 #include "evomoe/cli/command_list.h"
-#include "evomoe/config/option_table.h"
+#include "evomoe/cli/parse.h"
 #include "evomoe/parallel/local_ranks.h"
 #include "evomoe/run/training_run.h"
 #include "evomoe/train/optimizer_settings.h"
@@ -15,11 +13,14 @@
 namespace evomoe {
 namespace {
 
-/// The cores of a machine are shared among its ranks, unless the user says who gets how many.
-void share_cores(const RankPlace& place, CommonOptions& options) {
-  if (place.local_size == 1 || options.threads > 0 || std::getenv("OMP_NUM_THREADS") != nullptr)
-    return;
-  options.threads = std::max<int64_t>(1, at::get_num_threads() / place.local_size);
+/// The cores of a machine are shared among its ranks, unless the user says who gets how many. This
+/// is no option of the run, which would be stored with it.
+void share_cores(const RankPlace& place, const CommonOptions& options) {
+  constexpr const char* kThreads = "OMP_NUM_THREADS";
+  if (place.local_size == 1 || options.threads > 0 || std::getenv(kThreads) != nullptr) return;
+  const auto share = std::max<int64_t>(1, at::get_num_threads() / place.local_size);
+  at::set_num_threads(static_cast<int>(share));
+  setenv(kThreads, std::to_string(share).c_str(), /*overwrite=*/1);  // so ComputeThreads keeps it
 }
 
 }  // namespace
@@ -28,11 +29,8 @@ int train_command(const std::vector<std::string>& arguments) {
   TrainOptions options;
   OptionTable table("train", command_summary("train"));
   options.describe(table);
-  if (!table.parse(arguments)) {
-    fmt::print("{}", table.help_text());
-    return 0;
-  }
-  const auto plan = plan_ranks(options.distributed.rank_options(), process_environment);
+  if (!parse_quietly(table, arguments)) return 0;
+  const auto plan = plan_ranks(options.distributed, process_environment);
   if (plan.processes > 1) {
     validate_options(options);
     auto again = arguments;
@@ -40,7 +38,7 @@ int train_command(const std::vector<std::string>& arguments) {
     return run_local_ranks(plan, again);
   }
   if (plan.first.rank > 0) log().set_level(spdlog::level::err);
-  for (const auto& notice : table.notices()) log().info("{}", notice);
+  tell_notices(table);
   if (!table.is_set("lr") && !sets_own_learning_rate(options)) {
     log().warn(
         "no --lr is given, so it is {}, fairseq's default, which is far too high for most models; "

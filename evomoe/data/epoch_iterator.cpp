@@ -104,9 +104,13 @@ std::optional<std::vector<Batch>> EpochIterator::next_update() {
   return update;
 }
 
-int64_t EpochIterator::batches_per_epoch() {
+int64_t EpochIterator::batches_of_all_ranks() {
   if (!dataset_) form_batches(1);
-  return (batches_.size() + options_.world_size - 1) / options_.world_size;
+  return batches_.size();
+}
+
+int64_t EpochIterator::batches_per_epoch() {
+  return (batches_of_all_ranks() + options_.world_size - 1) / options_.world_size;
 }
 
 int64_t EpochIterator::updates_per_epoch() {

@@ -60,7 +60,9 @@ class EpochIterator {
   int64_t epoch() const { return epoch_; }
   /// Micro-batches of this rank delivered in this epoch, those skipped by start_epoch included.
   int64_t offset() const { return offset_; }
-  /// Micro-batches of a rank in this epoch (before start_epoch: in epoch 1).
+  /// Batches of all ranks in this epoch (before start_epoch: in epoch 1).
+  int64_t batches_of_all_ranks();
+  /// Micro-batches of a rank in this epoch, stand-ins included.
   int64_t batches_per_epoch();
   /// Updates delivered in this epoch, those skipped by start_epoch included; the last one may have
   /// fewer micro-batches.

@@ -34,21 +34,6 @@ void DistributedOptions::describe(OptionTable& table) {
       .add("distributed-timeout", &distributed_timeout,
            "Seconds that a rank waits for the others before the run fails.")
       .above(0);
-  table
-      .add("ddp-backend", &ddp_backend,
-           "All mean data-parallel training: each rank has the whole model and its share of the "
-           "batches. Sharded parameters (fully_sharded) are not there yet.")
-      .choices({"pytorch_ddp", "c10d", "legacy_ddp", "no_c10d", "fully_sharded"});
-}
-
-RankOptions DistributedOptions::rank_options() const {
-  return {.world_size = distributed_world_size > 1 || distributed_rank
-                            ? std::optional<int64_t>(distributed_world_size)
-                            : std::nullopt,
-          .rank = distributed_rank,
-          .num_procs = distributed_num_procs,
-          .init_method = distributed_init_method,
-          .port = distributed_port};
 }
 
 }  // namespace evomoe

@@ -4,8 +4,6 @@
 #include <optional>
 #include <string>
 
-#include "evomoe/parallel/rank_place.h"
-
 namespace evomoe {
 
 class OptionTable;
@@ -18,10 +16,8 @@ struct DistributedOptions {
   std::optional<std::string> distributed_init_method;
   std::optional<int64_t> distributed_port;
   double distributed_timeout = 600;  ///< seconds
-  std::string ddp_backend = "pytorch_ddp";
 
   void describe(OptionTable& table);
-  RankOptions rank_options() const;
 };
 
 }  // namespace evomoe

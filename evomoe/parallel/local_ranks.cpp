@@ -8,20 +8,18 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
-#include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <optional>
 #include <thread>
 #include <utility>
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
+#include "evomoe/base/temporary_folder.h"
 
 namespace evomoe {
 namespace {
 
-namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 /// After a rank has failed: until SIGTERM, and from there until SIGKILL. One that still computes
@@ -30,28 +28,6 @@ constexpr std::chrono::seconds kGrace{20}, kLastGrace{10};
 
 /// More only keep each other waiting.
 constexpr int64_t kMostPerCore = 16;
-
-/// A folder for the file by which ranks of one machine meet.
-class MeetingFolder {
- public:
-  MeetingFolder() {
-    std::string pattern = (fs::temp_directory_path() / "evomoe-ranks-XXXXXX").string();
-    EVOMOE_CHECK(mkdtemp(pattern.data()) != nullptr, "cannot make a folder {}: {}", pattern,
-                 std::strerror(errno));
-    path_ = pattern;
-  }
-  ~MeetingFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  MeetingFolder(const MeetingFolder&) = delete;
-  MeetingFolder& operator=(const MeetingFolder&) = delete;
-
-  std::string init_method() const { return "file://" + (path_ / "ranks").string(); }
-
- private:
-  fs::path path_;
-};
 
 /// The signals that run_local_ranks() waits for, held back while this lives.
 class HeldSignals {
@@ -80,16 +56,11 @@ class HeldSignals {
 using Variables = std::vector<std::pair<std::string, std::string>>;
 
 Variables variables_of(const RankPlan& plan, int64_t number, const std::string& init_method) {
-  Variables variables = {{"RANK", std::to_string(plan.first.rank + number)},
-                         {"WORLD_SIZE", std::to_string(plan.first.size)},
-                         {"LOCAL_RANK", std::to_string(number)},
-                         {"LOCAL_WORLD_SIZE", std::to_string(plan.processes)},
-                         {kInitMethodVariable, init_method}};
-  if (std::getenv("OMP_NUM_THREADS") == nullptr) {
-    const auto share = static_cast<int64_t>(std::thread::hardware_concurrency()) / plan.processes;
-    variables.emplace_back("OMP_NUM_THREADS", std::to_string(std::max<int64_t>(1, share)));
-  }
-  return variables;
+  return {{"RANK", std::to_string(plan.first.rank + number)},
+          {"WORLD_SIZE", std::to_string(plan.first.size)},
+          {"LOCAL_RANK", std::to_string(number)},
+          {"LOCAL_WORLD_SIZE", std::to_string(plan.processes)},
+          {kInitMethodVariable, init_method}};
 }
 
 /// This program once more.
@@ -201,9 +172,12 @@ int run_local_ranks(const RankPlan& plan, const std::vector<std::string>& argume
         "--distributed-num-procs on each)",
         plan.processes, cores, kMostPerCore * cores);
   }
-  std::optional<MeetingFolder> folder;
+  std::optional<TemporaryFolder> folder;  // of the file by which ranks of one machine meet
   auto init_method = plan.first.init_method;
-  if (init_method.empty()) init_method = folder.emplace().init_method();
+  if (init_method.empty()) {
+    folder.emplace("", "name one that can be written in TMPDIR");
+    init_method = "file://" + (folder->path() / "ranks").string();
+  }
   const HeldSignals signals;
   LocalRanks ranks;
   try {

@@ -11,11 +11,12 @@ namespace evomoe {
 
 /// Starts this program again, with the same arguments, once for each of the plan's ranks on this
 /// machine, and waits for them. The place of each is in its environment, as torchrun sets it, and
-/// init_method in EVOMOE_INIT_METHOD; --threads of each defaults to its share of the cores.
+/// init_method in EVOMOE_INIT_METHOD.
 ///
 /// A signal (SIGINT, SIGTERM) that this process gets reaches each rank once. When a rank fails, the
 /// others get ten seconds to end by themselves, then SIGTERM, then SIGKILL. When this process dies
-/// they get SIGTERM. UsageError for more than 16 ranks a core. Returns the exit code of the rank that failed first, else 0.
+/// they get SIGTERM. UsageError for more than 16 ranks a core. Returns the exit code of the rank
+/// that failed first, else 0.
 int run_local_ranks(const RankPlan& plan, const std::vector<std::string>& arguments);
 
 }  // namespace evomoe

@@ -1,6 +1,6 @@
 #include "evomoe/parallel/process_group.h"
 
-#include <filesystem>
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <vector>
@@ -51,16 +51,19 @@ class GlooCommunicator final : public Communicator {
   int rank() const override { return static_cast<int>(place_.rank); }
   int size() const override { return static_cast<int>(place_.size); }
 
-  /// In buckets, as a small tensor costs as much time as a megabyte.
+  /// In buckets of one type, as a small tensor costs as much time as a megabyte.
   void all_reduce_sum(std::vector<torch::Tensor>& tensors) override {
     const torch::NoGradGuard no_grad;
-    for (size_t begin = 0; begin < tensors.size();) {
+    auto by_type = tensors;
+    const auto type_of = [](const torch::Tensor& tensor) { return tensor.scalar_type(); };
+    std::ranges::stable_sort(by_type, {}, type_of);
+    for (size_t begin = 0; begin < by_type.size();) {
       size_t end = begin;
       int64_t elements = 0;
-      while (end < tensors.size() && (end == begin || elements < kBucketElements) &&
-             tensors[end].scalar_type() == tensors[begin].scalar_type())
-        elements += tensors[end++].numel();
-      sum_bucket(std::span(tensors).subspan(begin, end - begin), elements);
+      while (end < by_type.size() && (end == begin || elements < kBucketElements) &&
+             type_of(by_type[end]) == type_of(by_type[begin]))
+        elements += by_type[end++].numel();
+      sum_bucket(std::span(by_type).subspan(begin, end - begin), elements);
       begin = end;
     }
   }

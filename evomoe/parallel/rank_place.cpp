@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "evomoe/base/error.h"
+#include "evomoe/parallel/distributed_options.h"
 
 namespace evomoe {
 namespace {
@@ -48,9 +49,11 @@ std::string first_host(const std::string& list) {
 }
 
 /// tcp://HOST:PORT, of the host that the environment names.
-std::optional<std::string> address_of(const RankOptions& options, const Environment& environment) {
-  if (options.init_method) return options.init_method;
-  const auto port = options.port ? options.port : number(environment, "MASTER_PORT");
+std::optional<std::string> address_of(const DistributedOptions& options,
+                                      const Environment& environment) {
+  if (options.distributed_init_method) return options.distributed_init_method;
+  const auto port =
+      options.distributed_port ? options.distributed_port : number(environment, "MASTER_PORT");
   if (const auto host = environment("MASTER_ADDR"))
     return fmt::format("tcp://{}:{}", *host, port.value_or(kDefaultPort));
   for (const auto* name : {"SLURM_STEP_NODELIST", "SLURM_NODELIST", "SLURM_JOB_NODELIST"}) {
@@ -73,8 +76,7 @@ void check_init_method(const std::string& method) {
   }
 }
 
-RankPlan placed(RankPlace place, const RankOptions& options) {
-  const auto processes = options.num_procs.value_or(1);
+RankPlan placed(RankPlace place, int64_t processes) {
   if (place.rank + processes > place.size) {
     fail_usage(
         "rank {}{} is not one of {} (ranks count from 0): --distributed-world-size, "
@@ -93,7 +95,7 @@ std::optional<std::string> process_environment(const std::string& name) {
   return value;
 }
 
-RankPlan plan_ranks(const RankOptions& options, const Environment& environment) {
+RankPlan plan_ranks(const DistributedOptions& options, const Environment& environment) {
   if (const auto method = environment(kInitMethodVariable)) {
     return {{.rank = number(environment, kTorchrun.rank).value_or(0),
              .size = number(environment, kTorchrun.size).value_or(1),
@@ -101,36 +103,37 @@ RankPlan plan_ranks(const RankOptions& options, const Environment& environment) 
              .local_size = number(environment, kTorchrun.local_size).value_or(1),
              .init_method = *method}};
   }
-  if (options.init_method) check_init_method(*options.init_method);
-  if (options.rank) {
-    const auto size = options.world_size.value_or(1);
-    if (size == 1 && *options.rank == 0) return {};
-    if (!options.init_method) {
+  if (options.distributed_init_method) check_init_method(*options.distributed_init_method);
+  if (options.distributed_rank) {
+    const auto size = options.distributed_world_size;
+    if (size == 1 && *options.distributed_rank == 0) return {};
+    if (!options.distributed_init_method) {
       fail_usage(
           "--distributed-rank {} needs --distributed-init-method, tcp://HOST:PORT of rank 0 or "
           "file://PATH, so that the processes find each other",
-          *options.rank);
+          *options.distributed_rank);
     }
-    auto of_machine = options;
     // The authors' README gives the first rank of a machine, and says in this variable how many it
     // has.
-    if (!of_machine.num_procs) of_machine.num_procs = number(environment, kProcessesOfReadme);
-    return placed({.rank = *options.rank,
+    const auto processes = options.distributed_num_procs
+                               ? *options.distributed_num_procs
+                               : number(environment, kProcessesOfReadme).value_or(1);
+    return placed({.rank = *options.distributed_rank,
                    .size = size,
-                   .local_size = of_machine.num_procs.value_or(1),
-                   .init_method = *options.init_method},
-                  of_machine);
+                   .local_size = processes,
+                   .init_method = *options.distributed_init_method},
+                  processes);
   }
   // Only where the user does not ask for processes of his own: a command of one process in a job of
   // Slurm's stays one.
   for (const auto& by : {kTorchrun, kOpenMpi, kMpich, kSlurm}) {
     const auto rank = number(environment, by.rank), size = number(environment, by.size);
     if (!rank || !size || *size <= 1) continue;
-    if (options.world_size && *options.world_size != *size) {
+    if (options.distributed_world_size > 1 && options.distributed_world_size != *size) {
       fail_usage(
           "--distributed-world-size {}: the environment has {} processes ({}={}); leave the "
           "option out, or start as many",
-          *options.world_size, *size, by.size, *size);
+          options.distributed_world_size, *size, by.size, *size);
     }
     const auto address = address_of(options, environment);
     if (!address) {
@@ -144,17 +147,19 @@ RankPlan plan_ranks(const RankOptions& options, const Environment& environment) 
                    .local_rank = number(environment, by.local_rank).value_or(0),
                    .local_size = number(environment, by.local_size).value_or(1),
                    .init_method = *address},
-                  options);
+                  options.distributed_num_procs.value_or(1));
   }
-  const auto size = options.world_size.value_or(1);
-  if (options.num_procs && *options.num_procs != size) {
+  const auto size = options.distributed_world_size;
+  if (options.distributed_num_procs && *options.distributed_num_procs != size) {
     fail_usage(
         "--distributed-num-procs {} of --distributed-world-size {}: for the processes of several "
         "machines give --distributed-rank (the first one of this machine) and "
         "--distributed-init-method too",
-        *options.num_procs, size);
+        *options.distributed_num_procs, size);
   }
-  return {{.size = size, .local_size = size, .init_method = options.init_method.value_or("")},
+  return {{.size = size,
+           .local_size = size,
+           .init_method = options.distributed_init_method.value_or("")},
           size};
 }
 

@@ -7,6 +7,8 @@
 
 namespace evomoe {
 
+struct DistributedOptions;
+
 /// Where a process stands among those of a run, its ranks.
 struct RankPlace {
   int64_t rank = 0, size = 1;
@@ -14,13 +16,6 @@ struct RankPlace {
   /// How they find each other: tcp://HOST:PORT, where rank 0 listens, or file://PATH of a file that
   /// all of them see and that does not exist before.
   std::string init_method;
-};
-
-/// What a user says of the ranks, by options. What is not given comes from the environment.
-struct RankOptions {
-  std::optional<int64_t> world_size, rank, num_procs;
-  std::optional<std::string> init_method;
-  std::optional<int64_t> port;
 };
 
 /// Set for the processes that this program starts itself: their init_method. Their places are in
@@ -41,6 +36,6 @@ struct RankPlan {
 /// WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR and MASTER_PORT; Open MPI's
 /// OMPI_COMM_WORLD_*; MPICH's PMI_*; Slurm's SLURM_*. A world size alone means that many processes
 /// on this machine. UsageError for what does not fit together, with the values and the remedy.
-RankPlan plan_ranks(const RankOptions& options, const Environment& environment);
+RankPlan plan_ranks(const DistributedOptions& options, const Environment& environment);
 
 }  // namespace evomoe

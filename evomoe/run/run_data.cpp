@@ -51,9 +51,8 @@ RunData open_run_data(TrainOptions& options, const RankPlace& place) {
         return task->train(epoch, subset);
       },
       iterator_options(options, /*training=*/true, place));
-  EVOMOE_CHECK(data.batches->batches_per_epoch() > 0,
-               "{}: no batch can be made of the training data", train->name());
-  const auto batches = EpochIterator(train, iterator_options(options, true)).batches_per_epoch();
+  const auto batches = data.batches->batches_of_all_ranks();
+  EVOMOE_CHECK(batches > 0, "{}: no batch can be made of the training data", train->name());
   EVOMOE_CHECK(place.size <= batches,
                "{}: it has {} batches, fewer than the {} ranks; make the batches smaller "
                "(--max-tokens, --batch-size), or start fewer processes",

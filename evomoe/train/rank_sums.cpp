@@ -31,6 +31,16 @@ void for_each_sum(BleuCounts& counts, const Visit& visit) {
   visit(counts.reference_length);
 }
 
+/// Calls `visit` with every tensor of the statistics that there is.
+template <typename Visit>
+void for_each_tensor(RouterStats& stats, const Visit& visit) {
+  for (auto* tensor :
+       {&stats.load_E, &stats.active_E1, &stats.entropy_sum, &stats.dropped, &stats.non_argmax}) {
+    if (tensor->defined()) visit(*tensor);
+  }
+  for (auto& [name, value] : stats.reference) visit(value);
+}
+
 template <typename Sums>
 std::vector<double> numbers_of(Sums& sums) {
   std::vector<double> numbers;
@@ -84,25 +94,25 @@ void forget(LossSums& sums) {
 }
 
 void forget(RouterStats& stats) {
-  for (auto* tensor :
-       {&stats.load_E, &stats.active_E1, &stats.entropy_sum, &stats.dropped, &stats.non_argmax}) {
-    if (tensor->defined()) tensor->zero_();
-  }
-  for (auto& [name, value] : stats.reference) value.zero_();
+  for_each_tensor(stats, [](torch::Tensor& tensor) { tensor.zero_(); });
   stats.tokens = stats.assignments = 0;
 }
 
-void sum_over_ranks(RouterStats& stats, Communicator& communicator) {
-  for (auto* tensor :
-       {&stats.load_E, &stats.active_E1, &stats.entropy_sum, &stats.dropped, &stats.non_argmax}) {
-    if (tensor->defined()) communicator.all_reduce_sum(*tensor);
+void sum_over_ranks(LayerStats& layers, Communicator& communicator) {
+  std::vector<torch::Tensor> tensors;
+  std::vector<double> counts;
+  for (auto& [layer, stats] : layers) {
+    for_each_tensor(stats, [&](const torch::Tensor& tensor) { tensors.push_back(tensor); });
+    for (const auto count : {stats.tokens, stats.assignments})
+      counts.push_back(static_cast<double>(count));
   }
-  for (auto& [name, value] : stats.reference) communicator.all_reduce_sum(value);
-  std::array<double, 2> counts = {static_cast<double>(stats.tokens),
-                                  static_cast<double>(stats.assignments)};
+  communicator.all_reduce_sum(tensors);
   communicator.all_reduce_sum(counts);
-  stats.tokens = static_cast<int64_t>(counts[0]);
-  stats.assignments = static_cast<int64_t>(counts[1]);
+  auto next = counts.begin();
+  for (auto& [layer, stats] : layers) {
+    stats.tokens = static_cast<int64_t>(*next++);
+    stats.assignments = static_cast<int64_t>(*next++);
+  }
 }
 
 void sum_over_ranks(BleuCounts& counts, Communicator& communicator) {

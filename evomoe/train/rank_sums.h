@@ -1,5 +1,9 @@
 #pragma once
 
+#include <cstdint>
+#include <utility>
+#include <vector>
+
 #include "evomoe/parallel/communicator.h"
 #include "evomoe/routing/routing.h"
 #include "evomoe/score/bleu.h"
@@ -12,8 +16,11 @@ namespace evomoe {
 /// have the same criterion.
 void sum_over_ranks(LossSums& sums, Communicator& communicator);
 
-/// The statistics of a layer over all ranks.
-void sum_over_ranks(RouterStats& stats, Communicator& communicator);
+/// (layer, what its router did) of the MoE layers.
+using LayerStats = std::vector<std::pair<int64_t, RouterStats>>;
+
+/// The statistics over all ranks, of all layers at once.
+void sum_over_ranks(LayerStats& layers, Communicator& communicator);
 
 /// What a batch that stands in (Batch::stands_in) counts: nothing, under the same names.
 void forget(LossSums& sums);

@@ -169,7 +169,7 @@ void Trainer::forward_backward(const Batch& batch, int64_t micro_batch, UpdateRe
 
 void Trainer::sum_over_all_ranks(UpdateResult& result) {
   sum_over_ranks(result.sums, *communicator_);
-  for (auto& [layer, stats] : result.routers) sum_over_ranks(stats, *communicator_);
+  sum_over_ranks(result.routers, *communicator_);
   communicator_->all_reduce_sum(std::span(&result.flops, 1));
   sum_gradients();
 }

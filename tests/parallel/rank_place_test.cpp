@@ -5,6 +5,7 @@
 
 #include <map>
 
+#include "evomoe/parallel/distributed_options.h"
 #include "tests/testing/expect_error.h"
 
 namespace evomoe {
@@ -12,7 +13,7 @@ namespace {
 
 using Variables = std::map<std::string, std::string>;
 
-RankPlan plan(const RankOptions& options, const Variables& variables = {}) {
+RankPlan plan(const DistributedOptions& options, const Variables& variables = {}) {
   return plan_ranks(options, [&](const std::string& name) -> std::optional<std::string> {
     const auto found = variables.find(name);
     if (found == variables.end()) return std::nullopt;
@@ -21,8 +22,8 @@ RankPlan plan(const RankOptions& options, const Variables& variables = {}) {
 }
 
 TEST(RankPlan, OneProcessIsTheDefault) {
-  for (const auto& of_one :
-       {plan({}), plan({.world_size = 1}), plan({.world_size = 1, .rank = 0})}) {
+  for (const auto& of_one : {plan({}), plan({.distributed_world_size = 1}),
+                             plan({.distributed_world_size = 1, .distributed_rank = 0})}) {
     EXPECT_EQ(of_one.first.size, 1);
     EXPECT_EQ(of_one.processes, 1);
   }
@@ -30,7 +31,7 @@ TEST(RankPlan, OneProcessIsTheDefault) {
 }
 
 TEST(RankPlan, AWorldSizeAloneMeansProcessesOfThisMachine) {
-  const auto four = plan({.world_size = 4});
+  const auto four = plan({.distributed_world_size = 4});
   EXPECT_EQ(four.processes, 4);
   EXPECT_EQ(four.first.rank, 0);
   EXPECT_EQ(four.first.size, 4);
@@ -39,16 +40,23 @@ TEST(RankPlan, AWorldSizeAloneMeansProcessesOfThisMachine) {
 }
 
 TEST(RankPlan, RanksGivenByHandAreThoseOfOneMachine) {
-  const auto second =
-      plan({.world_size = 4, .rank = 2, .num_procs = 2, .init_method = "tcp://a:1"});
+  const auto second = plan({.distributed_world_size = 4,
+                            .distributed_rank = 2,
+                            .distributed_num_procs = 2,
+                            .distributed_init_method = "tcp://a:1"});
   EXPECT_EQ(second.first.rank, 2);
   EXPECT_EQ(second.processes, 2);
   EXPECT_EQ(second.first.init_method, "tcp://a:1");
-  EXPECT_EQ(plan({.world_size = 2, .rank = 1, .init_method = "file:///x"}).processes, 1);
-  const auto of_readme = plan({.world_size = 4, .rank = 2, .init_method = "tcp://a:1"},
-                              {{"DLWS_NUM_GPU_PER_WORKER", "2"},
-                               {"OMPI_COMM_WORLD_RANK", "1"},
-                               {"OMPI_COMM_WORLD_SIZE", "2"}});
+  EXPECT_EQ(plan({.distributed_world_size = 2,
+                  .distributed_rank = 1,
+                  .distributed_init_method = "file:///x"})
+                .processes,
+            1);
+  const auto of_readme = plan(
+      {.distributed_world_size = 4, .distributed_rank = 2, .distributed_init_method = "tcp://a:1"},
+      {{"DLWS_NUM_GPU_PER_WORKER", "2"},
+       {"OMPI_COMM_WORLD_RANK", "1"},
+       {"OMPI_COMM_WORLD_SIZE", "2"}});
   EXPECT_EQ(of_readme.first.rank, 2);
   EXPECT_EQ(of_readme.processes, 2);
 }
@@ -63,13 +71,13 @@ TEST(RankPlan, ProgramsThatStartProcessesSayThePlace) {
   EXPECT_EQ(of_torchrun.local_size, 2);
   EXPECT_EQ(of_torchrun.init_method, "tcp://m:7");
   const Variables mpi = {{"OMPI_COMM_WORLD_RANK", "1"}, {"OMPI_COMM_WORLD_SIZE", "2"}};
-  const auto of_mpi = plan({.init_method = "tcp://h:9"}, mpi).first;
+  const auto of_mpi = plan({.distributed_init_method = "tcp://h:9"}, mpi).first;
   EXPECT_EQ(of_mpi.rank, 1);
   EXPECT_EQ(of_mpi.init_method, "tcp://h:9");
   for (const auto& [list, host] :
        Variables{{"node[03-07,9]", "node03"}, {"a,b", "a"}, {"n1", "n1"}}) {
     const auto of_slurm =
-        plan({.port = 5},
+        plan({.distributed_port = 5},
              {{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "2"}, {"SLURM_JOB_NODELIST", list}})
             .first;
     EXPECT_EQ(of_slurm.init_method, "tcp://" + host + ":5");
@@ -77,29 +85,47 @@ TEST(RankPlan, ProgramsThatStartProcessesSayThePlace) {
   // What this program starts itself goes before all else.
   auto own = torchrun;
   own[kInitMethodVariable] = "file:///tmp/x";
-  const auto of_own = plan({.world_size = 4, .rank = 0, .init_method = "tcp://a:1"}, own);
+  const auto of_own = plan(
+      {.distributed_world_size = 4, .distributed_rank = 0, .distributed_init_method = "tcp://a:1"},
+      own);
   EXPECT_EQ(of_own.first.rank, 3);
   EXPECT_EQ(of_own.first.init_method, "file:///tmp/x");
   EXPECT_EQ(of_own.processes, 1);
 }
 
 TEST(RankPlan, WhatDoesNotFitTogetherIsRefused) {
-  expect_error([] { plan({.world_size = 4, .rank = 1}); }, {"--distributed-init-method"});
-  expect_error([] { plan({.world_size = 4, .rank = 4, .init_method = "tcp://a:1"}); },
-               {"rank 4 is not one of 4"});
+  expect_error([] { plan({.distributed_world_size = 4, .distributed_rank = 1}); },
+               {"--distributed-init-method"});
   expect_error(
-      [] { plan({.world_size = 4, .rank = 3, .num_procs = 2, .init_method = "tcp://a:1"}); },
+      [] {
+        plan({.distributed_world_size = 4,
+              .distributed_rank = 4,
+              .distributed_init_method = "tcp://a:1"});
+      },
+      {"rank 4 is not one of 4"});
+  expect_error(
+      [] {
+        plan({.distributed_world_size = 4,
+              .distributed_rank = 3,
+              .distributed_num_procs = 2,
+              .distributed_init_method = "tcp://a:1"});
+      },
       {"rank 3 and the 1 after it", "--distributed-num-procs"});
-  expect_error([] { plan({.world_size = 4, .num_procs = 2}); },
+  expect_error([] { plan({.distributed_world_size = 4, .distributed_num_procs = 2}); },
                {"--distributed-num-procs 2", "--distributed-rank"});
   for (const auto* method : {"a:1", "tcp://a", "tcp://a:b", "file://", "env://"}) {
-    expect_error([&] { plan({.world_size = 2, .rank = 0, .init_method = method}); },
-                 {method, "tcp://HOST:PORT"});
+    expect_error(
+        [&] {
+          plan({.distributed_world_size = 2,
+                .distributed_rank = 0,
+                .distributed_init_method = method});
+        },
+        {method, "tcp://HOST:PORT"});
   }
   expect_error([] { plan({}, {{"RANK", "one"}, {"WORLD_SIZE", "2"}}); }, {"RANK=one"});
   expect_error(
       [] {
-        plan({.world_size = 3}, {{"RANK", "0"}, {"WORLD_SIZE", "2"}});
+        plan({.distributed_world_size = 3}, {{"RANK", "0"}, {"WORLD_SIZE", "2"}});
       },
       {"--distributed-world-size 3", "WORLD_SIZE=2"});
   expect_error(

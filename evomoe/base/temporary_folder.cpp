@@ -1,19 +1,19 @@
-#include "evomoe/bench/temporary_folder.h"
+#include "evomoe/base/temporary_folder.h"
 
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 
 #include "evomoe/base/error.h"
 
-namespace evomoe::bench {
+namespace evomoe {
 
-TemporaryFolder::TemporaryFolder(const std::string& parent) {
+TemporaryFolder::TemporaryFolder(const std::string& parent, const std::string& remedy) {
   const auto folder =
       parent.empty() ? std::filesystem::temp_directory_path() : std::filesystem::path(parent);
-  auto name = (folder / "evomoe-bench-XXXXXX").string();
+  auto name = (folder / "evomoe-XXXXXX").string();
   if (mkdtemp(name.data()) == nullptr) {
-    fail("{}: no folder can be made there ({}); choose another one with --folder", folder.string(),
-         std::strerror(errno));
+    fail("{}: no folder can be made there ({}); {}", folder.string(), std::strerror(errno), remedy);
   }
   path_ = name;
 }
@@ -23,4 +23,4 @@ TemporaryFolder::~TemporaryFolder() {
   std::filesystem::remove_all(path_, ignored);
 }
 
-}  // namespace evomoe::bench
+}  // namespace evomoe

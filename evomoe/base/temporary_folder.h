@@ -3,13 +3,13 @@
 #include <filesystem>
 #include <string>
 
-namespace evomoe::bench {
+namespace evomoe {
 
 /// A fresh folder in `parent` (empty: the system's folder for such), removed with its content at
-/// the end of the scope. Error when it cannot be made.
+/// the end of the scope. When it cannot be made, an Error that ends with `remedy`.
 class TemporaryFolder {
  public:
-  explicit TemporaryFolder(const std::string& parent);
+  TemporaryFolder(const std::string& parent, const std::string& remedy);
   ~TemporaryFolder();
   TemporaryFolder(const TemporaryFolder&) = delete;
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
@@ -19,4 +19,4 @@ class TemporaryFolder {
   std::filesystem::path path_;
 };
 
-}  // namespace evomoe::bench
+}  // namespace evomoe
