@@ -300,7 +300,9 @@ std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::pat
     Dict iterator, extra;
     put(iterator, "version", value(int64_t{2}));
     put(iterator, "epoch", value(ours.state.data.epoch));
-    put(iterator, "iterations_in_epoch", value(ours.state.data.offset));
+    // Theirs counts the batches of one process.
+    put(iterator, "iterations_in_epoch",
+        value(ours.state.data.offset / options.distributed.distributed_world_size));
     put(iterator, "shuffle", value(true));
     put(extra, "metrics", value(Dict{}));
     put(extra, "previous_training_time", value(ours.state.progress.seconds));

@@ -28,8 +28,9 @@ void DistributedOptions::describe(OptionTable& table) {
       .metavar("URL");
   table
       .add("distributed-port", &distributed_port,
-           "Port of rank 0 where --distributed-init-method does not say it; not given: 29500.")
-      .range(1, 65535);
+           "Port of rank 0 where --distributed-init-method does not say it; -1: MASTER_PORT, else "
+           "29500.")
+      .range(-1, 65535);
   table
       .add("distributed-timeout", &distributed_timeout,
            "Seconds that a rank waits for the others before the run fails.")

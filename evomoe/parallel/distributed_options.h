@@ -14,7 +14,7 @@ struct DistributedOptions {
   std::optional<int64_t> distributed_rank;
   std::optional<int64_t> distributed_num_procs;
   std::optional<std::string> distributed_init_method;
-  std::optional<int64_t> distributed_port;
+  int64_t distributed_port = -1;     ///< below 1: 29500
   double distributed_timeout = 600;  ///< seconds
 
   void describe(OptionTable& table);

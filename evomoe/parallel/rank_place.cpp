@@ -52,13 +52,13 @@ std::string first_host(const std::string& list) {
 std::optional<std::string> address_of(const DistributedOptions& options,
                                       const Environment& environment) {
   if (options.distributed_init_method) return options.distributed_init_method;
-  const auto port =
-      options.distributed_port ? options.distributed_port : number(environment, "MASTER_PORT");
-  if (const auto host = environment("MASTER_ADDR"))
-    return fmt::format("tcp://{}:{}", *host, port.value_or(kDefaultPort));
+  const auto port = options.distributed_port > 0
+                        ? options.distributed_port
+                        : number(environment, "MASTER_PORT").value_or(kDefaultPort);
+  if (const auto host = environment("MASTER_ADDR")) return fmt::format("tcp://{}:{}", *host, port);
   for (const auto* name : {"SLURM_STEP_NODELIST", "SLURM_NODELIST", "SLURM_JOB_NODELIST"}) {
     if (const auto hosts = environment(name))
-      return fmt::format("tcp://{}:{}", first_host(*hosts), port.value_or(kDefaultPort));
+      return fmt::format("tcp://{}:{}", first_host(*hosts), port);
   }
   return std::nullopt;
 }
@@ -66,8 +66,12 @@ std::optional<std::string> address_of(const DistributedOptions& options,
 void check_init_method(const std::string& method) {
   const bool tcp = method.starts_with("tcp://"), file = method.starts_with("file://");
   const auto colon = method.rfind(':');
-  const bool has_port = tcp && colon > 6 && colon + 1 < method.size() &&
-                        method.find_first_not_of("0123456789", colon + 1) == std::string::npos;
+  int64_t port = 0;
+  const char* const end = method.data() + method.size();
+  const bool has_port =
+      tcp && colon > 6 &&
+      std::from_chars(method.data() + colon + 1, end, port) == std::from_chars_result{end, {}} &&
+      port >= 1 && port <= 65535;
   if (!(file && method.size() > 7) && !has_port) {
     fail_usage(
         "--distributed-init-method {}: it must be tcp://HOST:PORT (rank 0 listens there) or "
@@ -104,7 +108,9 @@ RankPlan plan_ranks(const DistributedOptions& options, const Environment& enviro
              .init_method = *method}};
   }
   if (options.distributed_init_method) check_init_method(*options.distributed_init_method);
-  if (options.distributed_rank) {
+  // fairseq's own configuration says rank 0 where nobody gave one.
+  if (options.distributed_rank &&
+      (*options.distributed_rank > 0 || options.distributed_init_method)) {
     const auto size = options.distributed_world_size;
     if (size == 1 && *options.distributed_rank == 0) return {};
     if (!options.distributed_init_method) {
@@ -142,6 +148,7 @@ RankPlan plan_ranks(const DistributedOptions& options, const Environment& enviro
           "--distributed-init-method tcp://HOST:PORT",
           *size, by.size, *size);
     }
+    check_init_method(*address);
     return placed({.rank = *rank,
                    .size = *size,
                    .local_rank = number(environment, by.local_rank).value_or(0),

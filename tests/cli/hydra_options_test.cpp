@@ -188,6 +188,11 @@ TEST_F(HydraOptions, WhatAWholeConfigurationSaysOfFeaturesThatAreOffIsPassedOver
       "tokenizer: null\n"
       "scoring: null\n";
   EXPECT_EQ(error_of(yaml, {"bin", "--batch-size", "1"}), "no error");
+  const std::string ranks =
+      "distributed_training:\n  distributed_world_size: 1\n  distributed_rank: 0\n"
+      "  distributed_port: -1\n  distributed_num_procs: 1\n  distributed_init_method: null\n"
+      "  ddp_backend: fully_sharded\n";
+  EXPECT_EQ(error_of(ranks, {"bin", "--batch-size", "1"}), "no error");
   EXPECT_THAT(error_of("common:\n  user_dir: plugins\n", {"bin", "--batch-size", "1"}),
               HasSubstr("--user-dir plugins"));
 }

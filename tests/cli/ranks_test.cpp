@@ -113,6 +113,16 @@ TEST_F(Ranks, ARunGoesOnWithAnotherNumberOfThem) {
   expect_same_tensors("part", "whole");
 }
 
+TEST_F(Ranks, ACheckpointInFairseqsFormGoesOnFromTheSameBatch) {
+  expect_works(arguments("whole") + updates_of(2) + ranks(2));
+  expect_works(arguments("part") + updates_of(2) + ranks(2) + "--max-update 5");
+  const auto file = (folder_ / "x.pt").string();
+  expect_works("convert " + (folder_ / "part/checkpoint_last").string() +
+               " --to fairseq --output " + file);
+  expect_works(arguments("other") + updates_of(2) + ranks(2) + "--restore-file " + file);
+  expect_same_tensors("other", "whole");
+}
+
 TEST_F(Ranks, AreBitReproducible) {
   for (const auto* run : {"a", "b"}) expect_works(arguments(run) + ranks(2) + evolution());
   EXPECT_EQ(model_file("a"), model_file("b"));

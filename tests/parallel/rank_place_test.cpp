@@ -37,6 +37,10 @@ TEST(RankPlan, AWorldSizeAloneMeansProcessesOfThisMachine) {
   EXPECT_EQ(four.first.size, 4);
   EXPECT_EQ(four.first.local_size, 4);
   EXPECT_EQ(four.first.init_method, "");
+  // As fairseq writes what nobody gave.
+  EXPECT_EQ(
+      plan({.distributed_world_size = 4, .distributed_rank = 0, .distributed_port = -1}).processes,
+      4);
 }
 
 TEST(RankPlan, RanksGivenByHandAreThoseOfOneMachine) {
@@ -113,7 +117,8 @@ TEST(RankPlan, WhatDoesNotFitTogetherIsRefused) {
       {"rank 3 and the 1 after it", "--distributed-num-procs"});
   expect_error([] { plan({.distributed_world_size = 4, .distributed_num_procs = 2}); },
                {"--distributed-num-procs 2", "--distributed-rank"});
-  for (const auto* method : {"a:1", "tcp://a", "tcp://a:b", "file://", "env://"}) {
+  for (const auto* method :
+       {"a:1", "tcp://a", "tcp://a:b", "tcp://a:0", "tcp://a:70000", "file://", "env://"}) {
     expect_error(
         [&] {
           plan({.distributed_world_size = 2,
