@@ -2,10 +2,20 @@
 
 #include <torch/torch.h>
 
+#include <memory>
 #include <span>
 #include <vector>
 
 namespace evomoe {
+
+/// An operation between ranks that goes on while the program does. Until wait() has returned its
+/// tensors are not to be read or changed.
+class PendingOperation {
+ public:
+  virtual ~PendingOperation() = default;
+  /// Throws the Error of the operation.
+  virtual void wait() = 0;
+};
 
 /// Talks to the other processes of a run, its ranks. Model, trainer and evaluation always call it,
 /// all ranks the same operations in the same order: one process is not a special case.
@@ -14,27 +24,49 @@ class Communicator {
   virtual ~Communicator() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
-  /// Adds `tensor` over all processes, in place.
-  virtual void all_reduce_sum(torch::Tensor& tensor) = 0;
-  /// The same with several tensors, whose shapes must be those of the other processes.
-  virtual void all_reduce_sum(std::vector<torch::Tensor>& tensors) {
-    for (auto& tensor : tensors) all_reduce_sum(tensor);
-  }
+
+  /// Begins to add `tensor` (contiguous) over all ranks, in place.
+  virtual std::unique_ptr<PendingOperation> start_all_reduce_sum(torch::Tensor tensor) = 0;
+  /// Begins to put the parts of all ranks, [n] each, one after the other into `whole`, [P n].
+  virtual std::unique_ptr<PendingOperation> start_all_gather(torch::Tensor whole,
+                                                             torch::Tensor part) = 0;
+  /// Begins to add `whole`, [P n], over all ranks; `part`, [n], gets the sums that are this rank's:
+  /// the n from rank * n on.
+  virtual std::unique_ptr<PendingOperation> start_reduce_scatter_sum(torch::Tensor part,
+                                                                     torch::Tensor whole) = 0;
+  /// Sends the first sent_P[0] rows of `rows` [N, ...] to rank 0, the next sent_P[1] to rank 1 and
+  /// so on. Returns what the ranks sent to this one, received_P[p] rows from rank p, in the order
+  /// of the ranks.
+  virtual torch::Tensor all_to_all(const torch::Tensor& rows, const std::vector<int64_t>& sent_P,
+                                   const std::vector<int64_t>& received_P) = 0;
+  /// One of `members` alone, which are ranks of this one, this rank among them; their numbers are
+  /// their places in the list. Every rank of this communicator calls it, each with the list that it
+  /// is in.
+  virtual std::shared_ptr<Communicator> split(const std::vector<int>& members) = 0;
+
+  /// Adds `tensor` over all ranks, in place.
+  void all_reduce_sum(torch::Tensor& tensor);
+  /// The same with several tensors, whose shapes must be those of the other ranks.
+  void all_reduce_sum(std::vector<torch::Tensor>& tensors);
   /// The same with numbers; counts are exact up to 2^53.
-  void all_reduce_sum(std::span<double> numbers) {
-    auto tensor =
-        torch::from_blob(numbers.data(), {static_cast<int64_t>(numbers.size())}, torch::kFloat64);
-    all_reduce_sum(tensor);
-  }
+  void all_reduce_sum(std::span<double> numbers);
+  void all_reduce_sum(double& number) { all_reduce_sum(std::span(&number, 1)); }
 };
 
-/// The communicator of a run with one process: every operation leaves its argument as it is.
+/// The communicator of a run with one process: every operation leaves its argument as it is, or
+/// copies it.
 class SelfCommunicator final : public Communicator {
  public:
-  using Communicator::all_reduce_sum;
   int rank() const override { return 0; }
   int size() const override { return 1; }
-  void all_reduce_sum(torch::Tensor&) override {}
+  std::unique_ptr<PendingOperation> start_all_reduce_sum(torch::Tensor tensor) override;
+  std::unique_ptr<PendingOperation> start_all_gather(torch::Tensor whole,
+                                                     torch::Tensor part) override;
+  std::unique_ptr<PendingOperation> start_reduce_scatter_sum(torch::Tensor part,
+                                                             torch::Tensor whole) override;
+  torch::Tensor all_to_all(const torch::Tensor& rows, const std::vector<int64_t>& sent_P,
+                           const std::vector<int64_t>& received_P) override;
+  std::shared_ptr<Communicator> split(const std::vector<int>& members) override;
 };
 
 }  // namespace evomoe

@@ -1,5 +1,8 @@
 #include "evomoe/parallel/distributed_options.h"
 
+#include <algorithm>
+
+#include "evomoe/base/error.h"
 #include "evomoe/config/option_table.h"
 
 namespace evomoe {
@@ -35,6 +38,35 @@ void DistributedOptions::describe(OptionTable& table) {
       .add("distributed-timeout", &distributed_timeout,
            "Seconds that a rank waits for the others before the run fails.")
       .above(0);
+  table
+      .add("expert-parallel-size", &expert_parallel_size,
+           "Ranks that share the experts: each holds some of them, and tokens travel to their "
+           "experts. 1: each rank holds all experts; 0: as many ranks as there can be, with at "
+           "least one expert each.")
+      .at_least(0);
+}
+
+int64_t expert_parallel_size(const DistributedOptions& options, int64_t num_experts,
+                             int64_t ranks) {
+  const auto given = options.expert_parallel_size;
+  if (given == 0) {
+    auto size = std::clamp<int64_t>(num_experts, 1, ranks);
+    while (ranks % size != 0) --size;
+    return size;
+  }
+  if (ranks % given != 0) {
+    fail_usage(
+        "--expert-parallel-size {} does not divide the {} ranks of the run; give a divisor of "
+        "--distributed-world-size",
+        given, ranks);
+  }
+  if (given > std::max<int64_t>(num_experts, 1)) {
+    fail_usage(
+        "--expert-parallel-size {}: the model has {} experts (--moe-expert-count), and each of "
+        "these ranks needs one at least",
+        given, num_experts);
+  }
+  return given;
 }
 
 }  // namespace evomoe

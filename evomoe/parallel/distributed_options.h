@@ -16,8 +16,14 @@ struct DistributedOptions {
   std::optional<std::string> distributed_init_method;
   int64_t distributed_port = -1;     ///< below 1: 29500
   double distributed_timeout = 600;  ///< seconds
+  int64_t expert_parallel_size = 0;  ///< ranks that hold one copy of the experts; 0: by E
 
   void describe(OptionTable& table);
 };
+
+/// How many ranks hold one copy of the E experts together: what --expert-parallel-size says, or the
+/// most that divides the number of ranks and is not above E (the reference's groups). 1 for a dense
+/// model. UsageError: a size that does not divide the ranks, or is above E.
+int64_t expert_parallel_size(const DistributedOptions& options, int64_t num_experts, int64_t ranks);
 
 }  // namespace evomoe

@@ -1,8 +1,10 @@
 #include "evomoe/parallel/process_group.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <span>
+#include <numeric>
 #include <vector>
 
 #include "evomoe/base/error.h"
@@ -12,6 +14,7 @@
 #include <c10/util/Logging.h>
 
 #include <torch/csrc/distributed/c10d/FileStore.hpp>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
@@ -35,72 +38,122 @@ std::string rank_words(const RankPlace& place) {
   return fmt::format("rank {} of {}", place.rank, place.size);
 }
 
-class GlooCommunicator final : public Communicator {
+/// Shape and type.
+std::string sizes_text(const torch::Tensor& tensor) {
+  return fmt::format("{} {}", c10::str(tensor.sizes()), c10::toString(tensor.scalar_type()));
+}
+
+/// Runs a part of an operation of c10d. `what`: the operation and its sizes.
+template <typename Run>
+auto named(const RankPlace& place, milliseconds timeout, const std::string& what, const Run& run) {
+  try {
+    return run();
+  } catch (const std::exception& error) {
+    fail(
+        "{}: {} failed: {}. Another process of the run has ended (its own message says why), or "
+        "did not answer for {} s (--distributed-timeout)",
+        rank_words(place), what, reason(error), timeout.count() / 1000);
+  }
+}
+
+class GlooOperation final : public PendingOperation {
  public:
-  using Communicator::all_reduce_sum;
-
-  GlooCommunicator(RankPlace place, c10::intrusive_ptr<c10d::Store> store, milliseconds timeout)
-      : place_(std::move(place)), timeout_(timeout) {
-    auto options = c10d::ProcessGroupGloo::Options::create(timeout);
-    options->devices.push_back(device());
-    options->threads = 1;
-    group_ = c10::make_intrusive<c10d::ProcessGroupGloo>(std::move(store), rank(), size(),
-                                                         std::move(options));
-  }
-
-  int rank() const override { return static_cast<int>(place_.rank); }
-  int size() const override { return static_cast<int>(place_.size); }
-
-  /// In buckets of one type, as a small tensor costs as much time as a megabyte.
-  void all_reduce_sum(std::vector<torch::Tensor>& tensors) override {
-    const torch::NoGradGuard no_grad;
-    auto by_type = tensors;
-    const auto type_of = [](const torch::Tensor& tensor) { return tensor.scalar_type(); };
-    std::ranges::stable_sort(by_type, {}, type_of);
-    for (size_t begin = 0; begin < by_type.size();) {
-      size_t end = begin;
-      int64_t elements = 0;
-      while (end < by_type.size() && (end == begin || elements < kBucketElements) &&
-             type_of(by_type[end]) == type_of(by_type[begin]))
-        elements += by_type[end++].numel();
-      sum_bucket(std::span(by_type).subspan(begin, end - begin), elements);
-      begin = end;
-    }
-  }
-
-  void all_reduce_sum(torch::Tensor& tensor) override {
-    const torch::NoGradGuard no_grad;
-    auto contiguous = tensor.contiguous();
-    std::vector<at::Tensor> tensors = {contiguous};
-    try {
-      group_->allreduce(tensors)->wait();
-    } catch (const std::exception& error) {
-      fail(
-          "{}: the sum of {} {} over all ranks failed: {}. Another process of the run has ended "
-          "(its own message says why), or did not answer for {} s (--distributed-timeout)",
-          rank_words(place_), c10::str(tensor.sizes()), c10::toString(tensor.scalar_type()),
-          reason(error), timeout_.count() / 1000);
-    }
-    if (!contiguous.is_same(tensor)) tensor.copy_(contiguous);
+  GlooOperation(const RankPlace& place, milliseconds timeout, std::string what,
+                c10::intrusive_ptr<c10d::Work> work)
+      : place_(place), timeout_(timeout), what_(std::move(what)), work_(std::move(work)) {}
+  void wait() override {
+    named(place_, timeout_, what_, [&] { work_->wait(); });
   }
 
  private:
-  /// 25 MiB of float32, as in PyTorch's DDP.
-  static constexpr int64_t kBucketElements = 25 * (1 << 20) / 4;
+  const RankPlace& place_;
+  milliseconds timeout_;
+  std::string what_;
+  c10::intrusive_ptr<c10d::Work> work_;
+};
 
-  void sum_bucket(std::span<torch::Tensor> tensors, int64_t elements) {
-    if (tensors.size() == 1) return all_reduce_sum(tensors.front());
-    auto bucket = torch::empty({elements}, tensors.front().options());
-    const auto for_each_part = [&](const auto& visit) {
-      int64_t at = 0;
-      for (auto& tensor : tensors) {
-        visit(tensor, bucket.narrow(0, at, tensor.numel()).view(tensor.sizes()));
-        at += tensor.numel();
-      }
-    };
-    for_each_part([](torch::Tensor& tensor, torch::Tensor part) { part.copy_(tensor); });
-    all_reduce_sum(bucket);
-    for_each_part([](torch::Tensor& tensor, const torch::Tensor& part) { tensor.copy_(part); });
+class GlooCommunicator final : public Communicator {
+ public:
+  /// `members`: the ranks of the run among which it is; rank() is the place of this one.
+  GlooCommunicator(RankPlace place, std::vector<int> members,
+                   c10::intrusive_ptr<c10d::Store> store, milliseconds timeout)
+      : place_(std::move(place)),
+        members_(std::move(members)),
+        store_(std::move(store)),
+        timeout_(timeout) {
+    const auto own = std::ranges::find(members_, static_cast<int>(place_.rank));
+    EVOMOE_CHECK(own != members_.end(), "{} is not among the ranks of its own group",
+                 rank_words(place_));
+    rank_ = static_cast<int>(own - members_.begin());
+    auto options = c10d::ProcessGroupGloo::Options::create(timeout);
+    options->devices.push_back(device());
+    options->threads = 1;
+    group_ = c10::make_intrusive<c10d::ProcessGroupGloo>(
+        c10::make_intrusive<c10d::PrefixStore>(fmt::format("ranks {}", fmt::join(members_, " ")),
+                                               store_),
+        rank(), size(), std::move(options));
+  }
+
+  int rank() const override { return rank_; }
+  int size() const override { return static_cast<int>(members_.size()); }
+
+  std::unique_ptr<PendingOperation> start_all_reduce_sum(torch::Tensor tensor) override {
+    return start("the sum of " + sizes_text(tensor), [&] {
+      std::vector<at::Tensor> tensors = {tensor};
+      return group_->allreduce(tensors);
+    });
+  }
+
+  std::unique_ptr<PendingOperation> start_all_gather(torch::Tensor whole,
+                                                     torch::Tensor part) override {
+    return start("the gathering of " + sizes_text(part),
+                 [&] { return group_->_allgather_base(whole, part); });
+  }
+
+  std::unique_ptr<PendingOperation> start_reduce_scatter_sum(torch::Tensor part,
+                                                             torch::Tensor whole) override {
+    return start("the divided sum of " + sizes_text(whole),
+                 [&] { return group_->_reduce_scatter_base(part, whole); });
+  }
+
+  torch::Tensor all_to_all(const torch::Tensor& rows, const std::vector<int64_t>& sent_P,
+                           const std::vector<int64_t>& received_P) override {
+    const torch::NoGradGuard no_grad;
+    auto sizes = rows.sizes().vec();
+    sizes.at(0) = std::reduce(received_P.begin(), received_P.end());
+    auto received = torch::empty(sizes, rows.options().requires_grad(false));
+    auto sent = rows.contiguous();
+    start(fmt::format("the exchange of {} rows for {} of {}", rows.size(0), sizes[0],
+                      sizes_text(rows)),
+          [&] {
+            auto to = received_P, from = sent_P;
+            return group_->alltoall_base(received, sent, to, from);
+          })
+        ->wait();
+    return received;
+  }
+
+  std::shared_ptr<Communicator> split(const std::vector<int>& members) override {
+    if (members == std::vector<int>{rank()}) return std::make_shared<SelfCommunicator>();
+    std::vector<int> of_run;
+    for (const int member : members) of_run.push_back(members_.at(static_cast<size_t>(member)));
+    // Each split has keys of its own, in the order of the calls.
+    const auto store =
+        c10::make_intrusive<c10d::PrefixStore>(fmt::format("split {}", splits_++), store_);
+    return named(place_, timeout_,
+                 fmt::format("meeting ranks {} apart from the others", fmt::join(of_run, ", ")),
+                 [&] {
+                   return std::make_shared<GlooCommunicator>(place_, of_run, store, timeout_);
+                 });
+  }
+
+ private:
+  template <typename Start>
+  std::unique_ptr<PendingOperation> start(std::string what, const Start& start_work) {
+    what += size() == place_.size ? " over all ranks"
+                                  : fmt::format(" over ranks {}", fmt::join(members_, ", "));
+    auto work = named(place_, timeout_, what, start_work);
+    return std::make_unique<GlooOperation>(place_, timeout_, std::move(what), std::move(work));
   }
 
   /// Of processes that are all on this machine the loopback: they need no network.
@@ -111,7 +164,11 @@ class GlooCommunicator final : public Communicator {
   }
 
   RankPlace place_;
+  std::vector<int> members_;
+  c10::intrusive_ptr<c10d::Store> store_;
   milliseconds timeout_;
+  int rank_ = 0;
+  int splits_ = 0;
   c10::intrusive_ptr<c10d::ProcessGroupGloo> group_;
 };
 
@@ -166,9 +223,9 @@ void meet(c10d::Store& store, const RankPlace& place, const RankFacts& facts) {
 
 bool has_process_groups() { return true; }
 
-std::unique_ptr<Communicator> join_ranks(const RankPlace& place, const RankFacts& facts,
+std::shared_ptr<Communicator> join_ranks(const RankPlace& place, const RankFacts& facts,
                                          milliseconds timeout) {
-  if (place.size == 1) return std::make_unique<SelfCommunicator>();
+  if (place.size == 1) return std::make_shared<SelfCommunicator>();
   // c10d writes each failure with a trace of its stack; all of them are errors here.
   FLAGS_caffe2_log_level = c10::GLOG_FATAL;
   c10::intrusive_ptr<c10d::Store> store;
@@ -183,7 +240,9 @@ std::unique_ptr<Communicator> join_ranks(const RankPlace& place, const RankFacts
   }
   meet(*store, place, facts);
   try {
-    return std::make_unique<GlooCommunicator>(place, store, timeout);
+    std::vector<int> everyone(static_cast<size_t>(place.size));
+    std::iota(everyone.begin(), everyone.end(), 0);
+    return std::make_shared<GlooCommunicator>(place, everyone, store, timeout);
   } catch (const std::exception& error) {
     fail("{} cannot connect to the other ranks: {}", rank_words(place), reason(error));
   }
@@ -193,9 +252,9 @@ std::unique_ptr<Communicator> join_ranks(const RankPlace& place, const RankFacts
 
 bool has_process_groups() { return false; }
 
-std::unique_ptr<Communicator> join_ranks(const RankPlace& place, const RankFacts&,
+std::shared_ptr<Communicator> join_ranks(const RankPlace& place, const RankFacts&,
                                          std::chrono::milliseconds) {
-  if (place.size == 1) return std::make_unique<SelfCommunicator>();
+  if (place.size == 1) return std::make_shared<SelfCommunicator>();
   fail_usage(
       "{} processes: this program was built without Gloo, so it can run as one process only. "
       "Install Gloo's headers (apt-get install libgloo-dev) and build it again; the message of "

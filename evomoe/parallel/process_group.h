@@ -21,7 +21,7 @@ bool has_process_groups();
 /// comes twice, or their facts differ (each name with both values). Every operation has the same
 /// timeout; one that fails (another process ended or hangs) is an Error that names rank, operation
 /// and sizes. Where the program is built without Gloo: a UsageError that says what to install.
-std::unique_ptr<Communicator> join_ranks(const RankPlace& place, const RankFacts& facts,
+std::shared_ptr<Communicator> join_ranks(const RankPlace& place, const RankFacts& facts,
                                          std::chrono::milliseconds timeout);
 
 }  // namespace evomoe

@@ -34,16 +34,19 @@ RankFacts facts_of(const TrainOptions& options, const RunData& data) {
 
 }  // namespace
 
-std::unique_ptr<Communicator> join_run(const RankPlace& place, const TrainOptions& options,
-                                       const RunData& data, torch::Device device) {
-  if (place.size == 1) return std::make_unique<SelfCommunicator>();
+RankGroups join_run(const RankPlace& place, const TrainOptions& options, const RunData& data,
+                    torch::Device device) {
+  const auto expert_ranks =
+      expert_parallel_size(options.distributed, options.moe.moe_expert_count, place.size);
+  if (place.size == 1) return one_rank();
   if (!device.is_cpu()) {
     fail_usage("{} ranks on {}: several processes train on the CPU only, for now; add --device cpu",
                place.size, device.str());
   }
   const std::chrono::duration<double> timeout(options.distributed.distributed_timeout);
-  return join_ranks(place, facts_of(options, data),
-                    std::chrono::duration_cast<std::chrono::milliseconds>(timeout));
+  auto all = join_ranks(place, facts_of(options, data),
+                        std::chrono::duration_cast<std::chrono::milliseconds>(timeout));
+  return make_rank_groups(std::move(all), expert_ranks);
 }
 
 TrainOptions silent(TrainOptions options) {

@@ -2,9 +2,7 @@
 
 #include <torch/torch.h>
 
-#include <memory>
-
-#include "evomoe/parallel/communicator.h"
+#include "evomoe/parallel/rank_groups.h"
 #include "evomoe/parallel/rank_place.h"
 #include "evomoe/run/run_data.h"
 #include "evomoe/train/options.h"
@@ -12,10 +10,10 @@
 /// What a run of several processes has to do that one of a single process has not.
 namespace evomoe {
 
-/// Joins the other ranks. Error where one of them has other options, another version of the
+/// Joins the other ranks, and divides the experts among them. Error where one of them has other options, another version of the
 /// program, or other data; UsageError for another device than the CPU.
-std::unique_ptr<Communicator> join_run(const RankPlace& place, const TrainOptions& options,
-                                       const RunData& data, torch::Device device);
+RankGroups join_run(const RankPlace& place, const TrainOptions& options, const RunData& data,
+                    torch::Device device);
 
 /// The options of a rank but 0: it writes neither log nor checkpoints, which would be those of rank
 /// 0 again.

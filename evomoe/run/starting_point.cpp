@@ -40,12 +40,12 @@ bool is_there(const fs::path& checkpoint) {
 class Start {
  public:
   Start(const TrainOptions& options, const MemoryPlanner& memory, const RunData& data,
-        torch::Device device, std::unique_ptr<Communicator> communicator)
+        torch::Device device, RankGroups ranks)
       : options_(options),
         memory_(memory),
         data_(data),
         device_(device),
-        communicator_(std::move(communicator)) {}
+        ranks_(std::move(ranks)) {}
 
   StartingPoint find();
 
@@ -68,7 +68,7 @@ class Start {
   const MemoryPlanner& memory_;
   const RunData& data_;
   torch::Device device_;
-  std::unique_ptr<Communicator> communicator_;  ///< the trainer's
+  RankGroups ranks_;  ///< the trainer's
   StartingPoint start_;
 };
 
@@ -116,7 +116,7 @@ StartingPoint Start::find() {
 void Start::make_trainer(int64_t updates, bool shared_expert) {
   start_.trainer =
       std::make_unique<Trainer>(memory_.decided(options_), vocabulary_of(*data_.task), device_,
-                                updates, shared_expert, std::move(communicator_));
+                                updates, shared_expert, std::move(ranks_));
 }
 
 void Start::begin_anew() {
@@ -134,7 +134,7 @@ void Start::begin_anew() {
                "--decoder-layers ...)");
   } else {
     start_.trainer = std::make_unique<Trainer>(
-        memory_.decided(options_), vocabulary_of(*data_.task), device_, std::move(communicator_));
+        memory_.decided(options_), vocabulary_of(*data_.task), device_, std::move(ranks_));
   }
 }
 
@@ -219,8 +219,8 @@ void Start::resume(const fs::path& path) {
 
 StartingPoint find_starting_point(const TrainOptions& options, const MemoryPlanner& memory,
                                   const RunData& data, torch::Device device,
-                                  std::unique_ptr<Communicator> communicator) {
-  return Start(options, memory, data, device, std::move(communicator)).find();
+                                  RankGroups ranks) {
+  return Start(options, memory, data, device, std::move(ranks)).find();
 }
 
 }  // namespace evomoe

@@ -26,12 +26,12 @@ struct StartingPoint {
   std::optional<RunState> meters;
 };
 
-/// Finds it, and makes the trainer with the options that `memory` decided and `communicator`. Error
+/// Finds it, and makes the trainer with the options that `memory` decided and `ranks`. Error
 /// when there is no checkpoint where --restore-file says so, when it is of another model, data or
 /// schedule than the options (each with its remedy), or when a checkpoint of another run would be
 /// overwritten.
 StartingPoint find_starting_point(const TrainOptions& options, const MemoryPlanner& memory,
                                   const RunData& data, torch::Device device,
-                                  std::unique_ptr<Communicator> communicator);
+                                  RankGroups ranks);
 
 }  // namespace evomoe

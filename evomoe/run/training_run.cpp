@@ -47,7 +47,7 @@ TrainingRun::TrainingRun(const TrainOptions& options, const RankPlace& place)
   check_best_metric(options_);
   device_ = use_device(options_.common);
   data_ = open_run_data(options_, place);
-  auto communicator = join_run(place, options_, data_, device_);
+  auto ranks = join_run(place, options_, data_, device_);
   if (place.rank > 0) options_ = silent(std::move(options_));
   validator_.emplace(options_, iterator_options(options_, /*training=*/false, place),
                      options_.dataset.max_valid_steps.value_or(-1), data_.task->target_dictionary(),
@@ -56,8 +56,8 @@ TrainingRun::TrainingRun(const TrainOptions& options, const RankPlace& place)
   memory_.emplace(options_, *data_.task, device_);
   checkpoints_ = std::make_unique<CheckpointManager>(options_.checkpoint.save_dir,
                                                      checkpoint_policy(options_));
-  agree({}, *communicator);  // rank 0 has the folder to itself until it is in order
-  begin(std::move(communicator));
+  agree({}, *ranks.all);  // rank 0 has the folder to itself until it is in order
+  begin(std::move(ranks));
   if (auto* log_file = reporter_->log_file())
     memory_->write_plan(options_, trainer_->updates(), *log_file);
   const auto ahead = updates_ahead(options_, *data_.batches, epoch_, offset_, first_update_);
@@ -67,9 +67,9 @@ TrainingRun::TrainingRun(const TrainOptions& options, const RankPlace& place)
 
 TrainingRun::~TrainingRun() = default;
 
-void TrainingRun::begin(std::unique_ptr<Communicator> communicator) {
-  const auto ranks = communicator->size();
-  auto start = find_starting_point(options_, *memory_, data_, device_, std::move(communicator));
+void TrainingRun::begin(RankGroups groups) {
+  const auto ranks = groups.all->size();
+  auto start = find_starting_point(options_, *memory_, data_, device_, std::move(groups));
   trainer_ = std::move(start.trainer);
   epoch_ = start.epoch;
   EVOMOE_CHECK(

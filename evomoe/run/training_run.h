@@ -5,7 +5,7 @@
 #include <optional>
 
 #include "evomoe/checkpoint/checkpoint_manager.h"
-#include "evomoe/parallel/communicator.h"
+#include "evomoe/parallel/rank_groups.h"
 #include "evomoe/parallel/rank_place.h"
 #include "evomoe/run/memory_planner.h"
 #include "evomoe/run/patience.h"
@@ -40,7 +40,7 @@ class TrainingRun {
   enum class Stop { kNo, kLimit, kPatience, kSignal };
 
   /// Makes the trainer and takes over what goes on of an earlier run.
-  void begin(std::unique_ptr<Communicator> communicator);
+  void begin(RankGroups ranks);
   /// Writes the run folder and opens its log; nothing with --no-save.
   std::optional<RunLog> open_folder(bool log_goes_on) const;
 

@@ -59,21 +59,20 @@ std::vector<std::pair<std::string, torch::Tensor>> named_state(const torch::nn::
 }
 
 Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torch::Device device,
-                 std::unique_ptr<Communicator> communicator)
+                 RankGroups ranks)
     : Trainer(options, vocabulary, device, /*completed_updates=*/0,
               stage_at(options.evolution, 0).stage == Stage::kSharedExpert,
-              std::move(communicator)) {
+              std::move(ranks)) {
   model_->initialise(static_cast<uint64_t>(options.common.seed));
 }
 
 Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torch::Device device,
-                 int64_t completed_updates, bool shared_expert,
-                 std::unique_ptr<Communicator> communicator)
+                 int64_t completed_updates, bool shared_expert, RankGroups ranks)
     : options_(options),
       device_(device),
       lr_schedule_(options.optimization),
       criterion_(options.criterion, vocabulary.padding, options.task.classification_head_name),
-      communicator_(std::move(communicator)),
+      ranks_(std::move(ranks)),
       updates_(completed_updates) {
   validate(options_.evolution);
   lr_schedule_.validate();
@@ -143,7 +142,7 @@ void Trainer::spawn_experts() {
 
 void Trainer::forward_backward(const Batch& batch, int64_t micro_batch, UpdateResult& result) {
   const auto device_batch = to_device(batch, model_->padding_index(), device_);
-  auto context = training_context(options_, batch, updates_, *communicator_);
+  auto context = training_context(options_, batch, updates_, *ranks_.all);
   if (recorded_noise_) {
     context.gate_gumbel = [this, micro_batch](int64_t layer) {
       return recorded_noise_(micro_batch, layer);
@@ -168,9 +167,9 @@ void Trainer::forward_backward(const Batch& batch, int64_t micro_batch, UpdateRe
 }
 
 void Trainer::sum_over_all_ranks(UpdateResult& result) {
-  sum_over_ranks(result.sums, *communicator_);
-  sum_over_ranks(result.routers, *communicator_);
-  communicator_->all_reduce_sum(std::span(&result.flops, 1));
+  sum_over_ranks(result.sums, *ranks_.all);
+  sum_over_ranks(result.routers, *ranks_.all);
+  ranks_.all->all_reduce_sum(std::span(&result.flops, 1));
   sum_gradients();
 }
 
@@ -180,7 +179,7 @@ void Trainer::sum_gradients() {
   std::vector<double> ranks_with_one;
   for (const auto& parameter : parameters)
     ranks_with_one.push_back(parameter.tensor.grad().defined() ? 1 : 0);
-  communicator_->all_reduce_sum(ranks_with_one);
+  ranks_.all->all_reduce_sum(ranks_with_one);
   std::vector<torch::Tensor> gradients;
   for (size_t i = 0; i < parameters.size(); ++i) {
     if (ranks_with_one[i] == 0) continue;
@@ -188,7 +187,7 @@ void Trainer::sum_gradients() {
     if (!gradient.defined()) gradient = torch::zeros_like(parameters[i].tensor);
     gradients.push_back(gradient);
   }
-  communicator_->all_reduce_sum(gradients);
+  ranks_.all->all_reduce_sum(gradients);
 }
 
 void Trainer::measure_gradients(UpdateResult& result) {
@@ -244,7 +243,7 @@ void Trainer::explain_non_finite(const Batch& batch, const std::string& found) {
   if (where.empty()) {
     const torch::NoGradGuard no_grad;
     const auto device_batch = to_device(batch, model_->padding_index(), device_);
-    auto context = training_context(options_, batch, updates_, *communicator_);
+    auto context = training_context(options_, batch, updates_, *ranks_.all);
     context.probe = [&](int64_t layer, const torch::Tensor& x) {
       if (where.empty() && !all_finite(x))
         where = fmt::format("the output of layer {} is not finite", layer);

@@ -17,7 +17,7 @@
 #include "evomoe/moe/evolution.h"
 #include "evomoe/optim/lr_schedule.h"
 #include "evomoe/optim/optimizer.h"
-#include "evomoe/parallel/communicator.h"
+#include "evomoe/parallel/rank_groups.h"
 #include "evomoe/train/criterion.h"
 #include "evomoe/train/model_options.h"
 #include "evomoe/train/options.h"
@@ -50,17 +50,16 @@ struct UpdateResult {
 /// router; undefined: drawn.
 using RecordedNoise = std::function<torch::Tensor(int64_t micro_batch, int64_t layer)>;
 
-/// Owns model and optimiser, and the order of one update. `communicator`: with the other ranks.
+/// Owns model and optimiser, and the order of one update.
 class Trainer {
  public:
   /// A new model, initialised from --seed.
   Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torch::Device device,
-          std::unique_ptr<Communicator> communicator = std::make_unique<SelfCommunicator>());
+          RankGroups ranks = one_rank());
   /// A model whose state is loaded next: after `completed_updates`, with the one shared expert or
   /// the spawned ones in its MoE layers.
   Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torch::Device device,
-          int64_t completed_updates, bool shared_expert,
-          std::unique_ptr<Communicator> communicator = std::make_unique<SelfCommunicator>());
+          int64_t completed_updates, bool shared_expert, RankGroups ranks = one_rank());
 
   /// One update from the micro-batches of this rank. Throws DivergenceError naming update, layer
   /// and tensor when something is not finite.
@@ -84,7 +83,8 @@ class Trainer {
   const Model& model() const { return *model_; }
   torch::Device device() const { return device_; }
   const Criterion& criterion() const { return criterion_; }
-  Communicator& communicator() { return *communicator_; }
+  Communicator& communicator() { return *ranks_.all; }
+  const RankGroups& ranks() const { return ranks_; }
 
   /// Parameters and buffers, by name.
   TensorMap model_state() const;
@@ -117,7 +117,7 @@ class Trainer {
   Criterion criterion_;
   ModelPtr model_;
   std::unique_ptr<Optimizer> optimizer_;
-  std::unique_ptr<Communicator> communicator_;
+  RankGroups ranks_;
   int64_t updates_ = 0;
   int64_t skipped_ = 0;  ///< updates skipped since the last one that was applied
   RecordedNoise recorded_noise_;

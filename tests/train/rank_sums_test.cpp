@@ -4,10 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <array>
-#include <barrier>
 #include <cmath>
-#include <future>
 #include <tuple>
 
 #include "evomoe/routing/registry.h"
@@ -15,54 +12,13 @@
 #include "evomoe/text/dictionary.h"
 #include "evomoe/train/trainer.h"
 #include "evomoe/train/validation.h"
+#include "tests/testing/ranks.h"
 
 namespace evomoe {
 namespace {
 
-/// What two ranks in two threads exchange.
-struct Meeting {
-  std::barrier<> both{2};
-  std::array<torch::Tensor, 2> sent;
-};
-
-/// One of them.
-class ThreadRank final : public Communicator {
- public:
-  ThreadRank(int rank, std::shared_ptr<Meeting> meeting)
-      : rank_(rank), meeting_(std::move(meeting)) {}
-  using Communicator::all_reduce_sum;
-  int rank() const override { return rank_; }
-  int size() const override { return 2; }
-  void all_reduce_sum(torch::Tensor& tensor) override {
-    auto& sent = meeting_->sent;
-    sent[static_cast<size_t>(rank_)] = tensor.clone();
-    meeting_->both.arrive_and_wait();
-    tensor += sent[static_cast<size_t>(1 - rank_)];
-    meeting_->both.arrive_and_wait();
-  }
-
- private:
-  int rank_;
-  std::shared_ptr<Meeting> meeting_;
-};
-
-/// What `run(rank, communicator)` returns on two ranks that run at the same time.
-template <typename Run>
-auto on_two_ranks(const Run& run) {
-  const auto meeting = std::make_shared<Meeting>();
-  const auto start = [&](int rank) {
-    return std::async(std::launch::async, [&run, meeting, rank] {
-      try {
-        return run(rank, std::make_unique<ThreadRank>(rank, meeting));
-      } catch (...) {
-        meeting->both.arrive_and_drop();  // the other one must not wait for ever
-        throw;
-      }
-    });
-  };
-  auto first = start(0), second = start(1);
-  return std::array{first.get(), second.get()};
-}
+using testing::on_ranks;
+using Ranks = std::shared_ptr<Communicator>;
 
 constexpr int64_t kSymbolsOfRanks = 20;
 
@@ -103,9 +59,9 @@ Batch batch_of_rank(int64_t seed, int64_t rows, int64_t first_sequence) {
   return batch;
 }
 
-Trainer trainer_with(std::unique_ptr<Communicator> communicator) {
+Trainer trainer_with(const Ranks& ranks) {
   return Trainer(options_of_ranks(), Vocabulary::of_one(kSymbolsOfRanks, Dictionary::kPad),
-                 torch::kCPU, std::move(communicator));
+                 torch::kCPU, make_rank_groups(ranks, 1));
 }
 
 TensorMap gradients_of(const Trainer& trainer) {
@@ -177,12 +133,14 @@ class RememberingRouter : public SwitchRouter {
 };
 
 TEST(RankSums, TwoRanksMakeTheUpdateOfOneWithAllMicroBatches) {
+  EVOMOE_NEEDS_RANKS();
   const auto first = batch_of_rank(1, 2, 0), second = batch_of_rank(2, 3, 2);
-  auto whole = trainer_with(std::make_unique<SelfCommunicator>());
+  auto whole = trainer_with(std::make_shared<SelfCommunicator>());
   const auto expected = whole.update({first, second}, 1);
 
-  const auto found = on_two_ranks([&](int rank, std::unique_ptr<Communicator> communicator) {
-    auto trainer = trainer_with(std::move(communicator));
+  const auto found = on_ranks(2, [&](const Ranks& ranks) {
+    const int rank = ranks->rank();
+    auto trainer = trainer_with(ranks);
     auto result = trainer.update({rank == 0 ? first : second}, 1);
     return std::tuple(std::move(result), gradients_of(trainer), trainer.model_state());
   });
@@ -204,13 +162,15 @@ TEST(RankSums, TwoRanksMakeTheUpdateOfOneWithAllMicroBatches) {
 }
 
 TEST(RankSums, RoutersAreToldOfTheTokensOfAllRanks) {
+  EVOMOE_NEEDS_RANKS();
   register_router("remembering",
                   router_method<RememberingRouter, CapacityOptions, GumbelGateOptions>());
   auto options = options_of_ranks();
   options.moe.moe_router = "remembering";
-  const auto found = on_two_ranks([&](int rank, std::unique_ptr<Communicator> communicator) {
+  const auto found = on_ranks(2, [&](const Ranks& ranks) {
+    const int rank = ranks->rank();
     Trainer trainer(options, Vocabulary::of_one(kSymbolsOfRanks, Dictionary::kPad), torch::kCPU,
-                    std::move(communicator));
+                    make_rank_groups(ranks, 1));
     trainer.update({batch_of_rank(rank, 1 + rank, rank)}, 1);
     return trainer.model_state();
   });
@@ -224,20 +184,22 @@ TEST(RankSums, RoutersAreToldOfTheTokensOfAllRanks) {
 }
 
 TEST(RankSums, AValidationIsThatOfAllRanks) {
+  EVOMOE_NEEDS_RANKS();
   const auto sums_of = [](int64_t tokens, double loss) {
     LossSums sums;
     sums.sample_size = sums.tokens = tokens;
     sums.loss = loss;
     return sums;
   };
-  const auto found = on_two_ranks([&](int rank, std::unique_ptr<Communicator> communicator) {
+  const auto found = on_ranks(2, [&](const Ranks& ranks) {
+    const int rank = ranks->rank();
     MeterGroup meters;
     const auto evaluate = [&](const Batch&) { return sums_of(rank == 0 ? 10 : 30, 40.0 * rank); };
     EpochIteratorOptions iterator;
     iterator.limits.max_sentences = 1;
     const auto total =
         evaluate_dataset(std::make_shared<FourTokens>(), iterator,
-                         /*max_steps=*/-1, CriterionOptions(), evaluate, meters, *communicator);
+                         /*max_steps=*/-1, CriterionOptions(), evaluate, meters, *ranks);
     return std::pair(total->sample_size, meters.value("loss"));
   });
   for (const auto& [sample_size, loss] : found) {
@@ -247,15 +209,17 @@ TEST(RankSums, AValidationIsThatOfAllRanks) {
 }
 
 TEST(RankSums, BleuIsOfTheSentencesOfAllRanks) {
+  EVOMOE_NEEDS_RANKS();
   const std::vector<std::string> references = {"a b c d e f", "the cat sat on the mat today"};
   const std::vector<std::string> systems = {"a b c d x f", "the cat sat on a mat"};
   TextBleu whole({.tokenize = "none"});
   for (size_t i = 0; i < 2; ++i) whole.add(references[i], systems[i]);
-  const auto found = on_two_ranks([&](int rank, std::unique_ptr<Communicator> communicator) {
+  const auto found = on_ranks(2, [&](const Ranks& ranks) {
+    const int rank = ranks->rank();
     TextBleu own({.tokenize = "none"});
     own.add(references[static_cast<size_t>(rank)], systems[static_cast<size_t>(rank)]);
     auto counts = own.counts();
-    sum_over_ranks(counts, *communicator);
+    sum_over_ranks(counts, *ranks);
     TextBleu all({.tokenize = "none"});
     all.add(counts);
     return all.score();
@@ -265,13 +229,15 @@ TEST(RankSums, BleuIsOfTheSentencesOfAllRanks) {
 }
 
 TEST(RankSums, AnswersOfAllRanksComeInTheirOrder) {
-  const auto found = on_two_ranks([](int rank, std::unique_ptr<Communicator> communicator) {
+  EVOMOE_NEEDS_RANKS();
+  const auto found = on_ranks(2, [](const Ranks& ranks) {
+    const int rank = ranks->rank();
     LossSums sums;
     sums.sample_size = 1 + rank;
     sums.confusion[1][0] = 4 * rank;
     sums.answers = {{1.5F, 2.5F}};
     if (rank == 1) sums.answers = {{3.5F, 4.5F}, {5.5F, 6.5F}};
-    sum_over_ranks(sums, *communicator);
+    sum_over_ranks(sums, *ranks);
     return sums;
   });
   for (const auto& sums : found) {
