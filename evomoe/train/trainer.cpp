@@ -3,6 +3,7 @@
 #include <ATen/record_function.h>
 
 #include <cmath>
+#include <map>
 #include <span>
 
 #include "evomoe/base/error.h"
@@ -77,6 +78,7 @@ Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torc
   validate(options_.evolution);
   lr_schedule_.validate();
   model_ = make_model(options, vocabulary, shared_expert);
+  for (auto& [layer, moe] : model_->moe_layers()) moe->divide_experts(ranks_.experts);
   model_->to(device_);
   optimizer_ = std::make_unique<Optimizer>(named_parameters(*model_), options.optimizer.make_rule(),
                                            optimizer_settings(options));
@@ -135,7 +137,7 @@ void Trainer::spawn_experts() {
   for (const auto& parameter : named_parameters(*model_)) {
     if (parameter.kind != ParameterKind::kExpert) continue;
     optimizer_->replace(parameter.name, parameter.tensor, [&](torch::Tensor moment, int power) {
-      return diversify_moment(moment, power, experts, diversify.moments);
+      return diversify_moment(moment, power, experts, parameter.tensor.size(0), diversify.moments);
     });
   }
 }
@@ -148,16 +150,23 @@ void Trainer::forward_backward(const Batch& batch, int64_t micro_batch, UpdateRe
       return recorded_noise_(micro_batch, layer);
     };
   }
-  const torch::AutoGradMode with_gradients(!batch.stands_in);
+  // Ranks that share experts go through each backward pass together, or not at all.
+  const bool together = shares_experts();
+  const torch::AutoGradMode with_gradients(together || !batch.stands_in);
   auto output = model_->forward(device_batch.input, context);
   auto [loss, sums] = criterion_(*model_, output, device_batch, context);
   if (batch.stands_in) {
     forget(sums);
     for (auto& [layer, stats] : output.stats) forget(stats);
-  } else if (!std::isfinite(sums.loss)) {
+    loss = loss * 0;
+  }
+  double not_finite = std::isfinite(sums.loss) ? 0 : 1;
+  if (together) ranks_.all->all_reduce_sum(not_finite);
+  if (not_finite > 0) {
     if (options_.optimization.on_non_finite == "stop")
-      explain_non_finite(batch, fmt::format("the loss is {}", sums.loss));
-  } else {
+      explain_non_finite(batch, fmt::format("the loss is {}{}", sums.loss,
+                                            std::isfinite(sums.loss) ? ", and not finite on another rank" : ""));
+  } else if (together || !batch.stands_in) {
     RECORD_USER_SCOPE("backward");
     loss.backward();
   }
@@ -173,6 +182,14 @@ void Trainer::sum_over_all_ranks(UpdateResult& result) {
   sum_gradients();
 }
 
+bool Trainer::shares_experts() const {
+  return ranks_.experts->size() > 1 && !model_->moe_layers().empty() && !holds_shared_expert();
+}
+
+Communicator& Trainer::holders_of(ParameterKind kind) const {
+  return kind == ParameterKind::kExpert && shares_experts() ? *ranks_.replicas : *ranks_.all;
+}
+
 void Trainer::sum_gradients() {
   const auto& parameters = optimizer_->parameters();
   // A rank whose batch stands in has no gradient at all; of some parameters no rank has one.
@@ -180,19 +197,32 @@ void Trainer::sum_gradients() {
   for (const auto& parameter : parameters)
     ranks_with_one.push_back(parameter.tensor.grad().defined() ? 1 : 0);
   ranks_.all->all_reduce_sum(ranks_with_one);
-  std::vector<torch::Tensor> gradients;
+  std::map<Communicator*, std::vector<torch::Tensor>> gradients;
   for (size_t i = 0; i < parameters.size(); ++i) {
     if (ranks_with_one[i] == 0) continue;
     auto& gradient = parameters[i].tensor.mutable_grad();
     if (!gradient.defined()) gradient = torch::zeros_like(parameters[i].tensor);
-    gradients.push_back(gradient);
+    gradients[&holders_of(parameters[i].kind)].push_back(gradient);
   }
-  ranks_.all->all_reduce_sum(gradients);
+  for (auto* ranks : {ranks_.all.get(), ranks_.replicas.get()}) {
+    if (gradients.contains(ranks)) ranks->all_reduce_sum(gradients.at(ranks));
+  }
 }
 
 void Trainer::measure_gradients(UpdateResult& result) {
   RECORD_USER_SCOPE("gradient norm");
-  result.gradient_norm = gradient_norm(optimizer_->parameters()) / result.sums.divisor();
+  std::vector<NamedParameter> everywhere, of_experts;
+  for (const auto& parameter : optimizer_->parameters()) {
+    const bool divided = parameter.kind == ParameterKind::kExpert && shares_experts();
+    (divided ? of_experts : everywhere).push_back(parameter);
+  }
+  double norm = gradient_norm(everywhere);
+  if (!of_experts.empty()) {
+    double square = std::pow(gradient_norm(of_experts), 2);
+    ranks_.experts->all_reduce_sum(square);
+    norm = std::sqrt(norm * norm + square);
+  }
+  result.gradient_norm = norm / result.sums.divisor();
   result.clip_coefficient = clip_coefficient(result.gradient_norm, options_.optimization.clip_norm);
 }
 
@@ -229,12 +259,14 @@ std::optional<std::string> Trainer::non_finite_parameter() const {
 }
 
 void Trainer::check_parameters() const {
-  if (const auto name = non_finite_parameter()) {
-    diverged(
-        "after update {} the parameter {} is not finite; lower --lr or --clip-norm. No checkpoint "
-        "was written of it: the last one is as it was",
-        updates_, *name);
-  }
+  const auto name = non_finite_parameter();
+  double broken = name ? 1 : 0;
+  if (shares_experts()) ranks_.all->all_reduce_sum(broken);
+  if (broken == 0) return;
+  diverged(
+      "after update {} the parameter {} is not finite; lower --lr or --clip-norm. No checkpoint "
+      "was written of it: the last one is as it was",
+      updates_, name.value_or("of an expert on another rank"));
 }
 
 void Trainer::explain_non_finite(const Batch& batch, const std::string& found) {
@@ -266,11 +298,53 @@ TensorMap Trainer::model_state() const {
 
 TensorMap Trainer::optimizer_state() const { return optimizer_->state_dict(); }
 
-void Trainer::load_model_state(const TensorMap& state, const std::string& what,
-                               const std::string& remedy) {
-  load_into(named_state(*model_), state, what, remedy);
+TensorPieces Trainer::pieces() const {
+  TensorPieces pieces;
+  if (!shares_experts()) return pieces;
+  const auto owned = model_->moe_layers().front().second->owned();
+  const auto add = [&](const std::string& name, const torch::Tensor& tensor) {
+    if (tensor.dim() == 0) return;  // a count of steps
+    auto shape = tensor.sizes().vec();
+    const auto of_one = tensor.numel() / owned.size();
+    shape[0] = options_.moe.moe_expert_count;
+    pieces[name] = {std::move(shape), owned.begin * of_one, owned.end * of_one};
+  };
+  const auto state = optimizer_->state_dict();
+  for (const auto& parameter : optimizer_->parameters()) {
+    if (parameter.kind != ParameterKind::kExpert) continue;
+    add(parameter.name, parameter.tensor);
+    const auto prefix = parameter.name + ".";
+    for (auto slot = state.lower_bound(prefix);
+         slot != state.end() && slot->first.starts_with(prefix); ++slot)
+      add(slot->first, slot->second);
+  }
+  return pieces;
 }
 
-void Trainer::load_optimizer_state(const TensorMap& state) { optimizer_->load_state_dict(state); }
+void Trainer::load_model_state(const TensorMap& state, const std::string& what,
+                               const std::string& remedy) {
+  load_into(named_state(*model_), own_part(state), what, remedy);
+}
+
+void Trainer::load_optimizer_state(const TensorMap& state) {
+  optimizer_->load_state_dict(own_part(state));
+}
+
+TensorMap Trainer::own_part(TensorMap state) const {
+  if (!shares_experts()) return state;
+  const auto owned = model_->moe_layers().front().second->owned();
+  for (const auto& parameter : optimizer_->parameters()) {
+    if (parameter.kind != ParameterKind::kExpert) continue;
+    for (auto entry = state.lower_bound(parameter.name);
+         entry != state.end() && entry->first.starts_with(parameter.name); ++entry) {
+      auto& tensor = entry->second;
+      const bool own = entry->first.size() == parameter.name.size() ||
+                       entry->first[parameter.name.size()] == '.';
+      if (own && tensor.dim() > 0 && tensor.size(0) == options_.moe.moe_expert_count)
+        tensor = tensor.slice(0, owned.begin, owned.end);
+    }
+  }
+  return state;
+}
 
 }  // namespace evomoe

@@ -12,6 +12,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/checkpoint/safetensors.h"
+#include "evomoe/checkpoint/tensor_piece.h"
 #include "evomoe/data/dataset.h"
 #include "evomoe/models/model.h"
 #include "evomoe/moe/evolution.h"
@@ -86,11 +87,14 @@ class Trainer {
   Communicator& communicator() { return *ranks_.all; }
   const RankGroups& ranks() const { return ranks_; }
 
-  /// Parameters and buffers, by name.
+  /// Parameters and buffers, by name. Of what ranks hold together these are this rank's pieces.
   TensorMap model_state() const;
   TensorMap optimizer_state() const;
+  /// Which pieces, of both.
+  TensorPieces pieces() const;
   /// Bytes of the optimiser's state that are in memory (--offload-moments).
   int64_t resident_optimizer_bytes() const { return optimizer_->resident_bytes(); }
+  /// `state`: whole tensors, of which this rank takes its pieces.
   void load_model_state(const TensorMap& state, const std::string& what, const std::string& remedy);
   void load_optimizer_state(const TensorMap& state);
   /// `hook` is called before parameters, buffers or the optimiser's state change.
@@ -104,6 +108,12 @@ class Trainer {
   void forward_backward(const Batch& batch, int64_t micro_batch, UpdateResult& result);
   /// All that was counted and made of this rank's micro-batches becomes that of all ranks.
   void sum_over_all_ranks(UpdateResult& result);
+  /// Whether the experts are divided among ranks: in the shared-expert stage they are not.
+  bool shares_experts() const;
+  /// The ranks that hold the same values as this one of parameters of this kind.
+  Communicator& holders_of(ParameterKind kind) const;
+  /// Whole tensors, cut to what this rank owns of them.
+  TensorMap own_part(TensorMap state) const;
   void sum_gradients();
   void measure_gradients(UpdateResult& result);
   bool gradients_are_usable(const UpdateResult& result);
