@@ -392,16 +392,17 @@ void write_checkpoint(const fs::path& own_path, const Checkpoint& checkpoint,
       EVOMOE_CHECK(!made, "cannot write the checkpoint {}: {}", path.string(), made.message());
     });
     json files;
-    for (const auto& [kind, tensors] :
-         {std::pair(kModelFile, &checkpoint.model), {kOptimizerFile, &checkpoint.optimizer}}) {
+    const auto write = [&](const char* kind, const TensorMap& tensors, bool always) {
       FileDigest digest;
       on_all(ranks, path, [&] {
-        if (tensors->empty() && !(is_first && kind == kModelFile)) return;
-        digest = write_safetensors(temporary / file_of_rank(kind, ranks.rank()), *tensors,
-                                   metadata_of(*tensors, checkpoint.pieces));
+        if (tensors.empty() && !always) return;
+        digest = write_safetensors(temporary / file_of_rank(kind, ranks.rank()), tensors,
+                                   metadata_of(tensors, checkpoint.pieces));
       });
       describe_files(kind, digest, ranks, files);
-    }
+    };
+    write(kModelFile, checkpoint.model, /*always=*/is_first);
+    write(kOptimizerFile, checkpoint.optimizer, /*always=*/false);
     if (!is_first) return;
     write_manifest(temporary / kManifestFile, to_sections(checkpoint.state), files);
     sync_folder(temporary);

@@ -300,7 +300,7 @@ TensorMap Trainer::optimizer_state() const { return optimizer_->state_dict(); }
 
 TensorPieces Trainer::pieces() const {
   TensorPieces pieces;
-  if (!shares_experts()) return pieces;
+  if (!shares_experts() || ranks_.replicas->rank() > 0) return pieces;
   const auto owned = model_->moe_layers().front().second->owned();
   const auto add = [&](const std::string& name, const torch::Tensor& tensor) {
     if (tensor.dim() == 0) return;  // a count of steps

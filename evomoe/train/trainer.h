@@ -90,7 +90,7 @@ class Trainer {
   /// Parameters and buffers, by name. Of what ranks hold together these are this rank's pieces.
   TensorMap model_state() const;
   TensorMap optimizer_state() const;
-  /// Which pieces, of both.
+  /// Which pieces, of both, this rank has to save: another one that holds the same saves no piece.
   TensorPieces pieces() const;
   /// Bytes of the optimiser's state that are in memory (--offload-moments).
   int64_t resident_optimizer_bytes() const { return optimizer_->resident_bytes(); }
