@@ -5,6 +5,7 @@
 #include "evomoe/base/log.h"
 #include "evomoe/run/schedule_check.h"
 #include "evomoe/train/optimizer_settings.h"
+#include "evomoe/train/model_options.h"
 #include "evomoe/train/task.h"
 
 namespace evomoe {
@@ -26,6 +27,14 @@ void announce_run(const TrainOptions& options, const RunData& data, Trainer& tra
   log().info("model {}: {} parameters ({} of experts) on {}, {} thread{}", options.model.arch,
              parameters, experts, trainer.device().str(), at::get_num_threads(),
              at::get_num_threads() == 1 ? "" : "s");
+  const auto& ranks = trainer.ranks();
+  if (const auto share = ranks.experts->size(); share > 1 && has_experts(options)) {
+    log().info("{} ranks; {} of them share the {} experts of each MoE layer", ranks.all->size(),
+               share == ranks.all->size() ? "all" : std::to_string(share),
+               options.moe.moe_expert_count);
+  } else if (ranks.all->size() > 1) {
+    log().info("{} ranks, each with the whole model", ranks.all->size());
+  }
   announce_lr_factors(options, trainer.parameters());
   log().info("losses are in bits (log base 2), as in fairseq");
   if (trainer.model().moe_layers().empty() && options.model.arch.ends_with("_moe")) {

@@ -2,9 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include <numeric>
 
 #include "evomoe/moe/moe_layer.h"
+#include "evomoe/ops/noise.h"
 #include "evomoe/routing/topk_router.h"
 #include "tests/testing/ranks.h"
 
@@ -51,14 +51,12 @@ MoELayer layer_of(const LayerCase& test, bool shared = false) {
 
 /// Sequences [begin, end) of the input, whose outputs are weighted each in its own way.
 Done run(MoELayer layer, const LayerCase& test, int64_t begin, int64_t end, bool padding = false) {
-  torch::Tensor x_BSD, weight_BSD;
-  {
-    static std::mutex one_at_a_time;  // ranks are threads, and the generator is that of all
-    const std::scoped_lock lock(one_at_a_time);
-    torch::manual_seed(3);
-    x_BSD = torch::randn({kSequences, kLength, kWidth});
-    weight_BSD = torch::randn({kSequences, kLength, kWidth});
-  }
+  // LibTorch's generator is that of all ranks, which are threads.
+  const auto numbers = [](uint64_t seed) {
+    return normal_noise(kSequences * kLength, kWidth, {.seed = seed}, torch::kCPU)
+        .view({kSequences, kLength, kWidth});
+  };
+  const auto x_BSD = numbers(3), weight_BSD = numbers(4);
   auto x = x_BSD.slice(0, begin, end).clone().requires_grad_();
   RoutingContext context;
   context.schedule = test.schedule;
