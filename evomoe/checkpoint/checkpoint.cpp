@@ -375,8 +375,7 @@ void write_checkpoint(const fs::path& path, const Checkpoint& checkpoint) {
   write_checkpoint(path, checkpoint, one);
 }
 
-void write_checkpoint(const fs::path& own_path, const Checkpoint& checkpoint,
-                      Communicator& ranks) {
+void write_checkpoint(const fs::path& own_path, const Checkpoint& checkpoint, Communicator& ranks) {
   const auto path = path_of_first(own_path, ranks);
   if (path.empty()) return;
   const auto temporary = temporary_name(path);

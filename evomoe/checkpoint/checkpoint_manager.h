@@ -61,9 +61,8 @@ class CheckpointManager {
   /// `ranks`: those that write each checkpoint together, each its part, with a manager of its own
   /// and the same calls; the folder, its lock and the names are the business of rank 0. Nobody else
   /// may use this communicator.
-  CheckpointManager(
-      std::filesystem::path save_dir, CheckpointPolicy policy,
-      std::shared_ptr<Communicator> ranks = std::make_shared<SelfCommunicator>());
+  CheckpointManager(std::filesystem::path save_dir, CheckpointPolicy policy,
+                    std::shared_ptr<Communicator> ranks = std::make_shared<SelfCommunicator>());
   /// Waits for the checkpoint in flight; an error that nobody asked for by finish() goes to the
   /// log.
   ~CheckpointManager();

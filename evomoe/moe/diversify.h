@@ -49,9 +49,9 @@ torch::Tensor redraw_rows(const torch::Tensor& matrix, const torch::Tensor& unit
                           const torch::Tensor& normal_NC);
 
 /// A tensor of the optimiser's state of `count` of E experts from that of one, [1, ...] -> [count,
-/// ...], which grows with this power of the gradient (optim/update_rule.h). Rules: `copy`; `reset` to zero;
-/// `scale` by (1/E)^power: an expert that takes part with an average combine weight of 1/E has
-/// gradients of 1/E. UsageError: another rule.
+/// ...], which grows with this power of the gradient (optim/update_rule.h). Rules: `copy`; `reset`
+/// to zero; `scale` by (1/E)^power: an expert that takes part with an average combine weight of 1/E
+/// has gradients of 1/E. UsageError: another rule.
 torch::Tensor diversify_moment(const torch::Tensor& moment, int gradient_power, int64_t num_experts,
                                int64_t count, const std::string& rule);
 

@@ -58,8 +58,8 @@ void ExpertBankImpl::initialise(uint64_t seed) {
         const double bound = 1.0 / std::sqrt(static_cast<double>(fan_in));
         for (int64_t e = 0; e < num_experts(); ++e) {
           auto of_one = weight[e];
-          of_one.copy_(initial_values(of_one, bound, seed, options_.layer,
-                                      options_.first_expert + e, key));
+          of_one.copy_(
+              initial_values(of_one, bound, seed, options_.layer, options_.first_expert + e, key));
         }
       },
       weights, kExpertWeightKeys);

@@ -15,8 +15,8 @@ namespace evomoe {
 struct ExpertBankOptions {
   int64_t num_experts = 0;   ///< E
   int64_t first_expert = 0;  ///< the number of its first one among all of the layer
-  int64_t model_dim = 0;    ///< D
-  int64_t hidden_dim = 0;   ///< H
+  int64_t model_dim = 0;     ///< D
+  int64_t hidden_dim = 0;    ///< H
   std::string activation = "gelu";
   bool gated = false;  ///< the experts have w3 (ops/expert_mlp.h); with the activation silu: SwiGLU
   bool biases = true;  ///< the experts have b1 and b2

@@ -13,9 +13,9 @@ namespace evomoe {
 
 /// What tokens of all ranks bring to the experts of this one.
 struct VisitingTokens {
-  torch::Tensor x_ND;  ///< a row for each token that has an expert here, rank after rank
-  Routing routing;     ///< of those rows to the experts of this rank
-  NoiseKey noise;      ///< for noise_token_N
+  torch::Tensor x_ND;           ///< a row for each token that has an expert here, rank after rank
+  Routing routing;              ///< of those rows to the experts of this rank
+  NoiseKey noise;               ///< for noise_token_N
   torch::Tensor noise_token_N;  ///< int64 [N], by which a row's noise is keyed as on its own rank
 };
 
@@ -47,10 +47,10 @@ class ExpertExchange {
   // What this rank sends to rank p: sent_rows_P[p] rows, sent_assignments_P[p] assignments.
   std::vector<int64_t> sent_rows_P_, sent_assignments_P_;
   std::vector<int64_t> received_rows_P_, received_assignments_P_;
-  torch::Tensor sent_token_R_;   ///< int64, the token of each row sent, rank after rank
-  torch::Tensor sent_row_A_;     ///< int64, the row of each assignment among those of its rank
-  std::vector<int64_t> counts_;  ///< assignments of this rank to each of all experts
-  torch::Tensor order_A_;        ///< int64, expert-major place -> place among what was received
+  torch::Tensor sent_token_R_;    ///< int64, the token of each row sent, rank after rank
+  torch::Tensor sent_row_A_;      ///< int64, the row of each assignment among those of its rank
+  std::vector<int64_t> counts_;   ///< assignments of this rank to each of all experts
+  torch::Tensor order_A_;         ///< int64, expert-major place -> place among what was received
   torch::Tensor visiting_row_A_;  ///< int64, the row of each assignment, expert-major
   torch::Tensor offset_E1_;       ///< of the experts here
   torch::Tensor noise_token_N_;

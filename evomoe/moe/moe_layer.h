@@ -55,9 +55,9 @@ class MoELayerImpl : public torch::nn::Module {
   /// Sets gate and experts from the seed (torch::nn::Linear's distributions), keyed by layer.
   void initialise(uint64_t seed);
 
-  /// Divides the experts among ranks, which each call it for the same layers in the same order: from
-  /// now on this layer holds its rank's alone, and forward() is one of all these ranks. The one
-  /// shared expert is on each rank. Error: experts that are divided already.
+  /// Divides the experts among ranks, which each call it for the same layers in the same order:
+  /// from now on this layer holds its rank's alone, and forward() is one of all these ranks. The
+  /// one shared expert is on each rank. Error: experts that are divided already.
   void divide_experts(std::shared_ptr<Communicator> ranks);
 
   /// Ends the shared-expert stage: the one expert becomes `num_experts` (the router's E), of which

@@ -177,8 +177,8 @@ kernels::ExpertMlp kernel_view(const Tensor& x_TD, const Tensor& weight_A,
           .dropout = plan.dropout,
           .activation_key = plan.activation_key,
           .output_key = plan.output_key,
-          .noise_token = plan.noise_token_A.defined() ? plan.noise_token_A.const_data_ptr<int64_t>()
-                                                      : nullptr,
+          .noise_token =
+              plan.noise_token_A.defined() ? plan.noise_token_A.const_data_ptr<int64_t>() : nullptr,
           .first_expert = plan.first_expert};
 }
 

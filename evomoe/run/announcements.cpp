@@ -4,8 +4,8 @@
 
 #include "evomoe/base/log.h"
 #include "evomoe/run/schedule_check.h"
-#include "evomoe/train/optimizer_settings.h"
 #include "evomoe/train/model_options.h"
+#include "evomoe/train/optimizer_settings.h"
 #include "evomoe/train/task.h"
 
 namespace evomoe {

@@ -329,7 +329,8 @@ void TrainingRun::save(bool end_of_epoch, bool interval, std::optional<double> m
   if (trainer_->communicator().rank() > 0) {
     // Rank 0 has what is whole.
     for (auto* tensors : {&checkpoint.model, &checkpoint.optimizer})
-      std::erase_if(*tensors, [&](const auto& of) { return !checkpoint.pieces.contains(of.first); });
+      std::erase_if(*tensors,
+                    [&](const auto& of) { return !checkpoint.pieces.contains(of.first); });
   }
   checkpoints_->save(request, checkpoint);
   saved_updates_ = request.updates;

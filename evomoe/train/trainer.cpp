@@ -62,8 +62,7 @@ std::vector<std::pair<std::string, torch::Tensor>> named_state(const torch::nn::
 Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torch::Device device,
                  RankGroups ranks)
     : Trainer(options, vocabulary, device, /*completed_updates=*/0,
-              stage_at(options.evolution, 0).stage == Stage::kSharedExpert,
-              std::move(ranks)) {
+              stage_at(options.evolution, 0).stage == Stage::kSharedExpert, std::move(ranks)) {
   model_->initialise(static_cast<uint64_t>(options.common.seed));
 }
 
@@ -164,8 +163,9 @@ void Trainer::forward_backward(const Batch& batch, int64_t micro_batch, UpdateRe
   if (together) ranks_.all->all_reduce_sum(not_finite);
   if (not_finite > 0) {
     if (options_.optimization.on_non_finite == "stop")
-      explain_non_finite(batch, fmt::format("the loss is {}{}", sums.loss,
-                                            std::isfinite(sums.loss) ? ", and not finite on another rank" : ""));
+      explain_non_finite(
+          batch, fmt::format("the loss is {}{}", sums.loss,
+                             std::isfinite(sums.loss) ? ", and not finite on another rank" : ""));
   } else if (together || !batch.stands_in) {
     RECORD_USER_SCOPE("backward");
     loss.backward();
@@ -258,20 +258,25 @@ std::optional<std::string> Trainer::non_finite_parameter() const {
   return std::nullopt;
 }
 
-void Trainer::check_parameters() const {
+std::optional<std::string> Trainer::broken_parameter() const {
   const auto name = non_finite_parameter();
   double broken = name ? 1 : 0;
   if (shares_experts()) ranks_.all->all_reduce_sum(broken);
-  if (broken == 0) return;
-  diverged(
-      "after update {} the parameter {} is not finite; lower --lr or --clip-norm. No checkpoint "
-      "was written of it: the last one is as it was",
-      updates_, name.value_or("of an expert on another rank"));
+  return name || broken == 0 ? name : "of an expert on another rank";
+}
+
+void Trainer::check_parameters() const {
+  if (const auto name = broken_parameter()) {
+    diverged(
+        "after update {} the parameter {} is not finite; lower --lr or --clip-norm. No checkpoint "
+        "was written of it: the last one is as it was",
+        updates_, *name);
+  }
 }
 
 void Trainer::explain_non_finite(const Batch& batch, const std::string& found) {
   std::string where;
-  if (const auto name = non_finite_parameter()) where = "the parameter " + *name + " is not finite";
+  if (const auto name = broken_parameter()) where = "the parameter " + *name + " is not finite";
   if (where.empty()) {
     const torch::NoGradGuard no_grad;
     const auto device_batch = to_device(batch, model_->padding_index(), device_);

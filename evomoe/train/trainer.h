@@ -118,8 +118,10 @@ class Trainer {
   void measure_gradients(UpdateResult& result);
   bool gradients_are_usable(const UpdateResult& result);
   [[noreturn]] void explain_non_finite(const Batch& batch, const std::string& found);
-  /// The first parameter with a NaN or Inf in it.
+  /// The first parameter with a NaN or Inf in it, of those that this rank holds.
   std::optional<std::string> non_finite_parameter() const;
+  /// The same of all ranks, all of which call it.
+  std::optional<std::string> broken_parameter() const;
 
   TrainOptions options_;
   torch::Device device_;

@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-
 #include "evomoe/moe/moe_layer.h"
 #include "evomoe/ops/noise.h"
 #include "evomoe/routing/topk_router.h"
@@ -30,6 +29,10 @@ struct LayerCase {
   bool gated = false;
   bool recompute = false;
 };
+
+void PrintTo(const LayerCase& test, std::ostream* out) {
+  *out << test.method << ", " << test.experts << " experts";
+}
 
 MoELayer layer_of(const LayerCase& test, bool shared = false) {
   MoELayerOptions options;
@@ -116,13 +119,13 @@ TEST_P(ExpertExchangeOf, RanksThatShareExpertsDoWhatOneDoes) {
 
 INSTANTIATE_TEST_SUITE_P(
     , ExpertExchangeOf,
-    ::testing::Combine(
-        ::testing::Values(1, 2, 3),
-        ::testing::Values(
-            LayerCase{"switch", 4}, LayerCase{"topk", 5, {}, /*gated=*/true},
-            LayerCase{"gshard", 5}, LayerCase{"dense", 3, {}, false, /*recompute=*/true},
-            LayerCase{"dts", 4, {.temperature = 1.0}},
-            LayerCase{"dts", 4, {.temperature = 0.5, .hard = true}})));
+    ::testing::Combine(::testing::Values(1, 2, 3),
+                       ::testing::Values(LayerCase{"switch", 4},
+                                         LayerCase{"topk", 5, {}, /*gated=*/true},
+                                         LayerCase{"gshard", 5},
+                                         LayerCase{"dense", 3, {}, false, /*recompute=*/true},
+                                         LayerCase{"dts", 4, {.temperature = 1.0}},
+                                         LayerCase{"dts", 4, {.temperature = 0.5, .hard = true}})));
 
 TEST(ExpertExchange, ARankWithoutTokensTakesPart) {
   EVOMOE_NEEDS_RANKS();
@@ -160,8 +163,7 @@ TEST(ExpertExchange, EachRankSpawnsItsOwnExperts) {
     for (const auto& [owned, weights] : found) {
       for_each_weight(
           [&, owned = owned](const torch::Tensor& own, const torch::Tensor& all) {
-            if (own.defined())
-              EXPECT_TRUE(torch::equal(own, all.slice(0, owned.begin, owned.end)));
+            if (own.defined()) EXPECT_TRUE(torch::equal(own, all.slice(0, owned.begin, owned.end)));
           },
           weights, whole->experts()->weights);
     }

@@ -17,8 +17,8 @@ using testing::on_ranks;
 using Ranks = std::shared_ptr<Communicator>;
 
 TEST(ExpertOwners, AreAsEvenAsCanBe) {
-  EXPECT_THAT(expert_owners(7, 3), ::testing::ElementsAre(ExpertRange{0, 3}, ExpertRange{3, 5},
-                                                          ExpertRange{5, 7}));
+  EXPECT_THAT(expert_owners(7, 3),
+              ::testing::ElementsAre(ExpertRange{0, 3}, ExpertRange{3, 5}, ExpertRange{5, 7}));
   EXPECT_THAT(expert_owners(4, 4), ::testing::Each(::testing::ResultOf(
                                        [](const ExpertRange& of) { return of.size(); }, 1)));
   expect_error([] { expert_owners(2, 3); }, {"2 experts", "3 ranks"});

@@ -96,9 +96,8 @@ void expect_close(const TensorMap& own, const TensorMap& whole, const TensorPiec
     auto expected = whole.at(name);
     if (const auto piece = pieces.find(name); piece != pieces.end()) {
       EXPECT_EQ(expected.sizes(), torch::IntArrayRef(piece->second.shape)) << name;
-      expected = expected.flatten()
-                     .slice(0, piece->second.begin, piece->second.end)
-                     .view(tensor.sizes());
+      expected =
+          expected.flatten().slice(0, piece->second.begin, piece->second.end).view(tensor.sizes());
     }
     ASSERT_EQ(tensor.sizes(), expected.sizes()) << name;
     EXPECT_TRUE(torch::allclose(tensor, expected, 1e-3, 1e-5)) << name;
@@ -110,6 +109,10 @@ struct Layout {
   int64_t expert_ranks;
 };
 
+void PrintTo(const Layout& layout, std::ostream* out) {
+  *out << layout.expert_ranks << " of " << layout.ranks << " ranks";
+}
+
 struct TrainingCase {
   std::string router;
   int64_t experts;
@@ -118,9 +121,13 @@ struct TrainingCase {
   std::string optimizer = "adam";
 };
 
-class ExpertParallel : public ::testing::TestWithParam<std::tuple<Layout, TrainingCase>> {};
+void PrintTo(const TrainingCase& test, std::ostream* out) {
+  *out << test.router << ", " << test.experts << " experts, " << test.optimizer;
+}
 
-TEST_P(ExpertParallel, TrainsAsOneProcessDoes) {
+class ExpertParallelTraining : public ::testing::TestWithParam<std::tuple<Layout, TrainingCase>> {};
+
+TEST_P(ExpertParallelTraining, TrainsAsOneProcessDoes) {
   EVOMOE_NEEDS_RANKS();
   const auto& [layout, test] = GetParam();
   auto options = options_of_model(test.router, test.experts);
@@ -151,8 +158,8 @@ TEST_P(ExpertParallel, TrainsAsOneProcessDoes) {
       EXPECT_NEAR(result.gradient_norm, of_one.gradient_norm, 1e-4 * of_one.gradient_norm);
       EXPECT_DOUBLE_EQ(result.flops, of_one.flops);
       for (size_t layer = 0; layer < of_one.routers.size(); ++layer) {
-        EXPECT_TRUE(torch::equal(result.routers[layer].second.load_E,
-                                 of_one.routers[layer].second.load_E));
+        EXPECT_TRUE(
+            torch::equal(result.routers[layer].second.load_E, of_one.routers[layer].second.load_E));
         EXPECT_EQ(result.routers[layer].second.tokens, of_one.routers[layer].second.tokens);
       }
     }
@@ -167,7 +174,7 @@ TEST_P(ExpertParallel, TrainsAsOneProcessDoes) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    , ExpertParallel,
+    , ExpertParallelTraining,
     ::testing::Combine(::testing::Values(Layout{2, 1}, Layout{2, 2}, Layout{3, 3}, Layout{4, 2},
                                          Layout{4, 4}),
                        ::testing::Values(TrainingCase{"switch", 4}, TrainingCase{"gshard", 5},
