@@ -10,10 +10,16 @@
 /// What a run of several processes has to do that one of a single process has not.
 namespace evomoe {
 
-/// Joins the other ranks, and divides the experts among them. Error where one of them has other options, another version of the
-/// program, or other data; UsageError for another device than the CPU.
+/// Joins the other ranks, and divides the experts among them. Error where one of them has other
+/// options, another version of the program, or other data; UsageError for another device than the
+/// CPU.
 RankGroups join_run(const RankPlace& place, const TrainOptions& options, const RunData& data,
                     torch::Device device);
+
+/// Refuses ranks that see another --save-dir than rank 0, of another machine or of another current
+/// folder: rank 0 writes a file of a random name, which the others look for. The Error, of all
+/// ranks, names those that do not find it. Nothing is done with --no-save.
+void check_same_folder(const TrainOptions& options, Communicator& communicator);
 
 /// The options of a rank but 0: it writes neither log nor checkpoints, which would be those of rank
 /// 0 again.
