@@ -17,8 +17,12 @@ struct DistributedOptions {
   int64_t distributed_port = -1;     ///< below 1: 29500
   double distributed_timeout = 600;  ///< seconds
   int64_t expert_parallel_size = 0;  ///< ranks that hold one copy of the experts; 0: by E
+  int64_t max_restarts = 0;
+  bool log_all_ranks = false;
 
   void describe(OptionTable& table);
+  /// Of a command that trains nothing: what says which ranks there are and how they meet.
+  void describe_of_result(OptionTable& table);
 };
 
 /// How many ranks hold one copy of the E experts together: what --expert-parallel-size says, or the
