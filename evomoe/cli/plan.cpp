@@ -93,7 +93,8 @@ std::vector<LayoutCost> plans(const PlanOptions& options, const Workload& work,
 Vocabulary planned_vocabulary(const PlanOptions& options) {
   if (!options.train.data.empty()) {
     if (options.vocab_size) fail_usage("--vocab-size and DATA: give one of them");
-    return vocabulary_of(*open_task_data(options.train.data, options.train));
+    auto train = options.train;
+    return vocabulary_of(*open_task_data(train.data, train));
   }
   if (!options.vocab_size)
     fail_usage("the size of the vocabulary is not known: name a data-bin folder, or --vocab-size");
