@@ -17,7 +17,7 @@ struct Chunk {
 
 }  // namespace
 
-double gradient_norm(const std::vector<NamedParameter>& parameters) {
+double gradient_squares(const std::vector<NamedParameter>& parameters) {
   torch::NoGradGuard no_grad;
   std::vector<Chunk> chunks;
   std::vector<torch::Tensor> squares;  // of gradients that are elsewhere or of another type
@@ -46,7 +46,11 @@ double gradient_norm(const std::vector<NamedParameter>& parameters) {
   for (const double value : partial) sum += value;
   // One stack, so that a GPU is waited for once and not once per parameter.
   if (!squares.empty()) sum += torch::stack(squares).sum().item<double>();
-  return std::sqrt(sum);
+  return sum;
+}
+
+double gradient_norm(const std::vector<NamedParameter>& parameters) {
+  return std::sqrt(gradient_squares(parameters));
 }
 
 double clip_coefficient(double norm, double clip_norm) {

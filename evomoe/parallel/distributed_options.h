@@ -17,9 +17,16 @@ struct DistributedOptions {
   int64_t distributed_port = -1;     ///< below 1: 29500
   double distributed_timeout = 600;  ///< seconds
   int64_t expert_parallel_size = 0;  ///< ranks that hold one copy of the experts; 0: by E
+  std::string ddp_backend = "pytorch_ddp";
+  std::optional<int64_t> zero_stage;  ///< not given: 3 for the back end fully_sharded, else 0
+  bool no_reshard_after_forward = false;
 
   void describe(OptionTable& table);
 };
+
+/// What ranks divide among themselves: 0 nothing, 1 the optimiser's state, 2 gradients as well, 3
+/// parameters as well.
+int64_t zero_stage(const DistributedOptions& options);
 
 /// How many ranks hold one copy of the E experts together: what --expert-parallel-size says, or the
 /// most that divides the number of ranks and is not above E (the reference's groups). 1 for a dense

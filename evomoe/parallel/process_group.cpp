@@ -64,6 +64,7 @@ class GlooOperation final : public PendingOperation {
   void wait() override {
     named(place_, timeout_, what_, [&] { work_->wait(); });
   }
+  bool is_over() override { return work_->isCompleted(); }
 
  private:
   const RankPlace& place_;
@@ -75,8 +76,8 @@ class GlooOperation final : public PendingOperation {
 class GlooCommunicator final : public Communicator {
  public:
   /// `members`: the ranks of the run among which it is; rank() is the place of this one.
-  GlooCommunicator(RankPlace place, std::vector<int> members,
-                   c10::intrusive_ptr<c10d::Store> store, milliseconds timeout)
+  GlooCommunicator(RankPlace place, std::vector<int> members, c10::intrusive_ptr<c10d::Store> store,
+                   milliseconds timeout)
       : place_(std::move(place)),
         members_(std::move(members)),
         store_(std::move(store)),
@@ -140,11 +141,10 @@ class GlooCommunicator final : public Communicator {
     // Each split has keys of its own, in the order of the calls.
     const auto store =
         c10::make_intrusive<c10d::PrefixStore>(fmt::format("split {}", splits_++), store_);
-    return named(place_, timeout_,
-                 fmt::format("meeting ranks {} apart from the others", fmt::join(of_run, ", ")),
-                 [&] {
-                   return std::make_shared<GlooCommunicator>(place_, of_run, store, timeout_);
-                 });
+    return named(
+        place_, timeout_,
+        fmt::format("meeting ranks {} apart from the others", fmt::join(of_run, ", ")),
+        [&] { return std::make_shared<GlooCommunicator>(place_, of_run, store, timeout_); });
   }
 
  private:

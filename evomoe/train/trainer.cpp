@@ -2,6 +2,7 @@
 
 #include <ATen/record_function.h>
 
+#include <algorithm>
 #include <cmath>
 #include <span>
 
@@ -38,6 +39,10 @@ template <typename... Args>
   throw DivergenceError(fmt::format(format, std::forward<Args>(args)...));
 }
 
+/// The names of an optimiser's state: "<parameter>.step" and "<parameter>.<slot>".
+bool is_step_count(const std::string& name) { return name.ends_with(".step"); }
+std::string parameter_of_state(const std::string& name) { return name.substr(0, name.rfind('.')); }
+
 /// So many skipped updates in a row are no accident.
 constexpr int64_t kMostSkipped = 100;
 
@@ -61,8 +66,7 @@ std::vector<std::pair<std::string, torch::Tensor>> named_state(const torch::nn::
 Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torch::Device device,
                  RankGroups ranks)
     : Trainer(options, vocabulary, device, /*completed_updates=*/0,
-              stage_at(options.evolution, 0).stage == Stage::kSharedExpert,
-              std::move(ranks)) {
+              stage_at(options.evolution, 0).stage == Stage::kSharedExpert, std::move(ranks)) {
   model_->initialise(static_cast<uint64_t>(options.common.seed));
 }
 
@@ -76,10 +80,16 @@ Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torc
       updates_(completed_updates) {
   validate(options_.evolution);
   lr_schedule_.validate();
+  check_zero_stage(options, ranks_.all->size());
   model_ = make_model(options, vocabulary, shared_expert);
   model_->to(device_);
-  optimizer_ = std::make_unique<Optimizer>(named_parameters(*model_), options.optimizer.make_rule(),
+  shards_ = std::make_unique<ParameterShards>(
+      *model_, named_parameters(*model_), ranks_, holds_shared_expert(),
+      ZeroSettings{.stage = zero_stage(options.distributed),
+                   .keep_whole = options.distributed.no_reshard_after_forward});
+  optimizer_ = std::make_unique<Optimizer>(shards_->own(), options.optimizer.make_rule(),
                                            optimizer_settings(options));
+  gradients_ = std::make_unique<GradientSync>(*shards_, ranks_);
 }
 
 UpdateResult Trainer::update(const std::vector<Batch>& micro_batches, int64_t epoch) {
@@ -88,10 +98,11 @@ UpdateResult Trainer::update(const std::vector<Batch>& micro_batches, int64_t ep
   begin_update(result);
   {
     RECORD_USER_SCOPE("zero gradients");
-    optimizer_->zero_grad();
+    gradients_->forget();
   }
   for (size_t i = 0; i < micro_batches.size(); ++i) {
-    forward_backward(micro_batches[i], static_cast<int64_t>(i), result);
+    forward_backward(micro_batches[i], static_cast<int64_t>(i), i + 1 == micro_batches.size(),
+                     result);
   }
   sum_over_all_ranks(result);
   measure_gradients(result);
@@ -102,6 +113,7 @@ UpdateResult Trainer::update(const std::vector<Batch>& micro_batches, int64_t ep
   before_change_();
   RECORD_USER_SCOPE("optimiser");
   optimizer_->step(result.lr, result.clip_coefficient / result.sums.divisor());
+  shards_->share_update();
   const auto layers = model_->moe_layers();
   for (size_t i = 0; i < layers.size(); ++i) {
     const auto& moe = layers[i].second;
@@ -129,18 +141,25 @@ bool Trainer::holds_shared_expert() const {
 void Trainer::spawn_experts() {
   const auto& diversify = options_.evolution.diversify;
   const auto experts = options_.moe.moe_expert_count;
+  shards_->make_whole(/*with_values=*/true);
   for (auto& [layer, moe] : model_->moe_layers()) {
     moe->spawn(experts, diversify, static_cast<uint64_t>(options_.common.seed));
   }
   for (const auto& parameter : named_parameters(*model_)) {
     if (parameter.kind != ParameterKind::kExpert) continue;
-    optimizer_->replace(parameter.name, parameter.tensor, [&](torch::Tensor moment, int power) {
-      return diversify_moment(moment, power, experts, diversify.moments);
+    const auto before = shards_->of(parameter.name);
+    shards_->replace(parameter.name, parameter.tensor);
+    const auto& after = shards_->of(parameter.name);
+    optimizer_->replace(parameter.name, after.own, [&](torch::Tensor moment, int power) {
+      return after.part_of(
+          diversify_moment(before.gathered(moment), power, experts, diversify.moments));
     });
   }
+  gradients_->watch_parameters();
 }
 
-void Trainer::forward_backward(const Batch& batch, int64_t micro_batch, UpdateResult& result) {
+void Trainer::forward_backward(const Batch& batch, int64_t micro_batch, bool last,
+                               UpdateResult& result) {
   const auto device_batch = to_device(batch, model_->padding_index(), device_);
   auto context = training_context(options_, batch, updates_, *ranks_.all);
   if (recorded_noise_) {
@@ -149,8 +168,10 @@ void Trainer::forward_backward(const Batch& batch, int64_t micro_batch, UpdateRe
     };
   }
   const torch::AutoGradMode with_gradients(!batch.stands_in);
+  shards_->begin_forward();
   auto output = model_->forward(device_batch.input, context);
   auto [loss, sums] = criterion_(*model_, output, device_batch, context);
+  gradients_->begin_backward(last);
   if (batch.stands_in) {
     forget(sums);
     for (auto& [layer, stats] : output.stats) forget(stats);
@@ -161,6 +182,7 @@ void Trainer::forward_backward(const Batch& batch, int64_t micro_batch, UpdateRe
     RECORD_USER_SCOPE("backward");
     loss.backward();
   }
+  gradients_->end_backward();
   result.sums += sums;
   add_stats(result.routers, output);
   if (!batch.stands_in) result.flops += model_->training_flops(device_batch.input, output);
@@ -170,29 +192,12 @@ void Trainer::sum_over_all_ranks(UpdateResult& result) {
   sum_over_ranks(result.sums, *ranks_.all);
   sum_over_ranks(result.routers, *ranks_.all);
   ranks_.all->all_reduce_sum(std::span(&result.flops, 1));
-  sum_gradients();
-}
-
-void Trainer::sum_gradients() {
-  const auto& parameters = optimizer_->parameters();
-  // A rank whose batch stands in has no gradient at all; of some parameters no rank has one.
-  std::vector<double> ranks_with_one;
-  for (const auto& parameter : parameters)
-    ranks_with_one.push_back(parameter.tensor.grad().defined() ? 1 : 0);
-  ranks_.all->all_reduce_sum(ranks_with_one);
-  std::vector<torch::Tensor> gradients;
-  for (size_t i = 0; i < parameters.size(); ++i) {
-    if (ranks_with_one[i] == 0) continue;
-    auto& gradient = parameters[i].tensor.mutable_grad();
-    if (!gradient.defined()) gradient = torch::zeros_like(parameters[i].tensor);
-    gradients.push_back(gradient);
-  }
-  ranks_.all->all_reduce_sum(gradients);
+  gradients_->finish();
 }
 
 void Trainer::measure_gradients(UpdateResult& result) {
   RECORD_USER_SCOPE("gradient norm");
-  result.gradient_norm = gradient_norm(optimizer_->parameters()) / result.sums.divisor();
+  result.gradient_norm = std::sqrt(gradients_->sum_of_squares()) / result.sums.divisor();
   result.clip_coefficient = clip_coefficient(result.gradient_norm, options_.optimization.clip_norm);
 }
 
@@ -201,7 +206,7 @@ bool Trainer::gradients_are_usable(const UpdateResult& result) {
     skipped_ = 0;
     return true;
   }
-  const auto parameter = find_non_finite(optimizer_->parameters());
+  const auto parameter = non_finite_gradient();
   const auto found = parameter ? fmt::format("the gradient of {} is not finite", *parameter)
                                : fmt::format("the loss is {}", result.sums.loss);
   if (options_.optimization.on_non_finite == "stop") {
@@ -228,6 +233,18 @@ std::optional<std::string> Trainer::non_finite_parameter() const {
   return std::nullopt;
 }
 
+std::optional<std::string> Trainer::non_finite_gradient() const {
+  const auto& parameters = optimizer_->parameters();
+  std::vector<double> ranks_with_one;
+  for (const auto& parameter : parameters) {
+    ranks_with_one.push_back(find_non_finite({parameter}) ? 1 : 0);
+  }
+  ranks_.all->all_reduce_sum(ranks_with_one);
+  const auto found = std::ranges::find_if(ranks_with_one, [](double count) { return count > 0; });
+  if (found == ranks_with_one.end()) return std::nullopt;
+  return parameters[static_cast<size_t>(found - ranks_with_one.begin())].name;
+}
+
 void Trainer::check_parameters() const {
   if (const auto name = non_finite_parameter()) {
     diverged(
@@ -240,7 +257,9 @@ void Trainer::check_parameters() const {
 void Trainer::explain_non_finite(const Batch& batch, const std::string& found) {
   std::string where;
   if (const auto name = non_finite_parameter()) where = "the parameter " + *name + " is not finite";
-  if (where.empty()) {
+  if (shards_->is_divided()) {
+    if (where.empty()) where = "--zero-stage 2 or less tells in which layer";
+  } else if (where.empty()) {
     const torch::NoGradGuard no_grad;
     const auto device_batch = to_device(batch, model_->padding_index(), device_);
     auto context = training_context(options_, batch, updates_, *ranks_.all);
@@ -261,16 +280,43 @@ void Trainer::explain_non_finite(const Batch& batch, const std::string& found) {
 TensorMap Trainer::model_state() const {
   TensorMap state;
   for (const auto& [name, tensor] : named_state(*model_)) state[name] = tensor.detach();
+  if (shards_->is_divided()) {
+    for (const auto& shard : shards_->all()) state[shard.name] = shard.own.detach();
+  }
   return state;
+}
+
+std::map<std::string, TensorPiece> Trainer::pieces() const {
+  std::map<std::string, TensorPiece> pieces;
+  const auto add = [&](const std::string& name, const std::string& of_parameter) {
+    const auto& shard = shards_->of(of_parameter);
+    if (shard.divided) pieces[name] = {shard.whole.sizes().vec(), shard.begin, shard.end};
+  };
+  if (shards_->is_divided()) {
+    for (const auto& shard : shards_->all()) add(shard.name, shard.name);
+  }
+  for (const auto& [name, tensor] : optimizer_state()) {
+    if (!is_step_count(name)) add(name, parameter_of_state(name));
+  }
+  return pieces;
 }
 
 TensorMap Trainer::optimizer_state() const { return optimizer_->state_dict(); }
 
 void Trainer::load_model_state(const TensorMap& state, const std::string& what,
                                const std::string& remedy) {
+  shards_->make_whole(/*with_values=*/false);
   load_into(named_state(*model_), state, what, remedy);
 }
 
-void Trainer::load_optimizer_state(const TensorMap& state) { optimizer_->load_state_dict(state); }
+void Trainer::load_optimizer_state(const TensorMap& state) {
+  TensorMap own = state;
+  for (auto& [name, tensor] : own) {
+    const auto* shard = is_step_count(name) ? nullptr : shards_->find(parameter_of_state(name));
+    // What does not fit is the optimiser's to refuse.
+    if (shard != nullptr && tensor.sizes() == shard->whole.sizes()) tensor = shard->part_of(tensor);
+  }
+  optimizer_->load_state_dict(own);
+}
 
 }  // namespace evomoe
