@@ -58,13 +58,4 @@ double clip_coefficient(double norm, double clip_norm) {
   return std::min(1.0, clip_norm / (norm + 1e-6));
 }
 
-std::optional<std::string> find_non_finite(const std::vector<NamedParameter>& parameters) {
-  torch::NoGradGuard no_grad;
-  for (const auto& parameter : parameters) {
-    const auto& gradient = parameter.tensor.grad();
-    if (gradient.defined() && !gradient.isfinite().all().item<bool>()) return parameter.name;
-  }
-  return std::nullopt;
-}
-
 }  // namespace evomoe

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <optional>
-#include <string>
 #include <vector>
 
 #include "evomoe/optim/named_parameter.h"
@@ -18,8 +16,5 @@ double gradient_norm(const std::vector<NamedParameter>& parameters);
 /// min(1, clip_norm / (norm + 1e-6)), by which fairseq multiplies the gradients; 1 for clip_norm <=
 /// 0 (no clipping).
 double clip_coefficient(double norm, double clip_norm);
-
-/// Name of the first parameter whose gradient holds a NaN or an Inf.
-std::optional<std::string> find_non_finite(const std::vector<NamedParameter>& parameters);
 
 }  // namespace evomoe

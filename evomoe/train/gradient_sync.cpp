@@ -44,9 +44,9 @@ void put_into_rows(const torch::Tensor& gradient, torch::Tensor rows) {
 GradientSync::GradientSync(ParameterShards& shards, const RankGroups& ranks)
     : shards_(shards),
       ranks_(ranks),
-      all_(another(*ranks.all)),
-      replicas_(another(*ranks.replicas)),
-      outside_(shards.settings().stage == 3 ? another(*ranks.all) : all_) {
+      all_(same_ranks(*ranks.all)),
+      replicas_(ranks.experts->size() > 1 ? same_ranks(*ranks.replicas) : all_),
+      outside_(shards.settings().stage == 3 ? same_ranks(*ranks.all) : all_) {
   shards_.before_block_backward([this](int64_t block) { before_block_backward(block); });
   watch_parameters();
 }
@@ -61,7 +61,7 @@ void GradientSync::watch_parameters() {
   for (const auto& tensor : watched_)
     torch::autograd::impl::set_post_acc_grad_hooks(tensor, nullptr);
   watched_.clear();
-  used_.assign(shards_.all().size(), true);
+  used_.resize(shards_.all().size());
   divide_into_lanes();
   for (size_t i = 0; i < shards_.all().size(); ++i) {
     if (bucket_of_[i].first == kNoLane) continue;
@@ -84,10 +84,11 @@ int64_t GradientSync::elements_of(size_t parameter) const {
 
 void GradientSync::divide_into_lanes() {
   lanes_.clear();
-  for (const auto& ranks : {all_, replicas_}) {
-    if (ranks->size() > 1) lanes_.push_back({.ranks = ranks});
+  for (const auto& ranks : {all_, replicas_, outside_}) {
+    const bool is_new =
+        std::ranges::none_of(lanes_, [&](const Lane& lane) { return lane.ranks == ranks; });
+    if (ranks->size() > 1 && is_new) lanes_.push_back({.ranks = ranks});
   }
-  if (outside_ != all_) lanes_.push_back({.ranks = outside_});
   bucket_of_.assign(shards_.all().size(), {kNoLane, 0});
   for (size_t i = 0; i < shards_.all().size(); ++i) {
     const auto& shard = shards_.all()[i];
@@ -130,7 +131,12 @@ void GradientSync::fill_buckets(Lane& lane) const {
   }
 }
 
-void GradientSync::forget() {
+void GradientSync::begin_update(std::vector<bool> used) {
+  RECORD_USER_SCOPE("zero gradients");
+  if (used != used_) {
+    used_ = std::move(used);
+    divide_into_lanes();
+  }
   for (const auto& shard : shards_.all()) {
     for (auto tensor : {shard.whole, shard.own}) tensor.mutable_grad() = torch::Tensor();
   }
@@ -258,11 +264,6 @@ void GradientSync::finish() {
   RECORD_USER_SCOPE("gradients of other ranks");
   wait_for_all();
   shards_.end_update();
-  std::vector<bool> used;
-  for (const auto& shard : shards_.all()) used.push_back(shard.own.grad().defined());
-  if (used == used_) return;
-  used_ = std::move(used);
-  divide_into_lanes();
 }
 
 double GradientSync::sum_of_squares() const {

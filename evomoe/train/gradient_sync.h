@@ -33,8 +33,11 @@ class GradientSync {
   /// To be called after parameters were replaced.
   void watch_parameters();
 
-  /// Drops the gradients of the update before.
-  void forget();
+  /// Drops the gradients of the update before. `used`: the parameters that were ever updated; those
+  /// of which no gradient is to be expected do not keep the others waiting. The order in which
+  /// gradients are added up follows from it, and so is the same in a run that goes on from a
+  /// checkpoint.
+  void begin_update(std::vector<bool> used);
   /// Around the backward pass of each micro-batch, or in place of one. `last`: of the update.
   void begin_backward(bool last);
   void end_backward();
@@ -82,8 +85,8 @@ class GradientSync {
   std::vector<Lane> lanes_;
   std::vector<std::pair<size_t, size_t>> bucket_of_;  ///< of each parameter: lane, bucket
   std::vector<torch::Tensor> watched_;
-  std::vector<bool> used_;  ///< parameters of which a rank had a gradient in the last update
-  bool adds_ = false;       ///< gradients that come now are added up
+  std::vector<bool> used_;
+  bool adds_ = false;  ///< gradients that come now are added up
 };
 
 }  // namespace evomoe

@@ -4,7 +4,6 @@
 #include <ATen/record_function.h>
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 #include "evomoe/base/error.h"
@@ -44,12 +43,6 @@ bool is_in(const std::string& name, const std::string& owner) {
 }
 
 }  // namespace
-
-std::shared_ptr<Communicator> another(Communicator& communicator) {
-  std::vector<int> everyone(static_cast<size_t>(communicator.size()));
-  std::iota(everyone.begin(), everyone.end(), 0);
-  return communicator.split(everyone);
-}
 
 torch::Tensor ParameterShard::part_of(const torch::Tensor& of_all) const {
   return divided ? of_all.reshape({-1}).slice(0, begin, end) : of_all;
@@ -96,19 +89,22 @@ class ParameterShards::OfBlock final : public BlockWatcher {
 
 ParameterShards::ParameterShards(torch::nn::Module& model,
                                  const std::vector<NamedParameter>& parameters,
-                                 const RankGroups& ranks, bool shared_expert, ZeroSettings settings)
+                                 const RankGroups& ranks, bool shares_experts,
+                                 ZeroSettings settings)
     : settings_(settings) {
   if (ranks.all->size() == 1) settings_.stage = 0;
   const bool divides = settings_.stage > 0;
-  all_ = divides ? another(*ranks.all) : ranks.all;
-  replicas_ = divides ? another(*ranks.replicas) : ranks.replicas;
+  all_ = divides ? same_ranks(*ranks.all) : ranks.all;
+  replicas_ = ranks.experts->size() == 1 ? all_
+              : divides                  ? same_ranks(*ranks.replicas)
+                                         : ranks.replicas;
   for (const auto& item : model.named_modules("", /*include_self=*/false)) {
     if (const auto block = std::dynamic_pointer_cast<TransformerBlockImpl>(item.value()))
       blocks_.emplace_back(item.key(), TransformerBlock(block));
   }
   for (size_t i = 0; i <= blocks_.size(); ++i) units_.push_back(std::make_unique<Unit>());
   for (const auto& parameter : parameters) {
-    const bool of_replicas = parameter.kind == ParameterKind::kExpert && !shared_expert;
+    const bool of_replicas = parameter.kind == ParameterKind::kExpert && shares_experts;
     index_[parameter.name] = shards_.size();
     shards_.push_back(make_shard(parameter, of_replicas ? replicas_ : all_));
     add_to_unit(shards_.size() - 1);
@@ -182,7 +178,9 @@ void ParameterShards::start(Unit& unit) {
   if (unit.state != Unit::State::kFree) return;
   unit.state = Unit::State::kGathering;
   const torch::NoGradGuard no_grad;
-  for (const auto& ranks : {all_, replicas_}) {
+  std::vector<std::shared_ptr<Communicator>> groups = {all_};
+  if (replicas_ != all_) groups.push_back(replicas_);
+  for (const auto& ranks : groups) {
     Transfer together;
     int64_t elements = 0;
     for (const auto i : unit.members) {

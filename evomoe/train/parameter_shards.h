@@ -54,10 +54,10 @@ struct ParameterShard {
 /// an update. All ranks gather the same in the same order, whatever their batches are.
 class ParameterShards {
  public:
-  /// All parameters are whole at first, also in stage 3 (divide()). `shared_expert`: experts are on
-  /// all ranks, not yet divided among ranks.experts. All ranks call it.
+  /// All parameters are whole at first, also in stage 3 (divide()). `shares_experts`: each rank of
+  /// ranks.experts has other experts. All ranks call it.
   ParameterShards(torch::nn::Module& model, const std::vector<NamedParameter>& parameters,
-                  const RankGroups& ranks, bool shared_expert, ZeroSettings settings);
+                  const RankGroups& ranks, bool shares_experts, ZeroSettings settings);
   ~ParameterShards();
   ParameterShards(const ParameterShards&) = delete;
   ParameterShards& operator=(const ParameterShards&) = delete;
@@ -72,10 +72,10 @@ class ParameterShards {
   /// What the optimiser updates.
   std::vector<NamedParameter> own() const;
   /// Whether it is an expert's, of which each rank of ranks.experts has others.
-  bool is_of_replicas(const ParameterShard& shard) const { return shard.ranks == replicas_; }
+  bool is_of_replicas(const ParameterShard& shard) const { return shard.ranks != all_; }
 
-  /// Puts another tensor in the place of an expert's; it is on ranks.replicas from now on. The
-  /// parameters must be whole. All ranks call it.
+  /// Puts another tensor in the place of an expert's, after which ranks.experts share the experts.
+  /// The parameters must be whole. All ranks call it.
   void replace(const std::string& name, torch::Tensor whole);
 
   /// Stages 1 and 2: every rank gets what the others updated.
@@ -135,10 +135,6 @@ class ParameterShards {
   int64_t next_ = 0;  ///< block of the pass that goes on
   bool evaluates_ = false, holds_all_ = false;
 };
-
-/// A second communicator of the same ranks, for operations that go on while others are made. All
-/// ranks call it.
-std::shared_ptr<Communicator> another(Communicator& communicator);
 
 /// Ends the evaluation with itself.
 class EvaluationScope {

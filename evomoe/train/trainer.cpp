@@ -2,7 +2,6 @@
 
 #include <ATen/record_function.h>
 
-#include <algorithm>
 #include <cmath>
 #include <span>
 
@@ -39,9 +38,18 @@ template <typename... Args>
   throw DivergenceError(fmt::format(format, std::forward<Args>(args)...));
 }
 
-/// The names of an optimiser's state: "<parameter>.step" and "<parameter>.<slot>".
-bool is_step_count(const std::string& name) { return name.ends_with(".step"); }
-std::string parameter_of_state(const std::string& name) { return name.substr(0, name.rfind('.')); }
+/// The name of the first parameter for which `holds` is true on a rank. All ranks call it.
+template <typename Holds>
+std::optional<std::string> first_of_any_rank(const std::vector<NamedParameter>& parameters,
+                                             Communicator& ranks, const Holds& holds) {
+  std::vector<double> where;
+  for (const auto& parameter : parameters) where.push_back(holds(parameter) ? 1 : 0);
+  ranks.all_reduce_sum(where);
+  for (size_t i = 0; i < where.size(); ++i) {
+    if (where[i] > 0) return parameters[i].name;
+  }
+  return std::nullopt;
+}
 
 /// So many skipped updates in a row are no accident.
 constexpr int64_t kMostSkipped = 100;
@@ -82,9 +90,10 @@ Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torc
   lr_schedule_.validate();
   check_zero_stage(options, ranks_.all->size());
   model_ = make_model(options, vocabulary, shared_expert);
+  for (auto& [layer, moe] : model_->moe_layers()) moe->divide_experts(ranks_.experts);
   model_->to(device_);
   shards_ = std::make_unique<ParameterShards>(
-      *model_, named_parameters(*model_), ranks_, holds_shared_expert(),
+      *model_, named_parameters(*model_), ranks_, shares_experts(),
       ZeroSettings{.stage = zero_stage(options.distributed),
                    .keep_whole = options.distributed.no_reshard_after_forward});
   optimizer_ = std::make_unique<Optimizer>(shards_->own(), options.optimizer.make_rule(),
@@ -96,10 +105,7 @@ UpdateResult Trainer::update(const std::vector<Batch>& micro_batches, int64_t ep
   UpdateResult result;
   result.lr = next_lr(epoch);
   begin_update(result);
-  {
-    RECORD_USER_SCOPE("zero gradients");
-    gradients_->forget();
-  }
+  gradients_->begin_update(optimizer_->updated());
   for (size_t i = 0; i < micro_batches.size(); ++i) {
     forward_backward(micro_batches[i], static_cast<int64_t>(i), i + 1 == micro_batches.size(),
                      result);
@@ -151,8 +157,8 @@ void Trainer::spawn_experts() {
     shards_->replace(parameter.name, parameter.tensor);
     const auto& after = shards_->of(parameter.name);
     optimizer_->replace(parameter.name, after.own, [&](torch::Tensor moment, int power) {
-      return after.part_of(
-          diversify_moment(before.gathered(moment), power, experts, diversify.moments));
+      return after.part_of(diversify_moment(before.gathered(moment), power, experts,
+                                            parameter.tensor.size(0), diversify.moments));
     });
   }
   gradients_->watch_parameters();
@@ -167,7 +173,10 @@ void Trainer::forward_backward(const Batch& batch, int64_t micro_batch, bool las
       return recorded_noise_(micro_batch, layer);
     };
   }
-  const torch::AutoGradMode with_gradients(!batch.stands_in);
+  // Ranks that need each other's experts or parameters go through each backward pass together, or
+  // not at all.
+  const bool together = shares_experts() || shards_->settings().stage == 3;
+  const torch::AutoGradMode with_gradients(together || !batch.stands_in);
   shards_->begin_forward();
   auto output = model_->forward(device_batch.input, context);
   auto [loss, sums] = criterion_(*model_, output, device_batch, context);
@@ -175,10 +184,16 @@ void Trainer::forward_backward(const Batch& batch, int64_t micro_batch, bool las
   if (batch.stands_in) {
     forget(sums);
     for (auto& [layer, stats] : output.stats) forget(stats);
-  } else if (!std::isfinite(sums.loss)) {
+    loss = loss * 0;
+  }
+  double not_finite = std::isfinite(sums.loss) ? 0 : 1;
+  if (together) ranks_.all->all_reduce_sum(not_finite);
+  if (not_finite > 0) {
     if (options_.optimization.on_non_finite == "stop")
-      explain_non_finite(batch, fmt::format("the loss is {}", sums.loss));
-  } else {
+      explain_non_finite(
+          batch, fmt::format("the loss is {}{}", sums.loss,
+                             std::isfinite(sums.loss) ? ", and not finite on another rank" : ""));
+  } else if (together || !batch.stands_in) {
     RECORD_USER_SCOPE("backward");
     loss.backward();
   }
@@ -193,6 +208,10 @@ void Trainer::sum_over_all_ranks(UpdateResult& result) {
   sum_over_ranks(result.routers, *ranks_.all);
   ranks_.all->all_reduce_sum(std::span(&result.flops, 1));
   gradients_->finish();
+}
+
+bool Trainer::shares_experts() const {
+  return ranks_.experts->size() > 1 && !model_->moe_layers().empty() && !holds_shared_expert();
 }
 
 void Trainer::measure_gradients(UpdateResult& result) {
@@ -234,19 +253,20 @@ std::optional<std::string> Trainer::non_finite_parameter() const {
 }
 
 std::optional<std::string> Trainer::non_finite_gradient() const {
-  const auto& parameters = optimizer_->parameters();
-  std::vector<double> ranks_with_one;
-  for (const auto& parameter : parameters) {
-    ranks_with_one.push_back(find_non_finite({parameter}) ? 1 : 0);
-  }
-  ranks_.all->all_reduce_sum(ranks_with_one);
-  const auto found = std::ranges::find_if(ranks_with_one, [](double count) { return count > 0; });
-  if (found == ranks_with_one.end()) return std::nullopt;
-  return parameters[static_cast<size_t>(found - ranks_with_one.begin())].name;
+  return first_of_any_rank(optimizer_->parameters(), *ranks_.all, [](const auto& parameter) {
+    const auto& gradient = parameter.tensor.grad();
+    return gradient.defined() && !all_finite(gradient);
+  });
+}
+
+std::optional<std::string> Trainer::broken_parameter() const {
+  if (!shares_experts() && shards_->settings().stage == 0) return non_finite_parameter();
+  return first_of_any_rank(optimizer_->parameters(), *ranks_.all,
+                           [](const auto& parameter) { return !all_finite(parameter.tensor); });
 }
 
 void Trainer::check_parameters() const {
-  if (const auto name = non_finite_parameter()) {
+  if (const auto name = broken_parameter()) {
     diverged(
         "after update {} the parameter {} is not finite; lower --lr or --clip-norm. No checkpoint "
         "was written of it: the last one is as it was",
@@ -256,10 +276,9 @@ void Trainer::check_parameters() const {
 
 void Trainer::explain_non_finite(const Batch& batch, const std::string& found) {
   std::string where;
-  if (const auto name = non_finite_parameter()) where = "the parameter " + *name + " is not finite";
-  if (shards_->is_divided()) {
-    if (where.empty()) where = "--zero-stage 2 or less tells in which layer";
-  } else if (where.empty()) {
+  if (const auto name = broken_parameter()) where = "the parameter " + *name + " is not finite";
+  if (where.empty()) {
+    const auto scope = evaluation(/*any_calls=*/false);
     const torch::NoGradGuard no_grad;
     const auto device_batch = to_device(batch, model_->padding_index(), device_);
     auto context = training_context(options_, batch, updates_, *ranks_.all);
@@ -286,37 +305,72 @@ TensorMap Trainer::model_state() const {
   return state;
 }
 
-std::map<std::string, TensorPiece> Trainer::pieces() const {
-  std::map<std::string, TensorPiece> pieces;
-  const auto add = [&](const std::string& name, const std::string& of_parameter) {
-    const auto& shard = shards_->of(of_parameter);
-    if (shard.divided) pieces[name] = {shard.whole.sizes().vec(), shard.begin, shard.end};
+TensorMap Trainer::optimizer_state() const { return optimizer_->state_dict(); }
+
+TensorPieces Trainer::pieces() const {
+  TensorPieces pieces;
+  // `tensor`: of the parameter or of its state.
+  const auto add = [&](const std::string& name, const torch::Tensor& tensor,
+                       const ParameterShard& shard, bool divided) {
+    const bool of_experts = shard.kind == ParameterKind::kExpert && shares_experts();
+    if (!divided && (!of_experts || ranks_.replicas->rank() > 0)) return;
+    auto shape = (divided ? shard.whole : tensor).sizes().vec();
+    int64_t first = 0;  // of this rank's experts
+    if (of_experts) {
+      const auto owned = model_->moe_layers().front().second->owned();
+      first = owned.begin * (c10::multiply_integers(shape) / owned.size());
+      shape[0] = options_.moe.moe_expert_count;
+    }
+    const auto begin = first + (divided ? shard.begin : 0);
+    if (tensor.numel() > 0) pieces[name] = {std::move(shape), begin, begin + tensor.numel()};
   };
-  if (shards_->is_divided()) {
-    for (const auto& shard : shards_->all()) add(shard.name, shard.name);
-  }
-  for (const auto& [name, tensor] : optimizer_state()) {
-    if (!is_step_count(name)) add(name, parameter_of_state(name));
+  const auto state = optimizer_->state_dict();
+  for (const auto& shard : shards_->all()) {
+    if (shards_->is_divided())
+      add(shard.name, shard.own, shard, shard.divided);
+    else
+      add(shard.name, shard.whole, shard, /*divided=*/false);
+    const auto prefix = shard.name + ".";
+    for (auto slot = state.lower_bound(prefix);
+         slot != state.end() && slot->first.starts_with(prefix); ++slot) {
+      if (slot->second.dim() > 0) add(slot->first, slot->second, shard, shard.divided);
+    }
   }
   return pieces;
 }
 
-TensorMap Trainer::optimizer_state() const { return optimizer_->state_dict(); }
-
 void Trainer::load_model_state(const TensorMap& state, const std::string& what,
                                const std::string& remedy) {
   shards_->make_whole(/*with_values=*/false);
-  load_into(named_state(*model_), state, what, remedy);
+  load_into(named_state(*model_), own_experts(state), what, remedy);
 }
 
 void Trainer::load_optimizer_state(const TensorMap& state) {
-  TensorMap own = state;
+  auto own = own_experts(state);
   for (auto& [name, tensor] : own) {
-    const auto* shard = is_step_count(name) ? nullptr : shards_->find(parameter_of_state(name));
+    const auto* shard = shards_->find(name.substr(0, name.rfind('.')));
     // What does not fit is the optimiser's to refuse.
-    if (shard != nullptr && tensor.sizes() == shard->whole.sizes()) tensor = shard->part_of(tensor);
+    if (shard != nullptr && tensor.dim() > 0 && tensor.sizes() == shard->whole.sizes())
+      tensor = shard->part_of(tensor);
   }
   optimizer_->load_state_dict(own);
+}
+
+TensorMap Trainer::own_experts(TensorMap state) const {
+  if (!shares_experts()) return state;
+  const auto owned = model_->moe_layers().front().second->owned();
+  for (const auto& parameter : optimizer_->parameters()) {
+    if (parameter.kind != ParameterKind::kExpert) continue;
+    for (auto entry = state.lower_bound(parameter.name);
+         entry != state.end() && entry->first.starts_with(parameter.name); ++entry) {
+      auto& tensor = entry->second;
+      const bool own = entry->first.size() == parameter.name.size() ||
+                       entry->first[parameter.name.size()] == '.';
+      if (own && tensor.dim() > 0 && tensor.size(0) == options_.moe.moe_expert_count)
+        tensor = tensor.slice(0, owned.begin, owned.end);
+    }
+  }
+  return state;
 }
 
 }  // namespace evomoe

@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -90,22 +89,20 @@ class Trainer {
   Communicator& communicator() { return *ranks_.all; }
   const RankGroups& ranks() const { return ranks_; }
 
-  /// Parameters and buffers, by name. With --zero-stage those that pieces() names are this rank's
-  /// parts of them.
+  /// Parameters and buffers, by name. Of what ranks hold together these are this rank's pieces.
   TensorMap model_state() const;
   TensorMap optimizer_state() const;
-  /// What of model_state() and optimizer_state() is a part of a tensor, and which part. Experts
-  /// are whole with those that this rank has.
-  std::map<std::string, TensorPiece> pieces() const;
-  /// To be held while the model is evaluated from outside: with --zero-stage 3 its parameters are
-  /// on this rank only then. All ranks call it. `any_calls`: ranks may call its blocks as they
-  /// like; else they make whole forward passes, equally many.
+  /// Which pieces, of both, this rank has to save: another one that holds the same saves no piece.
+  TensorPieces pieces() const;
+  /// To be held while the model is evaluated: with --zero-stage 3 its parameters are on this rank
+  /// only then. All ranks call it. `any_calls`: ranks may call its blocks as they like; else they
+  /// make whole forward passes, equally many.
   [[nodiscard]] EvaluationScope evaluation(bool any_calls) const {
     return EvaluationScope(*shards_, any_calls);
   }
   /// Bytes of the optimiser's state that are in memory (--offload-moments).
   int64_t resident_optimizer_bytes() const { return optimizer_->resident_bytes(); }
-  /// Both take whole tensors, of which this rank keeps its parts.
+  /// `state`: whole tensors, of which this rank takes its pieces.
   void load_model_state(const TensorMap& state, const std::string& what, const std::string& remedy);
   void load_optimizer_state(const TensorMap& state);
   /// `hook` is called before parameters, buffers or the optimiser's state change.
@@ -120,13 +117,19 @@ class Trainer {
   void forward_backward(const Batch& batch, int64_t micro_batch, bool last, UpdateResult& result);
   /// All that was counted and made of this rank's micro-batches becomes that of all ranks.
   void sum_over_all_ranks(UpdateResult& result);
+  /// Whether the experts are divided among ranks: in the shared-expert stage they are not.
+  bool shares_experts() const;
+  /// Whole tensors, cut to the experts that this rank owns.
+  TensorMap own_experts(TensorMap state) const;
   void measure_gradients(UpdateResult& result);
   bool gradients_are_usable(const UpdateResult& result);
   [[noreturn]] void explain_non_finite(const Batch& batch, const std::string& found);
-  /// The first parameter with a NaN or Inf in it.
+  /// The first parameter with a NaN or Inf in it, of those that this rank holds.
   std::optional<std::string> non_finite_parameter() const;
-  /// The same of gradients, on any rank; all ranks call it.
+  /// The same of gradients, of all ranks; all of them call it.
   std::optional<std::string> non_finite_gradient() const;
+  /// The same of parameters.
+  std::optional<std::string> broken_parameter() const;
 
   TrainOptions options_;
   torch::Device device_;
