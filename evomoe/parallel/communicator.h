@@ -15,6 +15,8 @@ class PendingOperation {
   virtual ~PendingOperation() = default;
   /// Throws the Error of the operation.
   virtual void wait() = 0;
+  /// Whether wait() would return at once.
+  virtual bool is_over() = 0;
 };
 
 /// Talks to the other processes of a run, its ranks. Model, trainer and evaluation always call it,

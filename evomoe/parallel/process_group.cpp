@@ -147,6 +147,7 @@ class GlooOperation final : public PendingOperation {
   void wait() override {
     run_->named(what_, [&] { work_->wait(); });
   }
+  bool is_over() override { return work_->isCompleted(); }
 
  private:
   std::shared_ptr<JoinedRun> run_;

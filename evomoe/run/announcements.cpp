@@ -13,7 +13,8 @@ namespace evomoe {
 void announce_run(const TrainOptions& options, const RunData& data, Trainer& trainer,
                   std::optional<int64_t> updates_ahead) {
   int64_t parameters = 0, experts = 0;
-  for (const auto& parameter : trainer.parameters()) {
+  const auto of_model = named_parameters(trainer.model());
+  for (const auto& parameter : of_model) {
     parameters += parameter.tensor.numel();
     if (parameter.kind == ParameterKind::kExpert) experts += parameter.tensor.numel();
   }
@@ -33,9 +34,10 @@ void announce_run(const TrainOptions& options, const RunData& data, Trainer& tra
                share == ranks.all->size() ? "all" : std::to_string(share),
                options.moe.moe_expert_count);
   } else if (ranks.all->size() > 1) {
-    log().info("{} ranks, each with the whole model", ranks.all->size());
+    log().info("{} ranks, each with {}", ranks.all->size(),
+               zero_stage(options.distributed) == 3 ? "its part of the model" : "the whole model");
   }
-  announce_lr_factors(options, trainer.parameters());
+  announce_lr_factors(options, of_model);
   log().info("losses are in bits (log base 2), as in fairseq");
   if (trainer.model().moe_layers().empty() && options.model.arch.ends_with("_moe")) {
     const auto kind = trainer.criterion().kind();

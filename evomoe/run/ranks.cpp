@@ -120,6 +120,11 @@ void check_same_folder(const TrainOptions& options, Communicator& communicator) 
                folder.string(), fmt::join(without, ", "), where);
 }
 
+bool save_together(const TrainOptions& options, const RankGroups& ranks) {
+  return ranks.experts->size() > 1 ||
+         (zero_stage(options.distributed) > 0 && ranks.all->size() > 1);
+}
+
 TrainOptions silent(TrainOptions options) {
   options.common.log_format = "none";
   options.checkpoint.no_save = true;

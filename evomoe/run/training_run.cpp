@@ -51,8 +51,8 @@ TrainingRun::TrainingRun(const TrainOptions& options, const RankPlace& place)
   data_ = open_run_data(options_, place);
   auto ranks = join_run(place, options_, data_, device_);
   auto policy = checkpoint_policy(options_);
-  // Ranks that hold different experts write the checkpoints together, else rank 0 does.
-  const bool together = ranks.experts->size() > 1;
+  // Ranks that hold different things write the checkpoints together, else rank 0 does.
+  const bool together = save_together(options_, ranks);
   if (place.rank > 0 && !together) policy.no_save = true;
   check_same_folder(options_, *ranks.all);
   if (place.rank > 0) {
@@ -166,7 +166,7 @@ TrainingRun::Stop TrainingRun::train() {
 }
 
 void TrainingRun::save_after_error() {
-  if (trainer_->ranks().experts->size() > 1) return;  // it takes all ranks
+  if (save_together(options_, trainer_->ranks())) return;  // it takes all ranks
   try {
     trainer_->check_parameters();
     checkpoints_->finish();
@@ -279,6 +279,7 @@ std::optional<double> TrainingRun::validate() {
   RECORD_USER_SCOPE("validation");
   reporter_->clear_line();
   threads_.stop_trial();
+  const auto scope = trainer_->evaluation(/*any_calls=*/options_.task.bleu.eval_bleu);
   std::optional<double> metric;
   bool decides = true;
   for (const auto& subset : options_.dataset.valid_subset) {

@@ -3,7 +3,6 @@
 #include <ATen/record_function.h>
 
 #include <cmath>
-#include <map>
 #include <span>
 
 #include "evomoe/base/error.h"
@@ -37,6 +36,19 @@ bool all_finite(const torch::Tensor& tensor) {
 template <typename... Args>
 [[noreturn]] void diverged(fmt::format_string<Args...> format, Args&&... args) {
   throw DivergenceError(fmt::format(format, std::forward<Args>(args)...));
+}
+
+/// The name of the first parameter for which `holds` is true on a rank. All ranks call it.
+template <typename Holds>
+std::optional<std::string> first_of_any_rank(const std::vector<NamedParameter>& parameters,
+                                             Communicator& ranks, const Holds& holds) {
+  std::vector<double> where;
+  for (const auto& parameter : parameters) where.push_back(holds(parameter) ? 1 : 0);
+  ranks.all_reduce_sum(where);
+  for (size_t i = 0; i < where.size(); ++i) {
+    if (where[i] > 0) return parameters[i].name;
+  }
+  return std::nullopt;
 }
 
 /// So many skipped updates in a row are no accident.
@@ -76,23 +88,27 @@ Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torc
       updates_(completed_updates) {
   validate(options_.evolution);
   lr_schedule_.validate();
+  check_zero_stage(options, ranks_.all->size());
   model_ = make_model(options, vocabulary, shared_expert);
   for (auto& [layer, moe] : model_->moe_layers()) moe->divide_experts(ranks_.experts);
   model_->to(device_);
-  optimizer_ = std::make_unique<Optimizer>(named_parameters(*model_), options.optimizer.make_rule(),
+  shards_ = std::make_unique<ParameterShards>(
+      *model_, named_parameters(*model_), ranks_, shares_experts(),
+      ZeroSettings{.stage = zero_stage(options.distributed),
+                   .keep_whole = options.distributed.no_reshard_after_forward});
+  optimizer_ = std::make_unique<Optimizer>(shards_->own(), options.optimizer.make_rule(),
                                            optimizer_settings(options));
+  gradients_ = std::make_unique<GradientSync>(*shards_, ranks_);
 }
 
 UpdateResult Trainer::update(const std::vector<Batch>& micro_batches, int64_t epoch) {
   UpdateResult result;
   result.lr = next_lr(epoch);
   begin_update(result);
-  {
-    RECORD_USER_SCOPE("zero gradients");
-    optimizer_->zero_grad();
-  }
+  gradients_->begin_update(optimizer_->updated());
   for (size_t i = 0; i < micro_batches.size(); ++i) {
-    forward_backward(micro_batches[i], static_cast<int64_t>(i), result);
+    forward_backward(micro_batches[i], static_cast<int64_t>(i), i + 1 == micro_batches.size(),
+                     result);
   }
   sum_over_all_ranks(result);
   measure_gradients(result);
@@ -103,6 +119,7 @@ UpdateResult Trainer::update(const std::vector<Batch>& micro_batches, int64_t ep
   before_change_();
   RECORD_USER_SCOPE("optimiser");
   optimizer_->step(result.lr, result.clip_coefficient / result.sums.divisor());
+  shards_->share_update();
   const auto layers = model_->moe_layers();
   for (size_t i = 0; i < layers.size(); ++i) {
     const auto& moe = layers[i].second;
@@ -130,18 +147,25 @@ bool Trainer::holds_shared_expert() const {
 void Trainer::spawn_experts() {
   const auto& diversify = options_.evolution.diversify;
   const auto experts = options_.moe.moe_expert_count;
+  shards_->make_whole(/*with_values=*/true);
   for (auto& [layer, moe] : model_->moe_layers()) {
     moe->spawn(experts, diversify, static_cast<uint64_t>(options_.common.seed));
   }
   for (const auto& parameter : named_parameters(*model_)) {
     if (parameter.kind != ParameterKind::kExpert) continue;
-    optimizer_->replace(parameter.name, parameter.tensor, [&](torch::Tensor moment, int power) {
-      return diversify_moment(moment, power, experts, parameter.tensor.size(0), diversify.moments);
+    const auto before = shards_->of(parameter.name);
+    shards_->replace(parameter.name, parameter.tensor);
+    const auto& after = shards_->of(parameter.name);
+    optimizer_->replace(parameter.name, after.own, [&](torch::Tensor moment, int power) {
+      return after.part_of(diversify_moment(before.gathered(moment), power, experts,
+                                            parameter.tensor.size(0), diversify.moments));
     });
   }
+  gradients_->watch_parameters();
 }
 
-void Trainer::forward_backward(const Batch& batch, int64_t micro_batch, UpdateResult& result) {
+void Trainer::forward_backward(const Batch& batch, int64_t micro_batch, bool last,
+                               UpdateResult& result) {
   const auto device_batch = to_device(batch, model_->padding_index(), device_);
   auto context = training_context(options_, batch, updates_, *ranks_.all);
   if (recorded_noise_) {
@@ -149,11 +173,14 @@ void Trainer::forward_backward(const Batch& batch, int64_t micro_batch, UpdateRe
       return recorded_noise_(micro_batch, layer);
     };
   }
-  // Ranks that share experts go through each backward pass together, or not at all.
-  const bool together = shares_experts();
+  // Ranks that need each other's experts or parameters go through each backward pass together, or
+  // not at all.
+  const bool together = shares_experts() || shards_->settings().stage == 3;
   const torch::AutoGradMode with_gradients(together || !batch.stands_in);
+  shards_->begin_forward();
   auto output = model_->forward(device_batch.input, context);
   auto [loss, sums] = criterion_(*model_, output, device_batch, context);
+  gradients_->begin_backward(last);
   if (batch.stands_in) {
     forget(sums);
     for (auto& [layer, stats] : output.stats) forget(stats);
@@ -170,6 +197,7 @@ void Trainer::forward_backward(const Batch& batch, int64_t micro_batch, UpdateRe
     RECORD_USER_SCOPE("backward");
     loss.backward();
   }
+  gradients_->end_backward();
   result.sums += sums;
   add_stats(result.routers, output);
   if (!batch.stands_in) result.flops += model_->training_flops(device_batch.input, output);
@@ -179,50 +207,16 @@ void Trainer::sum_over_all_ranks(UpdateResult& result) {
   sum_over_ranks(result.sums, *ranks_.all);
   sum_over_ranks(result.routers, *ranks_.all);
   ranks_.all->all_reduce_sum(std::span(&result.flops, 1));
-  sum_gradients();
+  gradients_->finish();
 }
 
 bool Trainer::shares_experts() const {
   return ranks_.experts->size() > 1 && !model_->moe_layers().empty() && !holds_shared_expert();
 }
 
-Communicator& Trainer::holders_of(ParameterKind kind) const {
-  return kind == ParameterKind::kExpert && shares_experts() ? *ranks_.replicas : *ranks_.all;
-}
-
-void Trainer::sum_gradients() {
-  const auto& parameters = optimizer_->parameters();
-  // A rank whose batch stands in has no gradient at all; of some parameters no rank has one.
-  std::vector<double> ranks_with_one;
-  for (const auto& parameter : parameters)
-    ranks_with_one.push_back(parameter.tensor.grad().defined() ? 1 : 0);
-  ranks_.all->all_reduce_sum(ranks_with_one);
-  std::map<Communicator*, std::vector<torch::Tensor>> gradients;
-  for (size_t i = 0; i < parameters.size(); ++i) {
-    if (ranks_with_one[i] == 0) continue;
-    auto& gradient = parameters[i].tensor.mutable_grad();
-    if (!gradient.defined()) gradient = torch::zeros_like(parameters[i].tensor);
-    gradients[&holders_of(parameters[i].kind)].push_back(gradient);
-  }
-  for (auto* ranks : {ranks_.all.get(), ranks_.replicas.get()}) {
-    if (gradients.contains(ranks)) ranks->all_reduce_sum(gradients.at(ranks));
-  }
-}
-
 void Trainer::measure_gradients(UpdateResult& result) {
   RECORD_USER_SCOPE("gradient norm");
-  std::vector<NamedParameter> everywhere, of_experts;
-  for (const auto& parameter : optimizer_->parameters()) {
-    const bool divided = parameter.kind == ParameterKind::kExpert && shares_experts();
-    (divided ? of_experts : everywhere).push_back(parameter);
-  }
-  double norm = gradient_norm(everywhere);
-  if (!of_experts.empty()) {
-    double square = std::pow(gradient_norm(of_experts), 2);
-    ranks_.experts->all_reduce_sum(square);
-    norm = std::sqrt(norm * norm + square);
-  }
-  result.gradient_norm = norm / result.sums.divisor();
+  result.gradient_norm = std::sqrt(gradients_->sum_of_squares()) / result.sums.divisor();
   result.clip_coefficient = clip_coefficient(result.gradient_norm, options_.optimization.clip_norm);
 }
 
@@ -231,7 +225,7 @@ bool Trainer::gradients_are_usable(const UpdateResult& result) {
     skipped_ = 0;
     return true;
   }
-  const auto parameter = find_non_finite(optimizer_->parameters());
+  const auto parameter = non_finite_gradient();
   const auto found = parameter ? fmt::format("the gradient of {} is not finite", *parameter)
                                : fmt::format("the loss is {}", result.sums.loss);
   if (options_.optimization.on_non_finite == "stop") {
@@ -258,11 +252,17 @@ std::optional<std::string> Trainer::non_finite_parameter() const {
   return std::nullopt;
 }
 
+std::optional<std::string> Trainer::non_finite_gradient() const {
+  return first_of_any_rank(optimizer_->parameters(), *ranks_.all, [](const auto& parameter) {
+    const auto& gradient = parameter.tensor.grad();
+    return gradient.defined() && !all_finite(gradient);
+  });
+}
+
 std::optional<std::string> Trainer::broken_parameter() const {
-  const auto name = non_finite_parameter();
-  double broken = name ? 1 : 0;
-  if (shares_experts()) ranks_.all->all_reduce_sum(broken);
-  return name || broken == 0 ? name : "of an expert on another rank";
+  if (!shares_experts() && shards_->settings().stage == 0) return non_finite_parameter();
+  return first_of_any_rank(optimizer_->parameters(), *ranks_.all,
+                           [](const auto& parameter) { return !all_finite(parameter.tensor); });
 }
 
 void Trainer::check_parameters() const {
@@ -278,6 +278,7 @@ void Trainer::explain_non_finite(const Batch& batch, const std::string& found) {
   std::string where;
   if (const auto name = broken_parameter()) where = "the parameter " + *name + " is not finite";
   if (where.empty()) {
+    const auto scope = evaluation(/*any_calls=*/false);
     const torch::NoGradGuard no_grad;
     const auto device_batch = to_device(batch, model_->padding_index(), device_);
     auto context = training_context(options_, batch, updates_, *ranks_.all);
@@ -298,6 +299,9 @@ void Trainer::explain_non_finite(const Batch& batch, const std::string& found) {
 TensorMap Trainer::model_state() const {
   TensorMap state;
   for (const auto& [name, tensor] : named_state(*model_)) state[name] = tensor.detach();
+  if (shards_->is_divided()) {
+    for (const auto& shard : shards_->all()) state[shard.name] = shard.own.detach();
+  }
   return state;
 }
 
@@ -305,37 +309,54 @@ TensorMap Trainer::optimizer_state() const { return optimizer_->state_dict(); }
 
 TensorPieces Trainer::pieces() const {
   TensorPieces pieces;
-  if (!shares_experts() || ranks_.replicas->rank() > 0) return pieces;
-  const auto owned = model_->moe_layers().front().second->owned();
-  const auto add = [&](const std::string& name, const torch::Tensor& tensor) {
-    if (tensor.dim() == 0) return;  // a count of steps
-    auto shape = tensor.sizes().vec();
-    const auto of_one = tensor.numel() / owned.size();
-    shape[0] = options_.moe.moe_expert_count;
-    pieces[name] = {std::move(shape), owned.begin * of_one, owned.end * of_one};
+  // `tensor`: of the parameter or of its state.
+  const auto add = [&](const std::string& name, const torch::Tensor& tensor,
+                       const ParameterShard& shard, bool divided) {
+    const bool of_experts = shard.kind == ParameterKind::kExpert && shares_experts();
+    if (!divided && (!of_experts || ranks_.replicas->rank() > 0)) return;
+    auto shape = (divided ? shard.whole : tensor).sizes().vec();
+    int64_t first = 0;  // of this rank's experts
+    if (of_experts) {
+      const auto owned = model_->moe_layers().front().second->owned();
+      first = owned.begin * (c10::multiply_integers(shape) / owned.size());
+      shape[0] = options_.moe.moe_expert_count;
+    }
+    const auto begin = first + (divided ? shard.begin : 0);
+    if (tensor.numel() > 0) pieces[name] = {std::move(shape), begin, begin + tensor.numel()};
   };
   const auto state = optimizer_->state_dict();
-  for (const auto& parameter : optimizer_->parameters()) {
-    if (parameter.kind != ParameterKind::kExpert) continue;
-    add(parameter.name, parameter.tensor);
-    const auto prefix = parameter.name + ".";
+  for (const auto& shard : shards_->all()) {
+    if (shards_->is_divided())
+      add(shard.name, shard.own, shard, shard.divided);
+    else
+      add(shard.name, shard.whole, shard, /*divided=*/false);
+    const auto prefix = shard.name + ".";
     for (auto slot = state.lower_bound(prefix);
-         slot != state.end() && slot->first.starts_with(prefix); ++slot)
-      add(slot->first, slot->second);
+         slot != state.end() && slot->first.starts_with(prefix); ++slot) {
+      if (slot->second.dim() > 0) add(slot->first, slot->second, shard, shard.divided);
+    }
   }
   return pieces;
 }
 
 void Trainer::load_model_state(const TensorMap& state, const std::string& what,
                                const std::string& remedy) {
-  load_into(named_state(*model_), own_part(state), what, remedy);
+  shards_->make_whole(/*with_values=*/false);
+  load_into(named_state(*model_), own_experts(state), what, remedy);
 }
 
 void Trainer::load_optimizer_state(const TensorMap& state) {
-  optimizer_->load_state_dict(own_part(state));
+  auto own = own_experts(state);
+  for (auto& [name, tensor] : own) {
+    const auto* shard = shards_->find(name.substr(0, name.rfind('.')));
+    // What does not fit is the optimiser's to refuse.
+    if (shard != nullptr && tensor.dim() > 0 && tensor.sizes() == shard->whole.sizes())
+      tensor = shard->part_of(tensor);
+  }
+  optimizer_->load_state_dict(own);
 }
 
-TensorMap Trainer::own_part(TensorMap state) const {
+TensorMap Trainer::own_experts(TensorMap state) const {
   if (!shares_experts()) return state;
   const auto owned = model_->moe_layers().front().second->owned();
   for (const auto& parameter : optimizer_->parameters()) {
