@@ -168,13 +168,19 @@ class Assembly {
   std::map<std::string, std::vector<Part>> pieces_;
 };
 
-/// All tensors in the files of a kind, those of all ranks.
-TensorMap load_all(const fs::path& folder, const char* kind, const json& files) {
-  const fs::path of_first(kind);
-  const auto of_others = of_first.stem().string() + ".rank-";
-  Assembly assembly;
+/// The files of a kind, those of all ranks.
+std::vector<std::string> files_of(const char* kind, const json& files) {
+  const auto of_others = fs::path(kind).stem().string() + ".rank-";
+  std::vector<std::string> names;
   for (const auto& [name, digest] : files.items()) {
-    if (name != kind && !name.starts_with(of_others)) continue;
+    if (name == kind || name.starts_with(of_others)) names.push_back(name);
+  }
+  return names;
+}
+
+TensorMap load_all(const fs::path& folder, const char* kind, const json& files) {
+  Assembly assembly;
+  for (const auto& name : files_of(kind, files)) {
     auto [tensors, pieces] = load_verified(folder, name, files);
     assembly.add(folder / name, std::move(tensors), pieces);
   }
@@ -429,6 +435,33 @@ void fail_sections(const fs::path& path, const json::exception& error) {
       "{}: its manifest is not what this evomoe writes ({}): use the evomoe that wrote it, or "
       "start a new run from its weights with --init-from {}",
       path.string(), reason, (path / kModelFile).string());
+}
+
+std::map<std::string, std::vector<int64_t>> model_shapes(const fs::path& path) {
+  const auto entry = without_last_slash(path);
+  return with_remedy(entry, /*with_optimizer=*/false, [&] {
+    const auto folder = resolve(entry);
+    const auto manifest = load_manifest(folder);
+    std::map<std::string, std::vector<int64_t>> shapes;
+    for (const auto& name : files_of(kModelFile, manifest.at("files"))) {
+      auto header = read_safetensors_header(folder / name);
+      for (const auto& [tensor, stored] : header.tensors) shapes.emplace(tensor, stored.shape);
+      const auto& pieces = header.metadata[kPieces];
+      if (pieces.empty()) continue;
+      const auto described = parse_json(pieces);
+      for (const auto& [tensor, piece] : described.items())
+        shapes[tensor] = piece.at("shape").get<std::vector<int64_t>>();
+    }
+    return shapes;
+  });
+}
+
+void refuse_part(const fs::path& path) {
+  if (!read_safetensors_header(path).metadata.contains(kPieces)) return;
+  fail(
+      "{} is one of the files of a checkpoint that several ranks wrote together, and has a part of "
+      "the experts only; begin with the whole by --finetune-from-model {}",
+      path.string(), folder_of(path).string());
 }
 
 RunState read_state(const fs::path& path) {

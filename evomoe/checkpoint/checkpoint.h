@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -48,6 +49,14 @@ void write_checkpoint(const std::filesystem::path& path, const Checkpoint& check
 /// Without `with_optimizer` that file is not looked at; with it, `optimizer` is empty when the
 /// checkpoint was written without one.
 Checkpoint load_checkpoint(const std::filesystem::path& path, bool with_optimizer = true);
+
+/// Shapes of the whole tensors of its model, by name. Of the files of tensors the headers alone are
+/// read.
+std::map<std::string, std::vector<int64_t>> model_shapes(const std::filesystem::path& path);
+
+/// Throws an Error where the safetensors file is the part of a rank, of a checkpoint that several
+/// wrote together.
+void refuse_part(const std::filesystem::path& path);
 
 /// Reads and verifies manifest.json alone.
 RunState read_state(const std::filesystem::path& path);

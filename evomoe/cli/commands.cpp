@@ -16,6 +16,7 @@
 #include "evomoe/base/nearest_name.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/command_tables.h"
+#include "evomoe/parallel/process_group.h"
 #include "evomoe/runtime/block_allocator.h"
 
 #ifndef EVOMOE_VERSION
@@ -103,6 +104,14 @@ std::string file_error(const std::filesystem::filesystem_error& error) {
 /// What a library threw, without its backtrace.
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
+/// Says why the program ends, also to the other ranks of its run. Returns its exit code.
+int end_with(const std::string& reason, int code) {
+  fmt::print(stderr, "evomoe: {}\n", reason);
+  std::fflush(stderr);
+  if (code != kLostRanksExit) tell_other_ranks(reason);
+  return code;
+}
+
 }  // namespace
 
 int run_command_line(int argc, char** argv) {
@@ -112,22 +121,19 @@ int run_command_line(int argc, char** argv) {
     flush_output();
     return status;
   } catch (const UsageError& error) {
-    fmt::print(stderr, "evomoe: {}\n", error.what());
-    return 2;
+    return end_with(error.what(), 2);
+  } catch (const LostRanksError& error) {
+    return end_with(error.what(), kLostRanksExit);
   } catch (const Error& error) {
-    fmt::print(stderr, "evomoe: {}\n", error.what());
-    return 1;
+    return end_with(error.what(), 1);
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "evomoe: {}\n", out_of_memory(argc > 1 ? argv[1] : ""));
-    return 1;
+    return end_with(out_of_memory(argc > 1 ? argv[1] : ""), 1);
   } catch (const std::filesystem::filesystem_error& error) {
-    fmt::print(stderr, "evomoe: {}\n", file_error(error));
-    return 1;
+    return end_with(file_error(error), 1);
   } catch (const std::exception& error) {
     const auto text = first_line(error.what());
     const bool memory = text.find("can't allocate memory") != std::string::npos;  // LibTorch's
-    fmt::print(stderr, "evomoe: {}\n", memory ? out_of_memory(argc > 1 ? argv[1] : "") : text);
-    return 1;
+    return end_with(memory ? out_of_memory(argc > 1 ? argv[1] : "") : text, 1);
   }
 }
 

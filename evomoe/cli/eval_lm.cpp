@@ -7,6 +7,7 @@
 #include "evomoe/base/error.h"
 #include "evomoe/base/write_file.h"
 #include "evomoe/cli/command_list.h"
+#include "evomoe/cli/command_ranks.h"
 #include "evomoe/cli/parse.h"
 #include "evomoe/data/batching.h"
 #include "evomoe/data/language_model_data.h"
@@ -53,8 +54,14 @@ struct WordStats {
 
 int eval_lm_command(const std::vector<std::string>& arguments) {
   EvalLmOptions flags;
-  if (!parse_command("eval-lm", arguments, flags)) return 0;
+  OptionTable table("eval-lm", command_summary("eval-lm"));
+  flags.describe(table);
+  if (!parse_quietly(table, arguments)) return 0;
   validate_options(flags);
+  const auto [place, exit_code] = rank_of_command("eval-lm", arguments, flags.distributed,
+                                                  flags.common, [&] { validate_options(flags); });
+  if (exit_code) return *exit_code;
+  tell_notices(table);
   const auto clock = steady_clock_seconds();
   const double begin = clock();
   const auto models =
@@ -89,6 +96,11 @@ int eval_lm_command(const std::vector<std::string>& arguments) {
   // As fairseq's eval-lm, it leaves them out with a warning.
   items = filter_by_size(std::move(items), *dataset, {.max_positions = longest});
 
+  RankFacts facts;
+  for (const auto& each : models) facts.merge(model_facts(each));
+  facts["the data"] = data_fact(*dataset);
+  const auto communicator = join_command(place, table, flags.distributed, facts);
+
   const TokenText text(loaded);
   Totals totals;
   std::map<std::string, WordStats> stats;
@@ -108,27 +120,30 @@ int eval_lm_command(const std::vector<std::string>& arguments) {
   WordJoiner joiner;
   int64_t last_item = 0;
   ComputeThreads threads(flags.common.threads);
-  score_dataset(models, *dataset, items, scorer, threads, [&](const ScoredBlock& block) {
-    last_item = block.item;
-    for (size_t i = 0; i < block.token.size(); ++i) {
-      const auto token = block.token[i];
-      const double log_probability = block.log_probability[i];
-      EVOMOE_CHECK(std::isfinite(log_probability), "item {}: the log-probability of token {} is {}",
-                   block.item, token, log_probability);
-      totals.log_probability += log_probability;
-      ++totals.tokens;
-      if (token == Dictionary::kEos) {
-        const auto words = joiner.end_line(log_probability);
-        ++totals.bytes;
-        totals.words += static_cast<int64_t>(words.size()) - 1;
-        take_line(block.item, words);
-      } else {
-        const auto bytes = text.bytes(token, joiner.at_line_start());
-        totals.bytes += static_cast<int64_t>(bytes.size());
-        joiner.add(bytes, log_probability);
-      }
-    }
-  });
+  score_dataset(models, *dataset, items, scorer, threads, *communicator,
+                [&](const ScoredBlock& block) {
+                  last_item = block.item;
+                  for (size_t i = 0; i < block.token.size(); ++i) {
+                    const auto token = block.token[i];
+                    const double log_probability = block.log_probability[i];
+                    EVOMOE_CHECK(std::isfinite(log_probability),
+                                 "item {}: the log-probability of token {} is {}", block.item,
+                                 token, log_probability);
+                    totals.log_probability += log_probability;
+                    ++totals.tokens;
+                    if (token == Dictionary::kEos) {
+                      const auto words = joiner.end_line(log_probability);
+                      ++totals.bytes;
+                      totals.words += static_cast<int64_t>(words.size()) - 1;
+                      take_line(block.item, words);
+                    } else {
+                      const auto bytes = text.bytes(token, joiner.at_line_start());
+                      totals.bytes += static_cast<int64_t>(bytes.size());
+                      joiner.add(bytes, log_probability);
+                    }
+                  }
+                });
+  if (place.rank > 0) return 0;
   const auto rest = joiner.finish();
   totals.words += static_cast<int64_t>(rest.size());
   take_line(last_item, rest);

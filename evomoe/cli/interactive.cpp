@@ -7,6 +7,7 @@
 #include "evomoe/cli/parse.h"
 #include "evomoe/generate/generate_options.h"
 #include "evomoe/generate/translate_lines.h"
+#include "evomoe/parallel/rank_place.h"
 
 namespace evomoe {
 
@@ -14,6 +15,14 @@ int interactive_command(const std::vector<std::string>& arguments) {
   InteractiveOptions flags;
   if (!parse_command("interactive", arguments, flags)) return 0;
   validate_options(flags);
+  const auto plan = plan_ranks(flags.distributed, process_environment);
+  if (plan.first.size > 1) {
+    fail_usage(
+        "evomoe interactive is one process, as it answers each line before it reads the next: "
+        "{} processes have nothing to share. Leave --distributed-world-size (or the program that "
+        "starts processes) away, or use `evomoe generate`, which divides a file among them",
+        plan.first.size);
+  }
   LineReader lines("input", flags.input);
   const auto models = load_models(
       flags.path, {.data = flags.data.value_or(""),

@@ -1,8 +1,11 @@
 #include <algorithm>
+#include <map>
+#include <memory>
 #include <optional>
 
 #include "evomoe/base/error.h"
 #include "evomoe/cli/command_list.h"
+#include "evomoe/cli/command_ranks.h"
 #include "evomoe/cli/parse.h"
 #include "evomoe/generate/evaluation_options.h"
 #include "evomoe/loading/loaded_model.h"
@@ -41,8 +44,14 @@ int64_t limit(std::optional<int64_t>& positions, const std::optional<int64_t>& g
 
 int validate_command(const std::vector<std::string>& arguments) {
   ValidateOptions flags;
-  if (!parse_command("validate", arguments, flags)) return 0;
+  OptionTable table("validate", command_summary("validate"));
+  flags.describe(table);
+  if (!parse_quietly(table, arguments)) return 0;
   validate_options(flags);
+  const auto [place, exit_code] = rank_of_command("validate", arguments, flags.distributed,
+                                                  flags.common, [&] { validate_options(flags); });
+  if (exit_code) return *exit_code;
+  tell_notices(table);
   auto loaded =
       load_model(flags.path, {.data = flags.data,
                               .eval_capacity_fraction = flags.moe_eval_capacity_token_fraction,
@@ -76,26 +85,33 @@ int validate_command(const std::vector<std::string>& arguments) {
     options.task.bleu = flags.bleu;
   }
   const auto data = open_task_data(flags.data, options);
-  auto iterator = iterator_options(options, /*training=*/false);
+  auto iterator = iterator_options(options, /*training=*/false, place);
+  iterator.max_batches = flags.max_valid_steps.value_or(-1);
   iterator.max_positions = positions;
   iterator.positions_option.clear();
   iterator.tokens_option = "--max-tokens";
-  Validator validator(options, iterator, flags.max_valid_steps.value_or(-1), loaded.dictionary,
-                      loaded.bpe.get());
-  SelfCommunicator communicator;
+  Validator validator(options, iterator, /*max_steps=*/-1, loaded.dictionary, loaded.bpe.get());
+  std::map<std::string, std::shared_ptr<const Dataset>> datasets;
+  auto facts = model_facts(loaded);
+  for (const auto& subset : flags.valid_subset) {
+    datasets[subset] = data->open(subset, /*combine=*/false, /*pad_to_batch_size=*/0);
+    facts["the data of " + subset] = data_fact(*datasets[subset]);
+  }
+  const auto communicator = join_command(place, table, flags.distributed, facts);
   ComputeThreads threads(flags.common.threads);
   for (const auto& subset : flags.valid_subset) {
-    const auto dataset = data->open(subset, /*combine=*/false, /*pad_to_batch_size=*/0);
+    const auto& dataset = datasets.at(subset);
     for (const auto& pass : validation_passes(subset, flags.validate_routing)) {
       if (!pass.as_trained) validator.check_bleu_lengths(dataset);
       const auto found = validator.run(
           pass, dataset,
           {.model = *loaded.model, .device = loaded.device, .updates = loaded.updates, .epoch = {}},
-          communicator, &threads);
+          *communicator, &threads);
       EVOMOE_CHECK(found->sums.sample_size > 0,
                    "{}: no token of it is a target, so that there is no loss to compute; validate "
                    "on another split (--valid-subset) or on more of it",
                    dataset->name());
+      if (place.rank > 0) continue;
       const auto& line = found->line;
       const bool json = flags.common.log_format == "json";
       fmt::print("{} | INFO | {} | {}\n", timestamp(), pass.tag,

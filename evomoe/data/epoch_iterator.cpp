@@ -59,7 +59,7 @@ void EpochIterator::start_epoch(int64_t epoch, int64_t offset) {
       "size or the "
       "number of ranks differ from those of the checkpoint; give the same, or --reset-dataloader",
       epoch, offset, batches);
-  order_.resize(batches_.size());
+  order_.resize(static_cast<size_t>(batches_of_all_ranks()));
   std::iota(order_.begin(), order_.end(), 0);
   if (options_.shuffle && epoch > options_.curriculum) {
     NumpyRandom(options_.seed + epoch).shuffle(order_);
@@ -76,7 +76,8 @@ Batch EpochIterator::make(int64_t place) const {
   const int64_t world = options_.world_size;
   const int64_t mine = place * world + options_.rank;
   Batch batch;
-  if (mine < batches_.size()) {
+  const auto count = static_cast<int64_t>(order_.size());
+  if (mine < count) {
     batch = dataset_->collate(batches_[order_[mine]]);
   } else {
     batch = dataset_->collate(batches_[order_.front()]);
@@ -87,7 +88,7 @@ Batch EpochIterator::make(int64_t place) const {
   // Ranks take turns, so that the batches of an update are neighbours in the order whatever the
   // number of ranks.
   const int64_t group = (place - start_offset_) / update_freq() * update_freq() + start_offset_;
-  for (int64_t i = group * world; i < std::min(mine, batches_.size()); ++i) {
+  for (int64_t i = group * world; i < std::min(mine, count); ++i) {
     batch.first_sequence += dataset_->rows_of(static_cast<int64_t>(batches_[order_[i]].size()));
   }
   return batch;
@@ -106,7 +107,8 @@ std::optional<std::vector<Batch>> EpochIterator::next_update() {
 
 int64_t EpochIterator::batches_of_all_ranks() {
   if (!dataset_) form_batches(1);
-  return batches_.size();
+  const auto most = options_.max_batches;
+  return most < 0 ? batches_.size() : std::min<int64_t>(most, batches_.size());
 }
 
 int64_t EpochIterator::batches_per_epoch() {

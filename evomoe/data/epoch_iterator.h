@@ -16,6 +16,7 @@ class BatchPrefetcher;
 
 struct EpochIteratorOptions {
   BatchLimits limits;         ///< `--max-tokens`, `--batch-size`, `--required-batch-size-multiple`
+  int64_t max_batches = -1;   ///< of all ranks in an epoch; negative: all that there are
   int64_t max_positions = 0;  ///< of the model; 0: no limit
   /// Items longer than that or max_tokens are left out, else an Error. Training: true; validation:
   /// `--skip-invalid-size-inputs-valid-test`.
@@ -81,7 +82,7 @@ class EpochIterator {
   EpochIteratorOptions options_;
   std::shared_ptr<const Dataset> dataset_;
   Batches batches_;
-  std::vector<int64_t> order_;  // of batches_, in this epoch
+  std::vector<int64_t> order_;  // of the batches of this epoch in batches_
   int64_t epoch_ = 0;
   int64_t offset_ = 0;
   int64_t start_offset_ = 0;

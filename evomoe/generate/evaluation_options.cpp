@@ -60,6 +60,7 @@ void ValidateOptions::describe(OptionTable& table) {
       .range(0, 256);
   bleu.describe(table);
   common.describe_of_result(table);
+  distributed.describe_of_result(table);
   table.example("evomoe validate data-bin --path runs/a/checkpoint_best",
                 "the best checkpoint of a run");
   add_legacy_flags_of_evaluation(table, "validate");
@@ -85,6 +86,7 @@ void EvalLmOptions::describe(OptionTable& table) {
       .metavar("FILE");
   bpe.describe(table);
   common.describe_of_result(table);
+  distributed.describe_of_result(table);
   table.example("evomoe eval-lm data-bin --path runs/a/checkpoint_best --context-window 256",
                 "perplexity with context across sequences");
   add_legacy_flags_of_evaluation(table, "eval-lm");

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "evomoe/parallel/distributed_options.h"
 #include "evomoe/text/bpe_options.h"
 #include "evomoe/train/eval_bleu.h"
 #include "evomoe/train/process_options.h"
@@ -24,6 +25,7 @@ struct EvaluationOptions {
   std::optional<std::string> sample_break_mode;
   std::optional<double> moe_eval_capacity_token_fraction;
   CommonOptions common;
+  DistributedOptions distributed;
 
   void describe(OptionTable& table);
 };

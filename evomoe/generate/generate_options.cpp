@@ -20,6 +20,7 @@ void describe_how(OptionTable& table, Options& o) {
   o.bpe.describe(table);
   o.common.describe_of_result(table);
   table.add("seed", &o.common.seed, "Of sampling.").at_least(0);
+  o.distributed.describe_of_result(table);
 }
 
 void validate_hypotheses(int64_t nbest, int64_t beam, bool sampling) {

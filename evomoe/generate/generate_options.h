@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "evomoe/parallel/distributed_options.h"
 #include "evomoe/text/bpe_options.h"
 #include "evomoe/train/process_options.h"
 #include "evomoe/train/search_options.h"
@@ -50,6 +51,7 @@ struct GenerateOptions : SamplingOptions {
   SearchFlags search;
   BpeFiles bpe;
   CommonOptions common;
+  DistributedOptions distributed;
 
   void describe(OptionTable& table);
 };
@@ -68,6 +70,7 @@ struct InteractiveOptions : SamplingOptions {
   SearchFlags search;
   BpeFiles bpe;
   CommonOptions common;
+  DistributedOptions distributed;
 
   InteractiveOptions() {
     sampling = false;

@@ -1,9 +1,12 @@
 #include "evomoe/generate/language_model_scorer.h"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
+#include <utility>
 
 #include "evomoe/generate/ensemble_steps.h"
+#include "evomoe/parallel/gather_text.h"
 #include "evomoe/train/batches.h"
 #include "evomoe/train/contexts.h"
 
@@ -32,8 +35,14 @@ Row with_context(int64_t item, LanguageModelDataset::Item block, std::vector<int
   return row;
 }
 
-void score(const std::vector<LoadedModel>& models, const std::vector<Row>& rows,
-           const std::function<void(const ScoredBlock&)>& visit) {
+/// Blocks that are scored at once.
+struct RowBatch {
+  std::vector<Row> rows;
+  int64_t longest = 0;
+};
+
+/// The log-probabilities of the rows' targets, one after the other.
+std::vector<float> score(const std::vector<LoadedModel>& models, const std::vector<Row>& rows) {
   Batch batch;
   batch.rows = static_cast<int64_t>(rows.size());
   for (const auto& row : rows) {
@@ -62,14 +71,29 @@ void score(const std::vector<LoadedModel>& models, const std::vector<Row>& rows,
   }
   const auto log_probability = log_mean_probability(log_probability_M).to(torch::kCPU).contiguous();
   const auto* values = log_probability.data_ptr<float>();
+  std::vector<float> of_targets;
   for (size_t r = 0; r < rows.size(); ++r) {
-    ScoredBlock block;
-    block.item = rows[r].item;
     for (size_t i = 0; i < rows[r].target.size(); ++i) {
       if (rows[r].target[i] == Dictionary::kPad) continue;
-      block.token.push_back(rows[r].target[i]);
-      block.log_probability.push_back(
+      of_targets.push_back(
           values[static_cast<int64_t>(r) * batch.columns + static_cast<int64_t>(i)]);
+    }
+  }
+  return of_targets;
+}
+
+/// `bytes` are the numbers that score() has returned for the rows.
+void visit_rows(const std::vector<Row>& rows, const std::string& bytes,
+                const std::function<void(const ScoredBlock&)>& visit) {
+  size_t at = 0;
+  for (const auto& row : rows) {
+    ScoredBlock block;
+    block.item = row.item;
+    for (const auto token : row.target) {
+      if (token == Dictionary::kPad) continue;
+      block.token.push_back(token);
+      std::memcpy(&block.log_probability.emplace_back(), bytes.data() + at, sizeof(float));
+      at += sizeof(float);
     }
     visit(block);
   }
@@ -79,15 +103,32 @@ void score(const std::vector<LoadedModel>& models, const std::vector<Row>& rows,
 
 void score_dataset(const std::vector<LoadedModel>& models, const LanguageModelDataset& dataset,
                    const std::vector<int64_t>& items, const ScorerOptions& options,
-                   ComputeThreads& threads, const std::function<void(const ScoredBlock&)>& visit) {
-  const auto score_rows = [&](const std::vector<Row>& rows, int64_t longest) {
-    threads.begin();
-    score(models, rows, visit);
-    threads.end(static_cast<double>(longest) * static_cast<double>(rows.size()));
+                   ComputeThreads& threads, Communicator& communicator,
+                   const std::function<void(const ScoredBlock&)>& visit) {
+  std::vector<RowBatch> batches;  // one for each rank, or as many as are left
+  const auto score_batches = [&] {
+    const auto rank = static_cast<size_t>(communicator.rank());
+    std::string own;
+    if (rank < batches.size()) {
+      const auto& [rows, longest] = batches[rank];
+      threads.begin();
+      const auto numbers = score(models, rows);
+      threads.end(static_cast<double>(longest) * static_cast<double>(rows.size()));
+      own.assign(reinterpret_cast<const char*>(numbers.data()), numbers.size() * sizeof(float));
+    }
+    const auto all = gather_texts(std::move(own), communicator);
+    for (size_t i = 0; i < batches.size() && !all.empty(); ++i)
+      visit_rows(batches[i].rows, all[i], visit);
+    batches.clear();
   };
   std::vector<int64_t> context;
-  std::vector<Row> rows;
-  int64_t longest = 0, batches = 0;
+  RowBatch next;
+  int64_t count_of_batches = 0;
+  const auto end_batch = [&] {
+    batches.push_back(std::exchange(next, {}));
+    ++count_of_batches;
+    if (static_cast<int>(batches.size()) == communicator.size()) score_batches();
+  };
   auto positions = std::numeric_limits<int64_t>::max();
   for (const auto& loaded : models) {
     positions = std::min<int64_t>(positions,
@@ -96,20 +137,19 @@ void score_dataset(const std::vector<LoadedModel>& models, const LanguageModelDa
   for (const auto item : items) {
     auto row = with_context(item, dataset.item(item), context, options.context_window, positions);
     const auto length = static_cast<int64_t>(row.source.size());
-    const auto count = static_cast<int64_t>(rows.size());
+    const auto count = static_cast<int64_t>(next.rows.size());
     const bool rows_full = options.batch_size > 0 && count >= options.batch_size;
     const bool tokens_full =
-        options.max_tokens > 0 && std::max(longest, length) * (count + 1) > options.max_tokens;
+        options.max_tokens > 0 && std::max(next.longest, length) * (count + 1) > options.max_tokens;
     if (count > 0 && (rows_full || tokens_full)) {
-      score_rows(rows, longest);
-      rows.clear();
-      longest = 0;
-      if (options.max_batches >= 0 && ++batches >= options.max_batches) return;
+      end_batch();
+      if (options.max_batches >= 0 && count_of_batches >= options.max_batches) break;
     }
-    longest = std::max(longest, length);
-    rows.push_back(std::move(row));
+    next.longest = std::max(next.longest, length);
+    next.rows.push_back(std::move(row));
   }
-  if (!rows.empty()) score_rows(rows, longest);
+  if (!next.rows.empty()) end_batch();
+  if (!batches.empty()) score_batches();
 }
 
 }  // namespace evomoe

@@ -6,6 +6,7 @@
 
 #include "evomoe/data/language_model_dataset.h"
 #include "evomoe/loading/loaded_model.h"
+#include "evomoe/parallel/communicator.h"
 #include "evomoe/runtime/compute_threads.h"
 
 namespace evomoe {
@@ -27,9 +28,11 @@ struct ScoredBlock {
 };
 
 /// Scores the blocks `items` of a data set, in their order, which is that of the text; `visit` gets
-/// each once. Of several language models the probabilities are averaged. Deterministic.
+/// each once, on rank 0. The ranks take turns with the batches, which do not depend on their
+/// number. Of several language models the probabilities are averaged. Deterministic.
 void score_dataset(const std::vector<LoadedModel>& models, const LanguageModelDataset& dataset,
                    const std::vector<int64_t>& items, const ScorerOptions& options,
-                   ComputeThreads& threads, const std::function<void(const ScoredBlock&)>& visit);
+                   ComputeThreads& threads, Communicator& communicator,
+                   const std::function<void(const ScoredBlock&)>& visit);
 
 }  // namespace evomoe

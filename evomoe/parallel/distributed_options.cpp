@@ -7,7 +7,7 @@
 
 namespace evomoe {
 
-void DistributedOptions::describe(OptionTable& table) {
+void DistributedOptions::describe_of_result(OptionTable& table) {
   table.group("distributed_training", "Several processes");
   table
       .add("distributed-world-size", &distributed_world_size,
@@ -38,12 +38,24 @@ void DistributedOptions::describe(OptionTable& table) {
       .add("distributed-timeout", &distributed_timeout,
            "Seconds that a rank waits for the others before the run fails.")
       .above(0);
+}
+
+void DistributedOptions::describe(OptionTable& table) {
+  describe_of_result(table);
   table
       .add("expert-parallel-size", &expert_parallel_size,
            "Ranks that share the experts: each holds some of them, and tokens travel to their "
            "experts. 1: each rank holds all experts; 0: as many ranks as there can be, with at "
            "least one expert each.")
       .at_least(0);
+  table
+      .add("max-restarts", &max_restarts,
+           "How often the processes that this command starts are started again, from the last "
+           "checkpoint, after one of them was killed or hung. Not after an error of the run "
+           "itself, which would come again.")
+      .range(0, 1000000);
+  table.add("log-all-ranks", &log_all_ranks,
+            "Every rank N above 0 writes its own log.rank-N.jsonl beside log.jsonl of rank 0.");
   table
       .add("ddp-backend", &ddp_backend,
            "How ranks share the work: each has its batches and the whole model, or with "

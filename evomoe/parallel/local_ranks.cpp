@@ -9,13 +9,17 @@
 #include <chrono>
 #include <csignal>
 #include <cstring>
+#include <filesystem>
 #include <optional>
+#include <string_view>
+#include <system_error>
 #include <thread>
 #include <utility>
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
 #include "evomoe/base/temporary_folder.h"
+#include "evomoe/parallel/process_group.h"
 
 namespace evomoe {
 namespace {
@@ -28,6 +32,8 @@ constexpr std::chrono::seconds kGrace{20}, kLastGrace{10};
 
 /// More only keep each other waiting.
 constexpr int64_t kMostPerCore = 16;
+
+constexpr std::string_view kFile = "file://";
 
 /// The signals that run_local_ranks() waits for, held back while this lives.
 class HeldSignals {
@@ -100,10 +106,13 @@ struct LocalRank {
   int64_t rank;
   pid_t process;
   bool ended = false;
+  bool stopped = false;  ///< by a signal: it will not end by itself
+  bool pressed = false;  ///< this process makes it end
 };
 
 std::string end_words(int status) {
   if (WIFSIGNALED(status)) return fmt::format("was ended by signal {}", WTERMSIG(status));
+  if (WEXITSTATUS(status) == kLostRanksExit) return "has lost another one";
   return fmt::format("ended with exit code {}", WEXITSTATUS(status));
 }
 
@@ -114,25 +123,25 @@ class LocalRanks {
     return std::any_of(ranks_.begin(), ranks_.end(), [](const auto& r) { return !r.ended; });
   }
   int exit_code() const { return exit_code_; }
+  /// Whether all may go on when they are started again.
+  bool may_go_on() const { return signal_ == 0 && (was_killed_ || exit_code_ == kLostRanksExit); }
+  /// How the rank ended that exit_code() is of.
+  const std::string& reason() const { return reason_; }
 
   void pass_on(int signal) {
-    stopping_ = true;
+    signal_ = signal;
     send(signal);
   }
 
-  /// Takes note of those that have ended.
+  /// Takes note of those that have ended or were stopped.
   void reap() {
     for (auto& rank : ranks_) {
       int status = 0;
-      if (rank.ended || waitpid(rank.process, &status, WNOHANG) != rank.process) continue;
-      rank.ended = true;
-      const int code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-      if (code == 0 || exit_code_ != 0) continue;
-      exit_code_ = code;
-      if (stopping_) continue;  // each saves what it has; nothing is wrong
-      failed_at_ = Clock::now();
-      if (any_left())
-        log().error("rank {} {}; the others are stopped", rank.rank, end_words(status));
+      while (!rank.ended &&
+             waitpid(rank.process, &status, WNOHANG | WUNTRACED | WCONTINUED) == rank.process) {
+        rank.stopped = WIFSTOPPED(status);
+        if (WIFEXITED(status) || WIFSIGNALED(status)) note_end(rank, status);
+      }
     }
   }
 
@@ -140,11 +149,16 @@ class LocalRanks {
   void press() {
     if (!failed_at_) return;
     const auto waited = Clock::now() - *failed_at_;
-    if (waited > kGrace + kLastGrace) {
-      send(SIGKILL);
-    } else if (waited > kGrace && !asked_) {
-      send(SIGTERM);
-      asked_ = true;
+    for (auto& rank : ranks_) {
+      if (rank.ended) continue;
+      if (rank.stopped || waited > kGrace + kLastGrace) {
+        kill(rank.process, SIGKILL);
+      } else if (waited > kGrace && !rank.pressed) {
+        kill(rank.process, SIGTERM);
+      } else {
+        continue;
+      }
+      rank.pressed = true;
     }
   }
 
@@ -155,30 +169,36 @@ class LocalRanks {
   }
 
  private:
+  void note_end(LocalRank& rank, int status) {
+    rank.ended = true;
+    const int code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    if (code == 0) return;
+    if (signal_ != 0 && code == 128 + signal_) {  // it has saved what it has; nothing is wrong
+      if (exit_code_ == 0) exit_code_ = code;
+      return;
+    }
+    // Those that end later do so for want of the first one, or because they are made to.
+    const bool is_cause = code != kLostRanksExit && !rank.pressed;
+    if (exit_code_ == 0 || (exit_code_ == kLostRanksExit && is_cause)) {
+      exit_code_ = code;
+      was_killed_ = WIFSIGNALED(status);
+      reason_ = fmt::format("rank {} {}", rank.rank, end_words(status));
+    }
+    if (failed_at_) return;
+    failed_at_ = Clock::now();
+    if (any_left()) log().error("{}; the others are stopped", reason_);
+  }
+
   std::vector<LocalRank> ranks_;
-  int exit_code_ = 0;
-  bool stopping_ = false, asked_ = false;
+  int exit_code_ = 0, signal_ = 0;
+  bool was_killed_ = false;
+  std::string reason_;
   std::optional<Clock::time_point> failed_at_;
 };
 
-}  // namespace
-
-int run_local_ranks(const RankPlan& plan, const std::vector<std::string>& arguments) {
-  const auto cores = std::max<int64_t>(1, std::thread::hardware_concurrency());
-  if (plan.processes > kMostPerCore * cores) {
-    fail_usage(
-        "{} processes on this machine, which has {} cores: start at most {} (for those of "
-        "several machines give --distributed-rank, --distributed-init-method and "
-        "--distributed-num-procs on each)",
-        plan.processes, cores, kMostPerCore * cores);
-  }
-  std::optional<TemporaryFolder> folder;  // of the file by which ranks of one machine meet
-  auto init_method = plan.first.init_method;
-  if (init_method.empty()) {
-    folder.emplace("", "name one that can be written in TMPDIR");
-    init_method = "file://" + (folder->path() / "ranks").string();
-  }
-  const HeldSignals signals;
+/// Starts the plan's ranks and waits until all have ended.
+LocalRanks run_once(const RankPlan& plan, const std::vector<std::string>& arguments,
+                    const std::string& init_method, const HeldSignals& signals) {
   LocalRanks ranks;
   try {
     for (int64_t i = 0; i < plan.processes; ++i) {
@@ -195,7 +215,44 @@ int run_local_ranks(const RankPlan& plan, const std::vector<std::string>& argume
     ranks.reap();
     ranks.press();
   }
-  return ranks.exit_code();
+  return ranks;
+}
+
+}  // namespace
+
+int run_local_ranks(const RankPlan& plan, const std::vector<std::string>& arguments,
+                    int64_t max_restarts) {
+  const auto cores = std::max<int64_t>(1, std::thread::hardware_concurrency());
+  if (plan.processes > kMostPerCore * cores) {
+    fail_usage(
+        "{} processes on this machine, which has {} cores: start at most {} (for those of "
+        "several machines give --distributed-rank, --distributed-init-method and "
+        "--distributed-num-procs on each)",
+        plan.processes, cores, kMostPerCore * cores);
+  }
+  std::optional<TemporaryFolder> folder;  // of the file by which ranks of one machine meet
+  auto init_method = plan.first.init_method;
+  if (init_method.empty()) {
+    folder.emplace("", "name one that can be written in TMPDIR");
+    init_method = "file://" + (folder->path() / "ranks").string();
+  }
+  // What ranks have left in a file holds for them alone.
+  const auto method_of = [&](int64_t restart) {
+    const bool new_file = restart > 0 && init_method.starts_with(kFile);
+    return new_file ? fmt::format("{}.{}", init_method, restart) : init_method;
+  };
+  const HeldSignals signals;
+  for (int64_t restart = 0;; ++restart) {
+    if (const auto next = method_of(restart + 1);
+        next.starts_with(kFile) && plan.first.rank == 0 && restart < max_restarts) {
+      std::error_code absent;  // of an earlier run
+      std::filesystem::remove(next.substr(kFile.size()), absent);
+    }
+    const auto ranks = run_once(plan, arguments, method_of(restart), signals);
+    if (!ranks.may_go_on() || restart == max_restarts) return ranks.exit_code();
+    log().warn("{}; starts all again from the last checkpoint (restart {} of {})", ranks.reason(),
+               restart + 1, max_restarts);
+  }
 }
 
 }  // namespace evomoe

@@ -1,10 +1,21 @@
 #include "evomoe/parallel/process_group.h"
 
 #include <fmt/ranges.h>
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "evomoe/base/error.h"
@@ -43,51 +54,156 @@ std::string sizes_text(const torch::Tensor& tensor) {
   return fmt::format("{} {}", c10::str(tensor.sizes()), c10::toString(tensor.scalar_type()));
 }
 
-/// Runs a part of an operation of c10d. `what`: the operation and its sizes.
-template <typename Run>
-auto named(const RankPlace& place, milliseconds timeout, const std::string& what, const Run& run) {
-  try {
-    return run();
-  } catch (const std::exception& error) {
-    fail(
-        "{}: {} failed: {}. Another process of the run has ended (its own message says why), or "
-        "did not answer for {} s (--distributed-timeout)",
-        rank_words(place), what, reason(error), timeout.count() / 1000);
+using Store = c10::intrusive_ptr<c10d::Store>;
+
+std::vector<uint8_t> bytes_of(const std::string& text) { return {text.begin(), text.end()}; }
+
+constexpr const char* kReasonKey = "reason";        ///< why a rank has ended
+constexpr const char* kReasonRead = "reason read";  ///< how many of the others know it
+
+/// The run that a process has joined.
+class JoinedRun {
+ public:
+  JoinedRun(RankPlace place, Store store, milliseconds timeout)
+      : place_(std::move(place)), store_(std::move(store)), timeout_(timeout) {}
+
+  const RankPlace& place() const { return place_; }
+  const Store& store() const { return store_; }
+  milliseconds timeout() const { return timeout_; }
+  int64_t bytes_sent() const { return bytes_sent_; }
+  void count_sent(int64_t bytes) { bytes_sent_ += bytes; }
+
+  /// Runs a part of an operation of c10d. `what`: the operation and its sizes.
+  template <typename Run>
+  auto named(const std::string& what, const Run& run) {
+    try {
+      return run();
+    } catch (const std::exception& error) {
+      const auto& told = reason_of_others();
+      if (!told.empty())
+        throw LostRanksError(fmt::format("{}: {} failed, as {}", rank_words(place_), what, told));
+      throw LostRanksError(fmt::format(
+          "{}: {} failed: {}. Another process of the run has ended (its own message says why), or "
+          "did not answer for {} s (--distributed-timeout)",
+          rank_words(place_), what, reason(error), timeout_.count() / 1000));
+    }
   }
+
+  /// What another rank has said before it ended; nothing where it could not say it.
+  const std::string& reason_of_others() {
+    constexpr milliseconds kPatience{2000};  // it says so when its operations have ended
+    const std::scoped_lock lock(mutex_);
+    if (reason_of_others_) return *reason_of_others_;
+    try {
+      store_->wait({kReasonKey}, kPatience);
+      const auto told = store_->get(kReasonKey);
+      store_->add(kReasonRead, 1);
+      reason_of_others_.emplace(told.begin(), told.end());
+    } catch (const std::exception&) {
+      reason_of_others_.emplace();
+    }
+    return *reason_of_others_;
+  }
+
+  void tell_others(const std::string& reason) {
+    try {
+      store_->compareSet(kReasonKey, std::vector<uint8_t>(),
+                         bytes_of(fmt::format("rank {} ended: {}", place_.rank, reason)));
+      // What ranks read goes with the process that listens.
+      constexpr milliseconds kStep{20};
+      const bool listens =
+          place_.rank == 0 && !place_.launcher_listens && place_.init_method.starts_with("tcp://");
+      for (int i = 0; listens && i < 150 && store_->add(kReasonRead, 0) < place_.size - 1; ++i)
+        std::this_thread::sleep_for(kStep);
+    } catch (const std::exception&) {  // the others are gone too
+    }
+  }
+
+ private:
+  RankPlace place_;
+  Store store_;
+  milliseconds timeout_;
+  std::mutex mutex_;
+  std::optional<std::string> reason_of_others_;
+  std::atomic<int64_t> bytes_sent_ = 0;
+};
+
+/// The last one that this process has joined: what tell_other_ranks() needs when the Communicator
+/// is gone.
+std::mutex last_run_mutex;
+std::shared_ptr<JoinedRun> last_run;
+
+/// Puts another one in its place, and returns it.
+std::shared_ptr<JoinedRun> exchange_last_run(std::shared_ptr<JoinedRun> by) {
+  const std::scoped_lock lock(last_run_mutex);
+  return std::exchange(last_run, std::move(by));
 }
 
 class GlooOperation final : public PendingOperation {
  public:
-  GlooOperation(const RankPlace& place, milliseconds timeout, std::string what,
+  GlooOperation(std::shared_ptr<JoinedRun> run, std::string what,
                 c10::intrusive_ptr<c10d::Work> work)
-      : place_(place), timeout_(timeout), what_(std::move(what)), work_(std::move(work)) {}
+      : run_(std::move(run)), what_(std::move(what)), work_(std::move(work)) {}
   void wait() override {
-    named(place_, timeout_, what_, [&] { work_->wait(); });
+    run_->named(what_, [&] { work_->wait(); });
   }
   bool is_over() override { return work_->isCompleted(); }
 
  private:
-  const RankPlace& place_;
-  milliseconds timeout_;
+  std::shared_ptr<JoinedRun> run_;
   std::string what_;
   c10::intrusive_ptr<c10d::Work> work_;
 };
 
+/// The address of this machine that others reach it at, when it talks with rank 0 at `host`; empty
+/// where that is not known.
+std::string address_towards(const std::string& host) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_DGRAM;
+  addrinfo* found = nullptr;
+  if (getaddrinfo(host.c_str(), "9", &hints, &found) != 0) return "";
+  std::array<char, NI_MAXHOST> address{};
+  const int descriptor = socket(found->ai_family, SOCK_DGRAM, 0);
+  sockaddr_storage own{};
+  socklen_t size = sizeof(own);
+  auto* const any = reinterpret_cast<sockaddr*>(&own);
+  // No packet is sent: the kernel only chooses the way.
+  const bool known =
+      descriptor >= 0 && connect(descriptor, found->ai_addr, found->ai_addrlen) == 0 &&
+      getsockname(descriptor, any, &size) == 0 &&
+      getnameinfo(any, size, address.data(), address.size(), nullptr, 0, NI_NUMERICHOST) == 0;
+  if (descriptor >= 0) close(descriptor);
+  freeaddrinfo(found);
+  const std::string text = known ? address.data() : "";
+  return text.starts_with("127.") || text == "::1" ? "" : text;
+}
+
+std::shared_ptr<gloo::transport::Device> device_of(const RankPlace& place) {
+  using c10d::ProcessGroupGloo;
+  if (const auto interface = process_environment("GLOO_SOCKET_IFNAME"))  // as for PyTorch
+    return ProcessGroupGloo::createDeviceForInterface(*interface);
+  // Of processes that are all on this machine the loopback: they need no network.
+  if (place.local_size == place.size) return ProcessGroupGloo::createDeviceForHostname("127.0.0.1");
+  if (place.init_method.starts_with("tcp://")) {
+    const auto host = place.init_method.substr(6, place.init_method.rfind(':') - 6);
+    if (const auto address = address_towards(host); !address.empty())
+      return ProcessGroupGloo::createDeviceForHostname(address);
+  }
+  return ProcessGroupGloo::createDefaultDevice();
+}
+
 class GlooCommunicator final : public Communicator {
  public:
-  /// `members`: the ranks of the run among which it is; rank() is the place of this one.
-  GlooCommunicator(RankPlace place, std::vector<int> members, c10::intrusive_ptr<c10d::Store> store,
-                   milliseconds timeout)
-      : place_(std::move(place)),
-        members_(std::move(members)),
-        store_(std::move(store)),
-        timeout_(timeout) {
-    const auto own = std::ranges::find(members_, static_cast<int>(place_.rank));
+  /// `members`: the ranks of the run among which it is; rank() is the place of this one. They meet
+  /// in `store`.
+  GlooCommunicator(std::shared_ptr<JoinedRun> run, std::vector<int> members, Store store)
+      : run_(std::move(run)), members_(std::move(members)), store_(std::move(store)) {
+    const auto own = std::ranges::find(members_, static_cast<int>(run_->place().rank));
     EVOMOE_CHECK(own != members_.end(), "{} is not among the ranks of its own group",
-                 rank_words(place_));
+                 rank_words(run_->place()));
     rank_ = static_cast<int>(own - members_.begin());
-    auto options = c10d::ProcessGroupGloo::Options::create(timeout);
-    options->devices.push_back(device());
+    auto options = c10d::ProcessGroupGloo::Options::create(run_->timeout());
+    options->devices.push_back(device_of(run_->place()));
     options->threads = 1;
     group_ = c10::make_intrusive<c10d::ProcessGroupGloo>(
         c10::make_intrusive<c10d::PrefixStore>(fmt::format("ranks {}", fmt::join(members_, " ")),
@@ -97,8 +213,10 @@ class GlooCommunicator final : public Communicator {
 
   int rank() const override { return rank_; }
   int size() const override { return static_cast<int>(members_.size()); }
+  int64_t bytes_sent() const override { return run_->bytes_sent(); }
 
   std::unique_ptr<PendingOperation> start_all_reduce_sum(torch::Tensor tensor) override {
+    count_ring(2 * tensor.nbytes());
     return start("the sum of " + sizes_text(tensor), [&] {
       std::vector<at::Tensor> tensors = {tensor};
       return group_->allreduce(tensors);
@@ -107,12 +225,14 @@ class GlooCommunicator final : public Communicator {
 
   std::unique_ptr<PendingOperation> start_all_gather(torch::Tensor whole,
                                                      torch::Tensor part) override {
+    count_ring(whole.nbytes());
     return start("the gathering of " + sizes_text(part),
                  [&] { return group_->_allgather_base(whole, part); });
   }
 
   std::unique_ptr<PendingOperation> start_reduce_scatter_sum(torch::Tensor part,
                                                              torch::Tensor whole) override {
+    count_ring(whole.nbytes());
     return start("the divided sum of " + sizes_text(whole),
                  [&] { return group_->_reduce_scatter_base(part, whole); });
   }
@@ -124,6 +244,10 @@ class GlooCommunicator final : public Communicator {
     sizes.at(0) = std::reduce(received_P.begin(), received_P.end());
     auto received = torch::empty(sizes, rows.options().requires_grad(false));
     auto sent = rows.contiguous();
+    if (const auto all = rows.size(0); all > 0) {
+      const auto others = all - sent_P.at(static_cast<size_t>(rank()));
+      run_->count_sent(static_cast<int64_t>(rows.nbytes()) / all * others);
+    }
     start(fmt::format("the exchange of {} rows for {} of {}", rows.size(0), sizes[0],
                       sizes_text(rows)),
           [&] {
@@ -141,64 +265,95 @@ class GlooCommunicator final : public Communicator {
     // Each split has keys of its own, in the order of the calls.
     const auto store =
         c10::make_intrusive<c10d::PrefixStore>(fmt::format("split {}", splits_++), store_);
-    return named(
-        place_, timeout_,
+    return run_->named(
         fmt::format("meeting ranks {} apart from the others", fmt::join(of_run, ", ")),
-        [&] { return std::make_shared<GlooCommunicator>(place_, of_run, store, timeout_); });
+        [&] { return std::make_shared<GlooCommunicator>(run_, of_run, store); });
   }
 
  private:
+  /// Of `bytes` that go once round the ring of these ranks.
+  void count_ring(size_t bytes) {
+    run_->count_sent(static_cast<int64_t>(bytes) * (size() - 1) / size());
+  }
+
   template <typename Start>
   std::unique_ptr<PendingOperation> start(std::string what, const Start& start_work) {
-    what += size() == place_.size ? " over all ranks"
-                                  : fmt::format(" over ranks {}", fmt::join(members_, ", "));
-    auto work = named(place_, timeout_, what, start_work);
-    return std::make_unique<GlooOperation>(place_, timeout_, std::move(what), std::move(work));
+    what += size() == run_->place().size ? " over all ranks"
+                                         : fmt::format(" over ranks {}", fmt::join(members_, ", "));
+    auto work = run_->named(what, start_work);
+    return std::make_unique<GlooOperation>(run_, std::move(what), std::move(work));
   }
 
-  /// Of processes that are all on this machine the loopback: they need no network.
-  std::shared_ptr<gloo::transport::Device> device() const {
-    return place_.local_size == place_.size
-               ? c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1")
-               : c10d::ProcessGroupGloo::createDefaultDevice();
-  }
-
-  RankPlace place_;
+  std::shared_ptr<JoinedRun> run_;
   std::vector<int> members_;
-  c10::intrusive_ptr<c10d::Store> store_;
-  milliseconds timeout_;
+  Store store_;
   int rank_ = 0;
   int splits_ = 0;
   c10::intrusive_ptr<c10d::ProcessGroupGloo> group_;
 };
 
-c10::intrusive_ptr<c10d::Store> open_store(const RankPlace& place, milliseconds timeout) {
-  const auto& method = place.init_method;
-  if (method.starts_with("file://")) {
-    return c10::make_intrusive<c10d::FileStore>(method.substr(7), static_cast<int>(place.size));
+/// Ends the process when something in it does not come back in time, although every part has a
+/// timeout of its own: c10d waits for the lock of a FileStore as long as its holder hangs.
+class LastResort {
+ public:
+  LastResort(milliseconds patience, std::string message)
+      : thread_([this, patience, message = std::move(message)] {
+          std::unique_lock lock(mutex_);
+          if (over_.wait_for(lock, patience, [this] { return is_over_; })) return;
+          fmt::print(stderr, "evomoe: {}\n", message);
+          std::fflush(stderr);
+          _exit(kLostRanksExit);
+        }) {}
+  ~LastResort() {
+    {
+      const std::scoped_lock lock(mutex_);
+      is_over_ = true;
+    }
+    over_.notify_one();
+    thread_.join();
   }
-  const auto colon = method.rfind(':');
-  c10d::TCPStoreOptions options;
-  options.port = static_cast<uint16_t>(std::stoi(method.substr(colon + 1)));
-  options.isServer = place.rank == 0;
-  options.numWorkers = static_cast<size_t>(place.size);
-  options.waitWorkers = false;  // below, where it can be said who is missing
-  options.timeout = timeout;
-  return c10::make_intrusive<c10d::TCPStore>(method.substr(6, colon - 6), options);
+  LastResort(const LastResort&) = delete;
+  LastResort& operator=(const LastResort&) = delete;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable over_;
+  bool is_over_ = false;
+  std::thread thread_;
+};
+
+Store open_store(const RankPlace& place, milliseconds timeout) {
+  const auto& method = place.init_method;
+  Store store;
+  if (method.starts_with("file://")) {
+    store = c10::make_intrusive<c10d::FileStore>(method.substr(7), static_cast<int>(place.size));
+  } else {
+    const auto colon = method.rfind(':');
+    c10d::TCPStoreOptions options;
+    options.port = static_cast<uint16_t>(std::stoi(method.substr(colon + 1)));
+    options.isServer = place.rank == 0 && !place.launcher_listens;
+    options.numWorkers = static_cast<size_t>(place.size);
+    options.waitWorkers = false;  // below, where it can be said who is missing
+    options.timeout = timeout;
+    store = c10::make_intrusive<c10d::TCPStore>(method.substr(6, colon - 6), options);
+  }
+  store->setTimeout(timeout);
+  if (!place.launcher_listens) return store;
+  return c10::make_intrusive<c10d::PrefixStore>(fmt::format("evomoe {}", place.restarts), store);
 }
 
-/// Waits for all ranks and compares what they say of themselves with what rank 0 says.
-void meet(c10d::Store& store, const RankPlace& place, const RankFacts& facts) {
-  const auto key = [](int64_t rank) { return fmt::format("facts of rank {}", rank); };
-  EVOMOE_CHECK(store.add(fmt::format("arrivals of rank {}", place.rank), 1) == 1,
+constexpr const char* kCompleteKey = "complete";  ///< all ranks have come
+
+/// Takes the place of this rank, once. One that tries again, `token` is its name, keeps it.
+void take_place(c10d::Store& store, const RankPlace& place, const std::string& token) {
+  const auto holder = store.compareSet(fmt::format("holder of rank {}", place.rank),
+                                       std::vector<uint8_t>(), bytes_of(token));
+  EVOMOE_CHECK(holder == bytes_of(token),
                "two processes are rank {} at {}: each needs a --distributed-rank of its own",
                place.rank, place.init_method);
-  auto own = facts;
-  own["--distributed-world-size"] = std::to_string(place.size);
-  const auto text = nlohmann::json(own).dump();
-  store.set(key(place.rank), std::vector<uint8_t>(text.begin(), text.end()));
-  const auto first = store.get(key(0));
-  const auto theirs = nlohmann::json::parse(first.begin(), first.end()).get<RankFacts>();
+}
+
+std::string difference_text(const RankFacts& own, const RankFacts& theirs) {
   std::string differences;
   for (const auto& [name, value] : own) {
     const auto found = theirs.find(name);
@@ -207,15 +362,91 @@ void meet(c10d::Store& store, const RankPlace& place, const RankFacts& facts) {
           fmt::format("{}{} is '{}', and '{}' on rank 0", differences.empty() ? "" : "; ", name,
                       value, found == theirs.end() ? "missing" : found->second);
   }
-  EVOMOE_CHECK(differences.empty(), "{} differs from rank 0: {}; start all with the same",
-               rank_words(place), differences);
+  return differences;
+}
+
+/// Waits for all ranks and compares what they say of themselves with what rank 0 says.
+void meet(c10d::Store& store, const RankPlace& place, const RankFacts& facts,
+          const std::string& token) {
+  const auto key = [](int64_t rank) { return fmt::format("facts of rank {}", rank); };
+  take_place(store, place, token);
+  auto own = facts;
+  own["--distributed-world-size"] = std::to_string(place.size);
+  store.set(key(place.rank), bytes_of(nlohmann::json(own).dump()));
+  const auto first = store.get(key(0));
+  const auto differences =
+      difference_text(own, nlohmann::json::parse(first.begin(), first.end()).get<RankFacts>());
+  if (!differences.empty()) {
+    const auto text = fmt::format("{} differs from rank 0: {}; start all with the same",
+                                  rank_words(place), differences);
+    // Those that wait for it say so too.
+    store.set(kReasonKey, bytes_of(text));
+    store.set(key(place.rank), bytes_of("null"));
+    throw Error(text);
+  }
   for (int64_t rank = 0; rank < place.size; ++rank) {
     try {
       store.wait({key(rank)});
     } catch (const std::exception& error) {
-      fail("{}: rank {} did not come ({}); are all {} processes started, with ranks 0 to {}?",
-           rank_words(place), rank, reason(error), place.size, place.size - 1);
+      throw LostRanksError(
+          fmt::format("{}: rank {} did not come ({}); are all {} processes started, with ranks 0 "
+                      "to {}?",
+                      rank_words(place), rank, reason(error), place.size, place.size - 1));
     }
+    if (store.get(key(rank)) == bytes_of("null")) {
+      const auto told = store.get(kReasonKey);
+      throw Error(std::string(told.begin(), told.end()));
+    }
+  }
+  store.set(kCompleteKey, bytes_of("yes"));
+}
+
+/// Opens the store of the run and meets the others there. A rank but the first tries again while
+/// rank 0 of an earlier start still listens at the address: it has not ended yet.
+Store open_and_meet(const RankPlace& place, const RankFacts& facts, milliseconds timeout) {
+  using Clock = std::chrono::steady_clock;
+  const auto end = Clock::now() + timeout;
+  std::array<char, 256> host{};
+  gethostname(host.data(), host.size() - 1);
+  const auto token =
+      fmt::format("{} {} {}", host.data(), getpid(), Clock::now().time_since_epoch().count());
+  const bool serves = place.rank == 0 && !place.launcher_listens;
+  const bool tries_again =
+      !serves && !place.launcher_listens && place.init_method.starts_with("tcp://");
+  while (true) {
+    Store store;
+    try {
+      const auto left = std::chrono::duration_cast<milliseconds>(end - Clock::now());
+      store = open_store(place, std::max(left, milliseconds(1)));
+    } catch (const std::exception& error) {
+      const auto text = fmt::format("{} cannot meet the others at {}: {}. {}", rank_words(place),
+                                    place.init_method, reason(error),
+                                    serves ? "Is the port free, and the host this one?"
+                                           : "Is rank 0 running, and the address right?");
+      if (serves) throw Error(text);
+      throw LostRanksError(text);
+    }
+    try {
+      if (!store->check({kCompleteKey})) {
+        meet(*store, place, facts, token);
+        store->setTimeout(timeout);
+        return store;
+      }
+      EVOMOE_CHECK(tries_again && Clock::now() < end,
+                   "{}: the {} processes that met at {} are complete; {}", rank_words(place),
+                   place.size, place.init_method,
+                   place.init_method.starts_with("file://")
+                       ? "the file must not exist before: remove it, or name another one"
+                       : "is another process rank " + std::to_string(place.rank) + " too?");
+    } catch (const Error&) {
+      throw;
+    } catch (const std::exception& error) {
+      if (!tries_again || Clock::now() >= end) {
+        throw LostRanksError(fmt::format("{} cannot meet the others at {}: {}", rank_words(place),
+                                         place.init_method, reason(error)));
+      }
+    }
+    std::this_thread::sleep_for(milliseconds(100));
   }
 }
 
@@ -228,24 +459,23 @@ std::shared_ptr<Communicator> join_ranks(const RankPlace& place, const RankFacts
   if (place.size == 1) return std::make_shared<SelfCommunicator>();
   // c10d writes each failure with a trace of its stack; all of them are errors here.
   FLAGS_caffe2_log_level = c10::GLOG_FATAL;
-  c10::intrusive_ptr<c10d::Store> store;
-  try {
-    store = open_store(place, timeout);
-    store->setTimeout(timeout);
-  } catch (const std::exception& error) {
-    fail("{} cannot meet the others at {}: {}. {}", rank_words(place), place.init_method,
-         reason(error),
-         place.rank == 0 ? "Is the port free, and the host this one?"
-                         : "Is rank 0 running, and the address right?");
-  }
-  meet(*store, place, facts);
-  try {
-    std::vector<int> everyone(static_cast<size_t>(place.size));
-    std::iota(everyone.begin(), everyone.end(), 0);
-    return std::make_shared<GlooCommunicator>(place, everyone, store, timeout);
-  } catch (const std::exception& error) {
-    fail("{} cannot connect to the other ranks: {}", rank_words(place), reason(error));
-  }
+  constexpr milliseconds kGrace{5000};
+  const LastResort last_resort(
+      2 * timeout + kGrace,
+      fmt::format("{} cannot meet the others at {}: one of them hangs, and keeps the rest waiting",
+                  rank_words(place), place.init_method));
+  const auto run =
+      std::make_shared<JoinedRun>(place, open_and_meet(place, facts, timeout), timeout);
+  exchange_last_run(run);
+  std::vector<int> everyone(static_cast<size_t>(place.size));
+  std::iota(everyone.begin(), everyone.end(), 0);
+  return run->named("the connection to the other ranks", [&] {
+    return std::make_shared<GlooCommunicator>(run, everyone, run->store());
+  });
+}
+
+void tell_other_ranks(const std::string& reason) {
+  if (const auto run = exchange_last_run(nullptr)) run->tell_others(reason);
 }
 
 #else
@@ -261,6 +491,8 @@ std::shared_ptr<Communicator> join_ranks(const RankPlace& place, const RankFacts
       "CMake's configuration says what is missing",
       place.size);
 }
+
+void tell_other_ranks(const std::string&) {}
 
 #endif
 

@@ -21,6 +21,10 @@ constexpr StartedBy kMpich = {"PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LO
 constexpr StartedBy kSlurm = {"SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID",
                               "SLURM_NTASKS_PER_NODE"};
 
+/// "True" where torchrun's own process listens at MASTER_ADDR and MASTER_PORT.
+constexpr const char* kTorchrunListens = "TORCHELASTIC_USE_AGENT_STORE";
+constexpr const char* kTorchrunRestarts = "TORCHELASTIC_RESTART_COUNT";
+
 constexpr const char* kProcessesOfReadme = "DLWS_NUM_GPU_PER_WORKER";
 
 /// The port of Slurm's and MPI's processes where none is given: fairseq's.
@@ -149,12 +153,17 @@ RankPlan plan_ranks(const DistributedOptions& options, const Environment& enviro
           *size, by.size, *size);
     }
     check_init_method(*address);
-    return placed({.rank = *rank,
-                   .size = *size,
-                   .local_rank = number(environment, by.local_rank).value_or(0),
-                   .local_size = number(environment, by.local_size).value_or(1),
-                   .init_method = *address},
-                  options.distributed_num_procs.value_or(1));
+    const bool launcher_listens = by.rank == kTorchrun.rank && !options.distributed_init_method &&
+                                  environment(kTorchrunListens) == "True";
+    return placed(
+        {.rank = *rank,
+         .size = *size,
+         .local_rank = number(environment, by.local_rank).value_or(0),
+         .local_size = number(environment, by.local_size).value_or(1),
+         .init_method = *address,
+         .launcher_listens = launcher_listens,
+         .restarts = launcher_listens ? number(environment, kTorchrunRestarts).value_or(0) : 0},
+        options.distributed_num_procs.value_or(1));
   }
   const auto size = options.distributed_world_size;
   if (options.distributed_num_procs && *options.distributed_num_procs != size) {

@@ -16,6 +16,10 @@ struct RankPlace {
   /// How they find each other: tcp://HOST:PORT, where rank 0 listens, or file://PATH of a file that
   /// all of them see and that does not exist before.
   std::string init_method;
+  /// Of torchrun, which itself listens at init_method and keeps what ranks leave there when it
+  /// starts them again.
+  bool launcher_listens = false;
+  int64_t restarts = 0;  ///< how often the launcher has started them again, where it listens
 };
 
 /// Set for the processes that this program starts itself: their init_method. Their places are in

@@ -1,11 +1,20 @@
 #include "evomoe/run/ranks.h"
 
+#include <fmt/ranges.h>
+
 #include <array>
 #include <chrono>
 #include <csignal>
+#include <filesystem>
+#include <ostream>
+#include <random>
+#include <system_error>
+#include <thread>
+#include <vector>
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
+#include "evomoe/base/write_file.h"
 #include "evomoe/loading/stored_state.h"
 #include "evomoe/parallel/process_group.h"
 #include "evomoe/train/model_options.h"
@@ -14,9 +23,16 @@
 namespace evomoe {
 namespace {
 
+/// How long a rank looks for what another one has written.
+constexpr std::chrono::seconds kFolderPatience{5};
+
 /// Options that may differ: where a rank stands, and how it computes.
 constexpr std::array kOwnOptions = {"distributed_training.distributed_rank",
-                                    "distributed_training.distributed_num_procs", "common.threads",
+                                    "distributed_training.distributed_num_procs",
+                                    "distributed_training.distributed_timeout",
+                                    "distributed_training.max_restarts",
+                                    "distributed_training.log_all_ranks",
+                                    "common.threads",
                                     "common.device"};
 
 RankFacts facts_of(const TrainOptions& options, const RunData& data) {
@@ -64,6 +80,44 @@ RankGroups join_run(const RankPlace& place, const TrainOptions& options, const R
   auto all = join_ranks(place, facts_of(options, data),
                         std::chrono::duration_cast<std::chrono::milliseconds>(timeout));
   return make_rank_groups(std::move(all), expert_ranks);
+}
+
+void check_same_folder(const TrainOptions& options, Communicator& communicator) {
+  namespace fs = std::filesystem;
+  if (communicator.size() == 1 || options.checkpoint.no_save) return;
+  const fs::path folder = options.checkpoint.save_dir;
+  const auto rank = static_cast<size_t>(communicator.rank());
+  constexpr uint64_t kExact = uint64_t{1} << 53;  // as a double
+  std::random_device random;
+  double token =
+      rank == 0 ? static_cast<double>((uint64_t{random()} << 32 | random()) % kExact) : 0.0;
+  const auto marker = [&] { return folder / fmt::format(".ranks-{:.0f}", token); };
+  if (rank == 0) {
+    fs::create_directories(folder);
+    write_file(marker(), [](std::ostream&) {});
+  }
+  communicator.all_reduce_sum(token);
+  // A network's file system may show a new file late.
+  const auto end = std::chrono::steady_clock::now() + kFolderPatience;
+  std::error_code unseen;
+  while (!fs::exists(marker(), unseen) && std::chrono::steady_clock::now() < end)
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  std::vector<double> misses(static_cast<size_t>(communicator.size()));
+  const bool sees = fs::exists(marker(), unseen);
+  misses[rank] = sees ? 0 : 1;
+  communicator.all_reduce_sum(misses);
+  if (rank == 0) fs::remove(marker(), unseen);
+  std::vector<size_t> without;
+  for (size_t other = 0; other < misses.size(); ++other) {
+    if (misses[other] > 0) without.push_back(other);
+  }
+  const std::string where =
+      sees ? ""
+           : fmt::format(" (this is rank {}, where it is {})", rank, fs::absolute(folder).string());
+  EVOMOE_CHECK(without.empty(),
+               "--save-dir {}: ranks {} do not see the folder of rank 0{}; give a folder that all "
+               "machines share, with its whole path",
+               folder.string(), fmt::join(without, ", "), where);
 }
 
 bool save_together(const TrainOptions& options, const RankGroups& ranks) {

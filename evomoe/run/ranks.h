@@ -16,6 +16,11 @@ namespace evomoe {
 RankGroups join_run(const RankPlace& place, const TrainOptions& options, const RunData& data,
                     torch::Device device);
 
+/// Refuses ranks that see another --save-dir than rank 0, of another machine or of another current
+/// folder: rank 0 writes a file of a random name, which the others look for. The Error, of all
+/// ranks, names those that do not find it. Nothing is done with --no-save.
+void check_same_folder(const TrainOptions& options, Communicator& communicator);
+
 /// Whether a checkpoint takes all ranks: they hold different experts, or what --zero-stage divides.
 bool save_together(const TrainOptions& options, const RankGroups& ranks);
 

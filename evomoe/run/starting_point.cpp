@@ -25,6 +25,7 @@ namespace fs = std::filesystem;
 
 /// The weights of a safetensors file under our names.
 TensorMap read_weights(const fs::path& path) {
+  refuse_part(path);
   TensorMap weights;
   ExpertStacks experts;
   sort_experts(read_safetensors(path), /*first_expert=*/0, weights, experts);

@@ -30,7 +30,9 @@ void move_aside(const std::filesystem::path& log) {
   std::error_code absent;
   if (std::filesystem::file_size(log, absent) == 0 || absent) return;
   int number = 1;
-  const auto name = [&] { return log.parent_path() / fmt::format("log.{}.jsonl", number); };
+  const auto name = [&] {
+    return log.parent_path() / fmt::format("{}.{}.jsonl", log.stem().string(), number);
+  };
   while (std::filesystem::exists(name())) ++number;
   std::filesystem::rename(log, name());
 }
@@ -49,10 +51,15 @@ TrainingRun::TrainingRun(const TrainOptions& options, const RankPlace& place)
   data_ = open_run_data(options_, place);
   auto ranks = join_run(place, options_, data_, device_);
   auto policy = checkpoint_policy(options_);
-  if (place.rank > 0) options_ = silent(std::move(options_));
   // Ranks that hold different things write the checkpoints together, else rank 0 does.
   const bool together = save_together(options_, ranks);
-  policy.no_save = together ? policy.no_save : options_.checkpoint.no_save;
+  if (place.rank > 0 && !together) policy.no_save = true;
+  check_same_folder(options_, *ranks.all);
+  if (place.rank > 0) {
+    if (options_.distributed.log_all_ranks && !options_.checkpoint.no_save)
+      rank_log_ = fmt::format("log.rank-{}.jsonl", place.rank);
+    options_ = silent(std::move(options_));
+  }
   validator_.emplace(options_, iterator_options(options_, /*training=*/false, place),
                      options_.dataset.max_valid_steps.value_or(-1), data_.task->target_dictionary(),
                      data_.bpe.get());
@@ -94,10 +101,12 @@ void TrainingRun::begin(RankGroups groups) {
 }
 
 std::optional<RunLog> TrainingRun::open_folder(bool log_goes_on) const {
-  if (options_.checkpoint.no_save) return std::nullopt;
+  if (options_.checkpoint.no_save && !rank_log_) return std::nullopt;
   const std::filesystem::path folder = options_.checkpoint.save_dir;
-  if (!log_goes_on) move_aside(folder / "log.jsonl");
-  auto log_file = RunLog::resume(folder / "log.jsonl", first_update_);
+  const auto log = folder / rank_log_.value_or("log.jsonl");
+  if (!log_goes_on) move_aside(log);
+  auto log_file = RunLog::resume(log, first_update_);
+  if (rank_log_) return log_file;
   write_run_folder(options_, folder);
   write_data_record(options_, *data_.task, data_.valid, folder / "data.json");
   return log_file;

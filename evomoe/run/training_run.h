@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "evomoe/checkpoint/checkpoint_manager.h"
 #include "evomoe/parallel/rank_groups.h"
@@ -41,7 +42,7 @@ class TrainingRun {
 
   /// Makes the trainer and takes over what goes on of an earlier run.
   void begin(RankGroups ranks);
-  /// Writes the run folder and opens its log; nothing with --no-save.
+  /// Writes the run folder, as rank 0, and opens its log; nothing where this rank has none.
   std::optional<RunLog> open_folder(bool log_goes_on) const;
 
   /// All epochs.
@@ -72,6 +73,7 @@ class TrainingRun {
   RunState state() const;
 
   TrainOptions options_;
+  std::optional<std::string> rank_log_;  ///< of a rank but 0, with --log-all-ranks
   torch::Device device_;
   ComputeThreads threads_;
   RunData data_;

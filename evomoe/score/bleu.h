@@ -30,6 +30,8 @@ class TokenBleu {
   explicit TokenBleu(const Special& special) : special_(special) {}
 
   void add(std::vector<int64_t> reference, std::vector<int64_t> system);
+  /// Other sentences, counted by a TokenBleu of the same kind.
+  void add(const BleuCounts& counts) { counts_ += counts; }
   /// Forgets what was added. `smooth`: one match of two and more words is taken as given (the
   /// "+1" of sentence scores).
   void reset(bool smooth);

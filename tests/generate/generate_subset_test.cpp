@@ -101,7 +101,8 @@ class GenerateSubset : public ::testing::Test {
 
   std::string run(const Dataset& dataset) {
     std::ostringstream out;
-    generate_subset(model_, dataset, "test", flags_, out);
+    SelfCommunicator alone;
+    generate_subset(model_, dataset, "test", flags_, out, alone);
     return out.str();
   }
 

@@ -1,0 +1,81 @@
+#include "evomoe/cli/command_ranks.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <set>
+
+#include "evomoe/base/log.h"
+#include "evomoe/parallel/local_ranks.h"
+
+namespace evomoe {
+namespace {
+
+/// The cores of a machine are shared among its ranks, unless the user says who gets how many. This
+/// is no option of the run, which would be stored with it.
+void share_cores(const RankPlace& place, const CommonOptions& options) {
+  constexpr const char* kThreads = "OMP_NUM_THREADS";
+  if (place.local_size == 1 || options.threads > 0 || std::getenv(kThreads) != nullptr) return;
+  const auto share = std::max<int64_t>(1, at::get_num_threads() / place.local_size);
+  at::set_num_threads(static_cast<int>(share));
+  setenv(kThreads, std::to_string(share).c_str(), /*overwrite=*/1);  // so ComputeThreads keeps it
+}
+
+/// Options that may differ: where a rank stands, how it computes, and what rank 0 alone writes.
+const std::set<std::string>& own_options() {
+  static const std::set<std::string> names = {"distributed-rank",
+                                              "distributed-num-procs",
+                                              "distributed-timeout",
+                                              "threads",
+                                              "device",
+                                              "input"};
+  return names;
+}
+
+}  // namespace
+
+CommandRank rank_of_command(const std::string& command, const std::vector<std::string>& arguments,
+                            const DistributedOptions& options, const CommonOptions& common,
+                            const std::function<void()>& check) {
+  const auto plan = plan_ranks(options, process_environment);
+  if (plan.processes > 1) {
+    check();
+    auto again = arguments;
+    again.insert(again.begin(), command);
+    return {plan.first, run_local_ranks(plan, again, options.max_restarts)};
+  }
+  if (plan.first.rank > 0) log().set_level(spdlog::level::err);
+  share_cores(plan.first, common);
+  return {plan.first, std::nullopt};
+}
+
+std::shared_ptr<Communicator> join_command(const RankPlace& place, const OptionTable& table,
+                                           const DistributedOptions& options, RankFacts facts) {
+  facts["the program's version"] = EVOMOE_VERSION;
+  for (const auto& option : table.options()) {
+    if (!own_options().contains(option->name()))
+      facts["--" + option->name()] = option->value().dump();
+  }
+  const std::chrono::duration<double> timeout(options.distributed_timeout);
+  return join_ranks(place, facts, std::chrono::duration_cast<std::chrono::milliseconds>(timeout));
+}
+
+RankFacts model_facts(const LoadedModel& loaded) {
+  int64_t parameters = 0;
+  double sum = 0;
+  for (const auto& parameter : loaded.model->parameters()) {
+    parameters += parameter.numel();
+    sum += parameter.detach().sum(torch::kFloat64).item<double>();
+  }
+  return {{"the model of " + loaded.path.string(),
+           fmt::format("{} parameters after {} updates, whose sum is {}", parameters,
+                       loaded.updates, sum)}};
+}
+
+std::string data_fact(const Dataset& dataset) {
+  return fmt::format("{} items, {} tokens", dataset.size(), dataset.tokens());
+}
+
+}  // namespace evomoe
