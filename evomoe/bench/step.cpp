@@ -2,6 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <fstream>
+#include <limits>
+#include <sstream>
+
 #include "evomoe/base/error.h"
 #include "evomoe/bench/machine_peak.h"
 #include "evomoe/bench/phase_clock.h"
@@ -12,13 +17,63 @@
 namespace evomoe::bench {
 namespace {
 
+/// The rows of a batch that are this rank's: an equal part.
+Batch share_of(Batch batch, const Communicator& ranks) {
+  const auto rows = batch.rows / ranks.size(), first = rows * ranks.rank();
+  const auto cut = [&](std::vector<int64_t>& values, int64_t of_row) {
+    if (values.empty()) return;
+    const auto begin = values.begin() + first * of_row;
+    values = std::vector<int64_t>(begin, begin + rows * of_row);
+  };
+  cut(batch.source, batch.columns);
+  cut(batch.target, batch.target_columns);
+  cut(batch.ids, 1);
+  cut(batch.lengths, 1);
+  batch.tokens = batch.tokens / batch.rows * rows;
+  batch.rows = rows;
+  batch.first_sequence += first;
+  return batch;
+}
+
+/// Bytes that this machine has sent to itself so far; 0 where the system does not say it.
+int64_t loopback_bytes() {
+  std::ifstream devices("/proc/net/dev");
+  for (std::string line; std::getline(devices, line);) {
+    const auto colon = line.find(':');
+    if (colon == line.npos || line.substr(0, colon).find("lo") == line.npos) continue;
+    int64_t received = 0;
+    std::istringstream(line.substr(colon + 1)) >> received;
+    return received;
+  }
+  return 0;
+}
+
+/// The largest of the values that ranks have.
+double largest(double own, Communicator& ranks) {
+  std::vector<double> of_rank(static_cast<size_t>(ranks.size()));
+  of_rank[static_cast<size_t>(ranks.rank())] = own;
+  ranks.all_reduce_sum(of_rank);
+  return *std::ranges::max_element(of_rank);
+}
+
+/// How the ranks divide the model, in the name of the implementation.
+std::string layout_text(const DistributedOptions& distributed, int64_t expert_ranks) {
+  const auto stage = zero_stage(distributed);
+  return (expert_ranks > 1 ? fmt::format(":ep{}", expert_ranks) : "") +
+         (stage > 0 ? fmt::format(":zero{}", stage) : "");
+}
+
 /// A trainer and the batches that it takes in turn.
 class StepRun {
  public:
   /// `threads`: as --threads.
-  StepRun(const ModelCase& model, int64_t batches, bool balanced, int64_t threads = 0)
-      : trainer_(make_trainer(model, balanced)), clock_(trainer_->model()), threads_(threads) {
-    for (int64_t n = 0; n < batches; ++n) batches_.push_back({hash_batch(model, n)});
+  StepRun(const ModelCase& model, int64_t batches, bool balanced, int64_t threads = 0,
+          const DistributedOptions& distributed = {}, RankGroups ranks = one_rank())
+      : trainer_(make_trainer(model, balanced, distributed, std::move(ranks))),
+        clock_(trainer_->model()),
+        threads_(threads) {
+    for (int64_t n = 0; n < batches; ++n)
+      batches_.push_back({share_of(hash_batch(model, n), trainer_->communicator())});
   }
 
   void step() {
@@ -27,6 +82,7 @@ class StepRun {
     const auto result = trainer_->update(batches_[losses_.size() % batches_.size()], /*epoch=*/1);
     threads_.end(result.flops);
     losses_.push_back(result.sums.inner / static_cast<double>(result.sums.sample_size));
+    norms_.push_back(result.gradient_norm);
     assignments_ = 0;
     for (const auto& [layer, stats] : result.routers) assignments_ += stats.assignments;
     forward_backward_ms_.push_back(clock_.until_last_gradient_ms());
@@ -36,6 +92,8 @@ class StepRun {
   void start_measuring() { forward_backward_ms_.clear(); }
 
   const std::vector<double>& losses() const { return losses_; }
+  const std::vector<double>& norms() const { return norms_; }
+  Communicator& ranks() { return trainer_->communicator(); }
   const std::vector<double>& forward_backward_ms() const { return forward_backward_ms_; }
   int64_t assignments() const { return assignments_; }
   const std::vector<NamedParameter>& parameters() const { return trainer_->parameters(); }
@@ -45,7 +103,7 @@ class StepRun {
   PhaseClock clock_;
   ComputeThreads threads_;
   std::vector<std::vector<Batch>> batches_;
-  std::vector<double> losses_, forward_backward_ms_;
+  std::vector<double> losses_, norms_, forward_backward_ms_;
   int64_t assignments_ = 0;
 };
 
@@ -72,22 +130,36 @@ int64_t trained_parameters(const std::vector<NamedParameter>& parameters) {
 }
 
 nlohmann::ordered_json measure_steps(const ModelCase& model, const StepOptions& options,
-                                     const MachinePeak& peak) {
+                                     const MachinePeak& peak, std::shared_ptr<Communicator> all) {
   const bool balanced = options.debug_balanced_routing;
   prime();
   PeakMemory memory;
-  StepRun run(model, options.batches, balanced, options.run.threads);
+  const auto ranks = all->size();
+  const auto expert_ranks =
+      expert_parallel_size(options.distributed, model.moe_layers() > 0 ? model.experts : 0, ranks);
+  StepRun run(model, options.batches, balanced, options.run.threads, options.distributed,
+              make_rank_groups(all, expert_ranks));
   const auto step = [&] { run.step(); };
   measure(step, options.run.warmup);
   memory.restart();
   run.start_measuring();
   const auto faults = minor_faults();
+  const auto sent = all->bytes_sent(), on_loopback = loopback_bytes();
   Result result;
+  // Ranks that stopped at other times would wait for each other.
+  const auto budget = ranks == 1 ? options.run.budget_s : std::numeric_limits<double>::infinity();
   result.timing = measure(
-      step, options.run.repeats, [] {}, options.run.budget_s);
+      step, options.run.repeats, [] {}, budget);
+  const auto repeats = static_cast<double>(result.timing.samples_ms.size());
+  const auto in_mib = [&](int64_t bytes) {
+    return rounded(static_cast<double>(bytes) / repeats / (1 << 20), 3);
+  };
+  const auto sent_mib = in_mib(all->bytes_sent() - sent);
+  const auto on_loopback_mib = in_mib(loopback_bytes() - on_loopback) / ranks;
   result.faults = minor_faults() - faults;
-  result.peak_mib = memory.peak_mib();
-  result.impl = balanced ? "evomoe:balanced-routing" : "evomoe";
+  result.peak_mib = largest(memory.peak_mib(), *all);
+  result.impl = (balanced ? "evomoe:balanced-routing" : "evomoe") +
+                layout_text(options.distributed, expert_ranks);
   result.case_label = model.label();
   result.tokens = static_cast<double>(model.tokens());
   result.gflop = model.step_gflop();
@@ -119,6 +191,10 @@ nlohmann::ordered_json measure_steps(const ModelCase& model, const StepOptions& 
                     4);
   line["first_loss"] = rounded(run.losses().front(), 6);
   line["last_loss"] = rounded(run.losses().back(), 6);
+  line["first_norm"] = rounded(run.norms().front(), 6);
+  line["ranks"] = ranks;
+  line["comm_mb"] = sent_mib;
+  line["comm_mb_on_lo"] = rounded(on_loopback_mib, 3);
   line["loss_group"] = balanced ? "balanced" : model.moe_layers() > 0 ? "moe" : "dense";
   return line;
 }
@@ -136,9 +212,10 @@ void describe(OptionTable& table, StepOptions& o) {
   table.add("debug-balanced-routing", &o.debug_balanced_routing,
             "Replace the routers' choice by equal loads: an upper bound of the speed.");
   describe(table, o.run);
+  o.distributed.describe(table);
 }
 
-void run(const StepOptions& options) {
+void run(const StepOptions& options, std::shared_ptr<Communicator> ranks) {
   if (options.run.list) {
     fmt::print("{}", suite_list(model_suites()));
     return;
@@ -148,9 +225,13 @@ void run(const StepOptions& options) {
   model.lr = options.lr;
   model.weight_decay = options.weight_decay;
   model.clip = options.clip;
+  if (model.batch % ranks->size() != 0) {
+    fail_usage("--batch {}: {} ranks cannot take equal parts of it", model.batch, ranks->size());
+  }
   use_threads(options.run);
   Results results({{"case", "case"},
                    {"impl", "impl"},
+                   {"ranks", "ranks"},
                    {"ms_median", "median ms", 1},
                    {"ms_min", "min ms", 1},
                    {"forward_backward_ms", "forward + backward", 1},
@@ -166,15 +247,26 @@ void run(const StepOptions& options) {
                    {"last_loss", "last loss", 4}});
   MachinePeak peak(options.run.peak_seconds);
   peak.measure();
-  results.add(measure_steps(model, options, peak));
+  auto line = measure_steps(model, options, peak, ranks);
+  if (ranks->rank() > 0) return;
+  results.add(std::move(line));
   results.print_table();
 }
 
-std::unique_ptr<Trainer> make_trainer(const ModelCase& model, bool balanced) {
-  auto trainer = std::make_unique<Trainer>(train_options(model, balanced),
-                                           Vocabulary::of_one(model.vocab, kNoPadding), torch::kCPU,
-                                           /*completed_updates=*/0, /*shared_expert=*/false);
-  fill_model(trainer->model(), model);
+std::unique_ptr<Trainer> make_trainer(const ModelCase& model, bool balanced,
+                                      const DistributedOptions& distributed, RankGroups ranks) {
+  auto options = train_options(model, balanced);
+  const auto make = [&](RankGroups of) {
+    return std::make_unique<Trainer>(options, Vocabulary::of_one(model.vocab, kNoPadding),
+                                     torch::kCPU, /*completed_updates=*/0, /*shared_expert=*/false,
+                                     std::move(of));
+  };
+  auto whole = make(one_rank());
+  fill_model(whole->model(), model);
+  if (ranks.all->size() == 1) return whole;
+  options.distributed = distributed;
+  auto trainer = make(std::move(ranks));
+  trainer->load_model_state(whole->model_state(), "the hash-made model", "");
   return trainer;
 }
 

@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "evomoe/bench/model_case.h"
+#include "evomoe/parallel/distributed_options.h"
+#include "evomoe/parallel/rank_groups.h"
 #include "evomoe/train/trainer.h"
 
 namespace evomoe::bench {
@@ -21,13 +23,17 @@ struct StepOptions {
   double clip = 1.0;
   int64_t batches = 4;  ///< distinct ones, used in turn
   bool debug_balanced_routing = false;
+  DistributedOptions distributed;  ///< ranks that make the steps together
 };
 
 void describe(OptionTable& table, StepOptions& options);
-void run(const StepOptions& options);
+/// `ranks`: this process among those that measure; rank 0 prints.
+void run(const StepOptions& options, std::shared_ptr<Communicator> ranks);
 
 /// A trainer with the hash-made model. `balanced`: routers are replaced, see balanced_router().
-std::unique_ptr<Trainer> make_trainer(const ModelCase& model, bool balanced = false);
+std::unique_ptr<Trainer> make_trainer(const ModelCase& model, bool balanced = false,
+                                      const DistributedOptions& distributed = {},
+                                      RankGroups ranks = one_rank());
 
 /// Mean cross-entropy (nats per token) of the first and last of `steps` training steps that take
 /// `batches` distinct batches in turn.

@@ -3,7 +3,10 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <exception>
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "evomoe/base/error.h"
@@ -72,8 +75,13 @@ json load_manifest(const fs::path& folder) {
   return content;
 }
 
-/// Reads a tensor file after checking it, byte for byte, against the manifest.
-TensorMap load_verified(const fs::path& folder, const char* name, const json& files) {
+/// What the metadata of a file says of the pieces in it.
+constexpr const char* kPieces = "pieces";
+
+/// The tensors of a file and the description of its pieces, after checking it, byte for byte,
+/// against the manifest.
+std::pair<TensorMap, std::string> load_verified(const fs::path& folder, const std::string& name,
+                                                const json& files) {
   const auto path = folder / name;
   const auto& expected = files.at(name);
   const MappedFile file(path);
@@ -83,7 +91,100 @@ TensorMap load_verified(const fs::path& folder, const char* name, const json& fi
                file.bytes().size(), bytes);
   EVOMOE_CHECK(hex(xxhash64(file.bytes())) == expected.at("xxh64").get<std::string>(),
                "{} does not match its checksum: it is damaged or was changed", path.string());
-  return parse_safetensors(file.bytes(), path.string());
+  return {parse_safetensors(file.bytes(), path.string()),
+          parse_safetensors_header(file.bytes(), path.string()).metadata[kPieces]};
+}
+
+/// The file of a rank: "model.safetensors", of rank 2 "model.rank-2.safetensors".
+std::string file_of_rank(const char* name, int rank) {
+  if (rank == 0) return name;
+  const fs::path path(name);
+  return fmt::format("{}.rank-{}{}", path.stem().string(), rank, path.extension().string());
+}
+
+std::map<std::string, std::string> metadata_of(const TensorMap& tensors,
+                                               const TensorPieces& pieces) {
+  json described = json::object();
+  for (const auto& [name, tensor] : tensors) {
+    const auto found = pieces.find(name);
+    if (found == pieces.end()) continue;
+    const auto& piece = found->second;
+    described[name] = {{"shape", piece.shape}, {"begin", piece.begin}, {"end", piece.end}};
+  }
+  if (described.empty()) return {};
+  return {{kPieces, described.dump()}};
+}
+
+/// Puts tensors together whose pieces are in several files.
+class Assembly {
+ public:
+  void add(const fs::path& file, TensorMap tensors, const std::string& pieces) {
+    const auto described = pieces.empty() ? json::object() : parse_json(pieces);
+    for (auto& [name, tensor] : tensors) {
+      if (described.contains(name)) {
+        const auto& of = described.at(name);
+        const TensorPiece piece{of.at("shape"), of.at("begin"), of.at("end")};
+        pieces_[name].push_back({piece, std::move(tensor), file});
+      } else {
+        EVOMOE_CHECK(whole_.emplace(name, std::move(tensor)).second,
+                     "{}: another file of the checkpoint holds {} too", file.string(), name);
+      }
+    }
+  }
+
+  TensorMap finish() {
+    for (auto& [name, pieces] : pieces_) whole_[name] = put_together(name, std::move(pieces));
+    return std::move(whole_);
+  }
+
+ private:
+  struct Part {
+    TensorPiece piece;
+    torch::Tensor tensor;
+    fs::path file;
+  };
+
+  static torch::Tensor put_together(const std::string& name, std::vector<Part> parts) {
+    std::ranges::stable_sort(parts, {}, [](const Part& part) { return part.piece.begin; });
+    auto whole = torch::empty(parts.front().piece.shape, parts.front().tensor.options());
+    int64_t elements = 0;
+    for (const auto& [piece, tensor, file] : parts) {
+      EVOMOE_CHECK(piece.shape == parts.front().piece.shape && piece.begin == elements &&
+                       piece.end - piece.begin == tensor.numel() && piece.end <= whole.numel() &&
+                       tensor.scalar_type() == whole.scalar_type(),
+                   "{}: its part of {}, elements {} to {} of [{}], does not fit those of the other "
+                   "files, which end at {}",
+                   file.string(), name, piece.begin, piece.end, fmt::join(piece.shape, ","),
+                   elements);
+      whole.view({-1}).slice(0, piece.begin, piece.end).copy_(tensor.flatten());
+      elements = piece.end;
+    }
+    EVOMOE_CHECK(elements == whole.numel(), "{}: no file holds elements {} to {} of {}",
+                 parts.front().file.parent_path().string(), elements, whole.numel(), name);
+    return whole;
+  }
+
+  TensorMap whole_;
+  std::map<std::string, std::vector<Part>> pieces_;
+};
+
+/// The files of a kind, those of all ranks.
+std::vector<std::string> files_of(const char* kind, const json& files) {
+  const auto of_others = fs::path(kind).stem().string() + ".rank-";
+  std::vector<std::string> names;
+  for (const auto& [name, digest] : files.items()) {
+    if (name == kind || name.starts_with(of_others)) names.push_back(name);
+  }
+  return names;
+}
+
+TensorMap load_all(const fs::path& folder, const char* kind, const json& files) {
+  Assembly assembly;
+  for (const auto& name : files_of(kind, files)) {
+    auto [tensors, pieces] = load_verified(folder, name, files);
+    assembly.add(folder / name, std::move(tensors), pieces);
+  }
+  return assembly.finish();
 }
 
 /// `runs/a/checkpoint_last/` is `runs/a/checkpoint_last`.
@@ -120,6 +221,59 @@ fs::path resolve(const fs::path& path) {
   return folder;
 }
 
+/// The path that rank 0 has.
+fs::path path_of_first(const fs::path& own, Communicator& ranks) {
+  if (ranks.size() == 1) return own;
+  const auto text = ranks.rank() == 0 ? own.string() : std::string();
+  double length = static_cast<double>(text.size());
+  ranks.all_reduce_sum(length);
+  std::vector<double> letters(static_cast<size_t>(length));
+  std::ranges::transform(text, letters.begin(),
+                         [](char letter) { return static_cast<unsigned char>(letter); });
+  ranks.all_reduce_sum(letters);
+  std::string path;
+  for (const auto letter : letters) path += static_cast<char>(static_cast<unsigned char>(letter));
+  return path;
+}
+
+/// Runs `work` on each rank; when it fails on one of them it fails on all.
+template <typename Work>
+void on_all(Communicator& ranks, const fs::path& path, const Work& work) {
+  std::exception_ptr own;
+  try {
+    work();
+  } catch (...) {
+    own = std::current_exception();
+  }
+  std::vector<double> failed_P(static_cast<size_t>(ranks.size()));
+  failed_P[static_cast<size_t>(ranks.rank())] = own ? 1 : 0;
+  ranks.all_reduce_sum(failed_P);
+  if (own) std::rethrow_exception(own);
+  for (size_t rank = 0; rank < failed_P.size(); ++rank) {
+    EVOMOE_CHECK(failed_P[rank] == 0,
+                 "rank {} could not write its part of {}; its own message says why", rank,
+                 path.string());
+  }
+}
+
+/// Adds the files of this kind of all ranks. Sizes and checksums travel as four numbers of 32 bits.
+void describe_files(const char* kind, const FileDigest& own, Communicator& ranks, json& files) {
+  std::vector<double> numbers(4 * static_cast<size_t>(ranks.size()));
+  auto* const mine = numbers.data() + 4 * ranks.rank();
+  for (const auto [place, value] : {std::pair(0, own.bytes), std::pair(2, own.checksum)}) {
+    mine[place] = static_cast<double>(value >> 32);
+    mine[place + 1] = static_cast<double>(value & 0xFFFFFFFF);
+  }
+  ranks.all_reduce_sum(numbers);
+  for (int rank = 0; rank < ranks.size(); ++rank) {
+    const auto value = [&](int place) {
+      const auto* const of_rank = numbers.data() + 4 * rank + place;
+      return (static_cast<uint64_t>(of_rank[0]) << 32) | static_cast<uint64_t>(of_rank[1]);
+    };
+    if (value(0) > 0) files[file_of_rank(kind, rank)] = describe({value(0), value(2)});
+  }
+}
+
 struct Loaded {
   json sections;
   TensorMap model, optimizer;
@@ -130,10 +284,10 @@ Loaded load(const fs::path& path, bool with_optimizer) {
   auto content = load_manifest(folder);
   const auto& files = content["files"];
   Loaded loaded;
-  loaded.model = load_verified(folder, kModelFile, files);
-  if (with_optimizer && files.contains(kOptimizerFile)) {
-    loaded.optimizer = load_verified(folder, kOptimizerFile, files);
-  }
+  EVOMOE_CHECK(files.contains(kModelFile), "{} names no {}", (folder / kManifestFile).string(),
+               kModelFile);
+  loaded.model = load_all(folder, kModelFile, files);
+  if (with_optimizer) loaded.optimizer = load_all(folder, kOptimizerFile, files);
   loaded.sections = std::move(content["sections"]);
   return loaded;
 }
@@ -223,26 +377,44 @@ auto with_remedy(const fs::path& path, bool with_optimizer, const Read& read) {
 }  // namespace
 
 void write_checkpoint(const fs::path& path, const Checkpoint& checkpoint) {
-  EVOMOE_CHECK(path.has_filename(),
-               "'{}' is not the name of a checkpoint; leave out the last slash", path.string());
-  recover_entry(path);
+  SelfCommunicator one;
+  write_checkpoint(path, checkpoint, one);
+}
+
+void write_checkpoint(const fs::path& own_path, const Checkpoint& checkpoint, Communicator& ranks) {
+  const auto path = path_of_first(own_path, ranks);
+  if (path.empty()) return;
   const auto temporary = temporary_name(path);
-  std::error_code made;
-  fs::create_directory(temporary, made);
-  EVOMOE_CHECK(!made, "cannot write the checkpoint {}: {}", path.string(), made.message());
+  const bool is_first = ranks.rank() == 0;
   try {
+    on_all(ranks, path, [&] {
+      if (!is_first) return;
+      EVOMOE_CHECK(path.has_filename(),
+                   "'{}' is not the name of a checkpoint; leave out the last slash", path.string());
+      recover_entry(path);
+      std::error_code made;
+      fs::create_directory(temporary, made);
+      EVOMOE_CHECK(!made, "cannot write the checkpoint {}: {}", path.string(), made.message());
+    });
     json files;
-    files[kModelFile] = describe(write_safetensors(temporary / kModelFile, checkpoint.model));
-    if (!checkpoint.optimizer.empty()) {
-      files[kOptimizerFile] =
-          describe(write_safetensors(temporary / kOptimizerFile, checkpoint.optimizer));
-    }
+    const auto write = [&](const char* kind, const TensorMap& tensors, bool always) {
+      FileDigest digest;
+      on_all(ranks, path, [&] {
+        if (tensors.empty() && !always) return;
+        digest = write_safetensors(temporary / file_of_rank(kind, ranks.rank()), tensors,
+                                   metadata_of(tensors, checkpoint.pieces));
+      });
+      describe_files(kind, digest, ranks, files);
+    };
+    write(kModelFile, checkpoint.model, /*always=*/is_first);
+    write(kOptimizerFile, checkpoint.optimizer, /*always=*/false);
+    if (!is_first) return;
     write_manifest(temporary / kManifestFile, to_sections(checkpoint.state), files);
     sync_folder(temporary);
     replace_by_temporary(path);
   } catch (...) {
     std::error_code ignored;
-    fs::remove_all(temporary, ignored);
+    if (is_first) fs::remove_all(temporary, ignored);
     throw;
   }
 }
@@ -263,6 +435,33 @@ void fail_sections(const fs::path& path, const json::exception& error) {
       "{}: its manifest is not what this evomoe writes ({}): use the evomoe that wrote it, or "
       "start a new run from its weights with --init-from {}",
       path.string(), reason, (path / kModelFile).string());
+}
+
+std::map<std::string, std::vector<int64_t>> model_shapes(const fs::path& path) {
+  const auto entry = without_last_slash(path);
+  return with_remedy(entry, /*with_optimizer=*/false, [&] {
+    const auto folder = resolve(entry);
+    const auto manifest = load_manifest(folder);
+    std::map<std::string, std::vector<int64_t>> shapes;
+    for (const auto& name : files_of(kModelFile, manifest.at("files"))) {
+      auto header = read_safetensors_header(folder / name);
+      for (const auto& [tensor, stored] : header.tensors) shapes.emplace(tensor, stored.shape);
+      const auto& pieces = header.metadata[kPieces];
+      if (pieces.empty()) continue;
+      const auto described = parse_json(pieces);
+      for (const auto& [tensor, piece] : described.items())
+        shapes[tensor] = piece.at("shape").get<std::vector<int64_t>>();
+    }
+    return shapes;
+  });
+}
+
+void refuse_part(const fs::path& path) {
+  if (!read_safetensors_header(path).metadata.contains(kPieces)) return;
+  fail(
+      "{} is one of the files of a checkpoint that several ranks wrote together, and has a part of "
+      "the experts only; begin with the whole by --finetune-from-model {}",
+      path.string(), folder_of(path).string());
 }
 
 RunState read_state(const fs::path& path) {

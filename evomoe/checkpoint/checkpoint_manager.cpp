@@ -136,10 +136,11 @@ void CheckpointPolicy::validate() const {
   }
 }
 
-CheckpointManager::CheckpointManager(fs::path save_dir, CheckpointPolicy policy)
-    : save_dir_(std::move(save_dir)), policy_(std::move(policy)) {
+CheckpointManager::CheckpointManager(fs::path save_dir, CheckpointPolicy policy,
+                                     std::shared_ptr<Communicator> ranks)
+    : save_dir_(std::move(save_dir)), policy_(std::move(policy)), ranks_(std::move(ranks)) {
   policy_.validate();
-  if (policy_.no_save) return;
+  if (policy_.no_save || ranks_->rank() > 0) return;
   lock_.emplace(save_dir_);
   recover_folder(save_dir_);
 }
@@ -220,8 +221,9 @@ void CheckpointManager::save(const SaveRequest& request, const Checkpoint& check
                        (!best_ || is_at_least_as_good(*request.metric, *best_));
   if (is_best) best_ = request.metric;
   if (policy_.no_save) return;
-  const auto names = names_for(request, is_best);
-  if (names.empty()) return;
+  std::vector<std::string> names;
+  if (ranks_->rank() == 0) names = names_for(request, is_best);
+  if (names.empty() && ranks_->size() == 1) return;
 
   Checkpoint content;
   content.state = checkpoint.state;
@@ -232,6 +234,7 @@ void CheckpointManager::save(const SaveRequest& request, const Checkpoint& check
                          .best = best_};
 
   content.model = checkpoint.model;
+  content.pieces = checkpoint.pieces;
   const bool without_optimizer =
       policy_.no_save_optimizer_state ||
       (request.training_finished && policy_.no_save_optimizer_state_on_training_finished);
@@ -247,6 +250,7 @@ void CheckpointManager::save(const SaveRequest& request, const Checkpoint& check
 void CheckpointManager::write_in_background(std::vector<std::string> names, Checkpoint content) {
   Checkpoint copies;
   copies.state = std::move(content.state);
+  copies.pieces = std::move(content.pieces);
   copies.model = room_for(content.model);
   copies.optimizer = room_for(content.optimizer);
   std::promise<void> copied;
@@ -285,8 +289,9 @@ void CheckpointManager::restore(const RunState& state) {
 
 void CheckpointManager::write(const std::vector<std::string>& names,
                               const Checkpoint& checkpoint) const {
-  const auto& written = names.front();
-  write_checkpoint(save_dir_ / written, checkpoint);
+  const auto written = names.empty() ? std::string() : names.front();
+  write_checkpoint(names.empty() ? fs::path() : save_dir_ / written, checkpoint, *ranks_);
+  if (names.empty()) return;
   for (size_t i = 1; i < names.size(); ++i) {
     const auto path = save_dir_ / names[i];
     try {

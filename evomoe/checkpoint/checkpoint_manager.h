@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <future>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -56,7 +57,12 @@ class CheckpointManager {
  public:
   /// Makes and locks the folder and removes what a crashed writer left. Throws Error when the
   /// folder cannot be written or another process has it. With policy.no_save nothing is touched.
-  CheckpointManager(std::filesystem::path save_dir, CheckpointPolicy policy);
+  ///
+  /// `ranks`: those that write each checkpoint together, each its part, with a manager of its own
+  /// and the same calls; the folder, its lock and the names are the business of rank 0. Nobody else
+  /// may use this communicator.
+  CheckpointManager(std::filesystem::path save_dir, CheckpointPolicy policy,
+                    std::shared_ptr<Communicator> ranks = std::make_shared<SelfCommunicator>());
   /// Waits for the checkpoint in flight; an error that nobody asked for by finish() goes to the
   /// log.
   ~CheckpointManager();
@@ -70,6 +76,9 @@ class CheckpointManager {
   /// the copies written. Until wait_for_copy() has returned they may be read, but not changed. Sets
   /// the state's SaveRecord in what is written.
   void save(const SaveRequest& request, const Checkpoint& checkpoint);
+
+  /// Whether save() writes at all (--no-save).
+  bool saves() const { return !policy_.no_save; }
 
   /// Waits until the tensors of the checkpoint in flight may change.
   void wait_for_copy();
@@ -99,6 +108,7 @@ class CheckpointManager {
 
   std::filesystem::path save_dir_;
   CheckpointPolicy policy_;
+  std::shared_ptr<Communicator> ranks_;
   std::optional<RunLock> lock_;
   std::optional<double> best_;
   std::future<void> in_flight_;

@@ -11,6 +11,7 @@
 #include "evomoe/bench/router.h"
 #include "evomoe/bench/step.h"
 #include "evomoe/cli/command_list.h"
+#include "evomoe/cli/command_ranks.h"
 #include "evomoe/config/describe.h"
 
 namespace evomoe {
@@ -18,20 +19,39 @@ namespace {
 
 struct Benchmark {
   std::string name, summary;
-  void (*run)(const Benchmark& self, const std::vector<std::string>& arguments);
+  int (*run)(const Benchmark& self, const std::vector<std::string>& arguments);
   std::shared_ptr<const OptionTable> (*table)(const Benchmark& self);
 };
 
+/// Measures with the ranks that the options ask for.
 template <typename Options>
-void run_benchmark(const Benchmark& self, const std::vector<std::string>& arguments) {
+int run_with_ranks(const Benchmark& self, const std::vector<std::string>& arguments,
+                   const OptionTable& table, const Options& options) {
+  auto again = arguments;
+  again.insert(again.begin(), self.name);
+  CommonOptions common;
+  common.threads = options.run.threads;
+  const auto rank = rank_of_command("bench", again, options.distributed, common, [] {});
+  if (rank.exit_code) return *rank.exit_code;
+  run(options, join_command(rank.place, table, options.distributed, {}));
+  return 0;
+}
+
+template <typename Options>
+int run_benchmark(const Benchmark& self, const std::vector<std::string>& arguments) {
   Options options;
   OptionTable table("bench " + self.name, "measures " + self.summary);
   describe(table, options);
-  if (table.parse(arguments)) {
-    bench::check_suite(table);
-    run(options);
-  } else {
+  if (!table.parse(arguments)) {
     fmt::print("{}", table.help_text());
+    return 0;
+  }
+  bench::check_suite(table);
+  if constexpr (requires { options.distributed; }) {
+    return run_with_ranks(self, arguments, table, options);
+  } else {
+    run(options);
+    return 0;
   }
 }
 
@@ -104,8 +124,7 @@ int bench_command(const std::vector<std::string>& arguments) {
   std::vector<std::string> names;
   for (const auto& benchmark : benchmarks()) {
     if (benchmark.name == arguments[0]) {
-      benchmark.run(benchmark, {arguments.begin() + 1, arguments.end()});
-      return 0;
+      return benchmark.run(benchmark, {arguments.begin() + 1, arguments.end()});
     }
     names.push_back(benchmark.name);
   }

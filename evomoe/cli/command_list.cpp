@@ -22,6 +22,8 @@ const std::vector<Command>& all_commands() {
        convert_command},
       {"info", "shows what a checkpoint holds", info_command},
       {"compare", "compares run folders: a table, and conclusions in sentences", compare_command},
+      {"plan", "computes what ways of dividing a run among ranks would take, best first",
+       plan_command},
       {"plot", "draws the curves of run folders into an SVG file", plot_command},
       {"bench", "measures speed and memory, beside this machine's own peak", bench_command},
       {"options", "prints all options: reference page, manual pages, shell completions",

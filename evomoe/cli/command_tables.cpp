@@ -5,6 +5,7 @@
 #include "evomoe/cli/convert.h"
 #include "evomoe/cli/info.h"
 #include "evomoe/cli/options.h"
+#include "evomoe/cli/plan.h"
 #include "evomoe/cli/plot.h"
 #include "evomoe/config/describe.h"
 #include "evomoe/data/preprocess_options.h"
@@ -35,6 +36,7 @@ std::vector<std::shared_ptr<const OptionTable>> command_tables() {
   add("convert", ConvertOptions{});
   add("info", InfoOptions{});
   add("compare", CompareOptions{});
+  add("plan", PlanOptions{});
   add("plot", PlotOptions{});
   add("options", OptionsFlags{});
   return tables;

@@ -9,7 +9,6 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/checkpoint/checkpoint.h"
-#include "evomoe/checkpoint/safetensors.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
 #include "evomoe/kernels/cpu/vectorize.h"
@@ -30,14 +29,6 @@ struct ParameterCount {
 };
 
 using Shapes = std::map<std::string, std::vector<int64_t>>;
-
-Shapes shapes_of(const std::filesystem::path& checkpoint) {
-  Shapes shapes;
-  for (const auto& [name, entry] :
-       read_safetensors_header(checkpoint / "model.safetensors").tensors)
-    shapes[name] = entry.shape;
-  return shapes;
-}
 
 Shapes shapes_of(const FairseqCheckpoint& theirs) {
   Shapes shapes;
@@ -235,7 +226,8 @@ int info_command(const std::vector<std::string>& arguments) {
     return 0;
   }
   const auto state = read_state(flags.path);
-  print_info(flags, state, stored_vocabulary(state.model), count_parameters(shapes_of(flags.path)));
+  print_info(flags, state, stored_vocabulary(state.model),
+             count_parameters(model_shapes(flags.path)));
   return 0;
 }
 

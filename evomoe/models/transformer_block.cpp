@@ -60,6 +60,18 @@ torch::Tensor TransformerBlockImpl::attended(const torch::Tensor& x_BSD, Attenti
 
 BlockOutput TransformerBlockImpl::forward(const torch::Tensor& x_BSD, const ForwardContext& context,
                                           const Memory* memory) {
+  if (watcher_ == nullptr) return compute(x_BSD, context, memory);
+  watcher_->before_forward();
+  auto output = compute(x_BSD, context, memory);
+  if (output.x_BSD.requires_grad())
+    output.x_BSD.register_hook(
+        [watcher = watcher_](const torch::Tensor&) { watcher->before_backward(); });
+  watcher_->after_forward();
+  return output;
+}
+
+BlockOutput TransformerBlockImpl::compute(const torch::Tensor& x_BSD, const ForwardContext& context,
+                                          const Memory* memory) {
   auto x = attended(x_BSD, self_attn_, self_attn_layer_norm_, context, nullptr);
   if (encoder_attn_) x = attended(x, encoder_attn_, encoder_attn_layer_norm_, context, memory);
   const auto input = options_.norm_first ? final_layer_norm_->forward(x) : x;

@@ -32,6 +32,15 @@ struct BlockOutput {
   std::optional<RouterStats> stats;  ///< nothing for a dense block
 };
 
+/// Is told when a block computes, so that its parameters need to be there only then.
+class BlockWatcher {
+ public:
+  virtual ~BlockWatcher() = default;
+  virtual void before_forward() = 0;
+  virtual void after_forward() = 0;
+  virtual void before_backward() = 0;
+};
+
 /// A Transformer block of an encoder or decoder (docs/reference.md section 7.5): self-attention,
 /// attention to an encoder where there is one, feed-forward or MoE, each with its residual and
 /// norm.
@@ -42,6 +51,8 @@ class TransformerBlockImpl : public torch::nn::Module {
   BlockOutput forward(const torch::Tensor& x_BSD, const ForwardContext& context,
                       const Memory* memory = nullptr);
   void initialise(uint64_t seed, const std::string& name);
+  /// `watcher` must live as long as the block computes; null: none.
+  void set_watcher(BlockWatcher* watcher) { watcher_ = watcher; }
   /// The MoE layer, or nothing for a dense block.
   MoELayer moe_layer() const { return moe_layer_; }
   const TransformerBlockOptions& options() const { return options_; }
@@ -50,8 +61,11 @@ class TransformerBlockImpl : public torch::nn::Module {
   /// x + dropout(branch(x)) with the norm where the options have it.
   torch::Tensor attended(const torch::Tensor& x_BSD, Attention& attention, Norm& norm,
                          const ForwardContext& context, const Memory* memory);
+  BlockOutput compute(const torch::Tensor& x_BSD, const ForwardContext& context,
+                      const Memory* memory);
 
   TransformerBlockOptions options_;
+  BlockWatcher* watcher_ = nullptr;
   Attention self_attn_{nullptr};
   Norm self_attn_layer_norm_{nullptr};
   Attention encoder_attn_{nullptr};

@@ -118,10 +118,11 @@ Tensor redraw_rows(const Tensor& matrix, const Tensor& unit_N, const Tensor& nor
   return matrix.index_copy(0, unit_N, replaced.mean() + replaced.std() * normal_NC);
 }
 
-ExpertWeights diversify(const ExpertWeights& one, int64_t num_experts,
+ExpertWeights diversify(const ExpertWeights& one, const ExpertRange& experts,
                         const DiversifyOptions& options, uint64_t seed, int64_t layer) {
   validate(options);
-  EVOMOE_CHECK(num_experts > 0, "cannot spawn {} experts; at least one is needed", num_experts);
+  EVOMOE_CHECK(experts.size() > 0, "cannot spawn {} experts; at least one is needed",
+               experts.size());
   for_each_weight(
       [](const Tensor& tensor, const char* name) {
         EVOMOE_CHECK(!tensor.defined() || (tensor.dim() >= 2 && tensor.size(0) == 1),
@@ -131,7 +132,7 @@ ExpertWeights diversify(const ExpertWeights& one, int64_t num_experts,
       one, kExpertWeightNames);
   const torch::NoGradGuard no_grad;
   ExpertWeightsOf<std::vector<Tensor>> many;
-  for (int64_t e = 0; e < num_experts; ++e) {
+  for (auto e = experts.begin; e < experts.end; ++e) {
     const bool exact = options.operation == "copy" || (options.keep_first && e == 0);
     Tensor unit_N;
     if (!exact && options.operation == "drop-upcycling") {
@@ -160,13 +161,13 @@ ExpertWeights diversify(const ExpertWeights& one, int64_t num_experts,
 }
 
 Tensor diversify_moment(const Tensor& moment, int gradient_power, int64_t num_experts,
-                        const std::string& rule) {
+                        int64_t count, const std::string& rule) {
   EVOMOE_CHECK(moment.dim() >= 1 && moment.size(0) == 1,
                "the moment of one expert must have a first axis of 1, not the shape {}",
                c10::str(moment.sizes()));
   EVOMOE_CHECK(num_experts > 0, "cannot spawn {} experts; at least one is needed", num_experts);
   auto sizes = moment.sizes().vec();
-  sizes[0] = num_experts;
+  sizes[0] = count;
   const auto copies = moment.detach().expand(sizes);
   if (rule == "copy") return copies.clone();
   if (rule == "reset") return torch::zeros(sizes, moment.options().requires_grad(false));

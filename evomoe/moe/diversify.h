@@ -6,6 +6,7 @@
 #include <string>
 
 #include "evomoe/ops/expert_weights.h"
+#include "evomoe/parallel/rank_groups.h"
 
 namespace evomoe {
 
@@ -35,9 +36,10 @@ struct DiversifyOptions {
 /// drop-upcycling, >= 0 for noise) or `rescale` without mask.
 void validate(const DiversifyOptions& options);
 
-/// E experts from one (each tensor of `one` with a first axis of 1). Every random number depends on
-/// (seed, layer, expert, matrix, element) only, so expert e is the same whatever E is.
-ExpertWeights diversify(const ExpertWeights& one, int64_t num_experts,
+/// Some of the experts that one becomes (each tensor of `one` with a first axis of 1). Every random
+/// number depends on (seed, layer, expert, matrix, element) only, so expert e is the same whatever
+/// the others are.
+ExpertWeights diversify(const ExpertWeights& one, const ExpertRange& experts,
                         const DiversifyOptions& options, uint64_t seed, int64_t layer);
 
 /// What drop-upcycling does to one matrix: rows `unit_N` of `matrix` [R,C] become their own mean
@@ -46,11 +48,11 @@ ExpertWeights diversify(const ExpertWeights& one, int64_t num_experts,
 torch::Tensor redraw_rows(const torch::Tensor& matrix, const torch::Tensor& unit_N,
                           const torch::Tensor& normal_NC);
 
-/// A tensor of the optimiser's state of E experts from that of one, [1, ...] -> [E, ...], which
-/// grows with this power of the gradient (optim/update_rule.h). Rules: `copy`; `reset` to zero;
-/// `scale` by (1/E)^power: an expert that takes part with an average combine weight of 1/E has
-/// gradients of 1/E. UsageError: another rule.
+/// A tensor of the optimiser's state of `count` of E experts from that of one, [1, ...] -> [count,
+/// ...], which grows with this power of the gradient (optim/update_rule.h). Rules: `copy`; `reset`
+/// to zero; `scale` by (1/E)^power: an expert that takes part with an average combine weight of 1/E
+/// has gradients of 1/E. UsageError: another rule.
 torch::Tensor diversify_moment(const torch::Tensor& moment, int gradient_power, int64_t num_experts,
-                               const std::string& rule);
+                               int64_t count, const std::string& rule);
 
 }  // namespace evomoe

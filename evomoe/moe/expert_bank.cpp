@@ -58,14 +58,16 @@ void ExpertBankImpl::initialise(uint64_t seed) {
         const double bound = 1.0 / std::sqrt(static_cast<double>(fan_in));
         for (int64_t e = 0; e < num_experts(); ++e) {
           auto of_one = weight[e];
-          of_one.copy_(initial_values(of_one, bound, seed, options_.layer, e, key));
+          of_one.copy_(
+              initial_values(of_one, bound, seed, options_.layer, options_.first_expert + e, key));
         }
       },
       weights, kExpertWeightKeys);
 }
 
 torch::Tensor ExpertBankImpl::forward(const torch::Tensor& x_TD, const Routing& routing,
-                                      NoiseKey noise, bool training) {
+                                      NoiseKey noise, bool training,
+                                      const torch::Tensor& noise_token_T) {
   RECORD_USER_SCOPE("experts");
   ExpertMlpOptions mlp;
   mlp.activation = options_.activation;
@@ -73,6 +75,8 @@ torch::Tensor ExpertBankImpl::forward(const torch::Tensor& x_TD, const Routing& 
   mlp.dropout = training ? options_.dropout : 0.0;
   mlp.recompute = options_.recompute;
   mlp.noise = noise;
+  mlp.noise_token_T = noise_token_T;
+  mlp.first_expert = options_.first_expert;
   mlp.noise.layer = static_cast<uint32_t>(options_.layer);
   return expert_mlp(x_TD, routing.token_A, routing.weight_A.to(x_TD.scalar_type()),
                     routing.offset_E1, weights, mlp);

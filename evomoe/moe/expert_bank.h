@@ -13,9 +13,10 @@
 namespace evomoe {
 
 struct ExpertBankOptions {
-  int64_t num_experts = 0;  ///< E
-  int64_t model_dim = 0;    ///< D
-  int64_t hidden_dim = 0;   ///< H
+  int64_t num_experts = 0;   ///< E
+  int64_t first_expert = 0;  ///< the number of its first one among all of the layer
+  int64_t model_dim = 0;     ///< D
+  int64_t hidden_dim = 0;    ///< H
   std::string activation = "gelu";
   bool gated = false;  ///< the experts have w3 (ops/expert_mlp.h); with the activation silu: SwiGLU
   bool biases = true;  ///< the experts have b1 and b2
@@ -43,9 +44,10 @@ class ExpertBankImpl : public torch::nn::Module {
   explicit ExpertBankImpl(const ExpertBankOptions& options);
 
   /// x_TD [T,D] -> y_TD: the sum of each token's expert outputs times their combine weights.
-  /// `noise`: seed, update and sequences of the micro-batch; used for dropout in training only.
+  /// `noise`: seed, update and sequences of the micro-batch; used for dropout in training only, as
+  /// is `noise_token_T`: ExpertMlpOptions has it.
   torch::Tensor forward(const torch::Tensor& x_TD, const Routing& routing, NoiseKey noise,
-                        bool training);
+                        bool training, const torch::Tensor& noise_token_T = {});
 
   /// nn.Linear's default, U(+-1/sqrt(fan_in)) for weights and biases, from counter-based noise
   /// keyed by layer, expert and weight: expert e starts the same whatever E is and whichever rank

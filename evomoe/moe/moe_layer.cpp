@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "evomoe/base/error.h"
+#include "evomoe/moe/expert_exchange.h"
 #include "evomoe/ops/noise.h"
 #include "evomoe/routing/capacity.h"
 #include "evomoe/routing/registry.h"
@@ -13,8 +14,9 @@
 namespace evomoe {
 namespace {
 
-ExpertBankOptions bank_options(const MoELayerOptions& options, int64_t num_experts) {
-  return {.num_experts = num_experts,
+ExpertBankOptions bank_options(const MoELayerOptions& options, const ExpertRange& experts) {
+  return {.num_experts = experts.size(),
+          .first_expert = experts.begin,
           .model_dim = options.router.model_dim,
           .hidden_dim = options.hidden_dim,
           .activation = options.activation,
@@ -70,12 +72,16 @@ Routing shared_routing(const torch::Tensor& x_TD, const RoutingContext& context)
 }  // namespace
 
 MoELayerImpl::MoELayerImpl(const MoELayerOptions& options)
-    : options_(options), shared_expert_(options.shared_expert) {
+    : options_(options),
+      shared_expert_(options.shared_expert),
+      ranks_(std::make_shared<SelfCommunicator>()),
+      owners_({{0, options.router.num_experts}}) {
   EVOMOE_CHECK(options.layer >= 0, "an MoE layer's number must be 0 or more, not {}",
                options.layer);
   router_ = register_module("gate", make_router(options.router));
-  const auto num_experts = options.shared_expert ? 1 : options.router.num_experts;
-  experts_ = register_module("experts", ExpertBank(bank_options(options, num_experts)));
+  experts_ = register_module(
+      "experts",
+      ExpertBank(bank_options(options, options.shared_expert ? ExpertRange{0, 1} : owned())));
   if (options.initial_seed) initialise(*options.initial_seed);
 }
 
@@ -136,11 +142,44 @@ MoEOutput MoELayerImpl::forward(const torch::Tensor& x_BSD, const RoutingContext
     x_TD = with_rows(x_TD, padded_batch * S, 0);
   }
   auto routing = route(x_TD, context);
-  const auto y_TD = experts_->forward(x_TD, routing, context.noise, dropout);
+  const auto y_TD = apply_experts(x_TD, routing, context);
   output.y_BSD = y_TD.slice(0, 0, B * S).view({B, S, D});
   output.losses = std::move(routing.losses);
   output.stats = std::move(routing.stats);
   return output;
+}
+
+torch::Tensor MoELayerImpl::apply_experts(const torch::Tensor& x_TD, const Routing& routing,
+                                          const RoutingContext& context) {
+  const bool dropout = context.training && !context.without_dropout;
+  if (ranks_->size() == 1) return experts_->forward(x_TD, routing, context.noise, dropout);
+  const ExpertExchange exchange(routing, x_TD.size(0), context.noise, owners_, *ranks_);
+  const auto visiting = exchange.dispatch(x_TD);
+  return exchange.combine(experts_->forward(visiting.x_ND, visiting.routing, visiting.noise,
+                                            dropout, visiting.noise_token_N));
+}
+
+void MoELayerImpl::hold(const ExpertRange& experts, const ExpertWeights& weights) {
+  const torch::NoGradGuard no_grad;
+  ExpertBank bank(bank_options(options_, experts));
+  bank->to(weights.w1_EHD.device(), weights.w1_EHD.scalar_type());
+  for_each_weight(
+      [](torch::Tensor& to, const torch::Tensor& from) {
+        if (from.defined()) to.copy_(from);
+      },
+      bank->weights, weights);
+  experts_ = replace_module("experts", bank);
+}
+
+void MoELayerImpl::divide_experts(std::shared_ptr<Communicator> ranks) {
+  EVOMOE_CHECK(ranks_->size() == 1, "the experts of MoE layer {} are divided among ranks already",
+               options_.layer);
+  owners_ = expert_owners(router_->num_experts(), ranks->size());
+  ranks_ = std::move(ranks);
+  if (shared_expert_ || ranks_->size() == 1) return;
+  hold(owned(), of_each_weight(experts_->weights, [&](const torch::Tensor& of_all) {
+         return of_all.slice(0, owned().begin, owned().end);
+       }));
 }
 
 void MoELayerImpl::spawn(int64_t num_experts, const DiversifyOptions& options, uint64_t seed) {
@@ -151,16 +190,7 @@ void MoELayerImpl::spawn(int64_t num_experts, const DiversifyOptions& options, u
   EVOMOE_CHECK(num_experts == router_->num_experts(),
                "MoE layer {} cannot spawn {} experts: its router has {} (--moe-expert-count)",
                options_.layer, num_experts, router_->num_experts());
-  const torch::NoGradGuard no_grad;
-  const auto spawned = diversify(experts_->weights, num_experts, options, seed, options_.layer);
-  ExpertBank bank(bank_options(options_, num_experts));
-  bank->to(spawned.w1_EHD.device(), spawned.w1_EHD.scalar_type());
-  for_each_weight(
-      [](torch::Tensor& to, const torch::Tensor& from) {
-        if (from.defined()) to.copy_(from);
-      },
-      bank->weights, spawned);
-  experts_ = replace_module("experts", bank);
+  hold(owned(), diversify(experts_->weights, owned(), options, seed, options_.layer));
   shared_expert_ = false;
 }
 

@@ -10,6 +10,7 @@
 
 #include "evomoe/moe/diversify.h"
 #include "evomoe/moe/expert_bank.h"
+#include "evomoe/parallel/rank_groups.h"
 #include "evomoe/routing/router.h"
 
 namespace evomoe {
@@ -54,24 +55,38 @@ class MoELayerImpl : public torch::nn::Module {
   /// Sets gate and experts from the seed (torch::nn::Linear's distributions), keyed by layer.
   void initialise(uint64_t seed);
 
-  /// Ends the shared-expert stage: the one expert becomes `num_experts` (the router's E). The
-  /// experts' parameters are new tensors under the old names; the gate stays as it is. Errors: not
-  /// in that stage, another number than the router's.
+  /// Divides the experts among ranks, which each call it for the same layers in the same order:
+  /// from now on this layer holds its rank's alone, and forward() is one of all these ranks. The
+  /// one shared expert is on each rank. Error: experts that are divided already.
+  void divide_experts(std::shared_ptr<Communicator> ranks);
+
+  /// Ends the shared-expert stage: the one expert becomes `num_experts` (the router's E), of which
+  /// this rank's are made. The experts' parameters are new tensors under the old names; the gate
+  /// stays as it is. Errors: not in that stage, another number than the router's.
   void spawn(int64_t num_experts, const DiversifyOptions& options, uint64_t seed);
 
   bool in_shared_expert_stage() const { return shared_expert_; }
   /// For end_update, and its gate weight.
   const std::shared_ptr<Router>& router() const { return router_; }
+  /// Those of this rank; in the shared-expert stage the one.
   const ExpertBank& experts() const { return experts_; }
+  /// Which of the router's experts this rank owns.
+  const ExpertRange& owned() const { return owners_.at(static_cast<size_t>(ranks_->rank())); }
   const MoELayerOptions& options() const { return options_; }
 
  private:
   Routing route(const torch::Tensor& x_TD, const RoutingContext& context);
+  torch::Tensor apply_experts(const torch::Tensor& x_TD, const Routing& routing,
+                              const RoutingContext& context);
+  /// A bank in the place of the present one.
+  void hold(const ExpertRange& experts, const ExpertWeights& weights);
 
   MoELayerOptions options_;
   bool shared_expert_;
   std::shared_ptr<Router> router_;
   ExpertBank experts_{nullptr};
+  std::shared_ptr<Communicator> ranks_;  ///< among which the experts are divided
+  std::vector<ExpertRange> owners_;      ///< beside their ranks
 };
 TORCH_MODULE(MoELayer);
 

@@ -30,6 +30,8 @@ struct Plan {
   double activation_dropout = 0, dropout = 0;
   bool recompute = false;
   NoiseKey activation_key, output_key;
+  Tensor noise_token_A;  ///< undefined: the token
+  int64_t first_expert = 0;
 
   int64_t num_experts() const { return static_cast<int64_t>(offset_E1.size()) - 1; }
   int64_t begin(int64_t expert) const { return offset_E1[static_cast<size_t>(expert)]; }
@@ -38,10 +40,12 @@ struct Plan {
 
 /// Dropout of rows of one expert. An expert's columns follow those of the one before it, so that a
 /// token has other numbers at each expert.
-void drop_rows(Tensor rows, const Tensor& token_N, int64_t expert, double probability,
-               const NoiseKey& key) {
+void drop_rows(Tensor rows, const Plan& plan, int64_t expert, double probability,
+               const NoiseKey& key, const Tensor& token_A) {
+  const auto token_N = (plan.noise_token_A.defined() ? plan.noise_token_A : token_A)
+                           .slice(0, plan.begin(expert), plan.end(expert));
   const auto blocks = (rows.size(1) + 3) / 4;
-  philox_dropout_rows_(rows, token_N, expert * blocks, probability, key);
+  philox_dropout_rows_(rows, token_N, (plan.first_expert + expert) * blocks, probability, key);
 }
 
 /// What the backward pass reads of the forward pass, on any device.
@@ -75,9 +79,9 @@ void plain_forward(const Tensor& x_TD, const Tensor& weight_A, const ExpertWeigh
       if (hidden.factor_AH.defined()) hidden.factor_AH.slice(0, begin, end).copy_(factor_NH);
       act_NH.mul_(factor_NH);
     }
-    drop_rows(act_NH, token_N, e, plan.activation_dropout, plan.activation_key);
+    drop_rows(act_NH, plan, e, plan.activation_dropout, plan.activation_key, token_A);
     auto out_ND = affine(act_NH, expert.w2_EDH, expert.b2_ED);
-    drop_rows(out_ND, token_N, e, plan.dropout, plan.output_key);
+    drop_rows(out_ND, plan, e, plan.dropout, plan.output_key, token_A);
     y_TD.index_add_(0, token_N, out_ND.mul_(weight_A.slice(0, begin, end).unsqueeze(1)));
   }
 }
@@ -119,9 +123,9 @@ void plain_backward(const Tensor& x_TD, const Tensor& weight_A, const ExpertWeig
       activated_NH = act_NH;
       act_NH = activated_NH * factor_NH;
     }
-    drop_rows(act_NH, token_N, e, plan.activation_dropout, plan.activation_key);
+    drop_rows(act_NH, plan, e, plan.activation_dropout, plan.activation_key, token_A);
     auto grad_out_ND = grad_y_TD.index_select(0, token_N);
-    drop_rows(grad_out_ND, token_N, e, plan.dropout, plan.output_key);
+    drop_rows(grad_out_ND, plan, e, plan.dropout, plan.output_key, token_A);
     auto grad_act_NH = torch::mm(grad_out_ND, expert.w2_EDH);
 
     // The combine weight's gradient <grad_y, act w2^T + b2> as <grad_y w2, act> + <grad_y, b2>.
@@ -132,7 +136,7 @@ void plain_backward(const Tensor& x_TD, const Tensor& weight_A, const ExpertWeig
     const auto weighted_out_ND = grad_out_ND * weight_N1;
     torch::mm_out(grad_of.w2_EDH, weighted_out_ND.t(), act_NH);
     if (expert.b2_ED.defined()) torch::sum_out(grad_of.b2_ED, weighted_out_ND, /*dim=*/0);
-    drop_rows(grad_act_NH, token_N, e, plan.activation_dropout, plan.activation_key);
+    drop_rows(grad_act_NH, plan, e, plan.activation_dropout, plan.activation_key, token_A);
     Tensor grad_factor_NH;
     if (gated) {
       grad_factor_NH = grad_act_NH * activated_NH * weight_N1;
@@ -172,7 +176,10 @@ kernels::ExpertMlp kernel_view(const Tensor& x_TD, const Tensor& weight_A,
           .activation_dropout = plan.activation_dropout,
           .dropout = plan.dropout,
           .activation_key = plan.activation_key,
-          .output_key = plan.output_key};
+          .output_key = plan.output_key,
+          .noise_token =
+              plan.noise_token_A.defined() ? plan.noise_token_A.const_data_ptr<int64_t>() : nullptr,
+          .first_expert = plan.first_expert};
 }
 
 kernels::ExpertHidden kernel_view(const Hidden& hidden) {
@@ -408,6 +415,14 @@ Tensor expert_mlp(const Tensor& x_TD, const Tensor& token_A, const Tensor& weigh
   auto plan = make_plan(options, NoiseSite::kExpertActivationDropout,
                         NoiseSite::kExpertOutputDropout, "the experts' ");
   plan.offset_E1 = checked_offsets(offset_E1, token, weights.w1_EHD.size(0), x_TD.size(0));
+  plan.first_expert = options.first_expert;
+  if (options.noise_token_T.defined() && (options.activation_dropout > 0 || options.dropout > 0)) {
+    EVOMOE_CHECK(x_TD.is_cpu() && options.noise_token_T.numel() == x_TD.size(0),
+                 "rows of the experts have noise of their own on the CPU only, one number for each "
+                 "of {} rows, not {} on {}",
+                 x_TD.size(0), options.noise_token_T.numel(), c10::str(x_TD.device()));
+    plan.noise_token_A = options.noise_token_T.index_select(0, token);
+  }
   return apply_experts(x_TD, token, weight_A, weights, plan);
 }
 

@@ -18,6 +18,10 @@ struct ExpertMlpOptions {
   /// Make the pre-activations (and x w3^T) again in the backward pass: saves A x H, or 2 A x H.
   bool recompute = false;
   NoiseKey noise;  ///< of the dropouts, with the layer; the sites are set here
+  /// int64 [T], what keys the dropout of each row of x; undefined: the row's number. On the CPU
+  /// alone.
+  torch::Tensor noise_token_T;
+  int64_t first_expert = 0;  ///< the number of the first expert among all of the layer
 };
 
 /// The feed-forward blocks of all experts on the tokens assigned to them:

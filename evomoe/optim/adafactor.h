@@ -31,6 +31,7 @@ class Adafactor : public UpdateRule {
 
   std::string name() const override { return AdafactorOptions::kMethod; }
   std::vector<StateSlot> slots(ParameterKind kind, at::IntArrayRef sizes) const override;
+  bool is_elementwise() const override { return false; }
   void update(const NamedParameter& parameter, const torch::Tensor& gradient,
               std::vector<torch::Tensor>& state, const UpdateArguments& with) const override;
   double learning_rate(double scheduled, int64_t step) const override;

@@ -17,7 +17,7 @@ struct Chunk {
 
 }  // namespace
 
-double gradient_norm(const std::vector<NamedParameter>& parameters) {
+double gradient_squares(const std::vector<NamedParameter>& parameters) {
   torch::NoGradGuard no_grad;
   std::vector<Chunk> chunks;
   std::vector<torch::Tensor> squares;  // of gradients that are elsewhere or of another type
@@ -46,21 +46,16 @@ double gradient_norm(const std::vector<NamedParameter>& parameters) {
   for (const double value : partial) sum += value;
   // One stack, so that a GPU is waited for once and not once per parameter.
   if (!squares.empty()) sum += torch::stack(squares).sum().item<double>();
-  return std::sqrt(sum);
+  return sum;
+}
+
+double gradient_norm(const std::vector<NamedParameter>& parameters) {
+  return std::sqrt(gradient_squares(parameters));
 }
 
 double clip_coefficient(double norm, double clip_norm) {
   if (clip_norm <= 0) return 1.0;
   return std::min(1.0, clip_norm / (norm + 1e-6));
-}
-
-std::optional<std::string> find_non_finite(const std::vector<NamedParameter>& parameters) {
-  torch::NoGradGuard no_grad;
-  for (const auto& parameter : parameters) {
-    const auto& gradient = parameter.tensor.grad();
-    if (gradient.defined() && !gradient.isfinite().all().item<bool>()) return parameter.name;
-  }
-  return std::nullopt;
 }
 
 }  // namespace evomoe

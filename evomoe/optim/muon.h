@@ -26,6 +26,7 @@ class Muon : public UpdateRule {
 
   std::string name() const override { return MuonOptions::kMethod; }
   std::vector<StateSlot> slots(ParameterKind kind, at::IntArrayRef sizes) const override;
+  bool is_elementwise() const override { return false; }
   void update(const NamedParameter& parameter, const torch::Tensor& gradient,
               std::vector<torch::Tensor>& state, const UpdateArguments& with) const override;
 

@@ -137,6 +137,12 @@ void Optimizer::zero_grad() {
   for (auto& parameter : parameters_) parameter.tensor.mutable_grad() = torch::Tensor();
 }
 
+std::vector<bool> Optimizer::updated() const {
+  std::vector<bool> updated;
+  for (const auto& state : states_) updated.push_back(state.step > 0);
+  return updated;
+}
+
 std::map<std::string, torch::Tensor> Optimizer::state_dict() const {
   std::map<std::string, torch::Tensor> result;
   for (size_t i = 0; i < parameters_.size(); ++i) {

@@ -52,6 +52,9 @@ class Optimizer {
 
   const std::vector<NamedParameter>& parameters() const { return parameters_; }
 
+  /// Beside parameters(): which of them were updated at least once.
+  std::vector<bool> updated() const;
+
   /// The state: "<parameter>.step" (int64 scalar) for every parameter, and "<parameter>.<slot>" of
   /// each slot of the rule for those that were updated at least once. The tensors are the live
   /// ones, not copies.

@@ -45,6 +45,9 @@ class UpdateRule {
   /// Updates `parameter` and its `state` (beside the slots) in place; the gradient stays.
   virtual void update(const NamedParameter& parameter, const torch::Tensor& gradient,
                       std::vector<torch::Tensor>& state, const UpdateArguments& with) const = 0;
+  /// Whether each element is updated from its own gradient and state alone, so that a part of a
+  /// parameter can be updated without the rest (--zero-stage).
+  virtual bool is_elementwise() const { return true; }
   /// The learning rate of a parameter's update `step` (from 1) where the schedule says `scheduled`.
   virtual double learning_rate(double scheduled, int64_t step) const { return scheduled; }
 };

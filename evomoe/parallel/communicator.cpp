@@ -11,6 +11,7 @@ namespace {
 class DoneOperation final : public PendingOperation {
  public:
   void wait() override {}
+  bool is_over() override { return true; }
 };
 
 /// 25 MiB of float32, as in PyTorch's DDP.

@@ -15,6 +15,8 @@ class PendingOperation {
   virtual ~PendingOperation() = default;
   /// Throws the Error of the operation.
   virtual void wait() = 0;
+  /// Whether wait() would return at once.
+  virtual bool is_over() = 0;
 };
 
 /// Talks to the other processes of a run, its ranks. Model, trainer and evaluation always call it,
@@ -24,6 +26,9 @@ class Communicator {
   virtual ~Communicator() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
+  /// Bytes that this process has sent to other ranks of the run so far, by any of its
+  /// communicators: rows of all_to_all() as they are, sums and gathers as they go round a ring.
+  virtual int64_t bytes_sent() const = 0;
 
   /// Begins to add `tensor` (contiguous) over all ranks, in place.
   virtual std::unique_ptr<PendingOperation> start_all_reduce_sum(torch::Tensor tensor) = 0;
@@ -59,6 +64,7 @@ class SelfCommunicator final : public Communicator {
  public:
   int rank() const override { return 0; }
   int size() const override { return 1; }
+  int64_t bytes_sent() const override { return 0; }
   std::unique_ptr<PendingOperation> start_all_reduce_sum(torch::Tensor tensor) override;
   std::unique_ptr<PendingOperation> start_all_gather(torch::Tensor whole,
                                                      torch::Tensor part) override;

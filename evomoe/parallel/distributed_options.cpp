@@ -56,6 +56,24 @@ void DistributedOptions::describe(OptionTable& table) {
       .range(0, 1000000);
   table.add("log-all-ranks", &log_all_ranks,
             "Every rank N above 0 writes its own log.rank-N.jsonl beside log.jsonl of rank 0.");
+  table
+      .add("ddp-backend", &ddp_backend,
+           "How ranks share the work: each has its batches and the whole model, or with "
+           "fully_sharded its part of it (--zero-stage 3).")
+      .choices({"pytorch_ddp", "c10d", "legacy_ddp", "no_c10d", "fully_sharded"});
+  table
+      .add("zero-stage", &zero_stage,
+           "What ranks divide among themselves instead of each having it whole: 0 nothing, 1 the "
+           "optimizer's state, 2 gradients as well, 3 parameters as well (docs/parallel.md). Not "
+           "given: 3 with --ddp-backend fully_sharded, else 0.")
+      .range(0, 3);
+  table.add("no-reshard-after-forward", &no_reshard_after_forward,
+            "With --zero-stage 3: each layer stays whole from the forward to the backward pass, "
+            "instead of being gathered twice.");
+}
+
+int64_t zero_stage(const DistributedOptions& options) {
+  return options.zero_stage.value_or(options.ddp_backend == "fully_sharded" ? 3 : 0);
 }
 
 int64_t expert_parallel_size(const DistributedOptions& options, int64_t num_experts,

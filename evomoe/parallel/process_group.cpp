@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -69,6 +70,8 @@ class JoinedRun {
   const RankPlace& place() const { return place_; }
   const Store& store() const { return store_; }
   milliseconds timeout() const { return timeout_; }
+  int64_t bytes_sent() const { return bytes_sent_; }
+  void count_sent(int64_t bytes) { bytes_sent_ += bytes; }
 
   /// Runs a part of an operation of c10d. `what`: the operation and its sizes.
   template <typename Run>
@@ -122,6 +125,7 @@ class JoinedRun {
   milliseconds timeout_;
   std::mutex mutex_;
   std::optional<std::string> reason_of_others_;
+  std::atomic<int64_t> bytes_sent_ = 0;
 };
 
 /// The last one that this process has joined: what tell_other_ranks() needs when the Communicator
@@ -143,6 +147,7 @@ class GlooOperation final : public PendingOperation {
   void wait() override {
     run_->named(what_, [&] { work_->wait(); });
   }
+  bool is_over() override { return work_->isCompleted(); }
 
  private:
   std::shared_ptr<JoinedRun> run_;
@@ -208,8 +213,10 @@ class GlooCommunicator final : public Communicator {
 
   int rank() const override { return rank_; }
   int size() const override { return static_cast<int>(members_.size()); }
+  int64_t bytes_sent() const override { return run_->bytes_sent(); }
 
   std::unique_ptr<PendingOperation> start_all_reduce_sum(torch::Tensor tensor) override {
+    count_ring(2 * tensor.nbytes());
     return start("the sum of " + sizes_text(tensor), [&] {
       std::vector<at::Tensor> tensors = {tensor};
       return group_->allreduce(tensors);
@@ -218,12 +225,14 @@ class GlooCommunicator final : public Communicator {
 
   std::unique_ptr<PendingOperation> start_all_gather(torch::Tensor whole,
                                                      torch::Tensor part) override {
+    count_ring(whole.nbytes());
     return start("the gathering of " + sizes_text(part),
                  [&] { return group_->_allgather_base(whole, part); });
   }
 
   std::unique_ptr<PendingOperation> start_reduce_scatter_sum(torch::Tensor part,
                                                              torch::Tensor whole) override {
+    count_ring(whole.nbytes());
     return start("the divided sum of " + sizes_text(whole),
                  [&] { return group_->_reduce_scatter_base(part, whole); });
   }
@@ -235,6 +244,10 @@ class GlooCommunicator final : public Communicator {
     sizes.at(0) = std::reduce(received_P.begin(), received_P.end());
     auto received = torch::empty(sizes, rows.options().requires_grad(false));
     auto sent = rows.contiguous();
+    if (const auto all = rows.size(0); all > 0) {
+      const auto others = all - sent_P.at(static_cast<size_t>(rank()));
+      run_->count_sent(static_cast<int64_t>(rows.nbytes()) / all * others);
+    }
     start(fmt::format("the exchange of {} rows for {} of {}", rows.size(0), sizes[0],
                       sizes_text(rows)),
           [&] {
@@ -258,6 +271,11 @@ class GlooCommunicator final : public Communicator {
   }
 
  private:
+  /// Of `bytes` that go once round the ring of these ranks.
+  void count_ring(size_t bytes) {
+    run_->count_sent(static_cast<int64_t>(bytes) * (size() - 1) / size());
+  }
+
   template <typename Start>
   std::unique_ptr<PendingOperation> start(std::string what, const Start& start_work) {
     what += size() == run_->place().size ? " over all ranks"

@@ -1,5 +1,7 @@
 #include "evomoe/parallel/rank_groups.h"
 
+#include <numeric>
+
 #include "evomoe/base/error.h"
 
 namespace evomoe {
@@ -18,6 +20,12 @@ RankGroups make_rank_groups(std::shared_ptr<Communicator> all, int64_t expert_ra
   groups.replicas = all->split(replicas);
   groups.all = std::move(all);
   return groups;
+}
+
+std::shared_ptr<Communicator> same_ranks(Communicator& ranks) {
+  std::vector<int> everyone(static_cast<size_t>(ranks.size()));
+  std::iota(everyone.begin(), everyone.end(), 0);
+  return ranks.split(everyone);
 }
 
 RankGroups one_rank() { return make_rank_groups(std::make_shared<SelfCommunicator>(), 1); }

@@ -19,6 +19,9 @@ struct RankGroups {
 /// Every rank of `all` calls it. `expert_ranks`: P. Error: P does not divide the number of ranks.
 RankGroups make_rank_groups(std::shared_ptr<Communicator> all, int64_t expert_ranks);
 
+/// A second communicator of the same ranks, for operations of another thread. Every rank calls it.
+std::shared_ptr<Communicator> same_ranks(Communicator& ranks);
+
 /// Those of a run with one process.
 RankGroups one_rank();
 

@@ -4,6 +4,7 @@
 
 #include "evomoe/base/log.h"
 #include "evomoe/run/schedule_check.h"
+#include "evomoe/train/model_options.h"
 #include "evomoe/train/optimizer_settings.h"
 #include "evomoe/train/task.h"
 
@@ -12,7 +13,8 @@ namespace evomoe {
 void announce_run(const TrainOptions& options, const RunData& data, Trainer& trainer,
                   std::optional<int64_t> updates_ahead) {
   int64_t parameters = 0, experts = 0;
-  for (const auto& parameter : trainer.parameters()) {
+  const auto of_model = named_parameters(trainer.model());
+  for (const auto& parameter : of_model) {
     parameters += parameter.tensor.numel();
     if (parameter.kind == ParameterKind::kExpert) experts += parameter.tensor.numel();
   }
@@ -26,7 +28,16 @@ void announce_run(const TrainOptions& options, const RunData& data, Trainer& tra
   log().info("model {}: {} parameters ({} of experts) on {}, {} thread{}", options.model.arch,
              parameters, experts, trainer.device().str(), at::get_num_threads(),
              at::get_num_threads() == 1 ? "" : "s");
-  announce_lr_factors(options, trainer.parameters());
+  const auto& ranks = trainer.ranks();
+  if (const auto share = ranks.experts->size(); share > 1 && has_experts(options)) {
+    log().info("{} ranks; {} of them share the {} experts of each MoE layer", ranks.all->size(),
+               share == ranks.all->size() ? "all" : std::to_string(share),
+               options.moe.moe_expert_count);
+  } else if (ranks.all->size() > 1) {
+    log().info("{} ranks, each with {}", ranks.all->size(),
+               zero_stage(options.distributed) == 3 ? "its part of the model" : "the whole model");
+  }
+  announce_lr_factors(options, of_model);
   log().info("losses are in bits (log base 2), as in fairseq");
   if (trainer.model().moe_layers().empty() && options.model.arch.ends_with("_moe")) {
     const auto kind = trainer.criterion().kind();

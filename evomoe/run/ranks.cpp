@@ -15,9 +15,11 @@
 #include <vector>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/log.h"
 #include "evomoe/base/write_file.h"
 #include "evomoe/loading/stored_state.h"
 #include "evomoe/parallel/process_group.h"
+#include "evomoe/train/model_options.h"
 #include "evomoe/train/task.h"
 
 namespace evomoe {
@@ -50,6 +52,22 @@ RankFacts facts_of(const TrainOptions& options, const RunData& data) {
   return facts;
 }
 
+/// How many ranks share the experts. A search of --eval-bleu makes as many steps as its sentences
+/// need, and so cannot wait for the experts of other ranks.
+int64_t expert_ranks_of(const TrainOptions& options, int64_t ranks) {
+  const auto size = expert_parallel_size(
+      options.distributed, has_experts(options) ? options.moe.moe_expert_count : 0, ranks);
+  if (size == 1 || !options.task.bleu.eval_bleu) return size;
+  if (options.distributed.expert_parallel_size > 1) {
+    fail_usage(
+        "--expert-parallel-size {} with --eval-bleu: translations of different lengths cannot "
+        "share experts; leave one of them out, or give --expert-parallel-size 1",
+        size);
+  }
+  log().info("--eval-bleu: each rank holds all experts (--expert-parallel-size 1)");
+  return 1;
+}
+
 }  // namespace
 
 std::string data_fact(const Dataset& dataset) {
@@ -67,8 +85,7 @@ std::string data_fact(const Dataset& dataset) {
 
 RankGroups join_run(const RankPlace& place, const TrainOptions& options, const RunData& data,
                     torch::Device device) {
-  const auto expert_ranks =
-      expert_parallel_size(options.distributed, options.moe.moe_expert_count, place.size);
+  const auto expert_ranks = expert_ranks_of(options, place.size);
   if (place.size == 1) return one_rank();
   if (!device.is_cpu()) {
     fail_usage("{} ranks on {}: several processes train on the CPU only, for now; add --device cpu",
@@ -116,6 +133,11 @@ void check_same_folder(const TrainOptions& options, Communicator& communicator) 
                "--save-dir {}: ranks {} do not see the folder of rank 0{}; give a folder that all "
                "machines share, with its whole path",
                folder.string(), fmt::join(without, ", "), where);
+}
+
+bool save_together(const TrainOptions& options, const RankGroups& ranks) {
+  return ranks.experts->size() > 1 ||
+         (zero_stage(options.distributed) > 0 && ranks.all->size() > 1);
 }
 
 TrainOptions silent(TrainOptions options) {

@@ -28,6 +28,9 @@ std::string data_fact(const Dataset& dataset);
 /// ranks, names those that do not find it. Nothing is done with --no-save.
 void check_same_folder(const TrainOptions& options, Communicator& communicator);
 
+/// Whether a checkpoint takes all ranks: they hold different experts, or what --zero-stage divides.
+bool save_together(const TrainOptions& options, const RankGroups& ranks);
+
 /// The options of a rank but 0: it writes neither log nor checkpoints, which would be those of rank
 /// 0 again.
 TrainOptions silent(TrainOptions options);

@@ -25,6 +25,7 @@ namespace fs = std::filesystem;
 
 /// The weights of a safetensors file under our names.
 TensorMap read_weights(const fs::path& path) {
+  refuse_part(path);
   TensorMap weights;
   ExpertStacks experts;
   sort_experts(read_safetensors(path), /*first_expert=*/0, weights, experts);
@@ -114,9 +115,8 @@ StartingPoint Start::find() {
 }
 
 void Start::make_trainer(int64_t updates, bool shared_expert) {
-  start_.trainer =
-      std::make_unique<Trainer>(memory_.decided(options_), vocabulary_of(*data_.task), device_,
-                                updates, shared_expert, std::move(ranks_));
+  start_.trainer = std::make_unique<Trainer>(memory_.decided(options_), vocabulary_of(*data_.task),
+                                             device_, updates, shared_expert, std::move(ranks_));
 }
 
 void Start::begin_anew() {
@@ -218,8 +218,7 @@ void Start::resume(const fs::path& path) {
 }  // namespace
 
 StartingPoint find_starting_point(const TrainOptions& options, const MemoryPlanner& memory,
-                                  const RunData& data, torch::Device device,
-                                  RankGroups ranks) {
+                                  const RunData& data, torch::Device device, RankGroups ranks) {
   return Start(options, memory, data, device, std::move(ranks)).find();
 }
 

@@ -31,7 +31,6 @@ struct StartingPoint {
 /// schedule than the options (each with its remedy), or when a checkpoint of another run would be
 /// overwritten.
 StartingPoint find_starting_point(const TrainOptions& options, const MemoryPlanner& memory,
-                                  const RunData& data, torch::Device device,
-                                  RankGroups ranks);
+                                  const RunData& data, torch::Device device, RankGroups ranks);
 
 }  // namespace evomoe

@@ -50,6 +50,10 @@ TrainingRun::TrainingRun(const TrainOptions& options, const RankPlace& place)
   device_ = use_device(options_.common);
   data_ = open_run_data(options_, place);
   auto ranks = join_run(place, options_, data_, device_);
+  auto policy = checkpoint_policy(options_);
+  // Ranks that hold different things write the checkpoints together, else rank 0 does.
+  const bool together = save_together(options_, ranks);
+  if (place.rank > 0 && !together) policy.no_save = true;
   check_same_folder(options_, *ranks.all);
   if (place.rank > 0) {
     if (options_.distributed.log_all_ranks && !options_.checkpoint.no_save)
@@ -61,8 +65,9 @@ TrainingRun::TrainingRun(const TrainOptions& options, const RankPlace& place)
                      data_.bpe.get());
   for (const auto& [subset, dataset] : data_.valid) validator_->check_bleu_lengths(dataset);
   memory_.emplace(options_, *data_.task, device_);
-  checkpoints_ = std::make_unique<CheckpointManager>(options_.checkpoint.save_dir,
-                                                     checkpoint_policy(options_));
+  checkpoints_ = std::make_unique<CheckpointManager>(
+      options_.checkpoint.save_dir, std::move(policy),
+      together ? same_ranks(*ranks.all) : std::make_shared<SelfCommunicator>());
   agree({}, *ranks.all);  // rank 0 has the folder to itself until it is in order
   begin(std::move(ranks));
   if (auto* log_file = reporter_->log_file())
@@ -161,6 +166,7 @@ TrainingRun::Stop TrainingRun::train() {
 }
 
 void TrainingRun::save_after_error() {
+  if (save_together(options_, trainer_->ranks())) return;  // it takes all ranks
   try {
     trainer_->check_parameters();
     checkpoints_->finish();
@@ -273,6 +279,7 @@ std::optional<double> TrainingRun::validate() {
   RECORD_USER_SCOPE("validation");
   reporter_->clear_line();
   threads_.stop_trial();
+  const auto scope = trainer_->evaluation(/*any_calls=*/options_.task.bleu.eval_bleu);
   std::optional<double> metric;
   bool decides = true;
   for (const auto& subset : options_.dataset.valid_subset) {
@@ -317,7 +324,7 @@ bool TrainingRun::validate_pass(const std::string& subset, const ValidationPass&
 }
 
 void TrainingRun::save(bool end_of_epoch, bool interval, std::optional<double> metric, bool last) {
-  if (options_.checkpoint.no_save) return;
+  if (!checkpoints_->saves()) return;
   RECORD_USER_SCOPE("checkpoint");
   SaveRequest request;
   request.epoch = epoch_;
@@ -327,7 +334,15 @@ void TrainingRun::save(bool end_of_epoch, bool interval, std::optional<double> m
   request.metric = metric;
   request.last = last;
   request.training_finished = last && interruption_.signal == 0;
-  checkpoints_->save(request, {state(), trainer_->model_state(), trainer_->optimizer_state()});
+  Checkpoint checkpoint{state(), trainer_->model_state(), trainer_->optimizer_state(),
+                        trainer_->pieces()};
+  if (trainer_->communicator().rank() > 0) {
+    // Rank 0 has what is whole.
+    for (auto* tensors : {&checkpoint.model, &checkpoint.optimizer})
+      std::erase_if(*tensors,
+                    [&](const auto& of) { return !checkpoint.pieces.contains(of.first); });
+  }
+  checkpoints_->save(request, checkpoint);
   saved_updates_ = request.updates;
 }
 

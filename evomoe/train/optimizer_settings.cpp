@@ -41,8 +41,20 @@ const std::set<std::string>& schedule_options() {
   return names;
 }
 
+void check_zero_stage(const TrainOptions& options, int64_t ranks) {
+  const auto stage = zero_stage(options.distributed);
+  if (stage == 0 || ranks == 1 || options.optimizer.make_rule()->is_elementwise()) return;
+  fail_usage(
+      "--optimizer {} with {}: it updates whole matrices, and ranks divide each one among "
+      "themselves; give --zero-stage 0, or another optimizer",
+      options.optimizer.optimizer,
+      options.distributed.zero_stage ? fmt::format("--zero-stage {}", stage)
+                                     : "--ddp-backend fully_sharded");
+}
+
 void check_optimizer(const TrainOptions& options) {
   options.optimizer.make_rule();
+  check_zero_stage(options, options.distributed.distributed_world_size);
   LrFactors(options.optimizer.lr_factor);
   const auto& name = options.optimizer.optimizer;
   const bool relative = sets_own_learning_rate(options);

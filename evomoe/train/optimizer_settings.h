@@ -22,6 +22,9 @@ const std::set<std::string>& schedule_options();
 /// learning rate or schedule beside --relative-step.
 void check_optimizer(const TrainOptions& options);
 
+/// UsageError where ranks cannot divide the optimiser's state (--zero-stage).
+void check_zero_stage(const TrainOptions& options, int64_t ranks);
+
 /// Error if the state in `checkpoint`, of a run with the options `stored`, is that of another
 /// optimiser than this run's, or of options with which it keeps other tensors.
 void check_optimizer_state(const TrainOptions& stored, const TrainOptions& now,

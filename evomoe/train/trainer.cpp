@@ -38,6 +38,19 @@ template <typename... Args>
   throw DivergenceError(fmt::format(format, std::forward<Args>(args)...));
 }
 
+/// The name of the first parameter for which `holds` is true on a rank. All ranks call it.
+template <typename Holds>
+std::optional<std::string> first_of_any_rank(const std::vector<NamedParameter>& parameters,
+                                             Communicator& ranks, const Holds& holds) {
+  std::vector<double> where;
+  for (const auto& parameter : parameters) where.push_back(holds(parameter) ? 1 : 0);
+  ranks.all_reduce_sum(where);
+  for (size_t i = 0; i < where.size(); ++i) {
+    if (where[i] > 0) return parameters[i].name;
+  }
+  return std::nullopt;
+}
+
 /// So many skipped updates in a row are no accident.
 constexpr int64_t kMostSkipped = 100;
 
@@ -61,8 +74,7 @@ std::vector<std::pair<std::string, torch::Tensor>> named_state(const torch::nn::
 Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torch::Device device,
                  RankGroups ranks)
     : Trainer(options, vocabulary, device, /*completed_updates=*/0,
-              stage_at(options.evolution, 0).stage == Stage::kSharedExpert,
-              std::move(ranks)) {
+              stage_at(options.evolution, 0).stage == Stage::kSharedExpert, std::move(ranks)) {
   model_->initialise(static_cast<uint64_t>(options.common.seed));
 }
 
@@ -76,22 +88,27 @@ Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torc
       updates_(completed_updates) {
   validate(options_.evolution);
   lr_schedule_.validate();
+  check_zero_stage(options, ranks_.all->size());
   model_ = make_model(options, vocabulary, shared_expert);
+  for (auto& [layer, moe] : model_->moe_layers()) moe->divide_experts(ranks_.experts);
   model_->to(device_);
-  optimizer_ = std::make_unique<Optimizer>(named_parameters(*model_), options.optimizer.make_rule(),
+  shards_ = std::make_unique<ParameterShards>(
+      *model_, named_parameters(*model_), ranks_, shares_experts(),
+      ZeroSettings{.stage = zero_stage(options.distributed),
+                   .keep_whole = options.distributed.no_reshard_after_forward});
+  optimizer_ = std::make_unique<Optimizer>(shards_->own(), options.optimizer.make_rule(),
                                            optimizer_settings(options));
+  gradients_ = std::make_unique<GradientSync>(*shards_, ranks_);
 }
 
 UpdateResult Trainer::update(const std::vector<Batch>& micro_batches, int64_t epoch) {
   UpdateResult result;
   result.lr = next_lr(epoch);
   begin_update(result);
-  {
-    RECORD_USER_SCOPE("zero gradients");
-    optimizer_->zero_grad();
-  }
+  gradients_->begin_update(optimizer_->updated());
   for (size_t i = 0; i < micro_batches.size(); ++i) {
-    forward_backward(micro_batches[i], static_cast<int64_t>(i), result);
+    forward_backward(micro_batches[i], static_cast<int64_t>(i), i + 1 == micro_batches.size(),
+                     result);
   }
   sum_over_all_ranks(result);
   measure_gradients(result);
@@ -102,6 +119,7 @@ UpdateResult Trainer::update(const std::vector<Batch>& micro_batches, int64_t ep
   before_change_();
   RECORD_USER_SCOPE("optimiser");
   optimizer_->step(result.lr, result.clip_coefficient / result.sums.divisor());
+  shards_->share_update();
   const auto layers = model_->moe_layers();
   for (size_t i = 0; i < layers.size(); ++i) {
     const auto& moe = layers[i].second;
@@ -129,18 +147,25 @@ bool Trainer::holds_shared_expert() const {
 void Trainer::spawn_experts() {
   const auto& diversify = options_.evolution.diversify;
   const auto experts = options_.moe.moe_expert_count;
+  shards_->make_whole(/*with_values=*/true);
   for (auto& [layer, moe] : model_->moe_layers()) {
     moe->spawn(experts, diversify, static_cast<uint64_t>(options_.common.seed));
   }
   for (const auto& parameter : named_parameters(*model_)) {
     if (parameter.kind != ParameterKind::kExpert) continue;
-    optimizer_->replace(parameter.name, parameter.tensor, [&](torch::Tensor moment, int power) {
-      return diversify_moment(moment, power, experts, diversify.moments);
+    const auto before = shards_->of(parameter.name);
+    shards_->replace(parameter.name, parameter.tensor);
+    const auto& after = shards_->of(parameter.name);
+    optimizer_->replace(parameter.name, after.own, [&](torch::Tensor moment, int power) {
+      return after.part_of(diversify_moment(before.gathered(moment), power, experts,
+                                            parameter.tensor.size(0), diversify.moments));
     });
   }
+  gradients_->watch_parameters();
 }
 
-void Trainer::forward_backward(const Batch& batch, int64_t micro_batch, UpdateResult& result) {
+void Trainer::forward_backward(const Batch& batch, int64_t micro_batch, bool last,
+                               UpdateResult& result) {
   const auto device_batch = to_device(batch, model_->padding_index(), device_);
   auto context = training_context(options_, batch, updates_, *ranks_.all);
   if (recorded_noise_) {
@@ -148,19 +173,31 @@ void Trainer::forward_backward(const Batch& batch, int64_t micro_batch, UpdateRe
       return recorded_noise_(micro_batch, layer);
     };
   }
-  const torch::AutoGradMode with_gradients(!batch.stands_in);
+  // Ranks that need each other's experts or parameters go through each backward pass together, or
+  // not at all.
+  const bool together = shares_experts() || shards_->settings().stage == 3;
+  const torch::AutoGradMode with_gradients(together || !batch.stands_in);
+  shards_->begin_forward();
   auto output = model_->forward(device_batch.input, context);
   auto [loss, sums] = criterion_(*model_, output, device_batch, context);
+  gradients_->begin_backward(last);
   if (batch.stands_in) {
     forget(sums);
     for (auto& [layer, stats] : output.stats) forget(stats);
-  } else if (!std::isfinite(sums.loss)) {
+    loss = loss * 0;
+  }
+  double not_finite = std::isfinite(sums.loss) ? 0 : 1;
+  if (together) ranks_.all->all_reduce_sum(not_finite);
+  if (not_finite > 0) {
     if (options_.optimization.on_non_finite == "stop")
-      explain_non_finite(batch, fmt::format("the loss is {}", sums.loss));
-  } else {
+      explain_non_finite(
+          batch, fmt::format("the loss is {}{}", sums.loss,
+                             std::isfinite(sums.loss) ? ", and not finite on another rank" : ""));
+  } else if (together || !batch.stands_in) {
     RECORD_USER_SCOPE("backward");
     loss.backward();
   }
+  gradients_->end_backward();
   result.sums += sums;
   add_stats(result.routers, output);
   if (!batch.stands_in) result.flops += model_->training_flops(device_batch.input, output);
@@ -170,29 +207,16 @@ void Trainer::sum_over_all_ranks(UpdateResult& result) {
   sum_over_ranks(result.sums, *ranks_.all);
   sum_over_ranks(result.routers, *ranks_.all);
   ranks_.all->all_reduce_sum(std::span(&result.flops, 1));
-  sum_gradients();
+  gradients_->finish();
 }
 
-void Trainer::sum_gradients() {
-  const auto& parameters = optimizer_->parameters();
-  // A rank whose batch stands in has no gradient at all; of some parameters no rank has one.
-  std::vector<double> ranks_with_one;
-  for (const auto& parameter : parameters)
-    ranks_with_one.push_back(parameter.tensor.grad().defined() ? 1 : 0);
-  ranks_.all->all_reduce_sum(ranks_with_one);
-  std::vector<torch::Tensor> gradients;
-  for (size_t i = 0; i < parameters.size(); ++i) {
-    if (ranks_with_one[i] == 0) continue;
-    auto& gradient = parameters[i].tensor.mutable_grad();
-    if (!gradient.defined()) gradient = torch::zeros_like(parameters[i].tensor);
-    gradients.push_back(gradient);
-  }
-  ranks_.all->all_reduce_sum(gradients);
+bool Trainer::shares_experts() const {
+  return ranks_.experts->size() > 1 && !model_->moe_layers().empty() && !holds_shared_expert();
 }
 
 void Trainer::measure_gradients(UpdateResult& result) {
   RECORD_USER_SCOPE("gradient norm");
-  result.gradient_norm = gradient_norm(optimizer_->parameters()) / result.sums.divisor();
+  result.gradient_norm = std::sqrt(gradients_->sum_of_squares()) / result.sums.divisor();
   result.clip_coefficient = clip_coefficient(result.gradient_norm, options_.optimization.clip_norm);
 }
 
@@ -201,7 +225,7 @@ bool Trainer::gradients_are_usable(const UpdateResult& result) {
     skipped_ = 0;
     return true;
   }
-  const auto parameter = find_non_finite(optimizer_->parameters());
+  const auto parameter = non_finite_gradient();
   const auto found = parameter ? fmt::format("the gradient of {} is not finite", *parameter)
                                : fmt::format("the loss is {}", result.sums.loss);
   if (options_.optimization.on_non_finite == "stop") {
@@ -228,8 +252,21 @@ std::optional<std::string> Trainer::non_finite_parameter() const {
   return std::nullopt;
 }
 
+std::optional<std::string> Trainer::non_finite_gradient() const {
+  return first_of_any_rank(optimizer_->parameters(), *ranks_.all, [](const auto& parameter) {
+    const auto& gradient = parameter.tensor.grad();
+    return gradient.defined() && !all_finite(gradient);
+  });
+}
+
+std::optional<std::string> Trainer::broken_parameter() const {
+  if (!shares_experts() && shards_->settings().stage == 0) return non_finite_parameter();
+  return first_of_any_rank(optimizer_->parameters(), *ranks_.all,
+                           [](const auto& parameter) { return !all_finite(parameter.tensor); });
+}
+
 void Trainer::check_parameters() const {
-  if (const auto name = non_finite_parameter()) {
+  if (const auto name = broken_parameter()) {
     diverged(
         "after update {} the parameter {} is not finite; lower --lr or --clip-norm. No checkpoint "
         "was written of it: the last one is as it was",
@@ -239,8 +276,9 @@ void Trainer::check_parameters() const {
 
 void Trainer::explain_non_finite(const Batch& batch, const std::string& found) {
   std::string where;
-  if (const auto name = non_finite_parameter()) where = "the parameter " + *name + " is not finite";
+  if (const auto name = broken_parameter()) where = "the parameter " + *name + " is not finite";
   if (where.empty()) {
+    const auto scope = evaluation(/*any_calls=*/false);
     const torch::NoGradGuard no_grad;
     const auto device_batch = to_device(batch, model_->padding_index(), device_);
     auto context = training_context(options_, batch, updates_, *ranks_.all);
@@ -261,16 +299,78 @@ void Trainer::explain_non_finite(const Batch& batch, const std::string& found) {
 TensorMap Trainer::model_state() const {
   TensorMap state;
   for (const auto& [name, tensor] : named_state(*model_)) state[name] = tensor.detach();
+  if (shards_->is_divided()) {
+    for (const auto& shard : shards_->all()) state[shard.name] = shard.own.detach();
+  }
   return state;
 }
 
 TensorMap Trainer::optimizer_state() const { return optimizer_->state_dict(); }
 
-void Trainer::load_model_state(const TensorMap& state, const std::string& what,
-                               const std::string& remedy) {
-  load_into(named_state(*model_), state, what, remedy);
+TensorPieces Trainer::pieces() const {
+  TensorPieces pieces;
+  // `tensor`: of the parameter or of its state.
+  const auto add = [&](const std::string& name, const torch::Tensor& tensor,
+                       const ParameterShard& shard, bool divided) {
+    const bool of_experts = shard.kind == ParameterKind::kExpert && shares_experts();
+    if (!divided && (!of_experts || ranks_.replicas->rank() > 0)) return;
+    auto shape = (divided ? shard.whole : tensor).sizes().vec();
+    int64_t first = 0;  // of this rank's experts
+    if (of_experts) {
+      const auto owned = model_->moe_layers().front().second->owned();
+      first = owned.begin * (c10::multiply_integers(shape) / owned.size());
+      shape[0] = options_.moe.moe_expert_count;
+    }
+    const auto begin = first + (divided ? shard.begin : 0);
+    if (tensor.numel() > 0) pieces[name] = {std::move(shape), begin, begin + tensor.numel()};
+  };
+  const auto state = optimizer_->state_dict();
+  for (const auto& shard : shards_->all()) {
+    if (shards_->is_divided())
+      add(shard.name, shard.own, shard, shard.divided);
+    else
+      add(shard.name, shard.whole, shard, /*divided=*/false);
+    const auto prefix = shard.name + ".";
+    for (auto slot = state.lower_bound(prefix);
+         slot != state.end() && slot->first.starts_with(prefix); ++slot) {
+      if (slot->second.dim() > 0) add(slot->first, slot->second, shard, shard.divided);
+    }
+  }
+  return pieces;
 }
 
-void Trainer::load_optimizer_state(const TensorMap& state) { optimizer_->load_state_dict(state); }
+void Trainer::load_model_state(const TensorMap& state, const std::string& what,
+                               const std::string& remedy) {
+  shards_->make_whole(/*with_values=*/false);
+  load_into(named_state(*model_), own_experts(state), what, remedy);
+}
+
+void Trainer::load_optimizer_state(const TensorMap& state) {
+  auto own = own_experts(state);
+  for (auto& [name, tensor] : own) {
+    const auto* shard = shards_->find(name.substr(0, name.rfind('.')));
+    // What does not fit is the optimiser's to refuse.
+    if (shard != nullptr && tensor.dim() > 0 && tensor.sizes() == shard->whole.sizes())
+      tensor = shard->part_of(tensor);
+  }
+  optimizer_->load_state_dict(own);
+}
+
+TensorMap Trainer::own_experts(TensorMap state) const {
+  if (!shares_experts()) return state;
+  const auto owned = model_->moe_layers().front().second->owned();
+  for (const auto& parameter : optimizer_->parameters()) {
+    if (parameter.kind != ParameterKind::kExpert) continue;
+    for (auto entry = state.lower_bound(parameter.name);
+         entry != state.end() && entry->first.starts_with(parameter.name); ++entry) {
+      auto& tensor = entry->second;
+      const bool own = entry->first.size() == parameter.name.size() ||
+                       entry->first[parameter.name.size()] == '.';
+      if (own && tensor.dim() > 0 && tensor.size(0) == options_.moe.moe_expert_count)
+        tensor = tensor.slice(0, owned.begin, owned.end);
+    }
+  }
+  return state;
+}
 
 }  // namespace evomoe

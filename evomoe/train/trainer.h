@@ -12,6 +12,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/checkpoint/safetensors.h"
+#include "evomoe/checkpoint/tensor_piece.h"
 #include "evomoe/data/dataset.h"
 #include "evomoe/models/model.h"
 #include "evomoe/moe/evolution.h"
@@ -19,8 +20,10 @@
 #include "evomoe/optim/optimizer.h"
 #include "evomoe/parallel/rank_groups.h"
 #include "evomoe/train/criterion.h"
+#include "evomoe/train/gradient_sync.h"
 #include "evomoe/train/model_options.h"
 #include "evomoe/train/options.h"
+#include "evomoe/train/parameter_shards.h"
 
 namespace evomoe {
 
@@ -86,38 +89,57 @@ class Trainer {
   Communicator& communicator() { return *ranks_.all; }
   const RankGroups& ranks() const { return ranks_; }
 
-  /// Parameters and buffers, by name.
+  /// Parameters and buffers, by name. Of what ranks hold together these are this rank's pieces.
   TensorMap model_state() const;
   TensorMap optimizer_state() const;
+  /// Which pieces, of both, this rank has to save: another one that holds the same saves no piece.
+  TensorPieces pieces() const;
+  /// To be held while the model is evaluated: with --zero-stage 3 its parameters are on this rank
+  /// only then. All ranks call it. `any_calls`: ranks may call its blocks as they like; else they
+  /// make whole forward passes, equally many.
+  [[nodiscard]] EvaluationScope evaluation(bool any_calls) const {
+    return EvaluationScope(*shards_, any_calls);
+  }
   /// Bytes of the optimiser's state that are in memory (--offload-moments).
   int64_t resident_optimizer_bytes() const { return optimizer_->resident_bytes(); }
+  /// `state`: whole tensors, of which this rank takes its pieces.
   void load_model_state(const TensorMap& state, const std::string& what, const std::string& remedy);
   void load_optimizer_state(const TensorMap& state);
   /// `hook` is called before parameters, buffers or the optimiser's state change.
   void before_change(std::function<void()> hook) { before_change_ = std::move(hook); }
   void set_recorded_noise(RecordedNoise noise) { recorded_noise_ = std::move(noise); }
-  /// Parameters with their gradients of the last update (a sum over target tokens).
+  /// Parameters with their gradients of the last update (a sum over target tokens); with
+  /// --zero-stage the part of each that this rank updates.
   const std::vector<NamedParameter>& parameters() const { return optimizer_->parameters(); }
 
  private:
   void begin_update(UpdateResult& result);
-  void forward_backward(const Batch& batch, int64_t micro_batch, UpdateResult& result);
+  void forward_backward(const Batch& batch, int64_t micro_batch, bool last, UpdateResult& result);
   /// All that was counted and made of this rank's micro-batches becomes that of all ranks.
   void sum_over_all_ranks(UpdateResult& result);
-  void sum_gradients();
+  /// Whether the experts are divided among ranks: in the shared-expert stage they are not.
+  bool shares_experts() const;
+  /// Whole tensors, cut to the experts that this rank owns.
+  TensorMap own_experts(TensorMap state) const;
   void measure_gradients(UpdateResult& result);
   bool gradients_are_usable(const UpdateResult& result);
   [[noreturn]] void explain_non_finite(const Batch& batch, const std::string& found);
-  /// The first parameter with a NaN or Inf in it.
+  /// The first parameter with a NaN or Inf in it, of those that this rank holds.
   std::optional<std::string> non_finite_parameter() const;
+  /// The same of gradients, of all ranks; all of them call it.
+  std::optional<std::string> non_finite_gradient() const;
+  /// The same of parameters.
+  std::optional<std::string> broken_parameter() const;
 
   TrainOptions options_;
   torch::Device device_;
   LrScheduleOptions lr_schedule_;
   Criterion criterion_;
   ModelPtr model_;
-  std::unique_ptr<Optimizer> optimizer_;
   RankGroups ranks_;
+  std::unique_ptr<ParameterShards> shards_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<GradientSync> gradients_;
   int64_t updates_ = 0;
   int64_t skipped_ = 0;  ///< updates skipped since the last one that was applied
   RecordedNoise recorded_noise_;

@@ -5,7 +5,7 @@
 #include <future>
 #include <sstream>
 
-#include "evomoe/checkpoint/safetensors.h"
+#include "evomoe/checkpoint/checkpoint.h"
 #include "evomoe/parallel/process_group.h"
 #include "evomoe/report/run_log.h"
 #include "tests/cli/commands_fixture.h"
@@ -75,18 +75,23 @@ class Ranks : public Commands {
   }
 
   void expect_same_tensors(const std::string& run, const std::string& as) {
-    for (const auto* file : {"model", "optimizer"}) {
-      const auto path = fmt::format("checkpoint_last/{}.safetensors", file);
-      const auto theirs = read_safetensors(folder_ / as / path);
-      const auto ours = read_safetensors(folder_ / run / path);
-      ASSERT_EQ(ours.size(), theirs.size());
-      for (const auto& [name, tensor] : theirs) {
-        const auto a = ours.at(name).to(torch::kFloat64), b = tensor.to(torch::kFloat64);
-        const auto scale = std::max(1e-6, b.abs().max().item<double>());
-        EXPECT_LT((a - b).abs().max().item<double>() / scale, 1e-3) << name;
-      }
+    const auto theirs = load_checkpoint(folder_ / as / "checkpoint_last");
+    const auto ours = load_checkpoint(folder_ / run / "checkpoint_last");
+    expect_same_tensors(ours.model, theirs.model);
+    expect_same_tensors(ours.optimizer, theirs.optimizer);
+  }
+
+  static void expect_same_tensors(const TensorMap& ours, const TensorMap& theirs) {
+    ASSERT_EQ(ours.size(), theirs.size());
+    for (const auto& [name, tensor] : theirs) {
+      const auto a = ours.at(name).to(torch::kFloat64), b = tensor.to(torch::kFloat64);
+      const auto scale = std::max(1e-6, b.abs().max().item<double>());
+      EXPECT_LT((a - b).abs().max().item<double>() / scale, 1e-3) << name;
     }
   }
+
+  /// An evolution of four experts that begins with the shared one.
+  std::string shared_evolution() const { return evolution() + "--shared-expert-updates 4 "; }
 };
 
 TEST_F(Ranks, GiveTheNumbersOfOneProcessWithAsManyMicroBatches) {
@@ -100,6 +105,9 @@ TEST_F(Ranks, GiveTheNumbersOfOneProcessWithAsManyMicroBatches) {
     expect_same_numbers("two", "one");
     expect_works(arguments("four") + updates_of(1) + ranks(4) + model);
     expect_same_numbers("four", "one");
+    fs::remove_all(folder_ / "two");
+    expect_works(arguments("two") + updates_of(2) + ranks(2) + "--expert-parallel-size 1 " + model);
+    expect_same_numbers("two", "one");
     for (const auto* run : {"one", "two", "four"}) fs::remove_all(folder_ / run);
   }
 }
@@ -111,6 +119,46 @@ TEST_F(Ranks, ARunGoesOnWithAnotherNumberOfThem) {
   const auto result = expect_works(arguments("part") + updates_of(4));
   EXPECT_THAT(result.err, HasSubstr("goes on from"));
   expect_same_tensors("part", "whole");
+}
+
+TEST_F(Ranks, ThatShareExpertsGoOnWithAnotherNumberOfThem) {
+  const auto evolves = shared_evolution();
+  expect_works(arguments("whole") + updates_of(4) + evolves);
+  // In the shared-expert stage, before and after the spawn.
+  const auto run = arguments("part") + evolves;
+  expect_works(run + updates_of(2) + ranks(2) + "--max-update 3");
+  auto result = expect_works(run + updates_of(1) + ranks(4) + "--max-update 6");
+  EXPECT_THAT(result.err, HasSubstr("4 ranks; all of them share the 4 experts"));
+  EXPECT_TRUE(fs::exists(folder_ / "part/checkpoint_last/model.rank-3.safetensors"));
+  expect_works(run + updates_of(2) + ranks(2) +
+               "--max-update 9 --write-checkpoints-asynchronously");
+  EXPECT_TRUE(fs::exists(folder_ / "part/checkpoint_last/model.rank-1.safetensors"));
+  EXPECT_FALSE(fs::exists(folder_ / "part/checkpoint_last/model.rank-3.safetensors"));
+  expect_works(run + updates_of(1) + ranks(4) + "--expert-parallel-size 2 --max-update 11");
+  EXPECT_FALSE(fs::exists(folder_ / "part/checkpoint_last/model.rank-2.safetensors"))
+      << "the second copy of the experts is not saved again";
+  result = expect_works(run + updates_of(4));
+  EXPECT_THAT(result.err, HasSubstr("goes on from"));
+  expect_same_tensors("part", "whole");
+}
+
+TEST_F(Ranks, WhatTheyWroteTogetherIsReadByAllCommands) {
+  expect_works(arguments("run") + ranks(2) + shared_evolution());
+  const auto checkpoint = folder_ / "run/checkpoint_last";
+  ASSERT_TRUE(fs::exists(checkpoint / "model.rank-1.safetensors"));
+  const auto folder = folder_.path().string();
+  expect_works("convert " + checkpoint.string() + " --to fairseq --output " + folder + "/x.pt");
+  expect_works("convert " + folder + "/x.pt --output " + folder + "/back --data " + folder +
+               "/bin");
+  const auto ours = load_checkpoint(checkpoint);
+  const auto back = load_checkpoint(folder_ / "back/checkpoint_last");
+  expect_same_tensors(back.model, ours.model);
+  expect_same_tensors(back.optimizer, ours.optimizer);
+  const auto perplexity = [&](const fs::path& path) {
+    return expect_works("eval-lm " + folder + "/bin --gen-subset valid --path " + path.string())
+        .out;
+  };
+  EXPECT_EQ(perplexity(checkpoint), perplexity(folder_ / "back/checkpoint_last"));
 }
 
 TEST_F(Ranks, ACheckpointInFairseqsFormGoesOnFromTheSameBatch) {

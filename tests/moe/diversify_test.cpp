@@ -24,7 +24,7 @@ ExpertWeights one_expert() {
 ExpertWeights spawn(const std::string& operation, double ratio, int64_t E = 4, uint64_t seed = 1,
                     int64_t layer = 0, bool rescale = false, bool keep_first = false) {
   return diversify(
-      one_expert(), E,
+      one_expert(), {0, E},
       {.operation = operation, .ratio = ratio, .rescale = rescale, .keep_first = keep_first}, seed,
       layer);
 }
@@ -53,7 +53,7 @@ TEST(Diversify, WhatTheExpertDoesNotHaveTheNewOnesDoNotHave) {
   auto one = one_expert();
   one.b1_EH = one.b2_ED = one.w3_EHD = torch::Tensor();
   const auto all = spawn("mask", 0.5);
-  const auto many = diversify(one, 4, {.operation = "mask", .ratio = 0.5}, 1, 0);
+  const auto many = diversify(one, {0, 4}, {.operation = "mask", .ratio = 0.5}, 1, 0);
   EXPECT_FALSE(many.b1_EH.defined() || many.b2_ED.defined() || many.w3_EHD.defined());
   EXPECT_TRUE(torch::equal(many.w1_EHD, all.w1_EHD));
   EXPECT_TRUE(torch::equal(many.w2_EDH, all.w2_EDH));
@@ -148,16 +148,16 @@ TEST(Diversify, TheFirstExpertMayStayExact) {
 
 TEST(Diversify, MomentsFollowTheirRule) {
   const auto moment = torch::rand({1, 3, 5});
-  const auto copied = diversify_moment(moment, 1, 4, "copy");
+  const auto copied = diversify_moment(moment, 1, 4, 4, "copy");
   EXPECT_TRUE(torch::equal(copied, moment.expand({4, 3, 5})));
   EXPECT_TRUE(copied.is_contiguous());
-  EXPECT_EQ(diversify_moment(moment, 2, 4, "reset").abs().max().item<float>(), 0);
-  EXPECT_TRUE(torch::allclose(diversify_moment(moment, 1, 4, "scale"), copied / 4));
-  EXPECT_TRUE(torch::allclose(diversify_moment(moment, 2, 4, "scale"), copied / 16));
-  EXPECT_TRUE(torch::equal(diversify_moment(moment, 0, 4, "scale"), copied))
+  EXPECT_EQ(diversify_moment(moment, 2, 4, 4, "reset").abs().max().item<float>(), 0);
+  EXPECT_TRUE(torch::allclose(diversify_moment(moment, 1, 4, 4, "scale"), copied / 4));
+  EXPECT_TRUE(torch::allclose(diversify_moment(moment, 2, 4, 4, "scale"), copied / 16));
+  EXPECT_TRUE(torch::equal(diversify_moment(moment, 0, 4, 4, "scale"), copied))
       << "an update whose size does not depend on the gradient's";
-  EXPECT_THROW(diversify_moment(moment, 1, 4, "keep"), UsageError);
-  EXPECT_THROW(diversify_moment(torch::rand({2, 3}), 1, 4, "copy"), Error);
+  EXPECT_THROW(diversify_moment(moment, 1, 4, 4, "keep"), UsageError);
+  EXPECT_THROW(diversify_moment(torch::rand({2, 3}), 1, 4, 4, "copy"), Error);
 }
 
 TEST(Diversify, ImpossibleOptionsAreRefused) {

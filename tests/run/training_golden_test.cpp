@@ -18,6 +18,7 @@
 #include "evomoe/train/validation.h"
 #include "tests/run/golden_run.h"
 #include "tests/testing/paths.h"
+#include "tests/testing/ranks.h"
 
 namespace evomoe {
 namespace {
@@ -46,10 +47,10 @@ class TrainingGolden : public ::testing::TestWithParam<std::string> {
                        testing::golden_text_dir().string());
   }
 
-  std::unique_ptr<Trainer> make_trainer() const {
+  std::unique_ptr<Trainer> make_trainer(RankGroups ranks = one_rank()) const {
     const auto symbols = run_.flags.at("model").at("vocab").get<int64_t>();
     auto trainer = std::make_unique<Trainer>(
-        run_.options, Vocabulary::of_one(symbols, Dictionary::kPad), torch::kCPU);
+        run_.options, Vocabulary::of_one(symbols, Dictionary::kPad), torch::kCPU, std::move(ranks));
     trainer->load_model_state(
         testing::to_our_names(read_safetensors(run_.folder / "init.safetensors"), run_), "init",
         "");
@@ -60,10 +61,30 @@ class TrainingGolden : public ::testing::TestWithParam<std::string> {
   void check_update(Trainer& trainer, const std::vector<Batch>& micro_batches,
                     const TensorMap& noise) {
     const auto& theirs = run_.updates.at(trainer.updates());
+    check_result(train_update(trainer, micro_batches, noise), theirs);
+  }
+
+  /// `micro_batches`: of all ranks; a rank takes every so many of them, or stands in.
+  UpdateResult train_update(Trainer& trainer, const std::vector<Batch>& micro_batches,
+                            const TensorMap& noise) const {
+    const auto& theirs = run_.updates.at(trainer.updates());
     const auto number = theirs.at("update").get<int64_t>();
+    const auto ranks = static_cast<size_t>(trainer.communicator().size());
+    std::vector<Batch> share;
+    std::vector<size_t> index;
+    for (auto m = static_cast<size_t>(trainer.communicator().rank());
+         m < (micro_batches.size() + ranks - 1) / ranks * ranks; m += ranks) {
+      const bool stands_in = m >= micro_batches.size();
+      index.push_back(stands_in ? 0 : m);
+      share.push_back(micro_batches.at(index.back()));
+      if (!stands_in) continue;
+      share.back().stands_in = true;
+      share.back().ids.clear();
+    }
     if (run_.flags.contains("dts")) {
-      trainer.set_recorded_noise([&, number](int64_t micro_batch, int64_t layer) {
-        const auto& batch = micro_batches.at(micro_batch);
+      trainer.set_recorded_noise([&, number](int64_t own, int64_t layer) {
+        const auto micro_batch = static_cast<int64_t>(index.at(static_cast<size_t>(own)));
+        const auto& batch = micro_batches.at(static_cast<size_t>(micro_batch));
         const bool of_encoder = is_pair() && layer < run_.flags.at("model").at("layers");
         const auto columns = of_encoder ? batch.columns : batch.target_columns;
         return testing::golden_noise(noise, number, micro_batch, layer,
@@ -71,7 +92,11 @@ class TrainingGolden : public ::testing::TestWithParam<std::string> {
                                      run_.options.moe.moe_expert_count);
       });
     }
-    const auto ours = trainer.update(micro_batches, theirs.at("epoch").get<int64_t>());
+    return trainer.update(share, theirs.at("epoch").get<int64_t>());
+  }
+
+  void check_result(const UpdateResult& ours, const nlohmann::json& theirs) {
+    const auto number = theirs.at("update").get<int64_t>();
     const auto where = fmt::format("{} update {}", run_.name, number);
     const auto samples = static_cast<double>(ours.sums.sample_size);
     EXPECT_EQ(ours.sums.sample_size, theirs.at("sample_size").get<int64_t>()) << where;
@@ -128,10 +153,11 @@ class TrainingGolden : public ::testing::TestWithParam<std::string> {
     }
   }
 
-  void check_final(const Trainer& trainer) {
+  void check_final(const Trainer& trainer) { check_final(trainer.model_state()); }
+
+  void check_final(const TensorMap& ours) {
     const auto theirs =
         testing::to_our_names(read_safetensors(run_.folder / "final.safetensors"), run_);
-    const auto ours = trainer.model_state();
     EXPECT_EQ(ours.size(), theirs.size());
     for (const auto& [name, tensor] : theirs) {
       // Its gradient is zero but for rounding, which Adam turns into steps
@@ -196,6 +222,51 @@ TEST_P(TrainingGolden, IsReproducedFromTheStoredBatches) {
     check_validation(*trainer);
   }
   check_final(*trainer);
+}
+
+/// The whole tensors of ranks that each hold pieces of the experts.
+TensorMap put_together(const std::vector<std::pair<TensorMap, TensorPieces>>& of_ranks) {
+  auto whole = of_ranks.front().first;
+  for (const auto& [name, piece] : of_ranks.front().second) whole[name] = torch::empty(piece.shape);
+  for (const auto& [state, pieces] : of_ranks) {
+    for (const auto& [name, piece] : pieces) {
+      if (state.contains(name))
+        whole[name].view({-1}).slice(0, piece.begin, piece.end).copy_(state.at(name).flatten());
+    }
+  }
+  std::erase_if(whole,
+                [&](const auto& entry) { return !of_ranks.front().first.contains(entry.first); });
+  return whole;
+}
+
+TEST_P(TrainingGolden, IsReproducedByRanksThatShareBatchesAndExperts) {
+  EVOMOE_NEEDS_RANKS();
+  const auto batches = read_safetensors(run_.folder / "batches.safetensors");
+  const auto noise_file = run_.folder / "noise.safetensors";
+  const auto noise =
+      std::filesystem::exists(noise_file) ? read_safetensors(noise_file) : TensorMap();
+  const bool dense = run_.options.moe.moe_expert_count == 0;
+  for (const auto& [ranks, expert_ranks] : {std::pair(2, 2), {4, 2}}) {
+    SCOPED_TRACE(fmt::format("{} ranks, {} share the experts", ranks, expert_ranks));
+    std::vector<UpdateResult> first;
+    const auto states = testing::on_ranks(
+        ranks, [&, share = dense ? 1 : expert_ranks](const std::shared_ptr<Communicator>& all) {
+          const auto trainer = make_trainer(make_rank_groups(all, share));
+          for (const auto& update : run_.updates) {
+            std::vector<Batch> micro_batches;
+            for (size_t m = 0; m < update.at("micro").size(); ++m) {
+              micro_batches.push_back(testing::stored_batch(
+                  batches, fmt::format("u{:04}.m{}", update.at("update").get<int64_t>(), m),
+                  is_masked()));
+            }
+            auto result = train_update(*trainer, micro_batches, noise);
+            if (all->rank() == 0) first.push_back(std::move(result));
+          }
+          return std::pair(trainer->model_state(), trainer->pieces());
+        });
+    for (size_t i = 0; i < first.size(); ++i) check_result(first[i], run_.updates.at(i));
+    check_final(put_together(states));
+  }
 }
 
 TEST_P(TrainingGolden, IsReproducedFromTheDataFolder) {

@@ -8,6 +8,7 @@
 #include "evomoe/train/contexts.h"
 #include "evomoe/train/model_family.h"
 #include "evomoe/train/task.h"
+#include "evomoe/train/validation.h"
 
 namespace evomoe {
 namespace {

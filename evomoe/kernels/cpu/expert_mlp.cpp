@@ -46,9 +46,10 @@ struct Block {
 void drop(const ExpertMlp& mlp, const Block& block, float* values, int64_t columns,
           double probability, const NoiseKey& key) {
   if (probability == 0) return;
-  const auto first_block = static_cast<uint32_t>(block.expert * ((columns + 3) / 4));
-  dropout(values, values, mlp.token + block.begin, block.rows, columns, first_block, probability,
-          key);
+  const auto first_block =
+      static_cast<uint32_t>((mlp.first_expert + block.expert) * ((columns + 3) / 4));
+  const auto* token = mlp.noise_token != nullptr ? mlp.noise_token : mlp.token;
+  dropout(values, values, token + block.begin, block.rows, columns, first_block, probability, key);
 }
 
 /// x's rows of a block: where they lie, when the expert has all tokens, else gathered.

@@ -25,6 +25,8 @@ struct ExpertMlp {
   Activation activation = Activation::kGelu;
   double activation_dropout = 0, dropout = 0;
   NoiseKey activation_key, output_key;
+  const int64_t* noise_token = nullptr;  ///< [A], what keys the dropout of each; null: `token`
+  int64_t first_expert = 0;              ///< number of the first one, in the dropout's key
 
   int64_t rows(int64_t expert) const { return offset[expert + 1] - offset[expert]; }
   int64_t assignments() const { return offset[experts]; }

@@ -1,0 +1,134 @@
+#include "evomoe/plan/layout.h"
+
+#include <algorithm>
+#include <cmath>
+#include <tuple>
+
+#include "evomoe/parallel/rank_groups.h"
+
+namespace evomoe {
+namespace {
+
+constexpr double kWord = 4;
+/// Parameters, gradients and what the optimiser keeps are read, and but for the gradients written.
+constexpr double kTouches = 7;
+/// Of the time of a micro-batch, what is left when the first gradients are there.
+constexpr double kBackwardShare = 2.0 / 3;
+
+/// A group of ranks that talk, each of them at a distance of `stride` from the next.
+struct Group {
+  int64_t ranks = 1, stride = 1;
+
+  /// A ring is as fast as its slowest link.
+  const Link& link(const Machine& machine) const {
+    return ranks * stride <= machine.ranks_per_node ? machine.inside : machine.between;
+  }
+  /// What a rank sends of so many bytes when they go round once.
+  double of_ring(double bytes) const {
+    return bytes * static_cast<double>(ranks - 1) / static_cast<double>(ranks);
+  }
+};
+
+/// Times that the words of a parameter go round the ring in an update: a sum is two, each gather
+/// one.
+double rounds_of(int64_t zero_stage, int64_t micro_batches_of_rank) {
+  switch (zero_stage) {
+    case 0:
+      return 2;
+    case 1:
+      return 3;
+    case 2:
+      return 2;
+    default:
+      // Gathered for the forward and again for the backward pass of each micro-batch; one sum,
+      // whose results stay where they are.
+      return 1 + 2 * static_cast<double>(micro_batches_of_rank);
+  }
+}
+
+}  // namespace
+
+std::vector<Layout> layouts_of(int64_t ranks, int64_t experts, bool element_wise_optimizer) {
+  std::vector<Layout> layouts;
+  for (int64_t share = 1; share <= ranks; ++share) {
+    if (ranks % share != 0 || share > std::max<int64_t>(experts, 1)) continue;
+    for (int64_t stage = 0; stage <= (element_wise_optimizer && ranks > 1 ? 3 : 0); ++stage)
+      layouts.push_back({ranks, share, stage});
+  }
+  return layouts;
+}
+
+double ranks_visited(int64_t ranks, int64_t experts, double active) {
+  if (ranks < 2 || experts == 0) return 0;
+  double visited = 0;
+  for (const auto& owned : expert_owners(experts, ranks)) {
+    // The chance that none of k choices without repetition is of this rank; between whole k it is
+    // interpolated by the gamma function.
+    const auto E = static_cast<double>(experts), others = E - static_cast<double>(owned.size());
+    const double none = active > others
+                            ? 0
+                            : std::exp(std::lgamma(others + 1) + std::lgamma(E - active + 1) -
+                                       std::lgamma(others - active + 1) - std::lgamma(E + 1));
+    visited += 1 - none;
+  }
+  return visited * static_cast<double>(ranks - 1) / static_cast<double>(ranks);
+}
+
+LayoutCost cost_of(const Layout& layout, const Workload& work, const Machine& machine) {
+  const Group all{layout.ranks, 1};
+  const Group experts{layout.expert_ranks, 1};
+  const Group replicas{layout.ranks / layout.expert_ranks, layout.expert_ranks};
+  const auto micro_batches = work.micro_batches;
+  const auto shared = static_cast<double>(work.shared_words);
+  const auto own = static_cast<double>(work.expert_words) / static_cast<double>(experts.ranks);
+  LayoutCost cost;
+  cost.layout = layout;
+
+  const auto whole = shared + own;
+  const auto share =
+      shared / static_cast<double>(all.ranks) + own / static_cast<double>(replicas.ranks);
+  const auto of_stage = [&](int64_t stage) { return layout.zero_stage >= stage ? share : whole; };
+  const auto constants = static_cast<double>(work.memory.parameters) / kWord - shared -
+                         static_cast<double>(work.expert_words);
+  cost.memory =
+      kWord * (of_stage(3) + constants + of_stage(2) + of_stage(1) * work.state_words_of_word) +
+      static_cast<double>(work.memory.activations + work.memory.workspace);
+  // Of a block that is gathered while the one before it computes.
+  if (layout.zero_stage == 3)
+    cost.memory += 2 * kWord * whole / static_cast<double>(std::max<int64_t>(work.blocks, 1));
+  cost.fits = cost.memory <= machine.memory;
+
+  const auto rounds = rounds_of(layout.zero_stage, micro_batches);
+  const auto shared_bytes = all.of_ring(rounds * kWord * shared);
+  const auto expert_bytes = replicas.of_ring(rounds * kWord * own);
+  cost.gradient_bytes = shared_bytes + expert_bytes;
+  const double rows = static_cast<double>(work.tokens * micro_batches) *
+                      ranks_visited(experts.ranks, work.experts, work.active_experts);
+  cost.token_bytes =
+      rows * static_cast<double>(work.width) * kWord * static_cast<double>(work.exchanges);
+
+  cost.compute_seconds = static_cast<double>(micro_batches) * work.flops / machine.flops;
+  cost.update_seconds =
+      kTouches * kWord * (layout.zero_stage >= 1 ? share : whole) / machine.memory_bandwidth;
+  const double of_gradients =
+      shared_bytes / all.link(machine).bandwidth + expert_bytes / replicas.link(machine).bandwidth +
+      (all.ranks > 1 ? static_cast<double>(work.blocks) * rounds * all.link(machine).latency : 0);
+  const double hidden =
+      layout.zero_stage == 3 ? cost.compute_seconds : kBackwardShare * work.flops / machine.flops;
+  cost.wait_seconds = std::max(0.0, of_gradients - hidden);
+  if (experts.ranks > 1) {
+    cost.wait_seconds +=
+        cost.token_bytes / experts.link(machine).bandwidth +
+        static_cast<double>(micro_batches * work.exchanges) * 2 * experts.link(machine).latency;
+  }
+  return cost;
+}
+
+std::vector<LayoutCost> ranked(std::vector<LayoutCost> costs) {
+  std::ranges::stable_sort(costs, {}, [](const LayoutCost& cost) {
+    return std::tuple(!cost.fits, cost.fits ? cost.seconds() : 0.0, cost.memory);
+  });
+  return costs;
+}
+
+}  // namespace evomoe

@@ -1,0 +1,61 @@
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "tests/cli/commands_fixture.h"
+
+namespace evomoe {
+namespace {
+
+using ::testing::HasSubstr;
+
+class Plan : public Commands {
+ protected:
+  static std::string model() {
+    return "--vocab-size 1000 --batch-size 4 --tokens-per-sample 64 --arch "
+           "transformer_lm_gpt2_tiny --moe-freq 2 --moe-expert-count 8 --moe-top1-expert ";
+  }
+};
+
+TEST_F(Plan, ListsWhatFitsBestFirst) {
+  const auto result = evomoe("plan --ranks 1,4 " + model());
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("computed, not measured"));
+  const auto lines = evomoe("plan --json --ranks 1,4 " + model());
+  std::istringstream in(lines.out);
+  int count = 0;
+  double before = 0;
+  for (std::string line; std::getline(in, line); ++count) {
+    const auto cost = nlohmann::json::parse(line);
+    EXPECT_GE(cost.at("seconds").get<double>(), before);
+    before = cost.at("seconds").get<double>();
+    EXPECT_EQ(cost.at("bytes").get<double>() == 0, cost.at("ranks").get<int>() == 1);
+  }
+  EXPECT_EQ(count, 1 + 3 * 4);
+}
+
+TEST_F(Plan, TakesTheVocabularyOfAFolderOfData) {
+  const auto data = evomoe("plan --ranks 2 --batch-size 4 " + (folder_ / "bin").string());
+  EXPECT_EQ(data.exit_code, 0) << data.err;
+}
+
+TEST_F(Plan, MachinesArePrintedAndReadAgain) {
+  const auto printed = evomoe("plan --print-machine --machine h200_node --ranks 1");
+  ASSERT_EQ(printed.exit_code, 0);
+  testing::write_text(folder_ / "mine.yaml", printed.out);
+  const auto result =
+      evomoe("plan --ranks 2 --machine " + (folder_ / "mine.yaml").string() + " " + model());
+  EXPECT_THAT(result.out, HasSubstr("mine: nodes of 8 NVIDIA H200"));
+}
+
+TEST_F(Plan, BadInputIsRefused) {
+  expect_refused("plan " + model(), {"--ranks"});
+  expect_refused("plan --ranks 0 " + model(), {"--ranks 0"});
+  expect_refused("plan --ranks 2 --batch-size 4", {"--vocab-size"});
+  expect_refused("plan --ranks 2 --vocab-size 10", {"--batch-size or --max-tokens"});
+  expect_refused("plan --ranks 2 --machine nothing " + model(), {"--machine nothing", "h100_node"});
+  expect_refused("plan --ranks 2 --active-experts 9 " + model(),
+                 {"--active-experts 9", "8 experts"});
+}
+
+}  // namespace
+}  // namespace evomoe

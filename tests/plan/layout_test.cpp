@@ -1,0 +1,136 @@
+#include "evomoe/plan/layout.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "tests/testing/expect_error.h"
+#include "tests/testing/paths.h"
+
+namespace evomoe {
+namespace {
+
+Machine some_machine() {
+  return {.name = "m",
+          .about = "a machine",
+          .ranks_per_node = 4,
+          .flops = 1e12,
+          .memory = 1e9,
+          .memory_bandwidth = 1e11,
+          .inside = {1e10, 1e-5},
+          .between = {1e9, 1e-4}};
+}
+
+/// A million shared words, four million of experts.
+Workload some_work() {
+  Workload work;
+  work.micro_batches = 2;
+  work.tokens = 1000;
+  work.width = 64;
+  work.experts = 8;
+  work.active_experts = 1;
+  work.moe_layers = 3;
+  work.shared_words = 1'000'000;
+  work.expert_words = 4'000'000;
+  work.blocks = 6;
+  work.flops = 1e10;
+  work.exchanges = 12;
+  work.memory.parameters = work.memory.gradients = 20'000'000;
+  work.memory.moments = 40'000'000;
+  work.memory.activations = 7'000'000;
+  work.state_words_of_word = 2;
+  return work;
+}
+
+TEST(RanksVisited, IsTheMeanNumberOfOtherRanksWithAnExpertOfAToken) {
+  EXPECT_EQ(ranks_visited(1, 8, 2), 0);
+  EXPECT_EQ(ranks_visited(4, 0, 0), 0);
+  EXPECT_NEAR(ranks_visited(2, 8, 1), 0.5, 1e-9);
+  EXPECT_NEAR(ranks_visited(4, 8, 1), 0.75, 1e-9);
+  EXPECT_NEAR(ranks_visited(4, 8, 8), 3, 1e-9) << "all experts: each other rank";
+  // Two of four experts on two ranks: 4 of the 6 pairs are on both of them, 2 on one.
+  EXPECT_NEAR(ranks_visited(2, 4, 2), (4.0 * 2 + 2) / 6 / 2, 1e-9);
+  EXPECT_GT(ranks_visited(4, 8, 1.5), ranks_visited(4, 8, 1));
+  EXPECT_LT(ranks_visited(4, 8, 1.5), ranks_visited(4, 8, 2));
+}
+
+TEST(Layouts, AreThoseThatTheProgramCanDo) {
+  EXPECT_THAT(layouts_of(1, 8, true), ::testing::ElementsAre(Layout{1, 1, 0}));
+  EXPECT_EQ(layouts_of(4, 8, true).size(), 12U) << "1, 2 or 4 ranks share experts; four stages";
+  EXPECT_EQ(layouts_of(4, 8, false).size(), 3U);
+  EXPECT_EQ(layouts_of(6, 2, false).size(), 2U) << "6 ranks cannot share 2 experts";
+  EXPECT_EQ(layouts_of(4, 0, false).size(), 1U);
+}
+
+TEST(Costs, AreThoseOfTheFormulas) {
+  const auto machine = some_machine();
+  const auto work = some_work();
+  const auto one = cost_of({1, 1, 0}, work, machine);
+  EXPECT_DOUBLE_EQ(one.memory, 4.0 * 5e6 * 4 + 7e6);
+  EXPECT_EQ(one.bytes(), 0);
+  EXPECT_DOUBLE_EQ(one.compute_seconds, 0.02);
+  EXPECT_DOUBLE_EQ(one.update_seconds, 7 * 4 * 5e6 / 1e11);
+  EXPECT_EQ(one.wait_seconds, 0);
+
+  const auto data = cost_of({4, 1, 0}, work, machine);
+  EXPECT_DOUBLE_EQ(data.gradient_bytes, 2 * 4 * 5e6 * 3 / 4);
+  EXPECT_EQ(data.token_bytes, 0);
+  EXPECT_DOUBLE_EQ(data.memory, one.memory);
+
+  const auto experts = cost_of({4, 4, 0}, work, machine);
+  EXPECT_DOUBLE_EQ(experts.gradient_bytes, 2 * 4 * 1e6 * 3 / 4) << "each expert is on one rank";
+  EXPECT_NEAR(experts.token_bytes, 2000 * 0.75 * 64 * 4 * 12, 1e-6);
+  EXPECT_DOUBLE_EQ(experts.memory, 4 * (1e6 + 1e6) * 4 + 7e6);
+  EXPECT_GT(experts.wait_seconds, 0);
+
+  const auto zero = cost_of({4, 1, 3}, work, machine);
+  EXPECT_DOUBLE_EQ(zero.gradient_bytes, (1 + 2 * 2) * 4 * 5e6 * 3 / 4);
+  EXPECT_LT(zero.memory, data.memory / 2);
+  EXPECT_DOUBLE_EQ(zero.update_seconds, one.update_seconds / 4);
+
+  // Beyond a node the ring is as fast as the slower link.
+  const auto nodes = cost_of({8, 1, 0}, work, machine);
+  EXPECT_GT(nodes.wait_seconds, data.wait_seconds);
+}
+
+TEST(Costs, WhatFitsComesFirstAndTheFastestOfIt) {
+  auto machine = some_machine();
+  machine.memory = 60e6;
+  std::vector<LayoutCost> costs;
+  for (const auto& layout : layouts_of(4, 8, true))
+    costs.push_back(cost_of(layout, some_work(), machine));
+  const auto best = ranked(std::move(costs));
+  EXPECT_TRUE(best.front().fits);
+  EXPECT_FALSE(best.back().fits);
+  for (size_t i = 1; i < best.size(); ++i) {
+    EXPECT_GE(best[i - 1].fits, best[i].fits);
+    if (best[i].fits) EXPECT_LE(best[i - 1].seconds(), best[i].seconds());
+  }
+}
+
+TEST(Machines, AreKnownOrReadFromAFile) {
+  EXPECT_THAT(machine_names(), ::testing::ElementsAre("h100_node", "h200_node"));
+  for (const auto& name : machine_names()) EXPECT_EQ(find_machine(name).ranks_per_node, 8);
+  const testing::TemporaryFolder folder;
+  const auto write = [&](const std::string& text) {
+    std::ofstream(folder / "mine.yaml") << text;
+    return (folder / "mine.yaml").string();
+  };
+  const auto text = to_yaml(some_machine());
+  const auto read = find_machine(write(text));
+  EXPECT_EQ(read.name, "mine");
+  EXPECT_EQ(read.flops, 1e12);
+  EXPECT_EQ(read.between.latency, 1e-4);
+  expect_error([] { find_machine("h100_nod"); }, {"h100_nod", "did you mean h100_node"});
+  expect_error([&] { find_machine(write("flops: 3\n")); }, {"mine.yaml", "'about' is missing"});
+  expect_error([&] { find_machine(write(text + "flop: 3\n")); }, {"'flop' means nothing"});
+  expect_error([&] { find_machine(write("[1, 2]\n")); }, {"a map of keys"});
+  expect_error([&] { find_machine(write("a: [1\n")); }, {"no YAML file"});
+  auto slow = some_machine();
+  slow.flops = 0;
+  expect_error([&] { find_machine(write(to_yaml(slow))); }, {"'flops' is 0", "above 0"});
+}
+
+}  // namespace
+}  // namespace evomoe
