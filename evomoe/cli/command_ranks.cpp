@@ -40,7 +40,9 @@ CommandRank rank_of_command(const std::string& command, const std::vector<std::s
                             const DistributedOptions& options, const CommonOptions& common,
                             const std::function<void()>& check) {
   const auto plan = plan_ranks(options, process_environment);
-  if (plan.processes > 1) {
+  // Of one rank, too, where it may have to be started again; this process then only watches it.
+  const bool is_by_hand = options.distributed_rank && !process_environment(kInitMethodVariable);
+  if (plan.processes > 1 || (plan.first.size > 1 && is_by_hand && options.max_restarts > 0)) {
     check();
     auto again = arguments;
     again.insert(again.begin(), command);
@@ -72,10 +74,6 @@ RankFacts model_facts(const LoadedModel& loaded) {
   return {{"the model of " + loaded.path.string(),
            fmt::format("{} parameters after {} updates, whose sum is {}", parameters,
                        loaded.updates, sum)}};
-}
-
-std::string data_fact(const Dataset& dataset) {
-  return fmt::format("{} items, {} tokens", dataset.size(), dataset.tokens());
 }
 
 }  // namespace evomoe

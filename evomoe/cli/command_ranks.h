@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "evomoe/config/option_table.h"
-#include "evomoe/data/dataset.h"
 #include "evomoe/loading/loaded_model.h"
 #include "evomoe/parallel/communicator.h"
 #include "evomoe/parallel/distributed_options.h"
@@ -38,7 +37,5 @@ std::shared_ptr<Communicator> join_command(const RankPlace& place, const OptionT
 
 /// What ranks say of a checkpoint: that all have read the same.
 RankFacts model_facts(const LoadedModel& loaded);
-/// The same of data.
-std::string data_fact(const Dataset& dataset);
 
 }  // namespace evomoe

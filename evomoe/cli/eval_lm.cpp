@@ -14,6 +14,7 @@
 #include "evomoe/generate/evaluation_options.h"
 #include "evomoe/generate/language_model_scorer.h"
 #include "evomoe/report/meters.h"
+#include "evomoe/run/ranks.h"
 #include "evomoe/text/word_joiner.h"
 #include "evomoe/train/model_options.h"
 #include "evomoe/train/task.h"

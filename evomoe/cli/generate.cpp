@@ -17,6 +17,7 @@
 #include "evomoe/generate/text_generator.h"
 #include "evomoe/loading/loaded_model.h"
 #include "evomoe/parallel/gather_text.h"
+#include "evomoe/run/ranks.h"
 #include "evomoe/text/text_lines.h"
 #include "evomoe/text/token_text.h"
 #include "evomoe/train/model_options.h"

@@ -9,6 +9,7 @@
 #include "evomoe/cli/parse.h"
 #include "evomoe/generate/evaluation_options.h"
 #include "evomoe/loading/loaded_model.h"
+#include "evomoe/run/ranks.h"
 #include "evomoe/run/validator.h"
 #include "evomoe/runtime/compute_threads.h"
 #include "evomoe/train/batches.h"

@@ -438,13 +438,14 @@ Store open_and_meet(const RankPlace& place, const RankFacts& facts, milliseconds
   const auto token =
       fmt::format("{} {} {}", host.data(), getpid(), Clock::now().time_since_epoch().count());
   const bool serves = place.rank == 0 && !place.launcher_listens;
+  constexpr milliseconds kShortest{1000}, kStep{100};
   const bool tries_again =
       !serves && !place.launcher_listens && place.init_method.starts_with("tcp://");
   while (true) {
     Store store;
     try {
       const auto left = std::chrono::duration_cast<milliseconds>(end - Clock::now());
-      store = open_store(place, std::max(left, milliseconds(1)));
+      store = open_store(place, std::max(left, kShortest));
     } catch (const std::exception& error) {
       const auto text = fmt::format("{} cannot meet the others at {}: {}. {}", rank_words(place),
                                     place.init_method, reason(error),
@@ -473,7 +474,7 @@ Store open_and_meet(const RankPlace& place, const RankFacts& facts, milliseconds
                                          place.init_method, reason(error)));
       }
     }
-    std::this_thread::sleep_for(milliseconds(100));
+    std::this_thread::sleep_for(kStep);
   }
 }
 

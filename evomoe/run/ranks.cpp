@@ -2,10 +2,12 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <csignal>
 #include <filesystem>
+#include <functional>
 #include <ostream>
 #include <random>
 #include <system_error>
@@ -46,7 +48,7 @@ RankFacts facts_of(const TrainOptions& options, const RunData& data) {
   const auto model = model_record(data.task->source_dictionary(), data.task->target_dictionary());
   facts["the dictionary"] = nlohmann::json(model).dump();
   const auto train = data.task->train(1, options.dataset.train_subset);
-  facts["the training data"] = fmt::format("{} items, {} tokens", train->size(), train->tokens());
+  facts["the training data"] = data_fact(*train);
   return facts;
 }
 
@@ -67,6 +69,19 @@ int64_t expert_ranks_of(const TrainOptions& options, int64_t ranks) {
 }
 
 }  // namespace
+
+std::string data_fact(const Dataset& dataset) {
+  constexpr int64_t kLooks = 16;
+  const auto items = dataset.size();
+  std::string content;
+  for (int64_t i = 0; i < std::min(kLooks, items); ++i) {
+    const auto batch = dataset.collate(std::array{i * items / std::min(kLooks, items)});
+    for (const auto& tokens : {batch.source, batch.target})
+      content.append(reinterpret_cast<const char*>(tokens.data()), tokens.size() * sizeof(int64_t));
+  }
+  return fmt::format("{} items, {} tokens, checksum {:08x}", items, dataset.tokens(),
+                     std::hash<std::string>()(content) % (uint64_t{1} << 32));
+}
 
 RankGroups join_run(const RankPlace& place, const TrainOptions& options, const RunData& data,
                     torch::Device device) {

@@ -2,6 +2,9 @@
 
 #include <torch/torch.h>
 
+#include <string>
+
+#include "evomoe/data/dataset.h"
 #include "evomoe/parallel/rank_groups.h"
 #include "evomoe/parallel/rank_place.h"
 #include "evomoe/run/run_data.h"
@@ -15,6 +18,10 @@ namespace evomoe {
 /// CPU.
 RankGroups join_run(const RankPlace& place, const TrainOptions& options, const RunData& data,
                     torch::Device device);
+
+/// What ranks say of data, so that they notice other data: its size, and a number made of some of
+/// its items.
+std::string data_fact(const Dataset& dataset);
 
 /// Refuses ranks that see another --save-dir than rank 0, of another machine or of another current
 /// folder: rank 0 writes a file of a random name, which the others look for. The Error, of all

@@ -302,7 +302,7 @@ TEST_F(Ranks, BadInputIsRefused) {
   expect_refused(train_arguments() + ranks(2) +
                      "--distributed-rank 1 --distributed-init-method tcp://127.0.0.1:9 "
                      "--distributed-timeout 1",
-                 {"rank 1 of 2", "tcp://127.0.0.1:9", "Is rank 0 running"}, 1);
+                 {"rank 1 of 2", "tcp://127.0.0.1:9", "Is rank 0 running"}, kLostRanksExit);
   expect_refused(train_arguments() + "--ddp-backend slowmo", {"--ddp-backend", "slowmo"});
   expect_refused(train_arguments() + ranks(2) + "--ddp-backend fully_sharded --optimizer adafactor",
                  {"--optimizer adafactor", "--ddp-backend fully_sharded", "--zero-stage 0"});

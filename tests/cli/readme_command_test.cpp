@@ -80,5 +80,19 @@ TEST_F(ReadmeCommand, StartsThoseOfTwoMachinesThatMpirunHasStartedItOn) {
   EXPECT_EQ(second.get().exit_code, 0);
 }
 
+TEST_F(ReadmeCommand, StartsThoseThatARealMpirunAsksFor) {
+  if (!has_process_groups()) GTEST_SKIP() << "this build has no Gloo (libgloo-dev)";
+  const std::string mpirun = "mpirun.openmpi";
+  if (testing::run_command("command -v " + mpirun).exit_code != 0)
+    GTEST_SKIP() << "no " << mpirun << " (apt-get install openmpi-bin)";
+  const auto result =
+      readme(fmt::format("DLWS_NUM_GPU_PER_WORKER=2 MASTER_PORT={} {} --allow-run-as-root "
+                         "--oversubscribe -np 2",
+                         port(3), mpirun));
+  EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
+  EXPECT_THAT(result.out, HasSubstr("done after 8 updates"));
+  EXPECT_THAT(result.out, HasSubstr("--distributed-world-size 4 --distributed-rank 2"));
+}
+
 }  // namespace
 }  // namespace evomoe

@@ -74,6 +74,14 @@ TEST(RankPlan, ProgramsThatStartProcessesSayThePlace) {
   EXPECT_EQ(of_torchrun.local_rank, 1);
   EXPECT_EQ(of_torchrun.local_size, 2);
   EXPECT_EQ(of_torchrun.init_method, "tcp://m:7");
+  EXPECT_FALSE(of_torchrun.launcher_listens);
+  // Its own process listens there, as it does by default, and keeps what ranks left before.
+  auto again = torchrun;
+  again["TORCHELASTIC_USE_AGENT_STORE"] = "True";
+  again["TORCHELASTIC_RESTART_COUNT"] = "2";
+  EXPECT_TRUE(plan({}, again).first.launcher_listens);
+  EXPECT_EQ(plan({}, again).first.restarts, 2);
+  EXPECT_FALSE(plan({.distributed_init_method = "tcp://h:9"}, again).first.launcher_listens);
   const Variables mpi = {{"OMPI_COMM_WORLD_RANK", "1"}, {"OMPI_COMM_WORLD_SIZE", "2"}};
   const auto of_mpi = plan({.distributed_init_method = "tcp://h:9"}, mpi).first;
   EXPECT_EQ(of_mpi.rank, 1);
