@@ -8,7 +8,7 @@ BUILD := build/$(PRESET)
 JOBS ?= $(shell nproc)
 export PATH := $(PATH):/usr/local/bin
 
-.PHONY: all setup configure build install demo test test-slow bench format lint asan fuzz clean docs
+.PHONY: all setup configure build install demo test test-slow bench scaling format lint asan fuzz clean docs
 
 all: build
 
@@ -47,6 +47,10 @@ test-slow: build
 # Ours beside the peers, into docs/performance.md; a part of it: make bench BENCH='--only loss --rounds 1'.
 bench: build
 	python3 scripts/performance --evomoe $(BUILD)/evomoe $(BENCH)
+
+# How a step grows with the number of ranks, into docs/scaling.md.
+scaling: build
+	python3 scripts/scaling.py --evomoe $(BUILD)/evomoe
 
 asan:
 	$(MAKE) PRESET=asan test

@@ -7,6 +7,7 @@
 #include "evomoe/bench/gemm.h"
 #include "evomoe/bench/generate.h"
 #include "evomoe/bench/layer.h"
+#include "evomoe/bench/link.h"
 #include "evomoe/bench/loss.h"
 #include "evomoe/bench/router.h"
 #include "evomoe/bench/step.h"
@@ -73,6 +74,7 @@ const std::vector<Benchmark>& benchmarks() {
           "gemm", "the matrix products of an MoE layer's experts, by the library alone"),
       benchmark<bench::LayerOptions>("layer",
                                      "one MoE layer with its router, forward and backward"),
+      benchmark<bench::LinkOptions>("link", "how fast the ranks of a run talk to each other"),
       benchmark<bench::StepOptions>("step", "training steps of a GPT with MoE layers"),
       benchmark<bench::RouterBenchOptions>("router", "routing methods, forward and backward"),
       benchmark<bench::LossOptions>("loss",

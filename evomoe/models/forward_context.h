@@ -46,7 +46,8 @@ struct ForwardContext {
   bool mask_padding_in_moe = false;  ///< --use-moe-pad-mask: padding takes no place in an expert
   int64_t padded_batch = 0;          ///< sequences an MoE layer pads a short batch to; 0: never
   torch::Tensor token_id_T;          ///< int64 [B*S], the input tokens
-  Communicator* communicator = nullptr;
+  Communicator* communicator = nullptr;  ///< the ranks of the run; null: in evaluation
+  bool stands_in = false;                ///< RoutingContext::stands_in
   KeyValueCache* cache = nullptr;  ///< incremental decoding; null: the whole sequence at once
   /// Gumbel noise [T,E] of a layer's router given from outside (recorded runs); empty: drawn from
   /// `noise`.

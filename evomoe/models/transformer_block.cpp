@@ -15,6 +15,7 @@ RoutingContext routing_context(const ForwardContext& context, int64_t layer) {
   routing.schedule = context.schedule;
   routing.noise = context.noise;
   routing.communicator = context.communicator;
+  routing.stands_in = context.stands_in;
   if (context.padding_BS.defined()) {
     routing.valid_T = context.padding_BS.logical_not().flatten();
     if (!context.mask_padding_in_moe) routing.routed_T = torch::ones_like(routing.valid_T);

@@ -103,6 +103,13 @@ void MoELayerImpl::initialise(uint64_t seed) {
 Routing MoELayerImpl::route(const torch::Tensor& x_TD, const RoutingContext& context) {
   RECORD_USER_SCOPE("router");
   auto routing = router_->route(x_TD, context);
+  const auto& capacity = options_.router.get<CapacityOptions>();
+  if (capacity.scope == "global" && context.communicator != nullptr) {
+    return apply_capacity_of_ranks(
+        std::move(routing), x_TD.size(0),
+        [&](int64_t rows) { return router_->capacity(rows, context.training); },
+        capacity.drop_policy, context.valid_T, !context.stands_in, *context.communicator);
+  }
   return apply_capacity(std::move(routing), router_->capacity(x_TD.size(0), context.training),
                         options_.router.get<CapacityOptions>().drop_policy, context.valid_T);
 }

@@ -22,6 +22,11 @@ void MoeOptions::describe(OptionTable& table, const TasksByHalf& tasks) {
   table.add("topk", &topk,
             "Only for the reference's command lines (dense-to-sparse gate): -1 or the number of "
             "experts, which mean the same.");
+  table
+      .add("moe-balance-scope", &moe_balance_scope,
+           "Whose loads the balance loss is of: the micro-batch's, as the reference; those of this "
+           "rank's micro-batches of the update so far; or those of all ranks' (arXiv 2501.11873).")
+      .choices({"micro-batch", "rank", "update"});
   table.add("use-moe-pad-mask", &use_moe_pad_mask, "Padding tokens take no place in an expert.");
   table.add(
       "recompute-experts", &recompute_experts,

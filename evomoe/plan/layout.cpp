@@ -29,8 +29,8 @@ struct Group {
   }
 };
 
-/// Times that the words of a parameter go round the ring in an update: a sum is two, each gather
-/// one.
+/// Times that the words of a parameter go round the ring in an update: a sum is two, a sum of which
+/// each rank gets its part one, a gather one.
 double rounds_of(int64_t zero_stage, int64_t micro_batches_of_rank) {
   switch (zero_stage) {
     case 0:
@@ -38,12 +38,35 @@ double rounds_of(int64_t zero_stage, int64_t micro_batches_of_rank) {
     case 1:
       return 3;
     case 2:
-      return 2;
+      return static_cast<double>(micro_batches_of_rank) + 1;
     default:
-      // Gathered for the forward and again for the backward pass of each micro-batch; one sum,
-      // whose results stay where they are.
-      return 1 + 2 * static_cast<double>(micro_batches_of_rank);
+      // Gathered for the forward and again for the backward pass of each micro-batch.
+      return 3 * static_cast<double>(micro_batches_of_rank);
   }
+}
+
+/// Words that go round the ring in an update.
+struct RingWords {
+  double shared = 0;   ///< of what all ranks have
+  double experts = 0;  ///< of a rank's experts
+};
+
+/// `shared`, `own`: words of the parameters that all ranks have, and of a rank's experts.
+RingWords words_on_ring(const Layout& layout, const Workload& work, double shared, double own,
+                        int64_t micro_batches) {
+  const auto rounds = rounds_of(layout.zero_stage, micro_batches);
+  RingWords words{rounds * shared, rounds * own};
+  const auto& blocks = work.memory.blocks;
+  if (layout.zero_stage < 3 || blocks.empty()) return words;
+  // The last block stays whole from the forward to the backward pass, what is outside of blocks
+  // during the update.
+  const auto m = static_cast<double>(micro_batches);
+  auto outside = shared;
+  for (const auto& block : blocks) outside -= static_cast<double>(block.others) / kWord;
+  words.shared -= m * static_cast<double>(blocks.back().others) / kWord + (2 * m - 1) * outside;
+  words.experts -= m * static_cast<double>(blocks.back().experts) / kWord /
+                   static_cast<double>(layout.expert_ranks);
+  return words;
 }
 
 }  // namespace
@@ -99,8 +122,9 @@ LayoutCost cost_of(const Layout& layout, const Workload& work, const Machine& ma
   cost.fits = cost.memory <= machine.memory;
 
   const auto rounds = rounds_of(layout.zero_stage, micro_batches);
-  const auto shared_bytes = all.of_ring(rounds * kWord * shared);
-  const auto expert_bytes = replicas.of_ring(rounds * kWord * own);
+  const auto words = words_on_ring(layout, work, shared, own, micro_batches);
+  const auto shared_bytes = all.of_ring(kWord * words.shared);
+  const auto expert_bytes = replicas.of_ring(kWord * words.experts);
   cost.gradient_bytes = shared_bytes + expert_bytes;
   const double rows = static_cast<double>(work.tokens * micro_batches) *
                       ranks_visited(experts.ranks, work.experts, work.active_experts);

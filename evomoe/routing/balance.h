@@ -2,6 +2,10 @@
 
 #include <torch/torch.h>
 
+#include <cstdint>
+#include <map>
+
+#include "evomoe/base/philox.h"
 #include "evomoe/routing/routing.h"
 
 namespace evomoe {
@@ -13,6 +17,28 @@ namespace evomoe {
 /// Zero rows give zero.
 RouterLoss balance_loss(const torch::Tensor& gate_TE, const torch::Tensor& selected_count_E,
                         int64_t num_rows);
+/// The same where the loads are those of more rows than the gate's: `selected_count_E` of
+/// `selected_rows`.
+RouterLoss balance_loss(const torch::Tensor& gate_TE, int64_t num_rows,
+                        const torch::Tensor& selected_count_E, int64_t selected_rows);
+
+/// Loads of the experts, int64 [E], of so many rows.
+struct ExpertLoads {
+  torch::Tensor count_E;
+  int64_t rows = 0;
+};
+
+/// Loads of the experts in the micro-batches of an update, as far as they have been routed.
+class UpdateLoads {
+ public:
+  /// Adds those of a micro-batch, and returns the sums of the update so far. `noise` says which
+  /// micro-batch it is: one that is routed again (recomputation) counts once.
+  ExpertLoads add(const NoiseKey& noise, const ExpertLoads& loads);
+
+ private:
+  uint32_t update_ = 0;
+  std::map<uint32_t, ExpertLoads> of_micro_batch_;  ///< by its first sequence
+};
 
 /// A balance loss of zero, for methods that have nothing to balance (the reference logs it all the
 /// same).

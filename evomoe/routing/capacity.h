@@ -3,9 +3,11 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
+#include "evomoe/parallel/communicator.h"
 #include "evomoe/routing/routing.h"
 
 namespace evomoe {
@@ -19,6 +21,7 @@ struct CapacityOptions {
   /// --moe-eval-capacity-token-fraction, of all rows; <= 0: the training formula.
   double eval_fraction = 0.25;
   std::string drop_policy = "position";  ///< position | probs, of apply_capacity()
+  std::string scope = "rank";            ///< rank | global: whose tokens queue together
 
   /// The capacity in evaluation, ceil(eval_fraction * rows), or nothing when the fraction is <= 0.
   std::optional<int64_t> in_evaluation(int64_t num_rows) const;
@@ -37,6 +40,15 @@ struct CapacityOptions {
 /// and sets stats.assignments. Errors: capacity < 0; an unknown policy.
 Routing apply_capacity(Routing routing, std::optional<int64_t> capacity, const std::string& policy,
                        const torch::Tensor& valid_T = {});
+
+/// The same where the tokens of all ranks queue for each expert together, so that what is dropped
+/// does not depend on how they are divided: first choices before second ones or by weight, then by
+/// rank, then by token. `num_rows`: of this rank; `capacity`: of so many rows of all ranks.
+/// `takes_part`: false: the rows count nowhere. Every rank calls it.
+Routing apply_capacity_of_ranks(Routing routing, int64_t num_rows,
+                                const std::function<std::optional<int64_t>(int64_t rows)>& capacity,
+                                const std::string& policy, const torch::Tensor& valid_T,
+                                bool takes_part, Communicator& ranks);
 
 /// The place of each assignment in its expert's queue, int64 [A]: 0, 1, ... in order of priority_A,
 /// or of tokens.

@@ -88,7 +88,7 @@ void DtsRouter::finish(Routing& routing, const torch::Tensor& logits_TE,
                        const torch::Tensor& weight_TE, const RoutingContext& context) const {
   const auto rows = logits_TE.size(0);
   // The reference balances the masked weights here, not the full softmax.
-  routing.losses.push_back(balance_loss(weight_TE, selected_TE.sum(0), rows));
+  routing.losses.push_back(balance(weight_TE, selected_TE.sum(0), rows, context));
   complete(routing, logits_TE, probability_TE, selected_TE, valid_rows(context, rows));
   routing.stats.reference.emplace_back("gumbel_choosed_experts",
                                        selected_TE.sum().to(torch::kFloat32));

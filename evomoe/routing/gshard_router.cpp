@@ -90,6 +90,11 @@ GshardRouter::GshardRouter(RouterShape shape, CapacityOptions capacity, GshardOp
     fail_usage("--moe-expert-count {}: the top-2 router `gshard` needs at least 2 experts",
                num_experts());
   }
+  if (capacity_.scope == "global" && options_.batch_prioritized) {
+    fail_usage(
+        "--moe-capacity-scope global does not go with --moe-batch-prioritized-routing, whose order "
+        "is that of a rank's own tokens; leave one of them out");
+  }
 }
 
 Routing GshardRouter::route(const torch::Tensor& x_TD, const RoutingContext& context) {
@@ -144,7 +149,7 @@ Routing GshardRouter::route(const torch::Tensor& x_TD, const RoutingContext& con
   routing.priority_A = is_second_A * num_tokens + rank_A;
 
   const auto first_count_E = first_TE.sum(0);
-  routing.losses.push_back(balance_loss(probability_TE, first_count_E, num_tokens));
+  routing.losses.push_back(balance(probability_TE, first_count_E, num_tokens, context));
   complete(routing, logits_TE, probability_TE, selected_TE, valid_rows(context, num_tokens));
   auto& metrics = routing.stats.reference;
   metrics.emplace_back("entropy_gating", mean_entropy(probability_TE));

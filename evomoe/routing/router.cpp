@@ -1,5 +1,6 @@
 #include "evomoe/routing/router.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -79,6 +80,23 @@ torch::Tensor Router::valid_rows(const RoutingContext& context, int64_t num_rows
 torch::Tensor Router::routed_rows(const RoutingContext& context, int64_t num_rows) const {
   if (!context.routed_T.defined()) return valid_rows(context, num_rows);
   return checked_mask(context.routed_T, num_rows, "routed_T", shape_.method);
+}
+
+RouterLoss Router::balance(const torch::Tensor& gate_TE, const torch::Tensor& selected_count_E,
+                           int64_t num_rows, const RoutingContext& context) const {
+  const auto& scope = shape_.balance_scope;
+  if (scope == "micro-batch" || context.communicator == nullptr)
+    return balance_loss(gate_TE, selected_count_E, num_rows);
+  ExpertLoads loads{selected_count_E.clone(), num_rows};
+  if (context.stands_in) loads = {torch::zeros_like(selected_count_E), 0};
+  if (scope == "update") {
+    context.communicator->all_reduce_sum(loads.count_E);
+    double rows = static_cast<double>(loads.rows);
+    context.communicator->all_reduce_sum(rows);
+    loads.rows = static_cast<int64_t>(rows);
+  }
+  loads = loads_.add(context.noise, loads);
+  return balance_loss(gate_TE, num_rows, loads.count_E, std::max<int64_t>(loads.rows, 1));
 }
 
 void Router::complete(Routing& routing, const torch::Tensor& logits_TE,

@@ -9,8 +9,9 @@
 #include <vector>
 
 #include "evomoe/base/philox.h"
-#include "evomoe/parallel/communicator.h"
 #include "evomoe/config/option_set.h"
+#include "evomoe/parallel/communicator.h"
+#include "evomoe/routing/balance.h"
 #include "evomoe/routing/routing.h"
 
 namespace evomoe {
@@ -34,11 +35,14 @@ struct RoutingContext {
                           ///< count; undefined: all are
   /// bool [T], true = may take a place in an expert; undefined: valid_T
   torch::Tensor routed_T;
+  /// The rows are another rank's, so that all ranks do the same (Batch::stands_in): they count
+  /// nowhere.
+  bool stands_in = false;
   torch::Tensor token_id_T;  ///< int64 [T], the input token ids (hash routing); may be undefined
   RouterSchedule schedule;   ///< of this update, or in evaluation of the last one
   NoiseKey noise;            ///< seed, update, layer, first sequence; a router sets the site
-  Communicator* communicator =
-      nullptr;  ///< for statistics over the global batch; never null in training
+  /// The ranks of the run, for what is of all of them; null: there are no others, as in evaluation.
+  Communicator* communicator = nullptr;
   /// Noise given from outside instead of drawn (tests and recorded runs): Gumbel [T,E], Gumbel of
   /// the second choice [T,E], uniform [T].
   torch::Tensor gumbel_TE, second_gumbel_TE, uniform_T;
@@ -50,6 +54,7 @@ struct RouterShape {
   int64_t model_dim = 0;          ///< D
   int64_t num_experts = 0;        ///< E
   double z_loss_weight = 0.0;  ///< > 0: the router adds the loss "z" (the criterion multiplies it)
+  std::string balance_scope = "micro-batch";  ///< of the loads in balance(): | rank | update
 };
 
 /// What the registry makes a router of: its shape, and the options of the methods, of which it
@@ -116,6 +121,11 @@ class Router : public torch::nn::Module {
   /// The rows that may take a place in an expert, checked: context.routed_T, else valid_T;
   /// undefined: all.
   torch::Tensor routed_rows(const RoutingContext& context, int64_t num_rows) const;
+  /// The balance loss (routing/balance.h) of `num_rows` rows, of which `selected_count_E` chose
+  /// each expert. The loads are theirs, or also those of this rank's other micro-batches of the
+  /// update so far, or of all ranks' (--moe-balance-scope): then all ranks call it.
+  RouterLoss balance(const torch::Tensor& gate_TE, const torch::Tensor& selected_count_E,
+                     int64_t num_rows, const RoutingContext& context) const;
   /// The end of every route(): fills routing.stats and adds the z-loss when it is asked for.
   /// `selected_TE` bool [T,E] before drops, `probability_TE` the softmax of the logits.
   void complete(Routing& routing, const torch::Tensor& logits_TE,
@@ -124,6 +134,9 @@ class Router : public torch::nn::Module {
 
   RouterShape shape_;
   torch::Tensor gate_weight_;
+
+ private:
+  mutable UpdateLoads loads_;  ///< nothing that a later update depends on
 };
 
 }  // namespace evomoe

@@ -52,7 +52,7 @@ Routing SwitchRouter::route_top1(const torch::Tensor& logits_TE,
   }
   auto routing = Routing::from_choices(choice_T, weight_T, num_experts());
   // Its eq. 4, over all rows and before drops, as in the reference.
-  routing.losses.push_back(balance_loss(gate_TE, selected_TE.sum(0), num_tokens));
+  routing.losses.push_back(balance(gate_TE, selected_TE.sum(0), num_tokens, context));
   complete(routing, logits_TE, probability_TE, selected_TE, valid_rows(context, num_tokens));
   auto& metrics = routing.stats.reference;
   metrics.emplace_back("entropy_gating", mean_entropy(gate_TE));

@@ -69,7 +69,7 @@ Routing TopkRouter::route(const torch::Tensor& x_TD, const RoutingContext& conte
   auto routing = Routing::from_mask(selected_TE, weight_TE);
   complete(routing, logits_TE, probability_TE, selected_TE, valid_T);
   // E/k sum_e f_e P_e over real tokens: 1 when balanced, whatever k.
-  auto balance = balance_loss(loss_gate_TE, routing.stats.load_E, routing.stats.tokens);
+  auto balance = Router::balance(loss_gate_TE, routing.stats.load_E, routing.stats.tokens, context);
   balance.value = balance.value / options_.k;
   routing.losses.insert(routing.losses.begin(), std::move(balance));
   routing.stats.reference.emplace_back("entropy_gating", mean_entropy(probability_TE));

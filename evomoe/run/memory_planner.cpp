@@ -96,18 +96,22 @@ TrainOptions with(TrainOptions options, Recomputation recompute) {
 
 /// What each choice takes. `program`: bytes that the process has before the model.
 std::vector<MemoryChoice> memory_choices(const TrainOptions& options, Recomputation asked,
-                                         TaskData& data, int64_t program) {
+                                         TaskData& data, const RankGroups& ranks, int64_t program) {
   const auto batch = largest_batch(options, *data.train(1, options.dataset.train_subset));
   const auto& flags = options.checkpoint;
   std::vector<MemoryChoice> choices;
   for (const auto& recompute : recomputations(asked, has_experts(options))) {
     const auto decided = with(options, recompute);
-    auto estimate =
+    const auto whole =
         family_of(decided).memory(decided, vocabulary_of(data), batch, state_bytes_of(decided));
+    const auto stage = zero_stage(options.distributed);
+    auto estimate = share_of_rank(whole, ranks.all->size(), ranks.experts->size(), stage);
     estimate.program = program + kLibraries;
     if (saves_in_background(options) && !flags.no_save) {
-      estimate.snapshot =
-          estimate.parameters + (flags.no_save_optimizer_state ? 0 : estimate.moments);
+      // Between updates of stage 3 a rank has its part alone.
+      const auto parameters =
+          stage == 3 ? whole.parameters / ranks.all->size() : estimate.parameters;
+      estimate.snapshot = parameters + (flags.no_save_optimizer_state ? 0 : estimate.moments);
     }
     choices.push_back({recompute, estimate});
   }
@@ -116,7 +120,8 @@ std::vector<MemoryChoice> memory_choices(const TrainOptions& options, Recomputat
 
 }  // namespace
 
-MemoryPlanner::MemoryPlanner(const TrainOptions& options, TaskData& data, torch::Device device)
+MemoryPlanner::MemoryPlanner(const TrainOptions& options, TaskData& data, torch::Device device,
+                             const RankGroups& ranks)
     : recompute_{options.moe.recompute_experts, options.model.checkpoint_activations} {
   if (device.is_cuda()) {
     refuse_device(options.resources, device);
@@ -125,7 +130,7 @@ MemoryPlanner::MemoryPlanner(const TrainOptions& options, TaskData& data, torch:
   program_ = resident_memory();
   if (!options.resources.memory_budget) return;
   const auto budget = budget_of(options);
-  const auto choices = memory_choices(options, recompute_, data, program_);
+  const auto choices = memory_choices(options, recompute_, data, ranks, program_);
   const auto& chosen = choose_memory(choices, budget);
   recompute_ = chosen.recompute;
   estimate_ = chosen.estimate;

@@ -64,7 +64,7 @@ TrainingRun::TrainingRun(const TrainOptions& options, const RankPlace& place)
                      options_.dataset.max_valid_steps.value_or(-1), data_.task->target_dictionary(),
                      data_.bpe.get());
   for (const auto& [subset, dataset] : data_.valid) validator_->check_bleu_lengths(dataset);
-  memory_.emplace(options_, *data_.task, device_);
+  memory_.emplace(options_, *data_.task, device_, ranks);
   checkpoints_ = std::make_unique<CheckpointManager>(
       options_.checkpoint.save_dir, std::move(policy),
       together ? same_ranks(*ranks.all) : std::make_shared<SelfCommunicator>());

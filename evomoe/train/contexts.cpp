@@ -29,6 +29,7 @@ ForwardContext training_context(const TrainOptions& options, const Batch& batch,
   context.mask_padding_in_moe = options.moe.use_moe_pad_mask;
   context.padded_batch = options.dataset.batch_size.value_or(0);
   context.communicator = &communicator;
+  context.stands_in = batch.stands_in;
   return context;
 }
 

@@ -133,6 +133,8 @@ void GradientSync::fill_buckets(Lane& lane) const {
 
 void GradientSync::begin_update(std::vector<bool> used) {
   RECORD_USER_SCOPE("zero gradients");
+  // At first all are expected.
+  if (std::ranges::find(used, true) == used.end()) used.assign(used.size(), true);
   if (used != used_) {
     used_ = std::move(used);
     divide_into_lanes();

@@ -89,22 +89,20 @@ class StackCounter {
     if (model_.positions == PositionKind::kLearned)
       all.add(ParameterKind::kEmbedding, {positions, D_});
     const auto norms = (model_.embedding_norm ? 1 : 0) + (model_.final_norm ? 1 : 0);
-    add_norms(all, norms + model_.layers * (model_.cross_attention ? 3 : 2));
-    for (int64_t i = 0; i < model_.layers; ++i) {
-      for (int j = 0; j < (model_.cross_attention ? 8 : 4); ++j) all.add_linear(D_, D_);
-      if (!is_moe(i)) {
-        all.add_linear(hidden(i), D_);
-        all.add_linear(D_, hidden(i));
-        continue;
-      }
-      for_each_weight(
-          [&](const std::vector<int64_t>& shape) {
-            if (!shape.empty()) all.add(ParameterKind::kExpert, shape);
-          },
-          expert_shapes(experts()));
-      all.add(ParameterKind::kRouter, {E(), D_});
-    }
+    add_norms(all, norms);
+    for (int64_t i = 0; i < model_.layers; ++i) add_block(all, i);
     return all;
+  }
+
+  std::vector<BlockParameters> blocks() const {
+    std::vector<BlockParameters> blocks;
+    for (int64_t i = 0; i < model_.layers; ++i) {
+      Parameters others;
+      add_block(others, i);
+      const auto of_experts = is_moe(i) ? expert_numel(experts()) : 0;
+      blocks.push_back({kWord * of_experts, kWord * (others.words() - of_experts)});
+    }
+    return blocks;
   }
 
   /// What ops/tied_embedding.h keeps: the rows that were looked up.
@@ -153,6 +151,22 @@ class StackCounter {
             .hidden_dim = F_,
             .gated = model_.moe.gated,
             .biases = model_.moe.biases};
+  }
+
+  void add_block(Parameters& all, int64_t layer) const {
+    add_norms(all, model_.cross_attention ? 3 : 2);
+    for (int j = 0; j < (model_.cross_attention ? 8 : 4); ++j) all.add_linear(D_, D_);
+    if (!is_moe(layer)) {
+      all.add_linear(hidden(layer), D_);
+      all.add_linear(D_, hidden(layer));
+      return;
+    }
+    for_each_weight(
+        [&](const std::vector<int64_t>& shape) {
+          if (!shape.empty()) all.add(ParameterKind::kExpert, shape);
+        },
+        expert_shapes(experts()));
+    all.add(ParameterKind::kRouter, {E(), D_});
   }
 
   bool rms_norm() const { return model_.norm.kind == NormKind::kRmsNorm; }
@@ -248,13 +262,15 @@ struct Words {
   /// The sum of the loss's and a layer's: one after the other, but not always in the same memory,
   /// as a block of one need not fit into the gaps that the other left.
   int64_t workspace = 0;
+  std::vector<BlockParameters> blocks;
 };
 
 Words words_of(const StackCounter& stack) {
   return {.parameters = stack.parameters(),
           .constants = stack.constants(),
           .activations = stack.activations(),
-          .workspace = stack.workspace()};
+          .workspace = stack.workspace(),
+          .blocks = stack.blocks()};
 }
 
 MemoryEstimate in_bytes(const Words& words, const StateBytes& state) {
@@ -264,10 +280,37 @@ MemoryEstimate in_bytes(const Words& words, const StateBytes& state) {
   estimate.moments = words.parameters.state_bytes(state);
   estimate.activations = kWord * words.activations;
   estimate.workspace = kWord * words.workspace;
+  estimate.blocks = words.blocks;
   return estimate;
 }
 
 }  // namespace
+
+MemoryEstimate share_of_rank(MemoryEstimate whole, int64_t ranks, int64_t expert_ranks,
+                             int64_t zero_stage) {
+  if (ranks == 1) return whole;
+  int64_t of_blocks = 0, experts = 0, largest = 0;
+  for (const auto& block : whole.blocks) {
+    experts += block.experts;
+    of_blocks += block.experts + block.others;
+    largest = std::max(largest, block.experts / expert_ranks + block.others);
+  }
+  // All of it without ZeRO, a part with it.
+  const auto without_others = experts - experts / expert_ranks;
+  const auto trained = whole.gradients, of_rank = trained - without_others, part = trained / ranks;
+  const auto outside = trained - of_blocks;
+  const auto at_once = outside + 2 * largest;
+  auto share = whole;
+  share.parameters -=
+      zero_stage == 3 ? trained - std::min(of_rank, part + at_once) : without_others;
+  share.gradients = zero_stage == 3   ? std::min(of_rank, part + at_once)
+                    : zero_stage == 2 ? std::min(of_rank, part + outside + largest)
+                                      : of_rank;
+  const auto of_moments = static_cast<double>(zero_stage >= 1 ? part : of_rank) /
+                          static_cast<double>(std::max<int64_t>(trained, 1));
+  share.moments = static_cast<int64_t>(static_cast<double>(whole.moments) * of_moments);
+  return share;
+}
 
 MemoryEstimate estimate_memory(const GptOptions& model, const LargestBatch& batch,
                                const StateBytes& state) {
@@ -322,6 +365,7 @@ MemoryEstimate estimate_memory(const EncoderDecoderOptions& model, const Largest
   auto words = words_of(decoder);
   words.parameters = decoder.parameters(/*with_embedding=*/!model.share_all_embeddings);
   words.parameters.add(source.parameters);
+  words.blocks.insert(words.blocks.begin(), source.blocks.begin(), source.blocks.end());
   words.constants += source.constants;
   words.activations += source.activations;
   if (model.share_all_embeddings) {

@@ -11,6 +11,12 @@
 
 namespace evomoe {
 
+/// Bytes of the parameters of a Transformer block.
+struct BlockParameters {
+  int64_t experts = 0;  ///< of them all
+  int64_t others = 0;
+};
+
 /// Bytes of a training run on the CPU, by what they are for.
 struct MemoryEstimate {
   int64_t program = 0;     ///< resident without a model: libraries, data, buffers of LibTorch
@@ -20,11 +26,18 @@ struct MemoryEstimate {
   int64_t snapshot = 0;     ///< the copy that a checkpoint in the background is written from
   int64_t activations = 0;  ///< kept from the forward to the backward pass
   int64_t workspace = 0;    ///< held for a moment: logits, gradients on their way, expert buffers
+  std::vector<BlockParameters> blocks;  ///< what of the parameters is in each block
 
   int64_t total() const {
     return program + parameters + gradients + moments + snapshot + activations + workspace;
   }
 };
+
+/// What one of `ranks` takes of a run that would take `whole` as one process, where `expert_ranks`
+/// share the experts, and by --zero-stage. Of stage 3 it counts the update: each rank's part, what
+/// is outside of blocks, and two blocks that are whole with their gradients.
+MemoryEstimate share_of_rank(MemoryEstimate whole, int64_t ranks, int64_t expert_ranks,
+                             int64_t zero_stage);
 
 /// The largest micro-batch.
 struct LargestBatch {

@@ -67,7 +67,8 @@ RouterOptions router_options(const TrainOptions& options, int64_t embed_dim) {
   return {{.method = options.moe.moe_router,
            .model_dim = embed_dim,
            .num_experts = options.moe.moe_expert_count,
-           .z_loss_weight = options.criterion.moe_z_loss_wt},
+           .z_loss_weight = options.criterion.moe_z_loss_wt,
+           .balance_scope = options.moe.moe_balance_scope},
           options.routers};
 }
 

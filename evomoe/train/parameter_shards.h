@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
@@ -136,13 +137,18 @@ class ParameterShards {
   bool evaluates_ = false, holds_all_ = false;
 };
 
-/// Ends the evaluation with itself.
+/// An evaluation that ends with it.
 class EvaluationScope {
  public:
   EvaluationScope(ParameterShards& shards, bool all_blocks) : shards_(shards) {
     shards_.begin_evaluation(all_blocks);
   }
-  ~EvaluationScope() { shards_.end_evaluation(); }
+  ~EvaluationScope() {
+    try {
+      shards_.end_evaluation();
+    } catch (const std::exception&) {  // it has ended with an error, which says why
+    }
+  }
   EvaluationScope(const EvaluationScope&) = delete;
   EvaluationScope& operator=(const EvaluationScope&) = delete;
 

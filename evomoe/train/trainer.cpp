@@ -9,6 +9,7 @@
 #include "evomoe/base/log.h"
 #include "evomoe/models/parameter_kinds.h"
 #include "evomoe/optim/gradient_norm.h"
+#include "evomoe/routing/capacity.h"
 #include "evomoe/train/batches.h"
 #include "evomoe/train/contexts.h"
 #include "evomoe/train/load_into.h"
@@ -173,9 +174,7 @@ void Trainer::forward_backward(const Batch& batch, int64_t micro_batch, bool las
       return recorded_noise_(micro_batch, layer);
     };
   }
-  // Ranks that need each other's experts or parameters go through each backward pass together, or
-  // not at all.
-  const bool together = shares_experts() || shards_->settings().stage == 3;
+  const bool together = layers_talk();
   const torch::AutoGradMode with_gradients(together || !batch.stands_in);
   shards_->begin_forward();
   auto output = model_->forward(device_batch.input, context);
@@ -208,6 +207,12 @@ void Trainer::sum_over_all_ranks(UpdateResult& result) {
   sum_over_ranks(result.routers, *ranks_.all);
   ranks_.all->all_reduce_sum(std::span(&result.flops, 1));
   gradients_->finish();
+}
+
+bool Trainer::layers_talk() const {
+  return ranks_.all->size() > 1 && (shares_experts() || shards_->settings().stage == 3 ||
+                                    options_.moe.moe_balance_scope == "update" ||
+                                    options_.routers.get<CapacityOptions>().scope == "global");
 }
 
 bool Trainer::shares_experts() const {

@@ -117,6 +117,9 @@ class Trainer {
   void forward_backward(const Batch& batch, int64_t micro_batch, bool last, UpdateResult& result);
   /// All that was counted and made of this rank's micro-batches becomes that of all ranks.
   void sum_over_all_ranks(UpdateResult& result);
+  /// Whether layers need the other ranks (their experts, parameters or loads), so that all ranks go
+  /// through each backward pass together, or not at all.
+  bool layers_talk() const;
   /// Whether the experts are divided among ranks: in the shared-expert stage they are not.
   bool shares_experts() const;
   /// Whole tensors, cut to the experts that this rank owns.

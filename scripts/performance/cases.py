@@ -147,6 +147,22 @@ def busy_case(name, busy_cores):
     return Case(name, tuple(commands))
 
 
+# Two processes of one thread each; the name of a layout is that of the peers' implementation of its kind.
+ONE_PROCESS = "1 process, 2 threads"
+LAYOUTS = {"ddp": "--expert-parallel-size 1", "ep": "--expert-parallel-size 2",
+           "fsdp2": "--expert-parallel-size 1 --zero-stage 3"}
+
+
+def parallel_case(name, model, layouts, peers_model):
+    own = f"step --suite small {model}--warmup 2 --steps 6 --peak-seconds 0"
+    two = own + " --distributed-world-size 2 --threads 1 "
+    peers = (f"--suite small --impl {' '.join(layouts)} --model {peers_model} --ranks 2 --threads 1 --warmup 2 "
+             "--steps 6 --peak-seconds 0 --keep-heap --no-table")
+    return Case(name, (ours(own + " --threads 2", ONE_PROCESS),
+                       *(ours(two + LAYOUTS[layout], layout) for layout in layouts),
+                       Command(PEERS, "bench_parallel.py", peers)))
+
+
 GENERATE = "--suite small --warmup 1"
 EVERY = ("case", "impl", "ms", "beside", "gflops", "share", "peers_share", "mib", "rounds")
 
@@ -189,6 +205,14 @@ GROUPS = (
           "for ours, so that what the choice costs is in them.",
           ("name", "command", "impl", "mean", "tokens_per_s", "rounds"),
           (busy_case("busy-idle", 0), busy_case("busy-one-core", 1))),
+    Group("Two processes of one thread each",
+          "The update of `small` by two ranks, beside the same update by one process. `ddp`: each rank has the whole "
+          "model; `ep`: the ranks share the experts; `fsdp2`: they share all parameters (ours: `--zero-stage 3`). "
+          "Sent: MiB of a rank in an update, as messages go round a ring, and as the loopback interface counted them.",
+          ("name", "command", "impl", "ranks", "ms", "tokens_per_s", "mib", "sent", "on_loopback", "last_loss",
+           "rounds"),
+          (parallel_case("parallel-dense", "--moe-freq 0 ", ("ddp", "fsdp2"), "dense_gpt"),
+           parallel_case("parallel-moe", "", ("ddp", "ep", "fsdp2"), "moe_loop"))),
     Group("Output projection and cross-entropy",
           "`eager` is the plain form that holds all logits, in the same process as ours.",
           ("label", "impl", "ms", "gflops", "share", "mib", "rounds"),

@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Callable
 
-from cases import AUTHORS, BUSY_PEERS, BUSY_THREADS, CHOSEN, HALF, LAYERS, OURS, PHASES, RECOMPUTE, SKEWED
+from cases import (AUTHORS, BUSY_PEERS, BUSY_THREADS, CHOSEN, HALF, LAYERS, ONE_PROCESS, OURS, PEERS, PHASES, RECOMPUTE,
+                   SKEWED)
 from figures import (beside_best, best_peer, beyond_ratio, ratio, share_of_peak, speed_of_choice, spread, times_faster,
                      value, worst_slope)
 
@@ -63,6 +64,15 @@ def busy(what, case):
                 notes=(("{:.2f} × the peer", beside_best(case, CHOSEN, BUSY_PEERS)),))
 
 
+def parallel(what, case, layout, model):
+    ours, theirs = value(case, "ms_median", command=layout), value(case, "ms_median", f"{layout}:{model}", command=PEERS)
+    alone = value(case, "ms_median", command=ONE_PROCESS)
+    return [Goal(f"{what}, 2 ranks of 1 thread", f"PyTorch's {layout}", ratio(theirs, ours), "{:.2f} × faster",
+                 at_least=1.25),
+            Goal("the same", "our one process with 2 threads", ratio(alone, ours), "{:.2f} of its speed",
+                 at_least=0.92)]
+
+
 def layer(name, at_least):
     return Goal(f"layer {LAYERS[name].label}", PEAK, share_of_peak(name), "{:.3f}", at_least=at_least)
 
@@ -96,6 +106,10 @@ GOALS = (
                value("step-experts", "forward_backward_ms", command="E = 4")), "{:.2f} × the time", at_most=1.10),
     busy("idle machine", "busy-idle"),
     busy("one core busy", "busy-one-core"),
+    *parallel("data parallel, dense model", "parallel-dense", "ddp", "dense_gpt"),
+    *parallel("data parallel, mixture", "parallel-moe", "ddp", "moe_loop"),
+    *parallel("expert parallel", "parallel-moe", "ep", "moe_loop"),
+    *parallel("sharded (ZeRO-3), mixture", "parallel-moe", "fsdp2", "moe_loop"),
     Goal("projection + cross-entropy, V=50257", PEAK, value("loss", "sgemm_fraction", "evomoe"), "{:.3f}",
          at_least=0.95, notes=(("{:.2f} × the speed of eager, which holds all logits",
                                 ratio(value("loss", "ms_median", "eager"), value("loss", "ms_median", "evomoe"))),)),

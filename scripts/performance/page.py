@@ -107,6 +107,10 @@ COLUMNS = {
     "pause": keyed("longest pause, steps", "longest_pause_steps", "{:.3f}"),
     "save_call": keyed("longest save call ms", "save_call_ms_max", "{:.1f}"),
     "checkpoint": keyed("checkpoint MiB", "checkpoint_mb", "{:.0f}"),
+    "ranks": keyed("ranks", "ranks", "{:.0f}"),
+    "sent": keyed("sent MiB", "comm_mb", "{:.1f}"),
+    "on_loopback": keyed("on loopback MiB", "comm_mb_on_lo", "{:.1f}"),
+    "last_loss": keyed("last loss", "last_loss", "{:.5f}"),
     "rounds": ("rounds", lambda row: str(len(row.lines))),
 }
 LEFT = ("case", "label", "name", "impl", "command")

@@ -33,7 +33,7 @@ std::map<std::string, Rooms> allowed() {
   may["ops"] = {"base", "kernels"};
   may["routing"] = {"base", "config", "parallel", "ops"};
   may["optim"] = {"base", "kernels", "config"};
-  may["checkpoint"] = {"base", "config"};
+  may["checkpoint"] = {"base", "config", "parallel"};
   may["fairseq"] = {"base", "checkpoint"};
   may["moe"] = may["routing"] + Rooms{"routing"};
   may["models"] = may["moe"] + Rooms{"moe"};
@@ -43,7 +43,8 @@ std::map<std::string, Rooms> allowed() {
   may["generate"] = may["loading"] + Rooms{"loading", "runtime", "kernels"};
   may["run"] = may["generate"] + Rooms{"generate"};
   may["bench"] = may["generate"] + Rooms{"generate"};
-  may["cli"] = may["run"] + Rooms{"run", "bench"};
+  may["plan"] = may["train"] + Rooms{"train"};
+  may["cli"] = may["run"] + Rooms{"run", "bench", "plan"};
   return may;
 }
 

@@ -142,6 +142,58 @@ TEST_F(Ranks, ThatShareExpertsGoOnWithAnotherNumberOfThem) {
   expect_same_tensors("part", "whole");
 }
 
+TEST_F(Ranks, ThatDivideTheModelGiveTheNumbersOfOneProcess) {
+  const std::vector<std::string> models = {"", shared_evolution()};
+  for (const auto& model : models) {
+    SCOPED_TRACE(model);
+    expect_works(arguments("one") + updates_of(4) + model);
+    const std::vector<std::string> layouts = {
+        updates_of(2) + ranks(2) + "--ddp-backend fully_sharded ",
+        updates_of(2) + ranks(2) + "--zero-stage 1 ",
+        updates_of(1) + ranks(4) + "--zero-stage 2 --expert-parallel-size 2 ",
+        updates_of(1) + ranks(4) +
+            "--zero-stage 3 --expert-parallel-size 1 --no-reshard-after-forward "
+            "--checkpoint-activations "};
+    for (const auto& layout : layouts) {
+      SCOPED_TRACE(layout);
+      expect_works(arguments("run") + layout + model);
+      EXPECT_TRUE(fs::exists(folder_ / "run/checkpoint_last/optimizer.rank-1.safetensors"));
+      expect_same_numbers("run", "one");
+      fs::remove_all(folder_ / "run");
+    }
+    fs::remove_all(folder_ / "one");
+  }
+}
+
+TEST_F(Ranks, ThatDivideTheModelGoOnInAnotherWayAndNumber) {
+  const auto evolves = shared_evolution();
+  expect_works(arguments("whole") + updates_of(4) + evolves);
+  const auto run = arguments("part") + evolves;
+  expect_works(run + updates_of(2) + ranks(2) + "--zero-stage 3 --max-update 3");
+  expect_works(run + updates_of(1) + ranks(4) + "--zero-stage 2 --max-update 6");
+  expect_works(run + updates_of(2) + ranks(2) + "--max-update 9");
+  expect_works(run + updates_of(1) + ranks(4) +
+               "--zero-stage 3 --expert-parallel-size 2 --max-update 11 "
+               "--write-checkpoints-asynchronously");
+  expect_works(run + updates_of(4));
+  expect_same_tensors("part", "whole");
+}
+
+TEST_F(Ranks, ThatGoOnAddUpInTheSameOrder) {
+  for (const auto* stage : {"--zero-stage 0 ", "--zero-stage 3 "}) {
+    SCOPED_TRACE(stage);
+    const auto same = ranks(3) + stage + shared_evolution();
+    expect_works(arguments("whole") + same);
+    for (const auto* stop : {"--max-update 3", "--max-update 7", ""})
+      expect_works(arguments("part") + same + stop);
+    const auto whole = load_checkpoint(folder_ / "whole/checkpoint_last");
+    const auto part = load_checkpoint(folder_ / "part/checkpoint_last");
+    for (const auto& [name, tensor] : whole.model)
+      EXPECT_TRUE(torch::equal(part.model.at(name), tensor)) << name;
+    for (const auto* name : {"whole", "part"}) fs::remove_all(folder_ / name);
+  }
+}
+
 TEST_F(Ranks, WhatTheyWroteTogetherIsReadByAllCommands) {
   expect_works(arguments("run") + ranks(2) + shared_evolution());
   const auto checkpoint = folder_ / "run/checkpoint_last";
@@ -252,6 +304,9 @@ TEST_F(Ranks, BadInputIsRefused) {
                      "--distributed-timeout 1",
                  {"rank 1 of 2", "tcp://127.0.0.1:9", "Is rank 0 running"}, kLostRanksExit);
   expect_refused(train_arguments() + "--ddp-backend slowmo", {"--ddp-backend", "slowmo"});
+  expect_refused(train_arguments() + ranks(2) + "--ddp-backend fully_sharded --optimizer adafactor",
+                 {"--optimizer adafactor", "--ddp-backend fully_sharded", "--zero-stage 0"});
+  expect_refused(train_arguments() + "--zero-stage 4", {"--zero-stage", "4"});
   // Ranks with other options.
   const auto meet = fmt::format("--distributed-init-method file://{}/meet --distributed-timeout 4 ",
                                 folder_.path().string());

@@ -149,6 +149,46 @@ TEST(MemoryEstimate, IsWhatAMixtureTakesWithAllItsAssignments) {
   expect_estimate("topk", options);
 }
 
+TEST(MemoryEstimate, OfARankCountsItsShare) {
+  const auto options = mixture("switch");
+  const auto whole = estimate_memory(options, {kTokens, kColumns, kTokens}, kept_state);
+  Gpt model(options);
+  std::vector<int64_t> bytes_of_block(whole.blocks.size());
+  int64_t experts = 0, outside = 0;
+  const auto kinds = parameter_kinds(*model);
+  for (const auto& item : model->named_parameters()) {
+    const auto bytes = static_cast<int64_t>(item.value().nbytes());
+    if (kinds.at(item.key()) == ParameterKind::kExpert) experts += bytes;
+    const std::string layers = "decoder.layers.";
+    if (item.key().starts_with(layers)) {
+      bytes_of_block.at(std::stoul(item.key().substr(layers.size()))) += bytes;
+    } else {
+      outside += bytes;
+    }
+  }
+  int64_t largest = 0;
+  for (size_t i = 0; i < bytes_of_block.size(); ++i) {
+    EXPECT_EQ(whole.blocks[i].experts + whole.blocks[i].others, bytes_of_block[i]) << i;
+    largest = std::max(largest, bytes_of_block[i]);
+  }
+
+  EXPECT_EQ(share_of_rank(whole, 1, 1, 3).total(), whole.total());
+  const auto expert_parallel = share_of_rank(whole, 4, 4, 0);
+  EXPECT_EQ(expert_parallel.parameters, whole.parameters - experts * 3 / 4);
+  EXPECT_EQ(expert_parallel.gradients, whole.gradients - experts * 3 / 4);
+  const auto state = share_of_rank(whole, 4, 1, 1);
+  EXPECT_EQ(state.parameters, whole.parameters);
+  EXPECT_EQ(state.gradients, whole.gradients);
+  EXPECT_NEAR(static_cast<double>(state.moments), static_cast<double>(whole.moments) / 4, 1);
+  const auto gradients = share_of_rank(whole, 4, 1, 2);
+  EXPECT_EQ(gradients.parameters, whole.parameters);
+  EXPECT_EQ(gradients.gradients, whole.gradients / 4 + outside + largest);
+  const auto all = share_of_rank(whole, 64, 1, 3);
+  const auto constants = whole.parameters - whole.gradients;
+  EXPECT_EQ(all.parameters, constants + whole.gradients / 64 + outside + 2 * largest);
+  EXPECT_EQ(all.gradients, all.parameters - constants);
+}
+
 TEST(MemoryEstimate, IsWhatGatedExpertsTake) {
   for (const bool recompute : {false, true}) {
     auto options = mixture("dts");

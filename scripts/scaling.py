@@ -1,0 +1,210 @@
+#!/usr/bin/env python3
+"""Measures how a training step grows with the number of ranks, and writes docs/scaling.md; `make scaling` runs it.
+
+Each layout's step is measured by `evomoe bench step` and computed by `evomoe plan`. The machine that the plan is told of
+is measured first: one rank alone gives its speed, `evomoe bench link` that of its messages. The last table is computed
+alone, for machines that were not there. Exit status: 0, or 1 when a command failed.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from datetime import date
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs/scaling.md"
+MODEL = "--layers 8 --experts 8 --topk 1 --seq 256"
+# As `evomoe plan` is told of the same model.
+PLANNED = ("--arch transformer_lm_gpt2_tiny --decoder-layers 8 --decoder-embed-dim 256 --decoder-ffn-embed-dim 1024 "
+           "--decoder-attention-heads 4 --moe-freq 2 --moe-expert-count 8 --moe-router topk --moe-k 1 "
+           "--moe-train-capacity-token-fraction 0 --vocab-size 8192 --tokens-per-sample 256 --clip-norm 1 "
+           "--weight-decay 0.1 --dropout 0 --attention-dropout 0 --criterion moe_cross_entropy")
+# (name, --expert-parallel-size of P ranks, --zero-stage)
+LAYOUTS = (("whole model on each rank", lambda ranks: 1, 0), ("experts shared", lambda ranks: ranks, 0),
+           ("ZeRO 1", lambda ranks: 1, 1), ("ZeRO 2", lambda ranks: 1, 2), ("ZeRO 3", lambda ranks: 1, 3),
+           ("experts shared, ZeRO 3", lambda ranks: ranks, 3))
+# A model and machines that are only computed.
+LARGE = ("--arch transformer_lm_gpt2_tiny --decoder-layers 32 --decoder-embed-dim 4096 --decoder-ffn-embed-dim 14336 "
+         "--decoder-attention-heads 32 --moe-freq 2 --moe-expert-count 64 --moe-router topk --moe-k 1 --vocab-size 50264 "
+         "--tokens-per-sample 2048 --batch-size 4 --update-freq 4 --checkpoint-activations "
+         "--criterion moe_cross_entropy")
+LARGE_RANKS = "8,16,32,64,128,256,512,1024"
+MIB = 2**20
+
+
+def progress(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def run(program, arguments):
+    """The JSON lines of a command."""
+    line = [program, *arguments.split()]
+    done = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(line)}: exit status {done.returncode}\n{done.stderr.strip()}")
+    return [json.loads(text) for text in done.stdout.splitlines() if text.startswith("{")]
+
+
+def step(program, ranks, batch, experts, stage, threads=1, rounds=1):
+    """The median of some processes."""
+    flags = (f"bench step --suite small {MODEL} --batch {batch} --warmup 3 --steps 8 --peak-seconds 0 "
+             f"--threads {threads} --distributed-world-size {ranks} --expert-parallel-size {experts} "
+             f"--zero-stage {stage}")
+    lines = sorted((run(program, flags)[0] for _ in range(rounds)), key=lambda line: line["ms_median"])
+    return lines[len(lines) // 2]
+
+
+def machine_yaml(name, alone, flops, links, ranks_per_node):
+    link = "{{bandwidth: {:.4g}, latency: {:.4g}}}".format(links["bandwidth"], links["latency"])
+    words = alone["parameters"]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / ranks_per_node
+    return (f"about: {name}\nranks_per_node: {ranks_per_node}\nflops: {flops:.4g}\nmemory: {memory:.4g}\n"
+            f"memory_bandwidth: {7 * 4 * words / alone['optimizer_ms'] * 1e3:.4g}\ninside: {link}\nbetween: {link}\n")
+
+
+def planned(program, machine, batch, ranks):
+    """What `evomoe plan` says, by (experts, stage)."""
+    lines = run(program, f"plan --json --machine {machine} --ranks {ranks} {PLANNED} --batch-size {batch // ranks}")
+    return {(line["expert_parallel_size"], line["zero_stage"]): line for line in lines}
+
+
+def measure_machine(program, folder, rounds, cores):
+    """A YAML file of this machine; with the lines that it was made of."""
+    progress("one rank alone")
+    alone = step(program, 1, 4, 1, 0, rounds=rounds)
+    progress("messages between two ranks")
+    links = {line["impl"].split(":")[1]: line
+             for line in run(program, "bench link --mib 16 --repeats 20 --threads 1 --distributed-world-size 2")}
+    told = {"bandwidth": links["all-reduce"]["sent_gbs"] * 1e9, "latency": links["all-reduce"]["latency_ms"] / 1e3}
+    path = folder / "machine.yaml"
+    # The plan's own count of operations, so that its time of one rank is that which was measured.
+    path.write_text(machine_yaml("this machine", alone, 1e12, told, cores), encoding="utf-8")
+    flops = planned(program, path, 4, 1)[1, 0]["compute_seconds"] * 1e12
+    seconds = (alone["ms_median"] - alone["optimizer_ms"]) / 1e3
+    path.write_text(machine_yaml("this machine", alone, flops / seconds, told, cores), encoding="utf-8")
+    return path, links
+
+
+def table(headings, rows, left):
+    lines = ["| " + " | ".join(headings) + " |",
+             "| " + " | ".join(["---"] * left + ["---:"] * (len(headings) - left)) + " |"]
+    return "\n".join(lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows])
+
+
+def rows_of_layouts(program, machine, batch_of, ranks_list, rounds, base):
+    """Measured beside computed, a row for each layout."""
+    rows, gaps = [], {"bytes": [], "time": []}
+    for ranks in ranks_list:
+        plans = planned(program, machine, batch_of(ranks), ranks)
+        for name, experts, stage in LAYOUTS:
+            share = experts(ranks)
+            progress(f"{ranks} ranks, {name}")
+            line = step(program, ranks, batch_of(ranks), share, stage, rounds=rounds)
+            plan = plans[share, stage]
+            sent, computed = line["comm_mb"], plan["bytes"] / MIB
+            ms, expected = line["ms_median"], plan["seconds"] * 1e3
+            gaps["bytes"].append(abs(sent / computed - 1))
+            gaps["time"].append(abs(expected / ms - 1))
+            rows.append([ranks, name, f"{ms:.0f}", f"{line['tokens_per_s']:.0f}",
+                         f"{line['tokens_per_s'] / base / (ranks if batch_of(2) != batch_of(1) else 1):.2f}",
+                         f"{line['peak_mem_mb']:.0f}", f"{sent:.2f}", f"{computed:.2f}",
+                         f"{line['comm_mb_on_lo']:.2f}", f"{expected:.0f}", f"{line['last_loss']:.5f}"])
+    return rows, gaps
+
+
+HEADINGS = ("ranks", "layout", "ms", "tokens/s", "of one process", "peak MiB", "sent MiB", "by formula", "on loopback",
+            "computed ms", "last loss")
+
+
+def large_table(program):
+    rows = []
+    for machine in ("h100_node", "h200_node"):
+        progress(f"computed: {machine}")
+        lines = run(program, f"plan --json --machine {machine} --ranks {LARGE_RANKS} {LARGE}")
+        for ranks in map(int, LARGE_RANKS.split(",")):
+            fitting = [line for line in lines if line["ranks"] == ranks and line["fits"]]
+            if not fitting:
+                least = min((line for line in lines if line["ranks"] == ranks), key=lambda line: line["memory"])
+                rows.append([machine, ranks, "none fits", "", f"{least['memory'] / 1e9:.0f}", "", "", ""])
+                continue
+            best = fitting[0]
+            rows.append([machine, ranks, best["expert_parallel_size"], best["zero_stage"],
+                         f"{best['memory'] / 1e9:.0f}", f"{best['bytes'] / 1e9:.2f}", f"{best['seconds'] * 1e3:.0f}",
+                         f"{best['tokens_per_second']:.0f}"])
+    return table(("machine", "ranks", "share experts", "ZeRO", "GB a rank", "GB sent", "ms", "tokens/s"), rows, 1)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--evomoe", default=str(ROOT / "build/release/evomoe"), help="the program")
+    parser.add_argument("--rounds", type=int, default=3, help="processes of each layout (default 3)")
+    parser.add_argument("--ranks", default="2,4", help="numbers of ranks (default 2,4)")
+    args = parser.parse_args()
+    ranks_list = [int(text) for text in args.ranks.split(",")]
+    cores = len(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as name:
+        machine, links = measure_machine(args.evomoe, Path(name), args.rounds, cores)
+        told = machine.read_text(encoding="utf-8")
+        whole = step(args.evomoe, 1, 8, 1, 0, threads=min(2, cores), rounds=args.rounds)
+        single = step(args.evomoe, 1, 4, 1, 0, rounds=args.rounds)
+        strong, strong_gaps = rows_of_layouts(args.evomoe, machine, lambda ranks: 8, ranks_list, args.rounds,
+                                              whole["tokens_per_s"])
+        weak, weak_gaps = rows_of_layouts(args.evomoe, machine, lambda ranks: 4 * ranks, ranks_list, args.rounds,
+                                          single["tokens_per_s"])
+        large = large_table(args.evomoe)
+    within = len([ranks for ranks in ranks_list if ranks <= cores]) * len(LAYOUTS)
+    bytes_gap = max(strong_gaps["bytes"] + weak_gaps["bytes"])
+    time_gap = max(strong_gaps["time"][:within] + weak_gaps["time"][:within], default=float("nan"))
+    link_rows = [[name, f"{line['sent_gbs']:.2f}", f"{line['latency_ms']:.3f}"] for name, line in links.items()]
+    PAGE.write_text(f"""# Scaling
+
+`make scaling` (`scripts/scaling.py`) writes this page from what it measured: do not edit it. Measured on {date.today()},
+{platform.machine()} with {cores} cores; each rank has one thread. With more ranks than cores there is overhead to be
+seen, no scaling. *Sent*: MiB of a rank in an update, as the program counts them; *by formula*, `evomoe plan`'s; *on
+loopback*, what the system counted, with the headers of its packets.
+
+The model is `small` of `evomoe bench step`: 8 layers of width 256, 8 experts in every second one, one for each token.
+Sent bytes differ from the formula by {100 * bytes_gap:.1f} % at most, as routers do not choose evenly. The computed time differs
+from the measured one by {100 * time_gap:.0f} % at most, where each rank has a core.
+
+## The same update by more ranks
+
+2,048 tokens an update; beside one process with {min(2, cores)} threads, {whole['ms_median']:.0f} ms.
+
+{table(HEADINGS, strong, 2)}
+
+## As many tokens for each rank
+
+1,024 tokens an update for each rank; beside as many times one process with one thread, {single['ms_median']:.0f} ms.
+
+{table(HEADINGS, weak, 2)}
+
+## Messages
+
+Two ranks, 16 MiB each; *sent* as messages go round a ring.
+
+{table(("operation", "sent GB/s", "one word, ms"), link_rows, 1)}
+
+The machine as the plan was told of it:
+
+```yaml
+{told.rstrip()}
+```
+
+## Machines that were not there
+
+**Computed, not measured**, by `evomoe plan`: the fastest layout that fits, for a mixture of 32 layers of width 4,096 with
+64 experts in every second one, one for each token; 32,768 tokens of each rank an update.
+
+{large}
+""", encoding="utf-8")
+    progress(f"wrote {PAGE.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
