@@ -398,7 +398,8 @@ void meet(c10d::Store& store, const RankPlace& place, const RankFacts& facts,
   take_place(store, place, token);
   auto own = facts;
   own["--distributed-world-size"] = std::to_string(place.size);
-  store.set(key(place.rank), bytes_of(nlohmann::json(own).dump()));
+  const auto own_text = bytes_of(nlohmann::json(own).dump());
+  if (place.rank == 0) store.set(key(0), own_text);
   const auto first = store.get(key(0));
   const auto differences =
       difference_text(own, nlohmann::json::parse(first.begin(), first.end()).get<RankFacts>());
@@ -410,6 +411,7 @@ void meet(c10d::Store& store, const RankPlace& place, const RankFacts& facts,
     store.set(key(place.rank), bytes_of("null"));
     throw Error(text);
   }
+  store.set(key(place.rank), own_text);
   for (int64_t rank = 0; rank < place.size; ++rank) {
     try {
       store.wait({key(rank)});
