@@ -84,7 +84,8 @@ TEST(Costs, AreThoseOfTheFormulas) {
   EXPECT_DOUBLE_EQ(experts.memory,
                    static_cast<double>(share_of_rank(work.memory, 4, 4, 0).total()));
   auto blocks = work;
-  for (int i = 0; i < 4; ++i) blocks.memory.blocks.push_back({.experts = 4'000'000, .others = 500'000});
+  for (int i = 0; i < 4; ++i)
+    blocks.memory.blocks.push_back({.experts = 4'000'000, .others = 500'000});
   EXPECT_LT(cost_of({4, 4, 0}, blocks, machine).memory, cost_of({4, 1, 0}, blocks, machine).memory);
   EXPECT_LT(cost_of({4, 1, 3}, blocks, machine).memory, cost_of({4, 1, 2}, blocks, machine).memory);
   EXPECT_GT(experts.wait_seconds, 0);
