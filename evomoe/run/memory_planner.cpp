@@ -105,7 +105,11 @@ std::vector<MemoryChoice> memory_choices(const TrainOptions& options, Recomputat
     const auto whole =
         family_of(decided).memory(decided, vocabulary_of(data), batch, state_bytes_of(decided));
     const auto stage = zero_stage(options.distributed);
-    auto estimate = share_of_rank(whole, ranks.all->size(), ranks.experts->size(), stage);
+    auto estimate =
+        share_of_rank(whole, {.ranks = ranks.all->size(),
+                              .expert_ranks = ranks.experts->size(),
+                              .zero_stage = stage,
+                              .keep_whole = options.distributed.no_reshard_after_forward});
     estimate.program = program + kLibraries;
     if (saves_in_background(options) && !flags.no_save) {
       // Between updates of stage 3 a rank has its part alone.

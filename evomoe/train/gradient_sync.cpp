@@ -77,6 +77,10 @@ bool GradientSync::comes_late(size_t parameter) const {
   return !used_[parameter] || shards_.all()[parameter].kind == ParameterKind::kEmbedding;
 }
 
+bool GradientSync::waits_for_memory() const {
+  return shards_.settings().stage == 2 && ranks_.experts->size() == 1;
+}
+
 int64_t GradientSync::elements_of(size_t parameter) const {
   const auto& shard = shards_.all()[parameter];
   return scatters() ? shard.row : shard.whole.numel();
@@ -174,6 +178,9 @@ void GradientSync::start_next(Lane& lane) {
   // What is over gives its memory back.
   while (lane.over < lane.started && lane.buckets[lane.over].operation->is_over())
     wait_for_next(lane);
+  if (waits_for_memory()) {
+    while (lane.over + 1 < lane.started) wait_for_next(lane);
+  }
   auto& bucket = lane.buckets[lane.started++];
   const auto count = static_cast<int64_t>(bucket.members.size());
   int64_t width = 0;

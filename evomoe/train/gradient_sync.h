@@ -68,6 +68,9 @@ class GradientSync {
   };
 
   bool scatters() const { return shards_.settings().stage >= 2; }
+  /// Whether no more than two buckets may be on their way. Not where ranks wait for each other in
+  /// the backward pass as well, for experts: they might do so for ever.
+  bool waits_for_memory() const;
   int64_t elements_of(size_t parameter) const;
   void divide_into_lanes();
   void fill_buckets(Lane& lane) const;

@@ -16,6 +16,9 @@ namespace {
 
 constexpr int64_t kWord = 4;
 
+/// Of train/gradient_sync.cpp.
+constexpr int64_t kGradientBucket = int64_t{25} << 20;
+
 // How kernels/cpu/expert_mlp.cpp goes through the rows of an expert.
 constexpr int64_t kBlockWords = int64_t{1} << 21, kLeastBlockRows = 256, kLongRows = 1024;
 
@@ -286,29 +289,34 @@ MemoryEstimate in_bytes(const Words& words, const StateBytes& state) {
 
 }  // namespace
 
-MemoryEstimate share_of_rank(MemoryEstimate whole, int64_t ranks, int64_t expert_ranks,
-                             int64_t zero_stage) {
-  if (ranks == 1) return whole;
+MemoryEstimate share_of_rank(const MemoryEstimate& whole, const RankDivision& division) {
+  if (division.ranks == 1) return whole;
+  const auto stage = division.zero_stage;
   int64_t of_blocks = 0, experts = 0, largest = 0;
   for (const auto& block : whole.blocks) {
     experts += block.experts;
     of_blocks += block.experts + block.others;
-    largest = std::max(largest, block.experts / expert_ranks + block.others);
+    largest = std::max(largest, block.experts / division.expert_ranks + block.others);
   }
   // All of it without ZeRO, a part with it.
-  const auto without_others = experts - experts / expert_ranks;
-  const auto trained = whole.gradients, of_rank = trained - without_others, part = trained / ranks;
+  const auto trained = whole.gradients, part = trained / division.ranks;
+  const auto of_rank = trained - experts + experts / division.expert_ranks;
   const auto outside = trained - of_blocks;
-  const auto at_once = outside + 2 * largest;
   auto share = whole;
-  share.parameters -=
-      zero_stage == 3 ? trained - std::min(of_rank, part + at_once) : without_others;
-  share.gradients = zero_stage == 3   ? std::min(of_rank, part + at_once)
-                    : zero_stage == 2 ? std::min(of_rank, part + outside + largest)
-                                      : of_rank;
-  const auto of_moments = static_cast<double>(zero_stage >= 1 ? part : of_rank) /
-                          static_cast<double>(std::max<int64_t>(trained, 1));
-  share.moments = static_cast<int64_t>(static_cast<double>(whole.moments) * of_moments);
+  share.parameters -= trained - of_rank;
+  share.gradients = of_rank;
+  share.moments = static_cast<int64_t>(static_cast<double>(whole.moments) *
+                                       static_cast<double>(stage >= 1 ? part : of_rank) /
+                                       static_cast<double>(std::max<int64_t>(trained, 1)));
+  if (stage == 2) {
+    const auto bucket = std::min(std::max(kGradientBucket, outside), of_rank);
+    share.gradients = part + largest + 4 * bucket;
+  }
+  if (stage == 3) {
+    const auto at_once = division.keep_whole ? of_rank : std::min(of_rank, outside + 2 * largest);
+    share.parameters += part + at_once - of_rank;
+    share.gradients = part + 2 * outside + 5 * largest;
+  }
   return share;
 }
 

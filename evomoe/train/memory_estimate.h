@@ -33,11 +33,19 @@ struct MemoryEstimate {
   }
 };
 
-/// What one of `ranks` takes of a run that would take `whole` as one process, where `expert_ranks`
-/// share the experts, and by --zero-stage. Of stage 3 it counts the update: each rank's part, what
-/// is outside of blocks, and two blocks that are whole with their gradients.
-MemoryEstimate share_of_rank(MemoryEstimate whole, int64_t ranks, int64_t expert_ranks,
-                             int64_t zero_stage);
+/// How ranks divide a run.
+struct RankDivision {
+  int64_t ranks = 1;
+  int64_t expert_ranks = 1;  ///< that share the experts
+  int64_t zero_stage = 0;
+  bool keep_whole = false;  ///< --no-reshard-after-forward
+};
+
+/// What a rank takes of a run that would take `whole` as one process. Beside its parts of what
+/// --zero-stage divides it has for a moment, in stage 3, what is outside of blocks and two blocks;
+/// of gradients those of a block, in stages 2 and 3, and what is on its way, of two buckets or
+/// blocks both what is sent and what comes.
+MemoryEstimate share_of_rank(const MemoryEstimate& whole, const RankDivision& division);
 
 /// The largest micro-batch.
 struct LargestBatch {

@@ -156,7 +156,8 @@ TEST_F(Ranks, ThatDivideTheModelGiveTheNumbersOfOneProcess) {
     const std::vector<std::string> layouts = {
         updates_of(2) + ranks(2) + "--ddp-backend fully_sharded ",
         updates_of(2) + ranks(2) + "--zero-stage 1 ",
-        updates_of(1) + ranks(4) + "--zero-stage 2 --expert-parallel-size 2 ",
+        updates_of(1) + ranks(4) + "--zero-stage 2 " +
+            (model.empty() ? "" : "--expert-parallel-size 2 "),
         updates_of(1) + ranks(4) +
             "--zero-stage 3 --expert-parallel-size 1 --no-reshard-after-forward "
             "--checkpoint-activations "};

@@ -172,21 +172,23 @@ TEST(MemoryEstimate, OfARankCountsItsShare) {
     largest = std::max(largest, bytes_of_block[i]);
   }
 
-  EXPECT_EQ(share_of_rank(whole, 1, 1, 3).total(), whole.total());
-  const auto expert_parallel = share_of_rank(whole, 4, 4, 0);
-  EXPECT_EQ(expert_parallel.parameters, whole.parameters - experts * 3 / 4);
-  EXPECT_EQ(expert_parallel.gradients, whole.gradients - experts * 3 / 4);
-  const auto state = share_of_rank(whole, 4, 1, 1);
-  EXPECT_EQ(state.parameters, whole.parameters);
-  EXPECT_EQ(state.gradients, whole.gradients);
-  EXPECT_NEAR(static_cast<double>(state.moments), static_cast<double>(whole.moments) / 4, 1);
-  const auto gradients = share_of_rank(whole, 4, 1, 2);
-  EXPECT_EQ(gradients.parameters, whole.parameters);
-  EXPECT_EQ(gradients.gradients, whole.gradients / 4 + outside + largest);
-  const auto all = share_of_rank(whole, 64, 1, 3);
+  const auto share = [&](int64_t ranks, int64_t expert_ranks, int64_t stage, bool keep = false) {
+    return share_of_rank(
+        whole,
+        {.ranks = ranks, .expert_ranks = expert_ranks, .zero_stage = stage, .keep_whole = keep});
+  };
+  EXPECT_EQ(share(1, 1, 3).total(), whole.total());
+  EXPECT_EQ(share(4, 4, 0).parameters, whole.parameters - experts * 3 / 4);
+  EXPECT_EQ(share(4, 4, 0).gradients, whole.gradients - experts * 3 / 4);
+  EXPECT_EQ(share(4, 1, 1).parameters, whole.parameters);
+  EXPECT_EQ(share(4, 1, 1).gradients, whole.gradients);
+  EXPECT_NEAR(static_cast<double>(share(4, 1, 1).moments), static_cast<double>(whole.moments) / 4,
+              4);
+  EXPECT_EQ(share(4, 1, 2).parameters, whole.parameters);
   const auto constants = whole.parameters - whole.gradients;
-  EXPECT_EQ(all.parameters, constants + whole.gradients / 64 + outside + 2 * largest);
-  EXPECT_EQ(all.gradients, all.parameters - constants);
+  EXPECT_EQ(share(64, 1, 3).parameters, constants + whole.gradients / 64 + outside + 2 * largest);
+  EXPECT_EQ(share(64, 1, 3).gradients, whole.gradients / 64 + 2 * outside + 5 * largest);
+  EXPECT_EQ(share(64, 1, 3, /*keep=*/true).parameters, whole.parameters + whole.gradients / 64);
 }
 
 TEST(MemoryEstimate, IsWhatGatedExpertsTake) {

@@ -405,6 +405,12 @@ TEST(ZeroOptions, OptimizersOfWholeMatricesAreRefused) {
   expect_error([&] { check_optimizer(options); }, {"--ddp-backend fully_sharded", "muon"});
 }
 
+TEST_P(Zero, ARankMayOwnNothingOfASmallParameter) {
+  const auto options =
+      options_of_zero("dense", GetParam());  // ten biases for six ranks: 2 2 2 2 2 0
+  expect_same(train_on_ranks(options, 6, 1), train_alone(options, 6));
+}
+
 TEST_P(Zero, TwoEqualRunsGiveTheSameBits) {
   const auto options = options_of_zero("dts", GetParam());
   const auto a = train_on_ranks(options, 3, 2), b = train_on_ranks(options, 3, 2);
