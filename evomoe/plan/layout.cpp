@@ -110,8 +110,10 @@ LayoutCost cost_of(const Layout& layout, const Workload& work, const Machine& ma
   const auto whole = shared + own;
   const auto share =
       shared / static_cast<double>(all.ranks) + own / static_cast<double>(replicas.ranks);
-  cost.memory = static_cast<double>(
-      share_of_rank(work.memory, layout.ranks, layout.expert_ranks, layout.zero_stage).total());
+  cost.memory = static_cast<double>(share_of_rank(work.memory, {.ranks = layout.ranks,
+                                                                .expert_ranks = layout.expert_ranks,
+                                                                .zero_stage = layout.zero_stage})
+                                        .total());
   cost.fits = cost.memory <= machine.memory;
 
   const auto rounds = rounds_of(layout.zero_stage, micro_batches);

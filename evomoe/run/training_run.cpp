@@ -56,6 +56,7 @@ TrainingRun::TrainingRun(const TrainOptions& options, const RankPlace& place)
   const bool together = save_together(options_, ranks);
   if (place.rank > 0 && !together) policy.no_save = true;
   check_same_folder(options_, *ranks.all);
+  memory_.emplace(options_, *data_.task, device_, ranks);
   if (place.rank > 0) {
     if (options_.distributed.log_all_ranks && !options_.checkpoint.no_save)
       rank_log_ = fmt::format("log.rank-{}.jsonl", place.rank);
@@ -64,7 +65,6 @@ TrainingRun::TrainingRun(const TrainOptions& options, const RankPlace& place)
   validator_.emplace(options_, iterator_options(options_, /*training=*/false, place),
                      data_.task->target_dictionary(), data_.bpe.get());
   for (const auto& [subset, dataset] : data_.valid) validator_->check_bleu_lengths(dataset);
-  memory_.emplace(options_, *data_.task, device_, ranks);
   checkpoints_ = std::make_unique<CheckpointManager>(
       options_.checkpoint.save_dir, std::move(policy),
       together ? same_ranks(*ranks.all) : std::make_shared<SelfCommunicator>());

@@ -81,8 +81,9 @@ TEST(Costs, AreThoseOfTheFormulas) {
   const auto experts = cost_of({4, 4, 0}, work, machine);
   EXPECT_DOUBLE_EQ(experts.gradient_bytes, 2 * 4 * 1e6 * 3 / 4) << "each expert is on one rank";
   EXPECT_NEAR(experts.token_bytes, 2000 * 0.75 * 64 * 4 * 12, 1e-6);
-  EXPECT_DOUBLE_EQ(experts.memory,
-                   static_cast<double>(share_of_rank(work.memory, 4, 4, 0).total()));
+  EXPECT_DOUBLE_EQ(
+      experts.memory,
+      static_cast<double>(share_of_rank(work.memory, {.ranks = 4, .expert_ranks = 4}).total()));
   auto blocks = work;
   for (int i = 0; i < 4; ++i)
     blocks.memory.blocks.push_back({.experts = 4'000'000, .others = 500'000});
