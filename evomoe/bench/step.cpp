@@ -121,11 +121,10 @@ void prime() {
   StepRun(toy, 1, /*balanced=*/false).step();
 }
 
+/// What the optimiser of this rank updates: with --zero-stage a part.
 int64_t trained_parameters(const std::vector<NamedParameter>& parameters) {
   int64_t count = 0;
-  for (const auto& parameter : parameters) {
-    if (parameter.tensor.requires_grad()) count += parameter.tensor.numel();
-  }
+  for (const auto& parameter : parameters) count += parameter.tensor.numel();
   return count;
 }
 

@@ -13,6 +13,7 @@
 #include "evomoe/base/mapped_file.h"
 #include "evomoe/base/parse_json.h"
 #include "evomoe/checkpoint/durable_file.h"
+#include "evomoe/parallel/gather_text.h"
 
 namespace evomoe {
 
@@ -221,21 +222,6 @@ fs::path resolve(const fs::path& path) {
   return folder;
 }
 
-/// The path that rank 0 has.
-fs::path path_of_first(const fs::path& own, Communicator& ranks) {
-  if (ranks.size() == 1) return own;
-  const auto text = ranks.rank() == 0 ? own.string() : std::string();
-  double length = static_cast<double>(text.size());
-  ranks.all_reduce_sum(length);
-  std::vector<double> letters(static_cast<size_t>(length));
-  std::ranges::transform(text, letters.begin(),
-                         [](char letter) { return static_cast<unsigned char>(letter); });
-  ranks.all_reduce_sum(letters);
-  std::string path;
-  for (const auto letter : letters) path += static_cast<char>(static_cast<unsigned char>(letter));
-  return path;
-}
-
 /// Runs `work` on each rank; when it fails on one of them it fails on all.
 template <typename Work>
 void on_all(Communicator& ranks, const fs::path& path, const Work& work) {
@@ -284,8 +270,7 @@ Loaded load(const fs::path& path, bool with_optimizer) {
   auto content = load_manifest(folder);
   const auto& files = content["files"];
   Loaded loaded;
-  EVOMOE_CHECK(files.contains(kModelFile), "{} names no {}", (folder / kManifestFile).string(),
-               kModelFile);
+  static_cast<void>(files.at(kModelFile));  // an Error that names it
   loaded.model = load_all(folder, kModelFile, files);
   if (with_optimizer) loaded.optimizer = load_all(folder, kOptimizerFile, files);
   loaded.sections = std::move(content["sections"]);
@@ -382,7 +367,8 @@ void write_checkpoint(const fs::path& path, const Checkpoint& checkpoint) {
 }
 
 void write_checkpoint(const fs::path& own_path, const Checkpoint& checkpoint, Communicator& ranks) {
-  const auto path = path_of_first(own_path, ranks);
+  const fs::path path =
+      text_of_first_rank(ranks.rank() == 0 ? own_path.string() : std::string(), ranks);
   if (path.empty()) return;
   const auto temporary = temporary_name(path);
   const bool is_first = ranks.rank() == 0;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "evomoe/base/byte_size.h"
 #include "evomoe/base/error.h"
 #include "evomoe/cli/command_list.h"
@@ -80,8 +82,7 @@ void print_table(const std::vector<LayoutCost>& costs, const Workload& work,
 std::vector<LayoutCost> plans(const PlanOptions& options, const Workload& work,
                               const Machine& machine) {
   std::vector<LayoutCost> costs;
-  const auto& optimizer = options.train.optimizer.optimizer;
-  const bool element_wise = optimizer != "adafactor" && optimizer != "muon";
+  const bool element_wise = options.train.optimizer.make_rule()->is_elementwise();
   for (const auto ranks : options.ranks) {
     if (ranks < 1) fail_usage("--ranks {}: a run has one rank at least", ranks);
     for (const auto& layout : layouts_of(ranks, work.experts, element_wise))
@@ -137,11 +138,17 @@ int plan_command(const std::vector<std::string>& arguments) {
   OptionTable table("plan", command_summary("plan"));
   options.describe(table);
   if (!parse_quietly(table, arguments)) return 0;
-  const auto machine = find_machine(options.machine);
+  auto machine = find_machine(options.machine);
   if (options.print_machine) {
     fmt::print("{}", to_yaml(machine));
     return 0;
   }
+  if (const auto& budget = options.train.resources.memory_budget) {
+    const auto bytes = static_cast<double>(parse_byte_size(*budget, "--memory-budget"));
+    machine.memory = std::min(machine.memory, bytes);
+  }
+  if (options.train.optimization.update_freq.size() > 1)
+    fail_usage("--update-freq: a plan is for one number of micro-batches an update; give one");
   check_model(options.train);
   const auto active = options.active_experts.value_or(fewest_experts(options.train));
   const auto experts = has_experts(options.train) ? options.train.moe.moe_expert_count : 0;

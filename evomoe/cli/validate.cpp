@@ -91,7 +91,7 @@ int validate_command(const std::vector<std::string>& arguments) {
   iterator.max_positions = positions;
   iterator.positions_option.clear();
   iterator.tokens_option = "--max-tokens";
-  Validator validator(options, iterator, /*max_steps=*/-1, loaded.dictionary, loaded.bpe.get());
+  Validator validator(options, iterator, loaded.dictionary, loaded.bpe.get());
   std::map<std::string, std::shared_ptr<const Dataset>> datasets;
   auto facts = model_facts(loaded);
   for (const auto& subset : flags.valid_subset) {

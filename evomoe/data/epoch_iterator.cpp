@@ -47,34 +47,34 @@ int64_t EpochIterator::update_freq() const {
   return options_.update_freq[std::clamp<int64_t>(epoch_ - 1, 0, last)];
 }
 
-void EpochIterator::start_epoch(int64_t epoch, int64_t offset) {
+void EpochIterator::start_epoch(int64_t epoch, int64_t done) {
   EVOMOE_CHECK(epoch >= 1, "there is no epoch {}; epochs count from 1", epoch);
   prefetcher_.reset();  // its threads read what changes now
   form_batches(epoch);
   epoch_ = epoch;
-  const int64_t batches = batches_per_epoch();
+  const int64_t batches = batches_of_all_ranks();
   EVOMOE_CHECK(
-      offset >= 0 && offset <= batches,
-      "cannot begin epoch {} behind micro-batch {}: it has {} on this rank. The data, the batch "
-      "size or the "
-      "number of ranks differ from those of the checkpoint; give the same, or --reset-dataloader",
-      epoch, offset, batches);
+      done >= 0 && done <= batches,
+      "cannot begin epoch {} behind micro-batch {}: it has {}. The data or the batch size differ "
+      "from those of the checkpoint; give the same, or --reset-dataloader",
+      epoch, done, batches);
   order_.resize(static_cast<size_t>(batches_of_all_ranks()));
   std::iota(order_.begin(), order_.end(), 0);
   if (options_.shuffle && epoch > options_.curriculum) {
     NumpyRandom(options_.seed + epoch).shuffle(order_);
   }
-  offset_ = start_offset_ = offset;
+  first_ = done;
+  place_ = 0;
   if (options_.num_workers > 0) {
-    prefetcher_ =
-        std::make_unique<BatchPrefetcher>([this](int64_t place) { return make(place); }, offset,
-                                          batches, options_.num_workers, options_.prefetch_batches);
+    prefetcher_ = std::make_unique<BatchPrefetcher>([this](int64_t place) { return make(place); },
+                                                    0, places(), options_.num_workers,
+                                                    options_.prefetch_batches);
   }
 }
 
 Batch EpochIterator::make(int64_t place) const {
   const int64_t world = options_.world_size;
-  const int64_t mine = place * world + options_.rank;
+  const int64_t mine = first_ + place * world + options_.rank;
   Batch batch;
   const auto count = static_cast<int64_t>(order_.size());
   if (mine < count) {
@@ -87,8 +87,8 @@ Batch EpochIterator::make(int64_t place) const {
   }
   // Ranks take turns, so that the batches of an update are neighbours in the order whatever the
   // number of ranks.
-  const int64_t group = (place - start_offset_) / update_freq() * update_freq() + start_offset_;
-  for (int64_t i = group * world; i < std::min(mine, count); ++i) {
+  const int64_t group = place / update_freq() * update_freq();
+  for (int64_t i = first_ + group * world; i < std::min(mine, count); ++i) {
     batch.first_sequence += dataset_->rows_of(static_cast<int64_t>(batches_[order_[i]].size()));
   }
   return batch;
@@ -96,11 +96,11 @@ Batch EpochIterator::make(int64_t place) const {
 
 std::optional<std::vector<Batch>> EpochIterator::next_update() {
   EVOMOE_CHECK(epoch_ > 0, "start_epoch must come before next_update");
-  const int64_t end = std::min(offset_ + update_freq(), batches_per_epoch());
-  if (offset_ >= end) return std::nullopt;
+  const int64_t end = std::min(place_ + update_freq(), places());
+  if (place_ >= end) return std::nullopt;
   std::vector<Batch> update;
-  for (; offset_ < end; ++offset_) {
-    update.push_back(prefetcher_ ? prefetcher_->next() : make(offset_));
+  for (; place_ < end; ++place_) {
+    update.push_back(prefetcher_ ? prefetcher_->next() : make(place_));
   }
   return update;
 }
@@ -109,6 +109,11 @@ int64_t EpochIterator::batches_of_all_ranks() {
   if (!dataset_) form_batches(1);
   const auto most = options_.max_batches;
   return most < 0 ? batches_.size() : std::min<int64_t>(most, batches_.size());
+}
+
+int64_t EpochIterator::places() {
+  const auto left = batches_of_all_ranks() - first_;
+  return (left + options_.world_size - 1) / options_.world_size;
 }
 
 int64_t EpochIterator::batches_per_epoch() {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -50,31 +51,37 @@ class EpochIterator {
   EpochIterator(const EpochIterator&) = delete;
   EpochIterator& operator=(const EpochIterator&) = delete;
 
-  /// Begins epoch `epoch` (from 1) behind its first `offset` micro-batches of this rank (to
-  /// resume). An Error when the epoch has fewer.
-  void start_epoch(int64_t epoch, int64_t offset = 0);
+  /// Begins epoch `epoch` (from 1) behind its first `done` batches, those of all ranks (to resume,
+  /// whatever the number of ranks was). An Error when the epoch has fewer.
+  void start_epoch(int64_t epoch, int64_t done = 0);
 
   /// The micro-batches of the next update: update_freq of them, fewer at the end of the epoch;
   /// nothing when the epoch is over.
   std::optional<std::vector<Batch>> next_update();
 
   int64_t epoch() const { return epoch_; }
-  /// Micro-batches of this rank delivered in this epoch, those skipped by start_epoch included.
-  int64_t offset() const { return offset_; }
+  /// Micro-batches of a rank delivered in this epoch, those skipped by start_epoch included.
+  int64_t offset() const { return first_ / options_.world_size + place_; }
+  /// Batches of all ranks delivered in this epoch, those skipped included.
+  int64_t batches_done() {
+    return std::min(first_ + place_ * options_.world_size, batches_of_all_ranks());
+  }
   /// Batches of all ranks in this epoch (before start_epoch: in epoch 1).
   int64_t batches_of_all_ranks();
   /// Micro-batches of a rank in this epoch, stand-ins included.
   int64_t batches_per_epoch();
   /// Updates delivered in this epoch, those skipped by start_epoch included; the last one may have
   /// fewer micro-batches.
-  int64_t updates() const { return (offset_ + update_freq() - 1) / update_freq(); }
+  int64_t updates() const { return (offset() + update_freq() - 1) / update_freq(); }
   /// Updates in this epoch.
   int64_t updates_per_epoch();
-  bool finished() { return offset_ >= batches_per_epoch(); }
+  bool finished() { return place_ >= places(); }
 
  private:
   void form_batches(int64_t epoch);
   int64_t update_freq() const;
+  /// Micro-batches of a rank from where the epoch began, stand-ins included.
+  int64_t places();
   /// The micro-batch at place `place` of this rank; one that stands in when there is none.
   Batch make(int64_t place) const;
 
@@ -84,8 +91,8 @@ class EpochIterator {
   Batches batches_;
   std::vector<int64_t> order_;  // of the batches of this epoch in batches_
   int64_t epoch_ = 0;
-  int64_t offset_ = 0;
-  int64_t start_offset_ = 0;
+  int64_t first_ = 0;  ///< batch of all ranks at which this epoch began
+  int64_t place_ = 0;  ///< micro-batches of this rank since
   std::unique_ptr<BatchPrefetcher> prefetcher_;
 };
 

@@ -37,14 +37,12 @@ TranslationBleu::TranslationBleu(const TrainOptions& options, const Dictionary& 
 }
 
 void TranslationBleu::check_lengths(std::shared_ptr<const Dataset> dataset,
-                                    EpochIteratorOptions options, int64_t max_steps) const {
+                                    EpochIteratorOptions options) const {
   const auto positions = longest_item(options_);
   if (search_.min_len <= std::min(search_.max_len_b, positions - 1)) return;  // whatever the source
   EpochIterator batches(std::move(dataset), std::move(options));
   batches.start_epoch(1);
-  for (int64_t step = 0; max_steps < 0 || step < max_steps; ++step) {
-    const auto group = batches.next_update();
-    if (!group) return;
+  while (const auto group = batches.next_update()) {
     try {
       longest_hypothesis(search_, group->front().columns, positions);
     } catch (const UsageError& error) {

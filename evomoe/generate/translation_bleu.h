@@ -26,10 +26,8 @@ class TranslationBleu {
   /// Both must outlive it. UsageError for what --eval-bleu-... cannot mean.
   TranslationBleu(const TrainOptions& options, const Dictionary& target, const ByteBpe* bpe);
 
-  /// UsageError when --eval-bleu-args asks for more tokens than a hypothesis may have in one of the
-  /// first `max_steps` batches (negative: all).
-  void check_lengths(std::shared_ptr<const Dataset> dataset, EpochIteratorOptions options,
-                     int64_t max_steps) const;
+  /// UsageError when --eval-bleu-args asks for more tokens than a hypothesis may have in a batch.
+  void check_lengths(std::shared_ptr<const Dataset> dataset, EpochIteratorOptions options) const;
   /// Forgets what was added.
   void reset() { bleu_ = TextBleu(counting_); }
   /// Translates a batch with an encoder-decoder that has made `updates` updates.

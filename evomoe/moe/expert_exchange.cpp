@@ -25,11 +25,12 @@ Tensor int64_tensor(Counts values) { return torch::tensor(values, torch::kInt64)
 
 /// How many values go where, in one direction and the other.
 struct Traffic {
-  Communicator* ranks = nullptr;
+  std::shared_ptr<Communicator> ranks;
+  std::string what;  ///< for the messages of errors
   Counts sent_rows_P, received_rows_P, sent_weights_P, received_weights_P;
 
   Traffic reversed() const {
-    return {ranks, received_rows_P, sent_rows_P, received_weights_P, sent_weights_P};
+    return {ranks, what, received_rows_P, sent_rows_P, received_weights_P, sent_weights_P};
   }
 };
 
@@ -50,7 +51,8 @@ std::pair<Tensor, Tensor> exchanged(const Tensor& rows_RD, const Tensor& weight_
     sent_P.push_back(rows * D + weights);
     received_P.push_back(traffic.received_rows_P[p] * D + traffic.received_weights_P[p]);
   }
-  const auto received = traffic.ranks->all_to_all(torch::cat(parts), sent_P, received_P);
+  const auto received =
+      traffic.ranks->all_to_all(torch::cat(parts), sent_P, received_P, traffic.what);
   auto new_rows = torch::empty({sum(traffic.received_rows_P), D}, rows_RD.options());
   auto new_weights = torch::empty({sum(traffic.received_weights_P)}, weight_A.options());
   int64_t at = 0;
@@ -86,12 +88,22 @@ class ExchangeRows : public torch::autograd::Function<ExchangeRows> {
 }  // namespace
 
 ExpertExchange::ExpertExchange(const Routing& routing, int64_t num_tokens, const NoiseKey& noise,
-                               const std::vector<ExpertRange>& owners, Communicator& ranks)
-    : routing_(routing), num_tokens_(num_tokens), noise_(noise), owners_(owners), ranks_(ranks) {
+                               const std::vector<ExpertRange>& owners,
+                               std::shared_ptr<Communicator> ranks, int64_t layer)
+    : routing_(routing),
+      num_tokens_(num_tokens),
+      noise_(noise),
+      owners_(owners),
+      ranks_(std::move(ranks)),
+      layer_(layer) {
   EVOMOE_CHECK(routing.token_A.is_cpu(), "experts are divided among ranks on the CPU only");
   RECORD_USER_SCOPE("expert exchange");
   plan_own_tokens();
   exchange_plans();
+}
+
+std::string ExpertExchange::words(const char* what) const {
+  return fmt::format("{} of MoE layer {}", what, layer_);
 }
 
 void ExpertExchange::plan_own_tokens() {
@@ -122,7 +134,7 @@ void ExpertExchange::plan_own_tokens() {
 /// Each rank learns how many rows and assignments of its experts the others have, and which.
 void ExpertExchange::exchange_plans() {
   const auto ranks = owners_.size();
-  const auto own = owners_[static_cast<size_t>(ranks_.rank())].size();
+  const auto own = owners_[static_cast<size_t>(ranks_->rank())].size();
   Counts message, sent_P;
   for (size_t p = 0; p < ranks; ++p) {
     message.push_back(sent_rows_P_[p]);
@@ -131,7 +143,9 @@ void ExpertExchange::exchange_plans() {
     sent_P.push_back(1 + owners_[p].size());
   }
   const auto counts_PN =
-      ranks_.all_to_all(int64_tensor(std::move(message)), sent_P, Counts(ranks, 1 + own))
+      ranks_
+          ->all_to_all(int64_tensor(std::move(message)), sent_P, Counts(ranks, 1 + own),
+                       words("which tokens go to which experts"))
           .view({static_cast<int64_t>(ranks), 1 + own});
   const auto counts = counts_PN.accessor<int64_t, 2>();
   Counts offset(static_cast<size_t>(own) + 1);
@@ -160,7 +174,8 @@ void ExpertExchange::exchange_plans() {
     sent_numbers_P.push_back(sent_rows_P_[p] + sent_assignments_P_[p]);
     received_numbers_P.push_back(received_rows_P_[p] + received_assignments_P_[p]);
   }
-  const auto numbers = ranks_.all_to_all(torch::cat(parts), sent_numbers_P, received_numbers_P);
+  const auto numbers = ranks_->all_to_all(torch::cat(parts), sent_numbers_P, received_numbers_P,
+                                          words("which tokens go to which experts"));
   const auto* number = numbers.const_data_ptr<int64_t>();
   Counts noise_token, order(static_cast<size_t>(offset.back())), rows(order.size());
   Counts next(offset.begin(), offset.end() - 1);
@@ -184,7 +199,11 @@ void ExpertExchange::exchange_plans() {
 
 VisitingTokens ExpertExchange::dispatch(const Tensor& x_TD) const {
   RECORD_USER_SCOPE("expert exchange");
-  const Traffic traffic{&ranks_, sent_rows_P_, received_rows_P_, sent_assignments_P_,
+  const Traffic traffic{ranks_,
+                        words("the tokens for the experts"),
+                        sent_rows_P_,
+                        received_rows_P_,
+                        sent_assignments_P_,
                         received_assignments_P_};
   const auto received = ExchangeRows::apply(x_TD.index_select(0, sent_token_R_),
                                             routing_.weight_A.to(x_TD.scalar_type()), traffic);
@@ -203,7 +222,9 @@ VisitingTokens ExpertExchange::dispatch(const Tensor& x_TD) const {
 Tensor ExpertExchange::combine(const Tensor& y_ND) const {
   RECORD_USER_SCOPE("expert exchange");
   const Counts none(sent_rows_P_.size());
-  const Traffic traffic{&ranks_, received_rows_P_, sent_rows_P_, none, none};
+  const Traffic traffic{
+      ranks_, words("what the experts made of the tokens"), received_rows_P_, sent_rows_P_, none,
+      none};
   const auto rows_RD =
       ExchangeRows::apply(y_ND, torch::empty({0}, y_ND.options().requires_grad(false)), traffic)[0];
   return torch::zeros({num_tokens_, y_ND.size(1)}, y_ND.options().requires_grad(false))

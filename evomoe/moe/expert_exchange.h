@@ -3,6 +3,8 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <memory>
+#include <string>
 #include <vector>
 
 #include "evomoe/base/philox.h"
@@ -25,9 +27,11 @@ struct VisitingTokens {
 /// all others do, and gradients go the same ways back.
 class ExpertExchange {
  public:
-  /// `routing`: of T tokens to all experts. `noise`: of their micro-batch. All ranks call it.
+  /// `routing`: of T tokens to all experts, which must outlive this. `noise`: of their micro-batch.
+  /// All ranks call it. `layer`: for the messages of errors.
   ExpertExchange(const Routing& routing, int64_t num_tokens, const NoiseKey& noise,
-                 const std::vector<ExpertRange>& owners, Communicator& ranks);
+                 const std::vector<ExpertRange>& owners, std::shared_ptr<Communicator> ranks,
+                 int64_t layer);
 
   /// x_TD [T,D]: of this rank's tokens.
   VisitingTokens dispatch(const torch::Tensor& x_TD) const;
@@ -35,14 +39,16 @@ class ExpertExchange {
   torch::Tensor combine(const torch::Tensor& y_ND) const;
 
  private:
+  std::string words(const char* what) const;
   void plan_own_tokens();
   void exchange_plans();
 
   const Routing& routing_;
   int64_t num_tokens_;
   NoiseKey noise_;
-  const std::vector<ExpertRange>& owners_;
-  Communicator& ranks_;
+  std::vector<ExpertRange> owners_;
+  std::shared_ptr<Communicator> ranks_;
+  int64_t layer_;
 
   // What this rank sends to rank p: sent_rows_P[p] rows, sent_assignments_P[p] assignments.
   std::vector<int64_t> sent_rows_P_, sent_assignments_P_;

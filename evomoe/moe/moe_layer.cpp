@@ -160,7 +160,8 @@ torch::Tensor MoELayerImpl::apply_experts(const torch::Tensor& x_TD, const Routi
                                           const RoutingContext& context) {
   const bool dropout = context.training && !context.without_dropout;
   if (ranks_->size() == 1) return experts_->forward(x_TD, routing, context.noise, dropout);
-  const ExpertExchange exchange(routing, x_TD.size(0), context.noise, owners_, *ranks_);
+  const ExpertExchange exchange(routing, x_TD.size(0), context.noise, owners_, ranks_,
+                                options_.layer);
   const auto visiting = exchange.dispatch(x_TD);
   return exchange.combine(experts_->forward(visiting.x_ND, visiting.routing, visiting.noise,
                                             dropout, visiting.noise_token_N));

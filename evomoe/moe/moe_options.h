@@ -21,7 +21,7 @@ struct MoeOptions {
   int64_t moe_expert_count = 0;                        ///< E
   /// A name of the registry; --moe-top1-expert means switch, --moe-topk-expert means dts.
   std::string moe_router = "gshard";
-  int64_t topk = -1;  ///< the reference's: -1 or E
+  int64_t topk = -1;                              ///< the reference's: -1 or E
   std::string moe_balance_scope = "micro-batch";  ///< | rank | update
   bool use_moe_pad_mask = false;
   int64_t alternate_decoder_ffn_embed_dim = 0;

@@ -85,7 +85,7 @@ std::unique_ptr<PendingOperation> SelfCommunicator::start_reduce_scatter_sum(tor
 }
 
 torch::Tensor SelfCommunicator::all_to_all(const torch::Tensor& rows, const std::vector<int64_t>&,
-                                           const std::vector<int64_t>&) {
+                                           const std::vector<int64_t>&, const std::string&) {
   return rows;
 }
 

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 namespace evomoe {
@@ -41,9 +42,10 @@ class Communicator {
                                                                      torch::Tensor whole) = 0;
   /// Sends the first sent_P[0] rows of `rows` [N, ...] to rank 0, the next sent_P[1] to rank 1 and
   /// so on. Returns what the ranks sent to this one, received_P[p] rows from rank p, in the order
-  /// of the ranks.
+  /// of the ranks. `what`: what errors call it.
   virtual torch::Tensor all_to_all(const torch::Tensor& rows, const std::vector<int64_t>& sent_P,
-                                   const std::vector<int64_t>& received_P) = 0;
+                                   const std::vector<int64_t>& received_P,
+                                   const std::string& what = "rows") = 0;
   /// One of `members` alone, which are ranks of this one, this rank among them; their numbers are
   /// their places in the list. Every rank of this communicator calls it, each with the list that it
   /// is in.
@@ -71,7 +73,8 @@ class SelfCommunicator final : public Communicator {
   std::unique_ptr<PendingOperation> start_reduce_scatter_sum(torch::Tensor part,
                                                              torch::Tensor whole) override;
   torch::Tensor all_to_all(const torch::Tensor& rows, const std::vector<int64_t>& sent_P,
-                           const std::vector<int64_t>& received_P) override;
+                           const std::vector<int64_t>& received_P,
+                           const std::string& what = "rows") override;
   std::shared_ptr<Communicator> split(const std::vector<int>& members) override;
 };
 

@@ -265,7 +265,8 @@ class GlooCommunicator final : public Communicator {
   }
 
   torch::Tensor all_to_all(const torch::Tensor& rows, const std::vector<int64_t>& sent_P,
-                           const std::vector<int64_t>& received_P) override {
+                           const std::vector<int64_t>& received_P,
+                           const std::string& what) override {
     const torch::NoGradGuard no_grad;
     auto sizes = rows.sizes().vec();
     sizes.at(0) = std::reduce(received_P.begin(), received_P.end());
@@ -275,23 +276,21 @@ class GlooCommunicator final : public Communicator {
       const auto others = all - sent_P.at(static_cast<size_t>(rank()));
       run_->count_sent(static_cast<int64_t>(rows.nbytes()) / all * others);
     }
-    start(fmt::format("the exchange of {} rows for {} of {}", rows.size(0), sizes[0],
-                      sizes_text(rows)),
-          [&] {
-            auto to = received_P, from = sent_P;
-            return group_->alltoall_base(received, sent, to, from);
-          })
-        ->wait();
+    start(fmt::format("the exchange of {}, {} for {},", what, sizes_text(rows), sizes[0]), [&] {
+      auto to = received_P, from = sent_P;
+      return group_->alltoall_base(received, sent, to, from);
+    })->wait();
     return received;
   }
 
   std::shared_ptr<Communicator> split(const std::vector<int>& members) override {
+    const auto number = splits_++;
     if (members == std::vector<int>{rank()}) return std::make_shared<SelfCommunicator>();
     std::vector<int> of_run;
     for (const int member : members) of_run.push_back(members_.at(static_cast<size_t>(member)));
     // Each split has keys of its own, in the order of the calls.
     const auto store =
-        c10::make_intrusive<c10d::PrefixStore>(fmt::format("split {}", splits_++), store_);
+        c10::make_intrusive<c10d::PrefixStore>(fmt::format("split {}", number), store_);
     return run_->named(
         fmt::format("meeting ranks {} apart from the others", fmt::join(of_run, ", ")),
         [&] { return std::make_shared<GlooCommunicator>(run_, of_run, store); });
@@ -399,7 +398,8 @@ void meet(c10d::Store& store, const RankPlace& place, const RankFacts& facts,
   take_place(store, place, token);
   auto own = facts;
   own["--distributed-world-size"] = std::to_string(place.size);
-  store.set(key(place.rank), bytes_of(nlohmann::json(own).dump()));
+  const auto own_text = bytes_of(nlohmann::json(own).dump());
+  if (place.rank == 0) store.set(key(0), own_text);
   const auto first = store.get(key(0));
   const auto differences =
       difference_text(own, nlohmann::json::parse(first.begin(), first.end()).get<RankFacts>());
@@ -411,6 +411,7 @@ void meet(c10d::Store& store, const RankPlace& place, const RankFacts& facts,
     store.set(key(place.rank), bytes_of("null"));
     throw Error(text);
   }
+  store.set(key(place.rank), own_text);
   for (int64_t rank = 0; rank < place.size; ++rank) {
     try {
       store.wait({key(rank)});

@@ -110,15 +110,10 @@ LayoutCost cost_of(const Layout& layout, const Workload& work, const Machine& ma
   const auto whole = shared + own;
   const auto share =
       shared / static_cast<double>(all.ranks) + own / static_cast<double>(replicas.ranks);
-  const auto of_stage = [&](int64_t stage) { return layout.zero_stage >= stage ? share : whole; };
-  const auto constants = static_cast<double>(work.memory.parameters) / kWord - shared -
-                         static_cast<double>(work.expert_words);
-  cost.memory =
-      kWord * (of_stage(3) + constants + of_stage(2) + of_stage(1) * work.state_words_of_word) +
-      static_cast<double>(work.memory.activations + work.memory.workspace);
-  // Of a block that is gathered while the one before it computes.
-  if (layout.zero_stage == 3)
-    cost.memory += 2 * kWord * whole / static_cast<double>(std::max<int64_t>(work.blocks, 1));
+  cost.memory = static_cast<double>(share_of_rank(work.memory, {.ranks = layout.ranks,
+                                                                .expert_ranks = layout.expert_ranks,
+                                                                .zero_stage = layout.zero_stage})
+                                        .total());
   cost.fits = cost.memory <= machine.memory;
 
   const auto rounds = rounds_of(layout.zero_stage, micro_batches);

@@ -16,10 +16,8 @@ RouterLoss balance_loss(const torch::Tensor& gate_TE, int64_t num_rows,
   return {"balance", (gate_share_E * selected_share_E).mean() * (num_experts * num_experts)};
 }
 
-ExpertLoads UpdateLoads::add(const NoiseKey& noise, const ExpertLoads& loads) {
-  if (noise.update != update_) of_micro_batch_.clear();
-  update_ = noise.update;
-  of_micro_batch_[noise.first_sequence] = loads;
+ExpertLoads UpdateLoads::add(uint32_t first_sequence, const ExpertLoads& loads) {
+  of_micro_batch_[first_sequence] = loads;
   ExpertLoads sum{torch::zeros_like(loads.count_E), 0};
   for (const auto& [sequence, of_one] : of_micro_batch_) {
     sum.count_E += of_one.count_E;

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <map>
 
-#include "evomoe/base/philox.h"
 #include "evomoe/routing/routing.h"
 
 namespace evomoe {
@@ -31,12 +30,13 @@ struct ExpertLoads {
 /// Loads of the experts in the micro-batches of an update, as far as they have been routed.
 class UpdateLoads {
  public:
-  /// Adds those of a micro-batch, and returns the sums of the update so far. `noise` says which
-  /// micro-batch it is: one that is routed again (recomputation) counts once.
-  ExpertLoads add(const NoiseKey& noise, const ExpertLoads& loads);
+  /// Adds those of the micro-batch that begins with this sequence, and returns the sums so far. One
+  /// that is routed again (recomputation) counts once.
+  ExpertLoads add(uint32_t first_sequence, const ExpertLoads& loads);
+  /// To be called when an update begins.
+  void clear() { of_micro_batch_.clear(); }
 
  private:
-  uint32_t update_ = 0;
   std::map<uint32_t, ExpertLoads> of_micro_batch_;  ///< by its first sequence
 };
 

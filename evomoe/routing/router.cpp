@@ -95,7 +95,7 @@ RouterLoss Router::balance(const torch::Tensor& gate_TE, const torch::Tensor& se
     context.communicator->all_reduce_sum(rows);
     loads.rows = static_cast<int64_t>(rows);
   }
-  loads = loads_.add(context.noise, loads);
+  loads = loads_.add(context.noise.first_sequence, loads);
   return balance_loss(gate_TE, num_rows, loads.count_E, std::max<int64_t>(loads.rows, 1));
 }
 

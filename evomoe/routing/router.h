@@ -93,6 +93,9 @@ class Router : public torch::nn::Module {
   /// The most experts that a token uses in training, at any stage.
   virtual int64_t most_experts_per_token() const { return num_experts(); }
 
+  /// Before the first micro-batch of an update, also of one that follows a skipped one.
+  void begin_update() { loads_.clear(); }
+
   /// After a successful update, with statistics of the global batch: moves biases and controllers.
   virtual void end_update(const RouterStats& global) {}
 
@@ -136,7 +139,7 @@ class Router : public torch::nn::Module {
   torch::Tensor gate_weight_;
 
  private:
-  mutable UpdateLoads loads_;  ///< nothing that a later update depends on
+  mutable UpdateLoads loads_;  ///< of balance(), in the update that goes on
 };
 
 }  // namespace evomoe

@@ -14,7 +14,7 @@ namespace evomoe {
 /// What a run's memory goes to: the plan before it, the measure after it.
 class MemoryPlanner {
  public:
-  /// To be made before the model. Decides what is recomputed (--memory-budget, of each rank),
+  /// To be made before the model, by all ranks with the same options. Decides what is recomputed (--memory-budget, of each rank),
   /// limits the memory of blocks and logs both. UsageError when the budget is too small, or the
   /// device is no CPU.
   MemoryPlanner(const TrainOptions& options, TaskData& data, torch::Device device,

@@ -47,6 +47,7 @@ TrainingRun::TrainingRun(const TrainOptions& options, const RankPlace& place)
   validate_options(options_);
   check_settings(options_);
   check_best_metric(options_);
+  options_.distributed.distributed_world_size = place.size;  // whoever has said it
   device_ = use_device(options_.common);
   data_ = open_run_data(options_, place);
   auto ranks = join_run(place, options_, data_, device_);
@@ -55,16 +56,15 @@ TrainingRun::TrainingRun(const TrainOptions& options, const RankPlace& place)
   const bool together = save_together(options_, ranks);
   if (place.rank > 0 && !together) policy.no_save = true;
   check_same_folder(options_, *ranks.all);
+  memory_.emplace(options_, *data_.task, device_, ranks);
   if (place.rank > 0) {
     if (options_.distributed.log_all_ranks && !options_.checkpoint.no_save)
       rank_log_ = fmt::format("log.rank-{}.jsonl", place.rank);
     options_ = silent(std::move(options_));
   }
   validator_.emplace(options_, iterator_options(options_, /*training=*/false, place),
-                     options_.dataset.max_valid_steps.value_or(-1), data_.task->target_dictionary(),
-                     data_.bpe.get());
+                     data_.task->target_dictionary(), data_.bpe.get());
   for (const auto& [subset, dataset] : data_.valid) validator_->check_bleu_lengths(dataset);
-  memory_.emplace(options_, *data_.task, device_, ranks);
   checkpoints_ = std::make_unique<CheckpointManager>(
       options_.checkpoint.save_dir, std::move(policy),
       together ? same_ranks(*ranks.all) : std::make_shared<SelfCommunicator>());
@@ -72,7 +72,8 @@ TrainingRun::TrainingRun(const TrainOptions& options, const RankPlace& place)
   begin(std::move(ranks));
   if (auto* log_file = reporter_->log_file())
     memory_->write_plan(options_, trainer_->updates(), *log_file);
-  const auto ahead = updates_ahead(options_, *data_.batches, epoch_, offset_, first_update_);
+  const auto ahead =
+      updates_ahead(options_, *data_.batches, epoch_, offset_ / place.size, first_update_);
   profile_ = open_profile(options_, ahead);
   announce_run(options_, data_, *trainer_, ahead);
 }
@@ -80,16 +81,10 @@ TrainingRun::TrainingRun(const TrainOptions& options, const RankPlace& place)
 TrainingRun::~TrainingRun() = default;
 
 void TrainingRun::begin(RankGroups groups) {
-  const auto ranks = groups.all->size();
   auto start = find_starting_point(options_, *memory_, data_, device_, std::move(groups));
   trainer_ = std::move(start.trainer);
   epoch_ = start.epoch;
-  EVOMOE_CHECK(
-      start.offset % ranks == 0,
-      "{}: it stands behind {} batches of its epoch, which {} ranks cannot have done; go on "
-      "with a number of ranks that divides it, or give --reset-dataloader",
-      start.path.string(), start.offset, ranks);
-  offset_ = start.offset / ranks;
+  offset_ = start.offset;
   first_update_ = saved_updates_ = trainer_->updates();
   reporter_.emplace(options_, *trainer_, *data_.batches, totals_,
                     open_folder(/*log_goes_on=*/first_update_ > 0 && start.in_own_folder));
@@ -202,7 +197,7 @@ TrainingRun::Stop TrainingRun::train_epoch() {
     const double begin = totals_.seconds();
     const auto result = next_update();
     const double seconds = totals_.seconds() - begin;
-    offset_ = batches.offset();
+    offset_ = batches.batches_done();
     totals_.add(result.flops, static_cast<double>(result.sums.tokens));
     reporter_->update(result, seconds);
     if (profile_) {
@@ -353,7 +348,7 @@ RunState TrainingRun::state() const {
   // At the end of an epoch the next one begins with its first batch.
   const bool finished = offset_ > 0 && data_.batches->finished();
   state.data.epoch = finished ? epoch_ + 1 : epoch_;
-  state.data.offset = finished ? 0 : offset_ * trainer_->communicator().size();
+  state.data.offset = finished ? 0 : offset_;
   state.data.items = data_.items(options_, state.data.epoch);
   state.evolution = evolution_record(trainer_->next_stage(), trainer_->holds_shared_expert());
   state.model = model_record(data_.task->source_dictionary(), data_.task->target_dictionary());

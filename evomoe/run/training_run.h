@@ -88,7 +88,7 @@ class TrainingRun {
 
   Interruption interruption_;
   int64_t epoch_ = 1;
-  int64_t offset_ = 0;         ///< micro-batches of the epoch done, by each rank
+  int64_t offset_ = 0;         ///< batches of the epoch that are done, by all ranks
   int64_t first_update_ = 0;   ///< completed updates when this process began
   int64_t saved_updates_ = 0;  ///< completed updates of the last checkpoint
 };

@@ -7,17 +7,16 @@
 
 namespace evomoe {
 
-Validator::Validator(const TrainOptions& options, EpochIteratorOptions batches, int64_t max_steps,
+Validator::Validator(const TrainOptions& options, EpochIteratorOptions batches,
                      const Dictionary& target, const ByteBpe* bpe)
     : options_(options),
       batches_(std::move(batches)),
-      max_steps_(max_steps),
       criterion_(options.criterion, Dictionary::kPad, options.task.classification_head_name) {
   if (options_.task.bleu.eval_bleu) bleu_.emplace(options_, target, bpe);
 }
 
 void Validator::check_bleu_lengths(const std::shared_ptr<const Dataset>& dataset) const {
-  if (bleu_) bleu_->check_lengths(dataset, batches_, max_steps_);
+  if (bleu_) bleu_->check_lengths(dataset, batches_);
 }
 
 std::optional<Validation> Validator::run(const ValidationPass& pass,
@@ -37,8 +36,8 @@ std::optional<Validation> Validator::run(const ValidationPass& pass,
     return sums;
   };
   Validation found;
-  auto sums = evaluate_dataset(dataset, batches_, max_steps_, options_.criterion, evaluate,
-                               found.meters, communicator, stop);
+  auto sums = evaluate_dataset(dataset, batches_, options_.criterion, evaluate, found.meters,
+                               communicator, stop);
   if (!sums) return std::nullopt;
   found.sums = std::move(*sums);
   if (translate) log_bleu(found.meters, bleu_->score(communicator));

@@ -39,12 +39,11 @@ struct Validation {
 /// BLEU of the passes that --validate-routing asks for (validation_passes).
 class Validator {
  public:
-  /// `batches`: how those of a set are made; of each set at most `max_steps` are looked at
-  /// (negative: all). `target` is the dictionary of what the model predicts, `bpe` what decodes its
-  /// symbols (null: they are text); both must outlive it. UsageError for what --eval-bleu-...
-  /// cannot mean.
-  Validator(const TrainOptions& options, EpochIteratorOptions batches, int64_t max_steps,
-            const Dictionary& target, const ByteBpe* bpe);
+  /// `batches`: how those of a set are made. `target` is the dictionary of what the model predicts,
+  /// `bpe` what decodes its symbols (null: they are text); both must outlive it. UsageError for
+  /// what --eval-bleu-... cannot mean.
+  Validator(const TrainOptions& options, EpochIteratorOptions batches, const Dictionary& target,
+            const ByteBpe* bpe);
 
   /// UsageError when --eval-bleu-args asks for more tokens than a hypothesis may have in a batch.
   void check_bleu_lengths(const std::shared_ptr<const Dataset>& dataset) const;
@@ -59,7 +58,6 @@ class Validator {
  private:
   TrainOptions options_;
   EpochIteratorOptions batches_;
-  int64_t max_steps_;
   Criterion criterion_;
   std::optional<TranslationBleu> bleu_;  ///< with --eval-bleu
 };

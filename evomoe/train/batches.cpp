@@ -31,6 +31,7 @@ EpochIteratorOptions iterator_options(const TrainOptions& options, bool training
   iterator.seed = options.common.seed;
   iterator.shuffle = training;
   iterator.curriculum = training ? dataset.curriculum : 0;
+  if (!training) iterator.max_batches = dataset.max_valid_steps.value_or(-1);
   if (training) iterator.update_freq = options.optimization.update_freq;
   iterator.num_workers = static_cast<int>(dataset.num_workers);
   return iterator;

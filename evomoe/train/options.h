@@ -4,12 +4,12 @@
 #include <string>
 
 #include "evomoe/checkpoint/checkpoint_options.h"
+#include "evomoe/config/option_set.h"
 #include "evomoe/data/dataset_options.h"
 #include "evomoe/moe/evolution.h"
 #include "evomoe/moe/moe_options.h"
 #include "evomoe/optim/optimizer_options.h"
 #include "evomoe/parallel/distributed_options.h"
-#include "evomoe/config/option_set.h"
 #include "evomoe/train/architecture.h"
 #include "evomoe/train/criterion_options.h"
 #include "evomoe/train/optimization_options.h"

@@ -138,6 +138,7 @@ void Trainer::begin_update(UpdateResult& result) {
     spawn_experts();
     result.spawned = true;
   }
+  for (const auto& [layer, moe] : model_->moe_layers()) moe->router()->begin_update();
 }
 
 bool Trainer::holds_shared_expert() const {
@@ -281,7 +282,9 @@ void Trainer::check_parameters() const {
 
 void Trainer::explain_non_finite(const Batch& batch, const std::string& found) {
   std::string where;
-  if (const auto name = broken_parameter()) where = "the parameter " + *name + " is not finite";
+  // Where layers do not need the other ranks this one is here alone.
+  if (const auto name = layers_talk() ? broken_parameter() : non_finite_parameter())
+    where = "the parameter " + *name + " is not finite";
   if (where.empty()) {
     const auto scope = evaluation(/*any_calls=*/false);
     const torch::NoGradGuard no_grad;

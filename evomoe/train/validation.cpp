@@ -49,7 +49,7 @@ LossSums evaluate_batch(Model& model, const Criterion& criterion, const TrainOpt
 }
 
 std::optional<LossSums> evaluate_dataset(std::shared_ptr<const Dataset> dataset,
-                                         const EpochIteratorOptions& options, int64_t max_steps,
+                                         const EpochIteratorOptions& options,
                                          const CriterionOptions& criterion,
                                          const std::function<LossSums(const Batch&)>& evaluate,
                                          MeterGroup& meters, Communicator& communicator,
@@ -58,7 +58,7 @@ std::optional<LossSums> evaluate_dataset(std::shared_ptr<const Dataset> dataset,
   batches.start_epoch(1);
   LossSums total;
   int64_t sequences = 0;
-  for (int64_t step = 0; max_steps < 0 || step < max_steps; ++step) {
+  for (;;) {
     if (stop()) return std::nullopt;
     const auto group = batches.next_update();
     if (!group) break;

@@ -26,14 +26,13 @@ LossSums evaluate_batch(Model& model, const Criterion& criterion, const TrainOpt
                         const Batch& batch, torch::Device device, bool as_trained,
                         int64_t updates = 0);
 
-/// The losses of a data set over all ranks (of each at most `max_steps` batches, negative: all),
-/// also into `meters`. Every rank has equally many batches. A batch's first_sequence counts the
-/// sequences of all batches of this rank before it, so that noise does not depend on the batch
-/// size.
-/// `stop` is asked before each batch; once it says true nothing is returned, as losses of a part of
-/// the set must not be taken for those of all, and `meters` are to be thrown away.
+/// The losses of a data set over all ranks, also into `meters`. Every rank has equally many
+/// batches. A batch's first_sequence counts the sequences of all batches of this rank before it, so
+/// that noise does not depend on the batch size. `stop` is asked before each batch; once it says
+/// true nothing is returned, as losses of a part of the set must not be taken for those of all, and
+/// `meters` are to be thrown away.
 std::optional<LossSums> evaluate_dataset(
-    std::shared_ptr<const Dataset> dataset, const EpochIteratorOptions& iterator, int64_t max_steps,
+    std::shared_ptr<const Dataset> dataset, const EpochIteratorOptions& iterator,
     const CriterionOptions& criterion, const std::function<LossSums(const Batch&)>& evaluate,
     MeterGroup& meters, Communicator& communicator,
     const std::function<bool()>& stop = [] { return false; });

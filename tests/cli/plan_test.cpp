@@ -52,6 +52,9 @@ TEST_F(Plan, BadInputIsRefused) {
   expect_refused("plan --ranks 0 " + model(), {"--ranks 0"});
   expect_refused("plan --ranks 2 --batch-size 4", {"--vocab-size"});
   expect_refused("plan --ranks 2 --vocab-size 10", {"--batch-size or --max-tokens"});
+  expect_refused("plan --ranks 2 --update-freq 1,8 " + model(), {"--update-freq", "one"});
+  EXPECT_THAT(evomoe("plan --ranks 2 --memory-budget 1M " + model()).out,
+              HasSubstr("No layout fits"));
   expect_refused("plan --ranks 2 --machine nothing " + model(), {"--machine nothing", "h100_node"});
   expect_refused("plan --ranks 2 --active-experts 9 " + model(),
                  {"--active-experts 9", "8 experts"});

@@ -86,6 +86,35 @@ TEST(EpochIterator, ResumesInTheMiddleOfAnEpoch) {
   }
 }
 
+TEST(EpochIterator, GoesOnBehindAnyNumberOfBatchesWithAnyNumberOfRanks) {
+  EpochIterator single(dataset(), options_of_four());
+  const auto whole = run_epoch(single, 2);
+  for (const int64_t world : {1, 2, 3, 4}) {
+    for (const int64_t done : {1, 5, 12, 14}) {
+      SCOPED_TRACE(std::to_string(world) + " ranks behind " + std::to_string(done));
+      std::vector<Ids> found(whole.size());
+      for (int64_t rank = 0; rank < world; ++rank) {
+        auto options = options_of_four();
+        options.rank = rank;
+        options.world_size = world;
+        EpochIterator iterator(dataset(), options);
+        int64_t at = done + rank;
+        for (const auto& ids : run_epoch(iterator, 2, done)) {
+          if (at < static_cast<int64_t>(whole.size())) {
+            found[at] = ids;
+          } else {
+            EXPECT_TRUE(ids.empty());
+          }
+          at += world;
+        }
+        EXPECT_EQ(iterator.batches_done(), 14);
+        EXPECT_TRUE(iterator.finished());
+      }
+      for (size_t i = done; i < whole.size(); ++i) EXPECT_EQ(found[i], whole[i]) << i;
+    }
+  }
+}
+
 TEST(EpochIterator, GroupsMicroBatchesAndNeverCrossesAnEpoch) {
   auto options = options_of_four();
   options.update_freq = {4, 3};

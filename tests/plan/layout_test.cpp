@@ -67,7 +67,7 @@ TEST(Costs, AreThoseOfTheFormulas) {
   const auto machine = some_machine();
   const auto work = some_work();
   const auto one = cost_of({1, 1, 0}, work, machine);
-  EXPECT_DOUBLE_EQ(one.memory, 4.0 * 5e6 * 4 + 7e6);
+  EXPECT_DOUBLE_EQ(one.memory, static_cast<double>(work.memory.total()));
   EXPECT_EQ(one.bytes(), 0);
   EXPECT_DOUBLE_EQ(one.compute_seconds, 0.02);
   EXPECT_DOUBLE_EQ(one.update_seconds, 7 * 4 * 5e6 / 1e11);
@@ -81,7 +81,14 @@ TEST(Costs, AreThoseOfTheFormulas) {
   const auto experts = cost_of({4, 4, 0}, work, machine);
   EXPECT_DOUBLE_EQ(experts.gradient_bytes, 2 * 4 * 1e6 * 3 / 4) << "each expert is on one rank";
   EXPECT_NEAR(experts.token_bytes, 2000 * 0.75 * 64 * 4 * 12, 1e-6);
-  EXPECT_DOUBLE_EQ(experts.memory, 4 * (1e6 + 1e6) * 4 + 7e6);
+  EXPECT_DOUBLE_EQ(
+      experts.memory,
+      static_cast<double>(share_of_rank(work.memory, {.ranks = 4, .expert_ranks = 4}).total()));
+  auto blocks = work;
+  for (int i = 0; i < 4; ++i)
+    blocks.memory.blocks.push_back({.experts = 4'000'000, .others = 500'000});
+  EXPECT_LT(cost_of({4, 4, 0}, blocks, machine).memory, cost_of({4, 1, 0}, blocks, machine).memory);
+  EXPECT_LT(cost_of({4, 1, 3}, blocks, machine).memory, cost_of({4, 1, 2}, blocks, machine).memory);
   EXPECT_GT(experts.wait_seconds, 0);
 
   const auto zero = cost_of({4, 1, 3}, work, machine);

@@ -197,9 +197,8 @@ TEST(RankSums, AValidationIsThatOfAllRanks) {
     const auto evaluate = [&](const Batch&) { return sums_of(rank == 0 ? 10 : 30, 40.0 * rank); };
     EpochIteratorOptions iterator;
     iterator.limits.max_sentences = 1;
-    const auto total =
-        evaluate_dataset(std::make_shared<FourTokens>(), iterator,
-                         /*max_steps=*/-1, CriterionOptions(), evaluate, meters, *ranks);
+    const auto total = evaluate_dataset(std::make_shared<FourTokens>(), iterator,
+                                        CriterionOptions(), evaluate, meters, *ranks);
     return std::pair(total->sample_size, meters.value("loss"));
   });
   for (const auto& [sample_size, loss] : found) {

@@ -92,7 +92,7 @@ double loss(Gpt& model, TrainOptions options, int64_t batch_size, bool as_traine
   MeterGroup meters;
   const auto sums = evaluate_dataset(
       std::make_shared<SomeSequences>(13), iterator_options(options, /*training=*/false),
-      /*max_steps=*/-1, options.criterion,
+      options.criterion,
       [&](const Batch& batch) {
         return evaluate_batch(*model, criterion, options, batch, torch::kCPU, as_trained, updates);
       },
@@ -157,12 +157,13 @@ TEST(Validation, BatchesAreNumberedByTheSequencesBeforeThem) {
     sums.batches = 1;
     return sums;
   };
-  evaluate_dataset(std::make_shared<SomeSequences>(13), iterator_options(options, false), -1,
+  evaluate_dataset(std::make_shared<SomeSequences>(13), iterator_options(options, false),
                    options.criterion, count, meters, communicator);
   EXPECT_EQ(first, (std::vector<int64_t>{0, 5, 10}));
   first.clear();
+  options.dataset.max_valid_steps = 2;
   evaluate_dataset(std::make_shared<SomeSequences>(13), iterator_options(options, false),
-                   /*max_steps=*/2, options.criterion, count, meters, communicator);
+                   options.criterion, count, meters, communicator);
   EXPECT_EQ(first.size(), 2U);
 }
 
@@ -174,7 +175,7 @@ TEST(Validation, WithoutATargetThereIsNoLoss) {
     MeterGroup meters;
     const auto nothing = [](const Batch&) { return LossSums(); };
     const auto total =
-        evaluate_dataset(std::make_shared<SomeSequences>(3), iterator_options(options, false), -1,
+        evaluate_dataset(std::make_shared<SomeSequences>(3), iterator_options(options, false),
                          options.criterion, nothing, meters, communicator);
     ASSERT_TRUE(total.has_value());
     EXPECT_EQ(total->sample_size, 0);
@@ -199,7 +200,7 @@ TEST(Validation, AStopBetweenTwoBatchesReturnsNothing) {
   const auto run = [&](int batches) {
     evaluated = 0;
     return evaluate_dataset(std::make_shared<SomeSequences>(13), iterator_options(options, false),
-                            -1, options.criterion, count, meters, communicator,
+                            options.criterion, count, meters, communicator,
                             [&] { return evaluated == batches; });
   };
   EXPECT_FALSE(run(0).has_value());
