@@ -270,7 +270,7 @@ ordered_json PlanResult::json() const {
                           {"method", outcome.run.method},
                           {"updates", outcome.run.updates},
                           {"seed", outcome.run.seed},
-                          {"failure", outcome.failure.empty() ? ordered_json() : outcome.failure}};
+                          {"failure", outcome.failure.empty() ? ordered_json() : ordered_json(outcome.failure)}};
     const auto point = std::ranges::find_if(
         points_, [&](const PlanPoint& p) { return p.run.name() == outcome.run.name(); });
     if (point != points_.end()) {
