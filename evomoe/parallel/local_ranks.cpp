@@ -1,6 +1,5 @@
 #include "evomoe/parallel/local_ranks.h"
 
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -8,7 +7,6 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
-#include <cstring>
 #include <filesystem>
 #include <optional>
 #include <string_view>
@@ -20,6 +18,7 @@
 #include "evomoe/base/log.h"
 #include "evomoe/base/temporary_folder.h"
 #include "evomoe/parallel/process_group.h"
+#include "evomoe/parallel/start_program.h"
 
 namespace evomoe {
 namespace {
@@ -59,47 +58,13 @@ class HeldSignals {
   sigset_t set_{}, before_{};
 };
 
-using Variables = std::vector<std::pair<std::string, std::string>>;
-
-Variables variables_of(const RankPlan& plan, int64_t number, const std::string& init_method) {
+ProgramVariables variables_of(const RankPlan& plan, int64_t number,
+                              const std::string& init_method) {
   return {{"RANK", std::to_string(plan.first.rank + number)},
           {"WORLD_SIZE", std::to_string(plan.first.size)},
           {"LOCAL_RANK", std::to_string(number)},
           {"LOCAL_WORLD_SIZE", std::to_string(plan.processes)},
           {kInitMethodVariable, init_method}};
-}
-
-/// This program once more.
-pid_t start(const std::vector<std::string>& arguments, const Variables& variables,
-            const sigset_t& signals) {
-  // Made before fork(): behind it, in a program with threads, nothing may be allocated.
-  std::vector<std::string> environment;
-  for (char** entry = environ; *entry != nullptr; ++entry) {
-    const std::string text = *entry;
-    const bool is_set_anew =
-        std::any_of(variables.begin(), variables.end(),
-                    [&](const auto& variable) { return text.starts_with(variable.first + "="); });
-    if (!is_set_anew) environment.push_back(text);
-  }
-  for (const auto& [name, value] : variables) environment.push_back(name + "=" + value);
-  std::vector<char*> argv, envp;
-  auto owned = arguments;
-  std::string program = "evomoe";
-  argv.push_back(program.data());
-  for (auto& argument : owned) argv.push_back(argument.data());
-  argv.push_back(nullptr);
-  for (auto& entry : environment) envp.push_back(entry.data());
-  envp.push_back(nullptr);
-  const pid_t parent = getpid();
-  const pid_t child = fork();
-  EVOMOE_CHECK(child >= 0, "cannot start a process: {}", std::strerror(errno));
-  if (child > 0) return child;
-  setpgid(0, 0);  // the terminal's signals come to the parent, which passes them on
-  prctl(PR_SET_PDEATHSIG, SIGTERM);
-  if (getppid() != parent) _exit(1);
-  sigprocmask(SIG_SETMASK, &signals, nullptr);
-  execve("/proc/self/exe", argv.data(), envp.data());
-  _exit(127);
 }
 
 struct LocalRank {
@@ -203,7 +168,7 @@ LocalRanks run_once(const RankPlan& plan, const std::vector<std::string>& argume
   try {
     for (int64_t i = 0; i < plan.processes; ++i) {
       ranks.add(plan.first.rank + i,
-                start(arguments, variables_of(plan, i, init_method), signals.before()));
+                start_program(arguments, variables_of(plan, i, init_method), signals.before()));
     }
   } catch (...) {
     ranks.send(SIGKILL);

@@ -43,8 +43,9 @@ std::map<std::string, Rooms> allowed() {
   may["generate"] = may["loading"] + Rooms{"loading", "runtime", "kernels"};
   may["run"] = may["generate"] + Rooms{"generate"};
   may["bench"] = may["generate"] + Rooms{"generate"};
+  may["compare"] = may["train"] + Rooms{"train", "runtime"};
   may["plan"] = may["train"] + Rooms{"train"};
-  may["cli"] = may["run"] + Rooms{"run", "bench", "plan"};
+  may["cli"] = may["run"] + Rooms{"run", "bench", "plan", "compare"};
   return may;
 }
 
