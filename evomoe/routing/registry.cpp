@@ -39,7 +39,7 @@ std::vector<Entry>& registry() {
   static std::vector<Entry> methods = {
       {"dense", router_method<DenseRouter>()},
       {"gshard", router_method<GshardRouter, CapacityOptions, GshardOptions>()},
-      {"switch", router_method<SwitchRouter, CapacityOptions, GumbelGateOptions>()},
+      {"switch", router_method<SwitchRouter, CapacityOptions, GumbelGateOptions, SwitchOptions>()},
       {"topk", router_method<TopkRouter, CapacityOptions, TopkOptions>()},
       {"dts", router_method<DtsRouter, CapacityOptions, GumbelGateOptions, DtsOptions>()},
       {"sigmoid", router_method<SigmoidRouter, TopkOptions, SigmoidOptions>()},

@@ -288,6 +288,26 @@ TEST(Routers, TrainingNoiseIsAFunctionOfItsKey) {
   }
 }
 
+TEST(Routers, JitterMovesTheInputOfSwitchsGateInTrainingAlone) {
+  const auto logits_TE = random_logits();
+  RouterOptions options;
+  options.method = "switch";
+  options.get<CapacityOptions>() = {.train_factor = 0, .eval_fraction = -1};
+  const auto plain = logits_router(options, kExperts, torch::kFloat64);
+  options.get<SwitchOptions>().jitter = 0.2;
+  const auto jittered = logits_router(options, kExperts, torch::kFloat64);
+  RoutingContext context;
+  const auto moved = jittered->route(logits_TE, context).dense(kTokens);
+  EXPECT_TRUE(torch::equal(moved, jittered->route(logits_TE, context).dense(kTokens)));
+  EXPECT_FALSE(torch::allclose(moved, plain->route(logits_TE, context).dense(kTokens)));
+  auto other_update = context;
+  other_update.noise.update = 1;
+  EXPECT_FALSE(torch::equal(moved, jittered->route(logits_TE, other_update).dense(kTokens)));
+  context.training = false;
+  EXPECT_TRUE(torch::equal(jittered->route(logits_TE, context).dense(kTokens),
+                           plain->route(logits_TE, context).dense(kTokens)));
+}
+
 TEST(Routers, DenseToSparseGoesFromAllExpertsToOne) {
   const auto logits_TE = random_logits();
   RouterOptions options;

@@ -266,8 +266,8 @@ TEST(Settings, AMethodThatSeesTheFutureIsForModelsThatAreNotCausal) {
   refused(translation + "--moe-freq 2", "translation");
   refused(translation + "--decoder-moe-freq 2", "translation");
   EXPECT_NO_THROW(check_router(parsed(translation + "--encoder-moe-freq 2")));
-  EXPECT_NO_THROW(check_router(parsed(
-      "--task masked_lm --arch roberta_base --moe-freq 2 --moe-expert-count 4 " + choice)));
+  EXPECT_NO_THROW(check_router(
+      parsed("--task masked_lm --arch roberta_base --moe-freq 2 --moe-expert-count 4 " + choice)));
 }
 
 TEST(Settings, TheOptionsOfAMethodOfAnotherProgramAreInHelpFilesCheckpointsAndResume) {
