@@ -46,6 +46,7 @@ TransformerBlockOptions block_options(const TransformerStackOptions& options, in
     block.moe = options.moe;
     block.moe->layer = block.layer;
     block.moe->router.model_dim = options.embed_dim;
+    block.moe->router.vocab_size = options.vocab_size;
     block.moe->hidden_dim = options.ffn_dim;
     block.moe->activation = options.activation;
     block.moe->activation_dropout = options.activation_dropout;

@@ -2,12 +2,10 @@
 
 #include <ATen/record_function.h>
 
-#include <cmath>
 #include <utility>
 
 #include "evomoe/base/error.h"
 #include "evomoe/moe/expert_exchange.h"
-#include "evomoe/ops/noise.h"
 #include "evomoe/routing/capacity.h"
 #include "evomoe/routing/registry.h"
 
@@ -88,16 +86,7 @@ MoELayerImpl::MoELayerImpl(const MoELayerOptions& options)
 void MoELayerImpl::initialise(uint64_t seed) {
   const torch::NoGradGuard no_grad;
   experts_->initialise(seed);
-  auto& weight_ED = router_->gate_weight();
-  NoiseKey key;
-  key.seed = seed;
-  key.layer = static_cast<uint32_t>(options_.layer);
-  key.site = NoiseSite::kInitialisation;
-  key.update = kKeyBesideExpertWeights;
-  const double bound = 1.0 / std::sqrt(static_cast<double>(weight_ED.size(1)));
-  weight_ED.copy_(uniform_noise(weight_ED.size(0), weight_ED.size(1), key, weight_ED.device()) *
-                      (2 * bound) -
-                  bound);
+  router_->initialise(seed, options_.layer);
 }
 
 Routing MoELayerImpl::route(const torch::Tensor& x_TD, const RoutingContext& context) {
@@ -149,7 +138,12 @@ MoEOutput MoELayerImpl::forward(const torch::Tensor& x_BSD, const RoutingContext
     x_TD = with_rows(x_TD, padded_batch * S, 0);
   }
   auto routing = route(x_TD, context);
-  const auto y_TD = apply_experts(x_TD, routing, context);
+  auto y_TD = apply_experts(x_TD, routing, context);
+  if (routing.identity_T.defined())
+    y_TD = y_TD + x_TD * routing.identity_T.unsqueeze(1).to(x_TD.scalar_type());
+  if (routing.vector_weight_TN.defined())
+    y_TD = y_TD + routing.vector_weight_TN.to(y_TD.scalar_type())
+                      .mm(routing.vector_ND.to(y_TD.scalar_type()));
   output.y_BSD = y_TD.slice(0, 0, B * S).view({B, S, D});
   output.losses = std::move(routing.losses);
   output.stats = std::move(routing.stats);

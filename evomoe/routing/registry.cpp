@@ -7,11 +7,23 @@
 #include "evomoe/base/error.h"
 #include "evomoe/base/nearest_name.h"
 #include "evomoe/config/given_options.h"
+#include "evomoe/routing/base_router.h"
 #include "evomoe/routing/dense_router.h"
 #include "evomoe/routing/dts_router.h"
+#include "evomoe/routing/expert_choice_router.h"
 #include "evomoe/routing/gshard_router.h"
+#include "evomoe/routing/hash_router.h"
+#include "evomoe/routing/longcat_router.h"
+#include "evomoe/routing/moepp_router.h"
+#include "evomoe/routing/quantile_router.h"
+#include "evomoe/routing/relu_router.h"
+#include "evomoe/routing/sigmoid_router.h"
+#include "evomoe/routing/sinkhorn_router.h"
+#include "evomoe/routing/sparsemixer_router.h"
+#include "evomoe/routing/stablemoe_router.h"
 #include "evomoe/routing/switch_router.h"
 #include "evomoe/routing/topk_router.h"
+#include "evomoe/routing/topp_router.h"
 
 namespace evomoe {
 namespace {
@@ -27,9 +39,24 @@ std::vector<Entry>& registry() {
   static std::vector<Entry> methods = {
       {"dense", router_method<DenseRouter>()},
       {"gshard", router_method<GshardRouter, CapacityOptions, GshardOptions>()},
-      {"switch", router_method<SwitchRouter, CapacityOptions, GumbelGateOptions>()},
+      {"switch", router_method<SwitchRouter, CapacityOptions, GumbelGateOptions, SwitchOptions>()},
       {"topk", router_method<TopkRouter, CapacityOptions, TopkOptions>()},
       {"dts", router_method<DtsRouter, CapacityOptions, GumbelGateOptions, DtsOptions>()},
+      {"sigmoid", router_method<SigmoidRouter, TopkOptions, SigmoidOptions>()},
+      {"topp", router_method<ToppRouter, ToppOptions>()},
+      {"hash", router_method<HashRouter, HashOptions>()},
+      {"base", router_method<BaseRouter, BaseOptions>()},
+      {"sinkhorn", router_method<SinkhornRouter, TopkOptions, SinkhornOptions>()},
+      {"stablemoe", router_method<StableMoeRouter, StableMoeOptions>()},
+      {"relu", router_method<ReluRouter, TopkOptions, ReluOptions>()},
+      {"expert-choice", router_method<ExpertChoiceRouter, ExpertChoiceOptions>()},
+      {"quantile", router_method<QuantileRouter, TopkOptions, QuantileOptions>()},
+      {"quantile-dynamic", router_method<QuantileDynamicRouter, TopkOptions, QuantileDynamicOptions,
+                                         QuantileOptions>()},
+      {"sparsemixer", router_method<SparseMixerRouter, SparseMixerOptions>()},
+      {"sparsemixer2", router_method<SparseMixer2Router, SparseMixerOptions, TopkOptions>()},
+      {"moepp", router_method<MoeppRouter, TopkOptions, MoeppOptions>()},
+      {"longcat", router_method<LongcatRouter, TopkOptions, LongcatOptions>()},
   };
   return methods;
 }

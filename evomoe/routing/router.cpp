@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/expert_weights.h"
 #include "evomoe/ops/noise.h"
 #include "evomoe/routing/router_stats.h"
 #include "evomoe/routing/z_loss.h"
@@ -47,6 +48,42 @@ Router::Router(RouterShape shape) : shape_(std::move(shape)) {
 
 std::optional<int64_t> Router::capacity(int64_t num_rows, bool training) const {
   return std::nullopt;
+}
+
+void Router::initialise(uint64_t seed, int64_t layer) {
+  // torch::nn::Linear's distribution.
+  fill_uniform(gate_weight_, 1.0 / std::sqrt(static_cast<double>(gate_weight_.size(1))), seed,
+               layer, /*part=*/0);
+}
+
+void Router::fill_uniform(torch::Tensor& parameter, double bound, uint64_t seed, int64_t layer,
+                          uint32_t part) {
+  const torch::NoGradGuard no_grad;
+  NoiseKey key;
+  key.seed = seed;
+  key.layer = static_cast<uint32_t>(layer);
+  key.site = NoiseSite::kInitialisation;
+  key.update = kKeyBesideExpertWeights + 16 * part;  // the experts have keys beside it
+  const auto columns = parameter.dim() > 1 ? parameter.size(-1) : 1;
+  const auto rows = parameter.numel() / std::max<int64_t>(columns, 1);
+  parameter.copy_((uniform_noise(rows, columns, key, parameter.device()) * (2 * bound) - bound)
+                      .view_as(parameter));
+}
+
+torch::Tensor Router::choice_noise(int64_t choice, int64_t num_rows,
+                                   const RoutingContext& context) const {
+  if (context.uniform_T.defined()) {
+    const auto given =
+        context.uniform_T.dim() == 1 ? context.uniform_T : context.uniform_T.select(1, choice);
+    EVOMOE_CHECK(given.size(0) == num_rows,
+                 "the injected uniform noise has shape {}, but there are {} rows",
+                 c10::str(context.uniform_T.sizes()), num_rows);
+    return given;
+  }
+  if (!context.training) return {};
+  auto key = context.noise;
+  key.site = NoiseSite::kSecondExpertUniform;
+  return uniform_noise(num_rows, choice + 1, key, gate_weight_.device()).select(1, choice);
 }
 
 torch::Tensor Router::logits(const torch::Tensor& x_TD) const {
@@ -97,6 +134,15 @@ RouterLoss Router::balance(const torch::Tensor& gate_TE, const torch::Tensor& se
   }
   loads = loads_.add(context.noise.first_sequence, loads);
   return balance_loss(gate_TE, num_rows, loads.count_E, std::max<int64_t>(loads.rows, 1));
+}
+
+RouterLoss Router::balance_of_valid(const torch::Tensor& probability_TE, const RouterStats& stats,
+                                    const torch::Tensor& valid_T, double k,
+                                    const RoutingContext& context) const {
+  const auto gate_TE = valid_T.defined() ? probability_TE * valid_T.unsqueeze(1) : probability_TE;
+  auto loss = balance(gate_TE, stats.load_E, stats.tokens, context);
+  loss.value = loss.value / k;
+  return loss;
 }
 
 void Router::complete(Routing& routing, const torch::Tensor& logits_TE,

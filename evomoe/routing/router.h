@@ -44,7 +44,7 @@ struct RoutingContext {
   /// The ranks of the run, for what is of all of them; null: there are no others, as in evaluation.
   Communicator* communicator = nullptr;
   /// Noise given from outside instead of drawn (tests and recorded runs): Gumbel [T,E], Gumbel of
-  /// the second choice [T,E], uniform [T].
+  /// the second choice [T,E], uniform [T]; of a method that draws one for each choice, [T,K].
   torch::Tensor gumbel_TE, second_gumbel_TE, uniform_T;
 };
 
@@ -55,6 +55,9 @@ struct RouterShape {
   int64_t num_experts = 0;        ///< E
   double z_loss_weight = 0.0;  ///< > 0: the router adds the loss "z" (the criterion multiplies it)
   std::string balance_scope = "micro-batch";  ///< of the loads in balance(): | rank | update
+  /// Token ids are below this, for methods that store something for each of them; 0: not known,
+  /// such a router can be made and asked, but not used.
+  int64_t vocab_size = 0;
 };
 
 /// What the registry makes a router of: its shape, and the options of the methods, of which it
@@ -97,7 +100,15 @@ class Router : public torch::nn::Module {
   void begin_update() { loads_.clear(); }
 
   /// After a successful update, with statistics of the global batch: moves biases and controllers.
-  virtual void end_update(const RouterStats& global) {}
+  /// `layers`: of all MoE layers, for a controller that they share.
+  virtual void end_update(const RouterStats& global, const LayerStats& layers) {}
+
+  /// Sets the first values of all parameters, keyed by seed and layer.
+  virtual void initialise(uint64_t seed, int64_t layer);
+
+  /// Why a token's experts in evaluation depend on tokens behind it, as part of a sentence ("each
+  /// expert takes ..."); empty: they do not. Such a method is refused for causal models.
+  virtual std::string sees_future() const { return ""; }
 
   /// Whether RouterSchedule changes the routing.
   virtual bool follows_schedule() const { return false; }
@@ -118,6 +129,9 @@ class Router : public torch::nn::Module {
   /// Gumbel noise [T,E] of a site: the injected one, else drawn in training, else undefined (none).
   torch::Tensor gate_noise(const torch::Tensor& injected_TE, NoiseSite site,
                            const torch::Tensor& logits_TE, const RoutingContext& context) const;
+  /// Uniform noise [T] of a token's choice number `choice`: that column of the injected one, else
+  /// drawn in training, else undefined (none).
+  torch::Tensor choice_noise(int64_t choice, int64_t num_rows, const RoutingContext& context) const;
   /// context.valid_T, checked against the number of rows; undefined: all rows are real. For
   /// statistics and means over tokens.
   torch::Tensor valid_rows(const RoutingContext& context, int64_t num_rows) const;
@@ -129,11 +143,23 @@ class Router : public torch::nn::Module {
   /// update so far, or of all ranks' (--moe-balance-scope): then all ranks call it.
   RouterLoss balance(const torch::Tensor& gate_TE, const torch::Tensor& selected_count_E,
                      int64_t num_rows, const RoutingContext& context) const;
+  /// E/k sum_e f_e P_e over the real tokens, 1 when they are balanced, whatever k: f_e is the load
+  /// of `stats` before drops, with the scope of balance(), P_e the mean of probability_TE. `valid_T`
+  /// bool [T] or undefined (all).
+  RouterLoss balance_of_valid(const torch::Tensor& probability_TE, const RouterStats& stats,
+                              const torch::Tensor& valid_T, double k,
+                              const RoutingContext& context) const;
   /// The end of every route(): fills routing.stats and adds the z-loss when it is asked for.
-  /// `selected_TE` bool [T,E] before drops, `probability_TE` the softmax of the logits.
+  /// `selected_TE` bool [T,E] before drops, `probability_TE` the softmax of the logits. Both have E
+  /// columns; logits may have more (of experts that compute nothing).
   void complete(Routing& routing, const torch::Tensor& logits_TE,
                 const torch::Tensor& probability_TE, const torch::Tensor& selected_TE,
                 const torch::Tensor& valid_T) const;
+
+  /// Sets a parameter to U(-bound, bound), keyed by seed, layer and `part`, a number of its own
+  /// from 1 on.
+  static void fill_uniform(torch::Tensor& parameter, double bound, uint64_t seed, int64_t layer,
+                           uint32_t part);
 
   RouterShape shape_;
   torch::Tensor gate_weight_;

@@ -51,6 +51,16 @@ void record_stats(Routing& routing, const torch::Tensor& selected_TE,
   stats.assignments = routing.num_assignments();
 }
 
+std::optional<double> mean_experts_per_token(const LayerStats& layers) {
+  int64_t tokens = 0, assignments = 0;
+  for (const auto& [layer, stats] : layers) {
+    tokens += stats.tokens;
+    assignments += stats.load_E.sum().item<int64_t>();
+  }
+  if (tokens == 0) return std::nullopt;
+  return static_cast<double>(assignments) / static_cast<double>(tokens);
+}
+
 RouterStats& RouterStats::operator+=(const RouterStats& other) {
   EVOMOE_CHECK(
       !load_E.defined() || !other.load_E.defined() || load_E.sizes() == other.load_E.sizes(),
@@ -62,6 +72,7 @@ RouterStats& RouterStats::operator+=(const RouterStats& other) {
   add(entropy_sum, other.entropy_sum);
   add(dropped, other.dropped);
   add(non_argmax, other.non_argmax);
+  add(of_method, other.of_method);
   tokens += other.tokens;
   assignments += other.assignments;
   for (const auto& metric : other.reference) {

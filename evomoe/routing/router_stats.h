@@ -2,6 +2,8 @@
 
 #include <torch/torch.h>
 
+#include <optional>
+
 #include "evomoe/routing/routing.h"
 
 namespace evomoe {
@@ -18,5 +20,8 @@ torch::Tensor mean_entropy(const torch::Tensor& probability_TE);
 /// `valid_T` bool [T] or undefined (all valid).
 void record_stats(Routing& routing, const torch::Tensor& selected_TE,
                   const torch::Tensor& probability_TE, const torch::Tensor& valid_T);
+
+/// Experts per real token over all these layers, before drops; nothing without tokens.
+std::optional<double> mean_experts_per_token(const LayerStats& layers);
 
 }  // namespace evomoe

@@ -10,9 +10,11 @@
 namespace evomoe {
 
 /// A loss a router adds to the training loss, as a mean over the rows the router saw; on the graph.
+/// The criterion multiplies "balance" and "z" by the weights of its options. Any other name is of
+/// the method's own, which has multiplied it already.
 struct RouterLoss {
-  std::string name;     ///< "balance", "z"
-  torch::Tensor value;  ///< scalar, at coefficient 1: the criterion multiplies it
+  std::string name;
+  torch::Tensor value;  ///< scalar
 };
 
 /// What a router did, off the graph. Counts are over real tokens (padding left out) and before
@@ -26,6 +28,8 @@ struct RouterStats {
   torch::Tensor dropped;  ///< int64 scalar, assignments of real tokens dropped by capacity
   /// int64 scalar, tokens whose one expert is not the most probable one
   torch::Tensor non_argmax;
+  /// float64 [N], sums of the method's own, for its end_update(); undefined: it needs none.
+  torch::Tensor of_method;
   int64_t tokens = 0;       ///< real tokens
   int64_t assignments = 0;  ///< assignments that were computed (after drops, padding rows included)
   /// The reference's metrics of this forward pass, float scalars named as its log names them:
@@ -36,6 +40,9 @@ struct RouterStats {
   /// Reference metrics are added by name: divide by the number of forward passes.
   RouterStats& operator+=(const RouterStats& other);
 };
+
+/// Statistics of the MoE layers of a model, each with its number.
+using LayerStats = std::vector<std::pair<int64_t, RouterStats>>;
 
 /// A sparse T x E matrix of combine weights in expert-major order (the rows of one expert are
 /// contiguous).
@@ -51,6 +58,12 @@ struct Routing {
   /// Divide the weights of each token by their sum after drops (GShard's normalisation "after
   /// dropping").
   bool normalize_after_drop = false;
+
+  /// What is added to the experts' output without computing an expert: `identity_T` [T] times the
+  /// token itself (copy experts), and `vector_weight_TN` [T,N] times `vector_ND` [N,D] (constant
+  /// experts). On the graph; undefined: nothing.
+  torch::Tensor identity_T;
+  torch::Tensor vector_weight_TN, vector_ND;
 
   std::vector<RouterLoss> losses;
   RouterStats stats;

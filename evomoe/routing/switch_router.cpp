@@ -2,6 +2,7 @@
 #include "evomoe/routing/switch_router.h"
 
 #include "evomoe/config/option_table.h"
+#include "evomoe/ops/noise.h"
 #include "evomoe/routing/balance.h"
 #include "evomoe/routing/reference_metrics.h"
 #include "evomoe/routing/router_stats.h"
@@ -16,8 +17,24 @@ void GumbelGateOptions::describe(OptionTable& table) {
       .of_reference();
 }
 
+void SwitchOptions::describe(OptionTable& table) {
+  table.group("moe");
+  table
+      .add("switch-jitter", &jitter,
+           "switch: in training the gate's input is multiplied by uniform noise of 1 plus or minus "
+           "this (the paper: 0.01).")
+      .at_least(0)
+      .below(1);
+}
+
 Routing SwitchRouter::route(const torch::Tensor& x_TD, const RoutingContext& context) {
-  return route_top1(logits(x_TD), context);
+  const double jitter = switch_options_.jitter;
+  if (jitter == 0 || !context.training) return route_top1(logits(x_TD), context);
+  auto key = context.noise;
+  key.site = NoiseSite::kSecondExpertUniform;  // the only uniform numbers of this router
+  const auto factor_TD =
+      1 - jitter + 2 * jitter * uniform_noise(x_TD.size(0), x_TD.size(1), key, x_TD.device());
+  return route_top1(logits(x_TD * factor_TD), context);
 }
 
 torch::Tensor SwitchRouter::gumbel_softmax(const torch::Tensor& logits_TE,

@@ -13,13 +13,26 @@ struct GumbelGateOptions {
   void describe(OptionTable& table);
 };
 
+/// Of Switch alone.
+struct SwitchOptions {
+  /// In training the gate's input is multiplied by U(1 - jitter, 1 + jitter), element by element;
+  /// the experts' is not.
+  double jitter = 0;
+
+  void describe(OptionTable& table);
+};
+
 /// Switch Transformer (arXiv 2101.03961): each token goes to its most probable expert, with that
 /// probability as weight. With use_gumbel_gates and a temperature > 0 the probabilities are
 /// Gumbel-softmax values, as in the authors' top-1 gate.
 class SwitchRouter : public Router {
  public:
-  SwitchRouter(RouterShape shape, CapacityOptions capacity, GumbelGateOptions gumbel_gates)
-      : Router(std::move(shape)), capacity_(std::move(capacity)), gumbel_gates_(gumbel_gates) {}
+  SwitchRouter(RouterShape shape, CapacityOptions capacity, GumbelGateOptions gumbel_gates,
+               SwitchOptions options = {})
+      : Router(std::move(shape)),
+        capacity_(std::move(capacity)),
+        gumbel_gates_(gumbel_gates),
+        switch_options_(options) {}
   Routing route(const torch::Tensor& x_TD, const RoutingContext& context) override;
   /// Evaluation: ceil(fraction * rows) when the fraction is > 0; else int(factor * ceil(rows / E)).
   std::optional<int64_t> capacity(int64_t num_rows, bool training) const override;
@@ -35,6 +48,9 @@ class SwitchRouter : public Router {
 
   CapacityOptions capacity_;
   GumbelGateOptions gumbel_gates_;
+
+ private:
+  SwitchOptions switch_options_;
 };
 
 }  // namespace evomoe

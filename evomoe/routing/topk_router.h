@@ -5,6 +5,7 @@
 
 namespace evomoe {
 
+/// Of the methods that choose a fixed number of experts for a token.
 struct TopkOptions {
   int64_t k = 2;              ///< experts per token, 1 to E
   bool no_normalize = false;  ///< the chosen probabilities are not divided by their sum

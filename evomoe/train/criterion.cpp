@@ -205,6 +205,12 @@ void Criterion::add_gate_losses(const ModelOutput& output, CriterionResult& resu
       sums.z = z.item<double>();
     }
   }
+  for (const auto& layer : output.losses) {
+    for (const auto& loss : layer) {
+      if (loss.name == "balance" || loss.name == "z") continue;
+      result.loss = result.loss + scale * loss.value.sum();  // the method has weighted it
+    }
+  }
 }
 
 CriterionResult Criterion::operator()(Model& model, const ModelOutput& output,

@@ -72,14 +72,19 @@ RouterOptions router_options(const TrainOptions& options, int64_t embed_dim) {
           options.routers};
 }
 
+bool has_causal_experts(const TrainOptions& options) {
+  const auto& moe = options.moe;
+  return family_of_task(options.task.task).decoder &&
+         std::max(moe.moe_freq, moe.decoder_moe_freq) > 0 &&
+         moe.alternate_decoder_ffn_embed_dim == 0;
+}
+
 bool has_experts(const TrainOptions& options) {
   const auto& moe = options.moe;
   const auto& family = family_of_task(options.task.task);
-  const bool decoder = family.decoder && std::max(moe.moe_freq, moe.decoder_moe_freq) > 0 &&
-                       moe.alternate_decoder_ffn_embed_dim == 0;
   const bool encoder = family.encoder && std::max(moe.moe_freq, moe.encoder_moe_freq) > 0 &&
                        moe.alternate_ffn_embed_dim == 0;
-  return decoder || encoder;
+  return encoder || has_causal_experts(options);
 }
 
 std::vector<TransformerStackOptions> stack_options(const TrainOptions& options,

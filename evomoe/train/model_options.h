@@ -47,6 +47,8 @@ void check_model(const TrainOptions& options);
 /// The options of the MoE layers' routers; every method gets all of them.
 RouterOptions router_options(const TrainOptions& options, int64_t embed_dim);
 
+/// Whether any layer of a decoder is MoE, and not a dense one in its place.
+bool has_causal_experts(const TrainOptions& options);
 /// Whether any layer is MoE, and not a dense one in its place.
 bool has_experts(const TrainOptions& options);
 

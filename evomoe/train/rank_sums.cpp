@@ -34,8 +34,8 @@ void for_each_sum(BleuCounts& counts, const Visit& visit) {
 /// Calls `visit` with every tensor of the statistics that there is.
 template <typename Visit>
 void for_each_tensor(RouterStats& stats, const Visit& visit) {
-  for (auto* tensor :
-       {&stats.load_E, &stats.active_E1, &stats.entropy_sum, &stats.dropped, &stats.non_argmax}) {
+  for (auto* tensor : {&stats.load_E, &stats.active_E1, &stats.entropy_sum, &stats.dropped,
+                       &stats.non_argmax, &stats.of_method}) {
     if (tensor->defined()) visit(*tensor);
   }
   for (auto& [name, value] : stats.reference) visit(value);

@@ -16,9 +16,6 @@ namespace evomoe {
 /// have the same criterion.
 void sum_over_ranks(LossSums& sums, Communicator& communicator);
 
-/// (layer, what its router did) of the MoE layers.
-using LayerStats = std::vector<std::pair<int64_t, RouterStats>>;
-
 /// The statistics over all ranks, of all layers at once.
 void sum_over_ranks(LayerStats& layers, Communicator& communicator);
 

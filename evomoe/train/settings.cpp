@@ -99,6 +99,12 @@ void check_router(const TrainOptions& options) {
         "(--moe-topk-expert)",
         shared_updates, moe.moe_router);
   }
+  if (const auto reason = router->sees_future(); !reason.empty() && has_causal_experts(options)) {
+    fail_usage(
+        "--moe-router {} with --task {}: {}, which a causal model must not see; use it for "
+        "masked_lm, or choose another router (docs/routing.md)",
+        moe.moe_router, options.task.task, reason);
+  }
   const auto flags = flags_without_effect(options, *router);
   if (!flags.empty()) {
     log().info("{} {} no effect with --moe-router {} (docs/routing.md)", fmt::join(flags, ", "),

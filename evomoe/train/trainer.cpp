@@ -124,7 +124,8 @@ UpdateResult Trainer::update(const std::vector<Batch>& micro_batches, int64_t ep
   const auto layers = model_->moe_layers();
   for (size_t i = 0; i < layers.size(); ++i) {
     const auto& moe = layers[i].second;
-    if (!moe->in_shared_expert_stage()) moe->router()->end_update(result.routers[i].second);
+    if (!moe->in_shared_expert_stage())
+      moe->router()->end_update(result.routers[i].second, result.routers);
   }
   ++updates_;
   return result;

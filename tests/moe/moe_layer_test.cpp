@@ -253,6 +253,36 @@ TEST(MoELayer, CapacityDropsAreCountedAndTheirTokensGetZeros) {
   EXPECT_EQ(idle, output.stats.dropped.item<int64_t>());
 }
 
+TEST(MoELayer, FreeExpertsAreAddedToTheOutputAndLearn) {
+  for (const auto* method : {"moepp", "longcat"}) {
+    SCOPED_TRACE(method);
+    MoELayer layer(some_options(method));
+    {
+      const torch::NoGradGuard no_grad;
+      // Without experts' output the free experts' is left.
+      for_each_weight(
+          [](const torch::Tensor& weight) {
+            if (weight.defined()) weight.zero_();
+          },
+          layer->experts()->weights);
+    }
+    const auto x_BSD = some_input(3, 8);
+    const auto output = layer->forward(x_BSD, training());
+    const auto routing = layer->router()->route(x_BSD.flatten(0, 1), training());
+    auto expected_TD = x_BSD.flatten(0, 1) * routing.identity_T.unsqueeze(1);
+    if (routing.vector_weight_TN.defined())
+      expected_TD = expected_TD + routing.vector_weight_TN.mm(routing.vector_ND);
+    EXPECT_GT(expected_TD.abs().max().item<double>(), 0.1);
+    EXPECT_TRUE(torch::allclose(output.y_BSD.flatten(0, 1), expected_TD, 1e-5, 1e-6));
+    output.y_BSD.square().sum().backward();
+    for (const auto& item : layer->router()->named_parameters())
+      EXPECT_GT(item.value().grad().abs().sum().item<double>(), 0) << item.key();
+    // Rows of padding change nothing.
+    const auto padded = layer->forward(x_BSD, training(), /*padded_batch=*/5);
+    EXPECT_TRUE(torch::allclose(padded.y_BSD, output.y_BSD, 1e-5, 1e-6));
+  }
+}
+
 TEST(MoELayer, DroplessGshardStillNormalisesItsWeights) {
   auto options = some_options("gshard");
   options.router.get<GshardOptions>().second_expert_policy = "all";

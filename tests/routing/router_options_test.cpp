@@ -9,9 +9,15 @@
 #include "evomoe/config/option_table.h"
 #include "evomoe/routing/balance.h"
 #include "evomoe/routing/dts_router.h"
+#include "evomoe/routing/expert_choice_router.h"
 #include "evomoe/routing/gshard_router.h"
+#include "evomoe/routing/hash_router.h"
+#include "evomoe/routing/longcat_router.h"
+#include "evomoe/routing/moepp_router.h"
 #include "evomoe/routing/registry.h"
+#include "evomoe/routing/sigmoid_router.h"
 #include "evomoe/routing/topk_router.h"
+#include "evomoe/routing/topp_router.h"
 
 namespace evomoe {
 namespace {
@@ -70,6 +76,88 @@ TEST(RouterOptions, OutOfRangeValuesAreRefusedWithFlagAndValue) {
     options = good("topk");
     options.get<TopkOptions>().k = k;
     expect_refused(options, "--moe-k", "1 to 4");
+  }
+}
+
+TEST(RouterOptions, BadValuesOfOtherPeoplesMethodsAreRefusedWithFlagAndValue) {
+  for (const auto* method :
+       {"topk", "sigmoid", "sinkhorn", "relu", "quantile", "quantile-dynamic", "sparsemixer2"}) {
+    SCOPED_TRACE(method);
+    auto options = good(method);
+    options.get<TopkOptions>().k = 5;
+    expect_refused(options, "--moe-k 5", "1 to 4");
+  }
+  for (const auto* method : {"quantile", "quantile-dynamic"}) {
+    auto options = good(method);
+    options.get<TopkOptions>().k = 4;
+    expect_refused(options, "--moe-k 4", "below --moe-expert-count 4");
+  }
+  auto options = good("sparsemixer2");
+  options.get<TopkOptions>().k = 3;
+  expect_refused(options, "--moe-k 3", "1 and 2");
+  options = good("moepp");
+  options.get<TopkOptions>().k = 9;  // 4 experts and 4 free ones
+  expect_refused(options, "--moe-k 9", "1 to 8");
+  options = good("moepp");
+  options.get<MoeppOptions>() = {.constant_experts = 0, .copy_experts = 0, .null_experts = 0};
+  expect_refused(options, "--moepp-null-experts 0", "at least 1");
+  options = good("longcat");
+  options.get<LongcatOptions>().copy_experts = 0;
+  expect_refused(options, "--longcat-copy-experts 0", "at least 1");
+  options = good("longcat");
+  options.get<LongcatOptions>().target_k = 2.5;
+  expect_refused(options, "--longcat-target-k 2.5", "--moe-k 2");
+  options = good("base");
+  options.num_experts = 1;
+  expect_refused(options, "--moe-expert-count 1", "at least 2");
+  for (const double factor : {0.0, 4.5, std::nan("")}) {
+    options = good("expert-choice");
+    options.get<ExpertChoiceOptions>().factor = factor;
+    expect_refused(options, "--expert-choice-factor", "at most 4");
+  }
+  for (const double target : {0.5, 4.5, -1.0, std::nan("")}) {
+    options = good("topp");
+    options.get<ToppOptions>().target_k = target;
+    expect_refused(options, "--topp-target-k", "1 to 4");
+    options = good("dts");
+    options.get<DtsOptions>().target_k = target;
+    expect_refused(options, "--dts-target-k", "to 4");
+  }
+}
+
+TEST(RouterOptions, OptionsThatContradictEachOtherAreRefused) {
+  auto options = good("sigmoid");
+  options.get<SigmoidOptions>() = {.groups = 2};
+  expect_refused(options, "--sigmoid-groups 2", "give both");
+  options.get<SigmoidOptions>() = {.groups = 2, .top_groups = 3};
+  expect_refused(options, "--sigmoid-top-groups 3", "1 to 2");
+  options.get<SigmoidOptions>() = {.groups = 3, .top_groups = 1};
+  expect_refused(options, "--sigmoid-groups 3", "does not divide --moe-expert-count 4");
+  options.get<SigmoidOptions>() = {.groups = 4, .top_groups = 1};
+  expect_refused(options, "--moe-k 2", "have 1 experts only");
+  options = good("hash");
+  options.get<HashOptions>().kind = "balanced";
+  expect_refused(options, "--hash-kind balanced", "--hash-counts");
+  options.get<HashOptions>() = {.counts = "dict.txt"};
+  expect_refused(options, "--hash-counts dict.txt", "--hash-kind balanced");
+  options = good("dts");
+  options.get<DtsOptions>() = {.threshold = 0.1, .threshold_share = 0.5};
+  expect_refused(options, "--dts-threshold 0.1", "--dts-threshold-share 0.5");
+  options.get<DtsOptions>() = {.threshold_share = 4};
+  expect_refused(options, "--dts-threshold-share 4", "less than 4");
+  options.get<DtsOptions>() = {.final_k = 5};
+  expect_refused(options, "--dts-final-k 5", "1 to 4");
+  options.get<DtsOptions>() = {.target_k = 1.5, .final_k = 2};
+  expect_refused(options, "--dts-target-k 1.5", "2 (--dts-final-k)");
+  options.get<DtsOptions>() = {.normalize_weights = true, .scale_weights = true};
+  expect_refused(options, "--dts-normalize-weights", "--dts-scale-weights");
+}
+
+TEST(RouterOptions, ExpertChoiceAloneSeesTheFuture) {
+  for (const auto& method : router_names()) {
+    if (method == "word") continue;  // of another test
+    EXPECT_EQ(make_router(good(method))->sees_future().empty(), method != "expert-choice")
+        << method;
   }
 }
 
@@ -217,12 +305,12 @@ TEST(OptionSet, EachOptionIsInTheTableOnceAndFillsTheSet) {
 TEST(Registry, UnknownMethodsListTheKnownOnesAndTheNearest) {
   EXPECT_THAT(
       [] { make_router(good("swich")); },
-      ThrowsMessage<UsageError>(AllOf(HasSubstr("dense, dts, gshard"), HasSubstr("switch, topk"),
+      ThrowsMessage<UsageError>(AllOf(HasSubstr("base, dense, dts"), HasSubstr("switch, topk"),
                                       HasSubstr("did you mean switch?"))));
   EXPECT_THAT(
       [] { make_router(good("roulette")); },
       ThrowsMessage<UsageError>(AllOf(HasSubstr("--moe-router roulette"),
-                                      HasSubstr("dense, dts, gshard"), HasSubstr("switch, topk"))));
+                                      HasSubstr("base, dense, dts"), HasSubstr("switch, topk"))));
 }
 
 TEST(Router, WrongInputsAreNamed) {

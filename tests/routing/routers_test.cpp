@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <set>
 
 #include "evomoe/base/error.h"
 #include "evomoe/parallel/communicator.h"
@@ -18,11 +19,44 @@ using testing::route_with_capacity;
 
 constexpr int64_t kTokens = 48;
 constexpr int64_t kExperts = 6;
+constexpr int64_t kWords = 20;
 const RouterSchedule kSoft = {.temperature = 0.3}, kHard = {.temperature = 0.3, .hard = true};
 
 const std::vector<std::string>& methods() {
-  static const std::vector<std::string> names = {"dense", "dts", "gshard", "switch", "topk"};
+  static const std::vector<std::string> names = {"base",
+                                                 "dense",
+                                                 "dts",
+                                                 "expert-choice",
+                                                 "gshard",
+                                                 "hash",
+                                                 "longcat",
+                                                 "moepp",
+                                                 "quantile",
+                                                 "relu",
+                                                 "sigmoid",
+                                                 "sinkhorn",
+                                                 "quantile-dynamic",
+                                                 "sparsemixer",
+                                                 "sparsemixer2",
+                                                 "stablemoe",
+                                                 "switch",
+                                                 "topk",
+                                                 "topp"};
   return names;
+}
+
+bool is_one_of(const std::string& method, const std::set<std::string>& names) {
+  return names.contains(method);
+}
+
+/// Whether a token's experts depend on the other rows.
+bool chooses_together(const std::string& method) {
+  return is_one_of(method, {"base", "expert-choice", "sinkhorn"});
+}
+
+/// Whether the gate has E logits and no more.
+bool has_plain_gate(const std::string& method) {
+  return !is_one_of(method, {"hash", "longcat", "moepp"});
 }
 
 /// A router of each method with all its noise and losses on, dropless.
@@ -32,6 +66,7 @@ std::shared_ptr<Router> noisy_router(const std::string& method) {
   options.get<CapacityOptions>().train_factor = 0;
   options.get<CapacityOptions>().eval_fraction = -1;
   options.z_loss_weight = 0.5;
+  options.vocab_size = kWords;
   options.get<GumbelGateOptions>().use_gumbel_gates = method == "switch";
   return logits_router(options, kExperts, torch::kFloat64);
 }
@@ -50,6 +85,7 @@ RoutingContext injected(bool training = true, const RouterSchedule& schedule = k
   context.gumbel_TE = -(-torch::rand({kTokens, kExperts}, torch::kFloat64).log()).log();
   context.second_gumbel_TE = -(-torch::rand({kTokens, kExperts}, torch::kFloat64).log()).log();
   context.uniform_T = torch::rand({kTokens}, torch::kFloat64);
+  context.token_id_T = torch::randint(kWords, {kTokens}, torch::kInt64);
   return context;
 }
 
@@ -65,8 +101,9 @@ TEST(Routers, WithoutTokensOrValidOnesEverythingIsFinite) {
           SCOPED_TRACE(
               fmt::format("{} hard {} training {} tokens {}", method, hard, training, tokens));
           auto context = injected(training, hard ? kHard : kSoft);
-          for (auto* noise : {&context.gumbel_TE, &context.second_gumbel_TE, &context.uniform_T})
-            *noise = noise->slice(0, 0, tokens);
+          for (auto* given : {&context.gumbel_TE, &context.second_gumbel_TE, &context.uniform_T,
+                              &context.token_id_T})
+            *given = given->slice(0, 0, tokens);
           context.valid_T = context.routed_T = torch::zeros({tokens}, torch::kBool);
           const auto logits_TE = random_logits().slice(0, 0, tokens).clone().requires_grad_(true);
           const auto routing = route_with_capacity(*noisy_router(method), logits_TE, context);
@@ -111,10 +148,10 @@ TEST(Routers, WeightsEqualTheirDenseDefinitions) {
       {"switch", y * chosen(y.argmax(1))},
       {"topk", p * top2 / (p * top2).sum(1, true)},
   };
-  for (const auto& method : methods()) {
+  // The others have golden cases (routing_methods_golden_test.cpp).
+  for (const auto& [method, weight_TE] : expected) {
     const auto routing = route_with_capacity(*noisy_router(method), logits_TE, context);
-    EXPECT_TRUE(torch::allclose(routing.dense(kTokens), expected.at(method), 1e-12, 1e-14))
-        << method;
+    EXPECT_TRUE(torch::allclose(routing.dense(kTokens), weight_TE, 1e-12, 1e-14)) << method;
   }
   const auto hard = noisy_router("dts")->route(logits_TE, injected(/*training=*/true, kHard));
   EXPECT_TRUE(torch::allclose(hard.dense(kTokens), p * chosen(y.argmax(1)), 1e-12, 1e-14));
@@ -127,6 +164,8 @@ TEST(Routers, PermutingTokensPermutesTheRouting) {
   const auto order_T = torch::randperm(kTokens);
   permuted.gumbel_TE = context.gumbel_TE.index_select(0, order_T);
   permuted.second_gumbel_TE = context.second_gumbel_TE.index_select(0, order_T);
+  permuted.uniform_T = context.uniform_T.index_select(0, order_T);
+  permuted.token_id_T = context.token_id_T.index_select(0, order_T);
   for (const auto& method : methods()) {
     const auto router = noisy_router(method);
     const auto original = router->route(logits_TE, context).dense(kTokens);
@@ -138,6 +177,7 @@ TEST(Routers, PermutingTokensPermutesTheRouting) {
 TEST(Routers, PaddingTakesNoSlotAndStatisticsCountRealTokensOnly) {
   const auto logits_TE = random_logits();
   for (const auto& method : methods()) {
+    if (chooses_together(method)) continue;
     for (const bool training : {true, false}) {
       SCOPED_TRACE(method + (training ? " training" : " evaluation"));
       auto context = injected(training);
@@ -155,6 +195,7 @@ TEST(Routers, PaddingTakesNoSlotAndStatisticsCountRealTokensOnly) {
       const auto used_TE = (all.dense(kTokens) != 0).logical_and(valid_T1);
       EXPECT_TRUE(torch::equal(padded.stats.load_E, used_TE.sum(0)));
       EXPECT_EQ(padded.stats.active_E1.sum().item<int64_t>(), 32);
+      if (!has_plain_gate(method)) continue;
       const auto p = torch::softmax(logits_TE, 1);
       EXPECT_NEAR(padded.stats.entropy_sum.item<double>(),
                   -(p * p.log() * valid_T1).sum().item<double>(), 1e-10);
@@ -170,6 +211,8 @@ TEST(Routers, GradientsMatchFiniteDifferencesInFloat64) {
   torch::manual_seed(9);
   const auto factor_TE = torch::randn({kTokens, kExperts}, torch::kFloat64);
   for (const auto& method : methods()) {
+    // No gradient, and one that is not that of the value.
+    if (is_one_of(method, {"hash", "sparsemixer", "sparsemixer2"})) continue;
     SCOPED_TRACE(method);
     const auto router = noisy_router(method);
     const auto objective = [&](const torch::Tensor& logits_TE) {
@@ -199,6 +242,7 @@ TEST(Routers, EvaluationDrawsNoNoiseAndIgnoresTheUpdate) {
     RoutingContext context;
     context.schedule = kSoft;
     context.training = false;
+    context.token_id_T = injected().token_id_T;
     const auto router = noisy_router(method);
     const auto first = router->route(logits_TE, context).dense(kTokens);
     context.noise.update = 99;
@@ -242,6 +286,26 @@ TEST(Routers, TrainingNoiseIsAFunctionOfItsKey) {
     EXPECT_TRUE(torch::equal(whole.slice(0, kTokens / 2),
                              router->route(half_TD, second).dense(kTokens / 2)));
   }
+}
+
+TEST(Routers, JitterMovesTheInputOfSwitchsGateInTrainingAlone) {
+  const auto logits_TE = random_logits();
+  RouterOptions options;
+  options.method = "switch";
+  options.get<CapacityOptions>() = {.train_factor = 0, .eval_fraction = -1};
+  const auto plain = logits_router(options, kExperts, torch::kFloat64);
+  options.get<SwitchOptions>().jitter = 0.2;
+  const auto jittered = logits_router(options, kExperts, torch::kFloat64);
+  RoutingContext context;
+  const auto moved = jittered->route(logits_TE, context).dense(kTokens);
+  EXPECT_TRUE(torch::equal(moved, jittered->route(logits_TE, context).dense(kTokens)));
+  EXPECT_FALSE(torch::allclose(moved, plain->route(logits_TE, context).dense(kTokens)));
+  auto other_update = context;
+  other_update.noise.update = 1;
+  EXPECT_FALSE(torch::equal(moved, jittered->route(logits_TE, other_update).dense(kTokens)));
+  context.training = false;
+  EXPECT_TRUE(torch::equal(jittered->route(logits_TE, context).dense(kTokens),
+                           plain->route(logits_TE, context).dense(kTokens)));
 }
 
 TEST(Routers, DenseToSparseGoesFromAllExpertsToOne) {
@@ -379,13 +443,16 @@ TEST(Routers, NoTokensAndOnlyPaddingAreNormal) {
     RoutingContext context;
     context.schedule = kSoft;
     context.valid_T = torch::zeros({kTokens}, torch::kBool);
+    context.token_id_T = injected().token_id_T;
     auto routing = router->route(random_logits(), context);
     EXPECT_EQ(routing.stats.tokens, 0);
     EXPECT_EQ(routing.stats.load_E.sum().item<int64_t>(), 0);
     for (const auto& loss : routing.losses) {
       EXPECT_TRUE(torch::isfinite(loss.value).item<bool>()) << loss.name;
     }
-    routing = router->route(torch::zeros({0, kExperts}, torch::kFloat64), RoutingContext{});
+    RoutingContext empty;
+    empty.token_id_T = torch::zeros({0}, torch::kInt64);
+    routing = router->route(torch::zeros({0, kExperts}, torch::kFloat64), empty);
     EXPECT_EQ(routing.num_assignments(), 0);
     for (const auto& loss : routing.losses) {
       EXPECT_TRUE(torch::isfinite(loss.value).item<bool>()) << loss.name;
@@ -426,6 +493,7 @@ TEST(Routers, CapacityFollowsTheReferenceFormulas) {
 
 TEST(Routers, TheGateIsOneParameterNamedWgWeight) {
   for (const auto& method : methods()) {
+    if (is_one_of(method, {"longcat", "moepp", "stablemoe"})) continue;  // these have more
     RouterOptions options;
     options.method = method;
     options.model_dim = 10;

@@ -17,7 +17,7 @@
 #include "evomoe/train/criterion.h"
 #include "evomoe/train/model_family.h"
 #include "evomoe/train/validate_options.h"
-#include "tests/routing/hash_router.h"
+#include "tests/routing/word_router.h"
 #include "tests/testing/paths.h"
 
 namespace evomoe {
@@ -205,18 +205,18 @@ TEST(CheckSettings, ARunDoesSoBeforeItLooksForItsData) {
 
 /// Once for all tests of this program.
 void register_hash() {
-  if (!method_uses("hash", typeid(HashOptions)))
-    register_router("hash", router_method<HashRouter, CapacityOptions, HashOptions>());
+  if (!method_uses("word", typeid(WordOptions)))
+    register_router("word", router_method<WordRouter, CapacityOptions, WordOptions>());
 }
 
 TEST(Settings, AMethodOfAnotherProgramIsTrainedByItsName) {
   register_hash();
   const auto options =
-      parsed(kWithExperts + "--moe-router hash --criterion moe_cross_entropy --dropout 0");
+      parsed(kWithExperts + "--moe-router word --criterion moe_cross_entropy --dropout 0");
   EXPECT_NO_THROW(validate_options(options));
   EXPECT_NO_THROW(check_router(options));
-  expect_refused(kWithExperts + "--moe-router hsah", {"did you mean hash"});
-  expect_refused(kWithExperts + "--moe-router hash --moe-k 3", {"--moe-k 3", "--moe-router hash"});
+  expect_refused(kWithExperts + "--moe-router wrod", {"did you mean word"});
+  expect_refused(kWithExperts + "--moe-router word --moe-k 3", {"--moe-k 3", "--moe-router word"});
 
   Gpt model(gpt_options(options, /*vocab_size=*/20, /*padding_index=*/1, /*shared_expert=*/false));
   model->initialise(1);
@@ -250,16 +250,36 @@ TEST(Settings, AMethodOfAnotherProgramIsTrainedByItsName) {
   EXPECT_LT(last, 0.7 * first);
 }
 
+TEST(Settings, AMethodThatSeesTheFutureIsForModelsThatAreNotCausal) {
+  const std::string choice = "--moe-router expert-choice ";
+  const auto refused = [](const std::string& flags, const std::string& task) {
+    EXPECT_THAT([&] { check_router(parsed(flags)); },
+                ThrowsMessage<UsageError>(AllOf(
+                    HasSubstr("--moe-router expert-choice with --task " + task),
+                    HasSubstr("those behind a token included, which a causal model must not see"),
+                    HasSubstr("masked_lm"))));
+  };
+  refused(kWithExperts + choice, "language_modeling");
+  refused(kWithExperts + choice + "--task supervised_finetuning", "supervised_finetuning");
+  const std::string translation =
+      "--task translation --arch transformer --moe-expert-count 4 " + choice;
+  refused(translation + "--moe-freq 2", "translation");
+  refused(translation + "--decoder-moe-freq 2", "translation");
+  EXPECT_NO_THROW(check_router(parsed(translation + "--encoder-moe-freq 2")));
+  EXPECT_NO_THROW(check_router(
+      parsed("--task masked_lm --arch roberta_base --moe-freq 2 --moe-expert-count 4 " + choice)));
+}
+
 TEST(Settings, TheOptionsOfAMethodOfAnotherProgramAreInHelpFilesCheckpointsAndResume) {
   register_hash();
-  const auto flags = kWithExperts + "--moe-router hash --hash-offset 3 --hash-temperature 0.5";
+  const auto flags = kWithExperts + "--moe-router word --word-offset 3 --word-temperature 0.5";
   auto options = parsed(flags);
-  EXPECT_EQ(options.routers.get<HashOptions>().offset, 3);
+  EXPECT_EQ(options.routers.get<WordOptions>().offset, 3);
   EXPECT_EQ(notices(flags), "");
   OptionTable table("train", "");
   options.describe(table);
-  EXPECT_THAT(table.help_text(), HasSubstr("hash: added to a word's number."));
-  EXPECT_THAT(table.markdown(), HasSubstr("`--hash-offset`"));
+  EXPECT_THAT(table.help_text(), HasSubstr("word: added to a word's number."));
+  EXPECT_THAT(table.markdown(), HasSubstr("`--word-offset`"));
 
   const testing::TemporaryFolder folder;
   testing::write_text(folder / "config.yaml", table.to_yaml());
@@ -267,20 +287,20 @@ TEST(Settings, TheOptionsOfAMethodOfAnotherProgramAreInHelpFilesCheckpointsAndRe
   OptionTable from_file("train", "");
   again.describe(from_file);
   from_file.parse({"--config", (folder / "config.yaml").string()});
-  EXPECT_EQ(again.routers.get<HashOptions>().temperature, 0.5);
+  EXPECT_EQ(again.routers.get<WordOptions>().temperature, 0.5);
   // Every value is in the file, but only those of this method count as given.
   EXPECT_NO_THROW(check_settings(again));
 
   RunState state;
   state.config = table.to_json();
-  EXPECT_EQ(stored_options(state).routers.get<HashOptions>().offset, 3);
+  EXPECT_EQ(stored_options(state).routers.get<WordOptions>().offset, 3);
   EXPECT_EQ(model_differences(state, options), "");
-  options.routers.get<HashOptions>().offset = 4;
-  EXPECT_EQ(model_differences(state, options), "--hash-offset 3 -> 4");
+  options.routers.get<WordOptions>().offset = 4;
+  EXPECT_EQ(model_differences(state, options), "--word-offset 3 -> 4");
 
-  expect_refused(kWithExperts + "--moe-top1-expert --hash-offset 3",
-                 {"--hash-offset 3", "--moe-router switch", "leave it out"});
-  EXPECT_THAT([&] { parsed(kWithExperts + "--hash-temperature 0"); },
+  expect_refused(kWithExperts + "--moe-top1-expert --word-offset 3",
+                 {"--word-offset 3", "--moe-router switch", "leave it out"});
+  EXPECT_THAT([&] { parsed(kWithExperts + "--word-temperature 0"); },
               ThrowsMessage<UsageError>(HasSubstr("a number above 0")));
 }
 

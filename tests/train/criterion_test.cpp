@@ -124,6 +124,23 @@ TEST(Criterion, TheZLossIsSummedOverLayersAndAddedByEitherCriterion) {
   }
 }
 
+TEST(Criterion, AMethodsOwnLossesAreAddedAsTheyAreByEitherCriterion) {
+  auto model = some_model();
+  const auto batch = some_batch();
+  for (const std::string criterion : {"cross_entropy", "moe_cross_entropy"}) {
+    auto options = moe("average", "none");
+    options.criterion = criterion;
+    auto output = some_output();
+    auto own = torch::tensor(0.125).requires_grad_(true);
+    output.losses[1].push_back({"sequence_balance", own});
+    const auto result = Criterion(options, kPad)(*model, output, batch, ForwardContext());
+    const double gate = criterion == "cross_entropy" ? 0 : 0.3 * 5 * 2.5;
+    EXPECT_NEAR(result.sums.loss, result.sums.inner + gate + 5 * 0.125, 1e-5);
+    result.loss.backward();
+    EXPECT_NEAR(own.grad().item<double>(), 5, 1e-6);
+  }
+}
+
 TEST(Criterion, MetricsAreAveragedOverAllLayersAndMissingOnesCountAsZero) {
   auto model = some_model();
   const Criterion criterion(moe("sum", "none"), kPad);

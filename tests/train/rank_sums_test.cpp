@@ -124,7 +124,7 @@ class RememberingRouter : public SwitchRouter {
       : SwitchRouter(std::move(shape), std::move(capacity), gumbel_gates) {
     seen_ = register_buffer("seen", torch::zeros({}));
   }
-  void end_update(const RouterStats& global) override {
+  void end_update(const RouterStats& global, const LayerStats& layers) override {
     seen_.fill_(static_cast<double>(global.tokens));
   }
 

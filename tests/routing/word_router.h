@@ -10,26 +10,26 @@
 namespace evomoe {
 
 /// Options of the method's own.
-struct HashOptions {
+struct WordOptions {
   int64_t offset = 0;        ///< added to a word's number
   double temperature = 1.0;  ///< of the sigmoid
 
   void describe(OptionTable& table) {
-    table.add("hash-offset", &offset, "hash: added to a word's number.").at_least(0).shapes_model();
-    table.add("hash-temperature", &temperature, "hash: divides the logit.").above(0);
+    table.add("word-offset", &offset, "word: added to a word's number.").at_least(0).shapes_model();
+    table.add("word-temperature", &temperature, "word: divides the logit.").above(0);
   }
 };
 
 /// Every occurrence of a word goes to the same expert (after Hash Layers, arXiv 2106.04426),
 /// weighted by the sigmoid of that expert's logit.
-class HashRouter : public Router {
+class WordRouter : public Router {
  public:
   // The shape, and the option structs that its line in the registry names.
-  HashRouter(RouterShape shape, CapacityOptions capacity, HashOptions options)
+  WordRouter(RouterShape shape, CapacityOptions capacity, WordOptions options)
       : Router(std::move(shape)), capacity_(std::move(capacity)), options_(options) {}
 
   Routing route(const torch::Tensor& x_TD, const RoutingContext& context) override {
-    EVOMOE_CHECK(context.token_id_T.defined(), "router `hash` needs the token ids");
+    EVOMOE_CHECK(context.token_id_T.defined(), "router `word` needs the token ids");
     const auto T = x_TD.size(0), E = num_experts();
     const auto logits_TE = logits(x_TD);
     const auto expert_T1 = (context.token_id_T + options_.offset).remainder(E).unsqueeze(1);
@@ -63,7 +63,7 @@ class HashRouter : public Router {
 
  private:
   CapacityOptions capacity_;
-  HashOptions options_;
+  WordOptions options_;
 };
 
 }  // namespace evomoe
