@@ -1,6 +1,8 @@
 #include "evomoe/cli/command_ranks.h"
 
 #include <ATen/Parallel.h>
+#include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -13,11 +15,20 @@
 namespace evomoe {
 namespace {
 
-/// The cores of a machine are shared among its ranks, unless the user says who gets how many. This
-/// is no option of the run, which would be stored with it.
+/// Whether another launcher has given this process cores of its own (srun -c, mpirun --bind-to).
+bool has_own_cores() {
+  cpu_set_t cores;
+  return !process_environment(kInitMethodVariable) &&
+         sched_getaffinity(0, sizeof(cores), &cores) == 0 &&
+         CPU_COUNT(&cores) < sysconf(_SC_NPROCESSORS_ONLN);
+}
+
+/// The cores of a machine are shared among its ranks, unless the user says who gets how many, or
+/// each has its own. This is no option of the run, which would be stored with it.
 void share_cores(const RankPlace& place, const CommonOptions& options) {
   constexpr const char* kThreads = "OMP_NUM_THREADS";
   if (place.local_size == 1 || options.threads > 0 || std::getenv(kThreads) != nullptr) return;
+  if (has_own_cores()) return;
   const auto share = std::max<int64_t>(1, at::get_num_threads() / place.local_size);
   at::set_num_threads(static_cast<int>(share));
   setenv(kThreads, std::to_string(share).c_str(), /*overwrite=*/1);  // so ComputeThreads keeps it

@@ -39,10 +39,11 @@ namespace {
 
 using std::chrono::milliseconds;
 
-/// The first line: c10d's errors end with a trace of the stack.
+/// The first line: c10d's errors end with a trace of the stack; without Gloo's advice.
 std::string reason(const std::exception& error) {
-  const std::string text = error.what();
-  return text.substr(0, text.find('\n'));
+  std::string text = error.what();
+  text = text.substr(0, text.find('\n'));
+  return text.substr(0, text.find(". This is typically caused by"));
 }
 
 std::string rank_words(const RankPlace& place) {
@@ -109,11 +110,13 @@ class JoinedRun {
     try {
       store_->compareSet(kReasonKey, std::vector<uint8_t>(),
                          bytes_of(fmt::format("rank {} ended: {}", place_.rank, reason)));
-      // What ranks read goes with the process that listens.
-      constexpr milliseconds kStep{20};
+      // What ranks read goes with the process that listens. Another one reads it when its update
+      // comes to an operation with the others.
+      constexpr milliseconds kStep{20}, kPatience{30'000};
       const bool listens =
           place_.rank == 0 && !place_.launcher_listens && place_.init_method.starts_with("tcp://");
-      for (int i = 0; listens && i < 150 && store_->add(kReasonRead, 0) < place_.size - 1; ++i)
+      for (int i = 0;
+           listens && i < kPatience / kStep && store_->add(kReasonRead, 0) < place_.size - 1; ++i)
         std::this_thread::sleep_for(kStep);
     } catch (const std::exception&) {  // the others are gone too
     }

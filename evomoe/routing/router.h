@@ -144,8 +144,8 @@ class Router : public torch::nn::Module {
   RouterLoss balance(const torch::Tensor& gate_TE, const torch::Tensor& selected_count_E,
                      int64_t num_rows, const RoutingContext& context) const;
   /// E/k sum_e f_e P_e over the real tokens, 1 when they are balanced, whatever k: f_e is the load
-  /// of `stats` before drops, with the scope of balance(), P_e the mean of probability_TE. `valid_T`
-  /// bool [T] or undefined (all).
+  /// of `stats` before drops, with the scope of balance(), P_e the mean of probability_TE.
+  /// `valid_T` bool [T] or undefined (all).
   RouterLoss balance_of_valid(const torch::Tensor& probability_TE, const RouterStats& stats,
                               const torch::Tensor& valid_T, double k,
                               const RoutingContext& context) const;

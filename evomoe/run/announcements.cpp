@@ -37,6 +37,12 @@ void announce_run(const TrainOptions& options, const RunData& data, Trainer& tra
     log().info("{} ranks, each with {}", ranks.all->size(),
                zero_stage(options.distributed) == 3 ? "its part of the model" : "the whole model");
   }
+  const auto& distributed = options.distributed;
+  if (distributed.no_reshard_after_forward &&
+      (ranks.all->size() == 1 || zero_stage(distributed) < 3))
+    log().info("--no-reshard-after-forward has no effect without --zero-stage 3 and several ranks");
+  if (distributed.log_all_ranks && (ranks.all->size() == 1 || options.checkpoint.no_save))
+    log().info("--log-all-ranks has no effect with one rank, or with --no-save");
   announce_lr_factors(options, of_model);
   log().info("losses are in bits (log base 2), as in fairseq");
   if (trainer.model().moe_layers().empty() && options.model.arch.ends_with("_moe")) {

@@ -8,6 +8,7 @@
 #include <csignal>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <ostream>
 #include <random>
 #include <system_error>
@@ -107,6 +108,10 @@ void check_same_folder(const TrainOptions& options, Communicator& communicator) 
   double token =
       rank == 0 ? static_cast<double>((uint64_t{random()} << 32 | random()) % kExact) : 0.0;
   const auto marker = [&] { return folder / fmt::format(".ranks-{:.0f}", token); };
+  const std::shared_ptr<void> remove_marker(nullptr, [&](void*) {
+    std::error_code ignored;
+    if (rank == 0) fs::remove(marker(), ignored);
+  });
   if (rank == 0) {
     fs::create_directories(folder);
     write_file(marker(), [](std::ostream&) {});
@@ -121,7 +126,6 @@ void check_same_folder(const TrainOptions& options, Communicator& communicator) 
   const bool sees = fs::exists(marker(), unseen);
   misses[rank] = sees ? 0 : 1;
   communicator.all_reduce_sum(misses);
-  if (rank == 0) fs::remove(marker(), unseen);
   std::vector<size_t> without;
   for (size_t other = 0; other < misses.size(); ++other) {
     if (misses[other] > 0) without.push_back(other);
