@@ -11,6 +11,7 @@ the same, else with its losses. With --restarts the program's own launcher start
 """
 import argparse
 import collections
+import contextlib
 import json
 import os
 import pathlib
@@ -95,7 +96,7 @@ class Job:
     def is_writing(self):
         """Whether a checkpoint is being written: it has a temporary name."""
         try:
-            return any(entry.name.startswith(".") and entry.name != ".lock" for entry in self.run.iterdir())
+            return any(entry.name.endswith(".tmp") for entry in self.run.iterdir())
         except OSError:
             return False
 
@@ -237,7 +238,8 @@ def main():
             print(f"{done:4} {what}: {outcome}", flush=True)
             if outcome == "HANGS":
                 for process in job.ranks() + [job.process.pid]:
-                    os.kill(process, signal.SIGKILL)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(process, signal.SIGKILL)
                 job.process.wait()
             if not job.ended():
                 continue
