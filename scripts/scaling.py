@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -117,6 +118,48 @@ def rows_of_layouts(program, machine, batch_of, ranks_list, rounds, base):
     return rows, gaps
 
 
+# Beside PyTorch's own: a model, the options of ours, the peer's model and implementation.
+BESIDE = (("dense", "--moe-freq 0 --expert-parallel-size 1", "dense_gpt", "ddp"),
+          ("mixture", "--expert-parallel-size 1", "moe_loop", "ddp"),
+          ("mixture", "--expert-parallel-size 2", "moe_loop", "ep"),
+          ("dense", "--moe-freq 0 --expert-parallel-size 1 --zero-stage 3", "dense_gpt", "fsdp2"),
+          ("mixture", "--expert-parallel-size 1 --zero-stage 3", "moe_loop", "fsdp2"))
+
+
+def beside_peers(program, python, peers, rounds):
+    """The update of `small` by two ranks of one thread: ours, one process of ours, and the peer, in alternation."""
+    own, alone, theirs = {}, {}, {}
+    common = "bench step --suite small --warmup 2 --steps 6 --peak-seconds 0"
+    for number in range(rounds):
+        for model, flags, peer_model, impl in BESIDE:
+            progress(f"round {number + 1}/{rounds}: {impl}, {model}")
+            key = (model, impl)
+            own.setdefault(key, []).append(run(program, f"{common} {flags} --distributed-world-size 2 --threads 1")[0])
+            if impl == "ddp":
+                shape = "--moe-freq 0" if model == "dense" else ""
+                alone.setdefault(model, []).append(run(program, f"{common} {shape} --threads 2")[0])
+            line = [python, str(peers / "bench_parallel.py"), "--suite", "small", "--impl", impl, "--model", peer_model,
+                    "--ranks", "2", "--threads", "1", "--warmup", "2", "--steps", "6", "--peak-seconds", "0",
+                    "--keep-heap", "--no-table"]
+            found = [result for result in run(line[0], " ".join(line[1:])) if result["impl"] == f"{impl}:{peer_model}"]
+            theirs.setdefault(key, []).extend(found)
+    rows = []
+    for model, _, _, impl in BESIDE:
+        mine, peer = own[model, impl], theirs[model, impl]
+        ratios = sorted(b["ms_median"] / a["ms_median"] for a, b in zip(mine, peer))
+        of_one = sorted(b["ms_median"] / a["ms_median"] for a, b in zip(mine, alone[model]))
+        middle = lambda lines, name: statistics.median(line[name] for line in lines)
+        rows.append([impl, model, f"{middle(mine, 'ms_median'):.0f}", f"{middle(peer, 'ms_median'):.0f}",
+                     f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} – {ratios[-1]:.2f})",
+                     f"{statistics.median(of_one):.2f} ({of_one[0]:.2f} – {of_one[-1]:.2f})",
+                     f"{middle(mine, 'peak_mem_mb'):.0f}", f"{middle(peer, 'peak_mem_mb'):.0f}",
+                     f"{middle(mine, 'comm_mb_on_lo'):.0f}", f"{middle(peer, 'comm_mb_on_lo'):.0f}",
+                     f"{mine[0]['last_loss']:.4f}", f"{peer[0]['last_loss']:.4f}"])
+    return table(("PyTorch's", "model", "ours ms", "its ms", "times faster (rounds)",
+                  "of one process with 2 threads (rounds)", "ours MiB", "its MiB", "ours on loopback", "its",
+                  "last loss", "its"), rows, 2)
+
+
 HEADINGS = ("ranks", "layout", "ms", "tokens/s", "of one process", "peak MiB", "sent MiB", "by formula", "on loopback",
             "computed ms", "last loss")
 
@@ -144,6 +187,9 @@ def main():
     parser.add_argument("--evomoe", default=str(ROOT / "build/release/evomoe"), help="the program")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each layout (default 3)")
     parser.add_argument("--ranks", default="2,4", help="numbers of ranks (default 2,4)")
+    parser.add_argument("--peers", default=os.environ.get("EVOMOE_PEERS", str(ROOT.parent / "shared/peers")),
+                        help="folder of bench_parallel.py (default: EVOMOE_PEERS, or ../shared/peers)")
+    parser.add_argument("--python", default=str(ROOT / ".venv/bin/python"), help="Python with torch, for the peers")
     args = parser.parse_args()
     ranks_list = [int(text) for text in args.ranks.split(",")]
     cores = len(os.sched_getaffinity(0))
@@ -156,6 +202,12 @@ def main():
                                               whole["tokens_per_s"])
         weak, weak_gaps = rows_of_layouts(args.evomoe, machine, lambda ranks: 4 * ranks, ranks_list, args.rounds,
                                           single["tokens_per_s"])
+        peers = Path(args.peers)
+        if (peers / "bench_parallel.py").is_file():
+            beside = beside_peers(args.evomoe, args.python, peers, args.rounds)
+        else:
+            progress(f"no bench_parallel.py in {peers}: ours is measured alone")
+            beside = "Not measured: there were no peers."
         large = large_table(args.evomoe)
     within = len([ranks for ranks in ranks_list if ranks <= cores]) * len(LAYOUTS)
     bytes_gap = max(strong_gaps["bytes"] + weak_gaps["bytes"])
@@ -183,6 +235,14 @@ from the measured one by {100 * time_gap:.0f} % at most, where each rank has a c
 1,024 tokens an update for each rank; beside as many times one process with one thread, {single['ms_median']:.0f} ms.
 
 {table(HEADINGS, weak, 2)}
+
+## Beside PyTorch
+
+The update of `small` by two ranks of one thread each, in {args.rounds} rounds; `ddp` DistributedDataParallel, `ep` experts
+divided by hand with all-to-all, `fsdp2` fully_shard (ours: `--zero-stage 3`). Its balance loss is that of the whole batch,
+ours the micro-batch's, so that last losses of mixtures differ a little.
+
+{beside}
 
 ## Messages
 
