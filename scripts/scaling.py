@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import textwrap
 from datetime import date
 from pathlib import Path
 
@@ -89,6 +90,13 @@ def measure_machine(program, folder, rounds, cores):
     seconds = (alone["ms_median"] - alone["optimizer_ms"]) / 1e3
     path.write_text(machine_yaml("this machine", alone, flops / seconds, told, cores), encoding="utf-8")
     return path, links
+
+
+def filled(part):
+    """A paragraph in lines of at most 120 columns; tables and code as they are."""
+    if part.startswith(("|", "```", "#")):
+        return part
+    return textwrap.fill(" ".join(part.split()), 120, break_long_words=False, break_on_hyphens=False)
 
 
 def table(headings, rows, left):
@@ -213,56 +221,38 @@ def main():
     bytes_gap = max(strong_gaps["bytes"] + weak_gaps["bytes"])
     time_gap = max(strong_gaps["time"][:within] + weak_gaps["time"][:within], default=float("nan"))
     link_rows = [[name, f"{line['sent_gbs']:.2f}", f"{line['latency_ms']:.3f}"] for name, line in links.items()]
-    PAGE.write_text(f"""# Scaling
-
-`make scaling` (`scripts/scaling.py`) writes this page from what it measured: do not edit it. Measured on {date.today()},
-{platform.machine()} with {cores} cores; each rank has one thread. With more ranks than cores there is overhead to be
-seen, no scaling. *Sent*: MiB of a rank in an update, as the program counts them; *by formula*, `evomoe plan`'s; *on
-loopback*, what the system counted, with the headers of its packets.
-
-The model is `small` of `evomoe bench step`: 8 layers of width 256, 8 experts in every second one, one for each token.
-Sent bytes differ from the formula by {100 * bytes_gap:.1f} % at most, as routers do not choose evenly. The computed time differs
-from the measured one by {100 * time_gap:.0f} % at most, where each rank has a core.
-
-## The same update by more ranks
-
-2,048 tokens an update; beside one process with {min(2, cores)} threads, {whole['ms_median']:.0f} ms.
-
-{table(HEADINGS, strong, 2)}
-
-## As many tokens for each rank
-
-1,024 tokens an update for each rank; beside as many times one process with one thread, {single['ms_median']:.0f} ms.
-
-{table(HEADINGS, weak, 2)}
-
-## Beside PyTorch
-
-The update of `small` by two ranks of one thread each, in {args.rounds} rounds; `ddp` DistributedDataParallel, `ep` experts
-divided by hand with all-to-all, `fsdp2` fully_shard (ours: `--zero-stage 3`). Its balance loss is that of the whole batch,
-ours the micro-batch's, so that last losses of mixtures differ a little.
-
-{beside}
-
-## Messages
-
-Two ranks, 16 MiB each; *sent* as messages go round a ring.
-
-{table(("operation", "sent GB/s", "one word, ms"), link_rows, 1)}
-
-The machine as the plan was told of it:
-
-```yaml
-{told.rstrip()}
-```
-
-## Machines that were not there
-
-**Computed, not measured**, by `evomoe plan`: the fastest layout that fits, for a mixture of 32 layers of width 4,096 with
-64 experts in every second one, one for each token; 32,768 tokens of each rank an update.
-
-{large}
-""", encoding="utf-8")
+    core_rows = f"{bytes_gap:.1%}", f"{time_gap:.0%}"
+    parts = [
+        "# Scaling",
+        f"""`make scaling` (`scripts/scaling.py`) writes this page from what it measured: do not edit it. Measured on
+        {date.today()}, {platform.machine()} with {cores} cores; each rank has one thread. With more ranks than cores there
+        is overhead to be seen, no scaling. *Sent*: MiB of a rank in an update, as the program counts them; *by formula*,
+        `evomoe plan`'s; *on loopback*, what the system counted, with the headers of its packets.""",
+        f"""The model is `small` of `evomoe bench step`: 8 layers of width 256, 8 experts in every second one, one for each
+        token. Sent bytes differ from the formula by {core_rows[0]} at most, as routers do not choose evenly. The computed
+        time differs from the measured one by {core_rows[1]} at most, where each rank has a core.""",
+        "## The same update by more ranks",
+        f"""2,048 tokens an update; beside one process with {min(2, cores)} threads, {whole['ms_median']:.0f} ms.""",
+        table(HEADINGS, strong, 2),
+        "## As many tokens for each rank",
+        f"""1,024 tokens an update for each rank; beside as many times one process with one thread,
+        {single['ms_median']:.0f} ms.""",
+        table(HEADINGS, weak, 2),
+        "## Beside PyTorch",
+        f"""The update of `small` by two ranks of one thread each, in {args.rounds} rounds; `ddp` DistributedDataParallel,
+        `ep` experts divided by hand with all-to-all, `fsdp2` fully_shard (ours: `--zero-stage 3`). Its balance loss is that
+        of the whole batch, ours the micro-batch's, so that last losses of mixtures differ a little.""",
+        beside,
+        "## Messages",
+        "Two ranks, 16 MiB each; *sent* as messages go round a ring.",
+        table(("operation", "sent GB/s", "one word, ms"), link_rows, 1),
+        "The machine as the plan was told of it:",
+        f"```yaml\n{told.rstrip()}\n```",
+        "## Machines that were not there",
+        """**Computed, not measured**, by `evomoe plan`: the fastest layout that fits, for a mixture of 32 layers of width
+        4,096 with 64 experts in every second one, one for each token; 32,768 tokens of each rank an update.""",
+        large]
+    PAGE.write_text("\n\n".join(filled(part) for part in parts) + "\n", encoding="utf-8")
     progress(f"wrote {PAGE.relative_to(ROOT)}")
 
 
