@@ -8,6 +8,7 @@
 #include "evomoe/base/error.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
+#include "evomoe/optim/update_rule.h"
 #include "evomoe/plan/layout.h"
 #include "evomoe/report/table.h"
 #include "evomoe/routing/registry.h"
