@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-bool is_installed(const std::string& program) {
+bool is_on_path(const std::string& program) {
   return testing::run_command("command -v " + program).exit_code == 0;
 }
 
@@ -164,7 +164,7 @@ TEST_F(Launch, ByMpirun) {
   int tried = 0;
   for (const auto& [program, flags] : std::vector<std::pair<std::string, std::string>>{
            {"mpirun.openmpi", "--allow-run-as-root --oversubscribe"}, {"mpirun.mpich", ""}}) {
-    if (!is_installed(program)) continue;
+    if (!is_on_path(program)) continue;
     ++tried;
     const auto port = free_port();
     shell(fmt::format("{} {} -np 2 $E {}", program, flags, arguments(program) + tcp(port)));
@@ -213,7 +213,7 @@ class TwoHosts : public Launch {
   void SetUp() override {
     if (geteuid() != 0) GTEST_SKIP() << "network namespaces can be made as root only";
     for (const auto* program : {"ip", "tc"}) {
-      if (!is_installed(program)) GTEST_SKIP() << program << " is missing (iproute2)";
+      if (!is_on_path(program)) GTEST_SKIP() << program << " is missing (iproute2)";
     }
     Launch::SetUp();
     const auto made = testing::run_command(fmt::format(
