@@ -55,6 +55,7 @@ std::shared_ptr<Router> make(const Variant& variant, const RouterCase& router) {
   options.method = variant.method;
   options.model_dim = router.dim;
   options.num_experts = router.experts;
+  options.vocab_size = router.tokens;
   if (variant.method == "topk") options.get<TopkOptions>().k = router.topk;
   return make_router(options);
 }
@@ -65,6 +66,7 @@ nlohmann::ordered_json measure_router(const Variant& variant, const RouterCase& 
   SelfCommunicator communicator;
   RoutingContext context;
   context.communicator = &communicator;
+  context.token_id_T = torch::arange(router.tokens);
   context.schedule = variant.schedule;
   context.noise.sequence_length = static_cast<uint32_t>(router.tokens);
   PeakMemory memory;

@@ -121,10 +121,10 @@ TEST_F(Ranks, ARunGoesOnWithAnotherNumberOfThem) {
   expect_same_tensors("part", "whole");
   // Numbers of ranks that share no divisor.
   expect_works(arguments("odd") + updates_of(1) + ranks(3) + "--max-update 3");
-  expect_works(arguments("odd") + updates_of(1) + ranks(2) + "--max-update 6");
+  expect_works(arguments("odd") + updates_of(1) + ranks(2) + "--max-update 7");
   const auto state = read_state(folder_ / "odd/checkpoint_last");
   EXPECT_EQ(state.data.epoch, 2);
-  EXPECT_EQ(state.data.offset, 2) << "13 batches: 9 by three ranks, then 2 + 2, then 2 of epoch 2";
+  EXPECT_EQ(state.data.offset, 2) << "9 batches by three ranks, three times 2 to the end, 2 of epoch 2";
 }
 
 TEST_F(Ranks, ThatShareExpertsGoOnWithAnotherNumberOfThem) {
