@@ -31,7 +31,6 @@ const std::vector<std::string>& common_options() {
                                                  "valid-subset",
                                                  "batch-size-valid",
                                                  "max-valid-steps",
-                                                 "bpe",
                                                  "mask-prob",
                                                  "curriculum"};
   return names;

@@ -31,7 +31,7 @@ std::map<std::string, Rooms> allowed() {
   may["score"] = {"base", "config", "text"};
   may["data"] = {"base", "config", "legacy", "text"};
   may["ops"] = {"base", "kernels"};
-  may["routing"] = {"base", "config", "parallel", "ops"};
+  may["routing"] = {"base", "config", "text", "parallel", "ops"};
   may["optim"] = {"base", "kernels", "config"};
   may["checkpoint"] = {"base", "config", "parallel"};
   may["fairseq"] = {"base", "checkpoint"};

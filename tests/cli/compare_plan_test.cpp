@@ -28,11 +28,11 @@ class ComparePlans : public Commands {
                           "  lr: 0.01\n"
                           "  threads: 1\n"
                           "  device: cpu\n"
-                          "  criterion: moe_cross_entropy\n"
                           "{3}"
                           "methods:\n"
                           "  dense: {2}\n"
-                          "  switch: {{moe-freq: 1, moe-expert-count: 2, moe-top1-expert: true}}\n"
+                          "  switch: {{moe-freq: 1, moe-expert-count: 2, moe-top1-expert: true, "
+                          "criterion: moe_cross_entropy}}\n"
                           "baseline: switch\n"
                           "{1}",
                           folder_.path().string(), more, dense, base_more));
@@ -90,7 +90,8 @@ TEST_F(ComparePlans, WhatCannotBeComparedIsRefusedBeforeAnythingRuns) {
   const auto refused = [&](const std::string& file, const std::vector<std::string>& words) {
     expect_refused("compare " + file, words);
   };
-  refused(plan("updates: [4]\n", "{batch-size: 8}"), {"--batch-size is 8", "'switch'", "'base'"});
+  refused(plan("updates: [4]\n", "{batch-size: 8}"),
+          {"--batch-size", "'dense'", "'switch'", "'base'"});
   refused(plan("updates: [4]\n", "{seed: 3}"), {"'dense'", "--seed"});
   refused(plan("updates: [4]\n", "{}", "  max-update: 7\n"), {"--max-update"});
   refused(plan("updates: [4]\n", "{moe-routr: switch}"), {"'dense'", "moe-routr"});

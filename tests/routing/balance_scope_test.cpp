@@ -115,6 +115,7 @@ TEST(CapacityScope, TheQueueOfAllRanksDropsWhatOneWithAllTokensDrops) {
       auto whole = make();
       RoutingContext context;
       context.uniform_T = torch::zeros({rows}, torch::kFloat64);
+      context.noise.sequence_length = static_cast<uint32_t>(half);
       const auto expected =
           apply_capacity(whole->route(logits, context), limit(*whole, rows), policy).dense(rows);
       const auto found = testing::on_ranks(3, [&](const Ranks& ranks) {
@@ -122,6 +123,8 @@ TEST(CapacityScope, TheQueueOfAllRanksDropsWhatOneWithAllTokensDrops) {
         const bool takes_part = ranks->rank() < 2;
         RoutingContext own;
         own.uniform_T = torch::zeros({half}, torch::kFloat64);
+        own.noise.sequence_length = static_cast<uint32_t>(half);
+        own.noise.first_sequence = takes_part ? static_cast<uint32_t>(ranks->rank()) : 0;
         const auto first = takes_part ? half * ranks->rank() : 0;
         auto routing = router->route(logits.slice(0, first, first + half), own);
         return apply_capacity_of_ranks(
