@@ -48,7 +48,7 @@ test-slow: build
 bench: build
 	python3 scripts/performance --evomoe $(BUILD)/evomoe $(BENCH)
 
-# How a step grows with the number of ranks, into docs/scaling.md.
+# How a step grows with the number of ranks: writes scaling.md in docs.
 scaling: build
 	python3 scripts/scaling.py --evomoe $(BUILD)/evomoe
 

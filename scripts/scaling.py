@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Measures how a training step grows with the number of ranks, and writes docs/scaling.md; `make scaling` runs it.
+"""Measures how a training step grows with the number of ranks, and writes a page, scaling.md in docs; `make scaling`
+runs it.
 
 Each layout's step is measured by `evomoe bench step` and computed by `evomoe plan`. The machine that the plan is told of
 is measured first: one rank alone gives its speed, `evomoe bench link` that of its messages. The last table is computed
@@ -19,7 +20,7 @@ from datetime import date
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs/scaling.md"
+PAGE = ROOT / "docs" / "scaling.md"
 MODEL = "--layers 8 --experts 8 --topk 1 --seq 256"
 # As `evomoe plan` is told of the same model.
 PLANNED = ("--arch transformer_lm_gpt2_tiny --decoder-layers 8 --decoder-embed-dim 256 --decoder-ffn-embed-dim 1024 "
