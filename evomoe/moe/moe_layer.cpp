@@ -93,7 +93,8 @@ Routing MoELayerImpl::route(const torch::Tensor& x_TD, const RoutingContext& con
   RECORD_USER_SCOPE("router");
   auto routing = router_->route(x_TD, context);
   const auto& capacity = options_.router.get<CapacityOptions>();
-  if (capacity.scope == "global" && context.communicator != nullptr) {
+  const auto* ranks = context.communicator;
+  if (capacity.scope == "global" && ranks != nullptr && ranks->size() > 1) {
     return apply_capacity_of_ranks(
         std::move(routing), x_TD.size(0),
         [&](int64_t rows) { return router_->capacity(rows, context.training); },

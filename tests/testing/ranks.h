@@ -27,6 +27,8 @@ template <typename Work>
 auto on_ranks(int size, const Work& work) {
   using Result = std::invoke_result_t<Work, std::shared_ptr<Communicator>>;
   const TemporaryFolder folder;
+  // Of those that are done: one that left at once would end those that still connect.
+  std::vector<std::shared_ptr<Communicator>> done(static_cast<size_t>(size));
   std::vector<std::future<Result>> ranks;
   for (int rank = 0; rank < size; ++rank) {
     ranks.push_back(std::async(std::launch::async, [&, rank] {
@@ -35,7 +37,15 @@ auto on_ranks(int size, const Work& work) {
                             .local_rank = rank,
                             .local_size = size,
                             .init_method = "file://" + (folder / "ranks").string()};
-      return work(join_ranks(place, {}, std::chrono::seconds(20)));
+      const auto communicator = join_ranks(place, {}, std::chrono::seconds(20));
+      if constexpr (std::is_void_v<Result>) {
+        work(communicator);
+        done[static_cast<size_t>(rank)] = communicator;
+      } else {
+        auto result = work(communicator);
+        done[static_cast<size_t>(rank)] = communicator;
+        return result;
+      }
     }));
   }
   for (auto& rank : ranks) rank.wait();
