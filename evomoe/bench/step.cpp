@@ -50,9 +50,7 @@ int64_t loopback_bytes() {
 
 /// The largest of the values that ranks have.
 double largest(double own, Communicator& ranks) {
-  std::vector<double> of_rank(static_cast<size_t>(ranks.size()));
-  of_rank[static_cast<size_t>(ranks.rank())] = own;
-  ranks.all_reduce_sum(of_rank);
+  const auto of_rank = ranks.all_gather(own);
   return *std::ranges::max_element(of_rank);
 }
 

@@ -92,8 +92,8 @@ std::pair<TensorMap, std::string> load_verified(const fs::path& folder, const st
                file.bytes().size(), bytes);
   EVOMOE_CHECK(hex(xxhash64(file.bytes())) == expected.at("xxh64").get<std::string>(),
                "{} does not match its checksum: it is damaged or was changed", path.string());
-  return {parse_safetensors(file.bytes(), path.string()),
-          parse_safetensors_header(file.bytes(), path.string()).metadata[kPieces]};
+  auto header = parse_safetensors_header(file.bytes(), path.string());
+  return {parse_safetensors(file.bytes(), header), header.metadata[kPieces]};
 }
 
 /// The file of a rank: "model.safetensors", of rank 2 "model.rank-2.safetensors".
@@ -231,9 +231,7 @@ void on_all(Communicator& ranks, const fs::path& path, const Work& work) {
   } catch (...) {
     own = std::current_exception();
   }
-  std::vector<double> failed_P(static_cast<size_t>(ranks.size()));
-  failed_P[static_cast<size_t>(ranks.rank())] = own ? 1 : 0;
-  ranks.all_reduce_sum(failed_P);
+  const auto failed_P = ranks.all_gather(own ? 1 : 0);
   if (own) std::rethrow_exception(own);
   for (size_t rank = 0; rank < failed_P.size(); ++rank) {
     EVOMOE_CHECK(failed_P[rank] == 0,

@@ -294,7 +294,10 @@ SafetensorsHeader parse_safetensors_header(std::string_view file, const std::str
 }
 
 TensorMap parse_safetensors(std::string_view file, const std::string& name) {
-  const auto header = parse_safetensors_header(file, name);
+  return parse_safetensors(file, parse_safetensors_header(file, name));
+}
+
+TensorMap parse_safetensors(std::string_view file, const SafetensorsHeader& header) {
   TensorMap tensors;
   for (const auto& [key, entry] : header.tensors) {
     auto tensor = torch::empty(entry.shape, torch::TensorOptions().dtype(entry.dtype));

@@ -56,5 +56,7 @@ SafetensorsHeader parse_safetensors_header(std::string_view file, const std::str
 
 /// Copies the tensors out of a whole file that lies in memory.
 TensorMap parse_safetensors(std::string_view file, const std::string& name);
+/// The same with the header of the file, which parse_safetensors_header() has checked.
+TensorMap parse_safetensors(std::string_view file, const SafetensorsHeader& header);
 
 }  // namespace evomoe

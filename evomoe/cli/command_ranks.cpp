@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
 #include <set>
 
@@ -71,8 +70,7 @@ std::shared_ptr<Communicator> join_command(const RankPlace& place, const OptionT
     if (!own_options().contains(option->name()))
       facts["--" + option->name()] = option->value().dump();
   }
-  const std::chrono::duration<double> timeout(options.distributed_timeout);
-  return join_ranks(place, facts, std::chrono::duration_cast<std::chrono::milliseconds>(timeout));
+  return join_ranks(place, facts, timeout_of(options));
 }
 
 RankFacts model_facts(const LoadedModel& loaded) {

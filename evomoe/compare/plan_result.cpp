@@ -24,30 +24,6 @@ constexpr std::array kCriticalT = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.
                                    2.060,  2.056, 2.052, 2.048, 2.045, 2.042};
 constexpr double kCriticalTOfMany = 1.960;
 
-struct Spread {
-  double mean = 0;
-  std::optional<double> deviation;
-};
-
-Spread spread_of(const std::vector<double>& values) {
-  Spread spread;
-  const auto count = static_cast<double>(values.size());
-  spread.mean = std::reduce(values.begin(), values.end()) / count;
-  if (values.size() < 2) return spread;
-  double squares = 0;
-  for (const double value : values) squares += (value - spread.mean) * (value - spread.mean);
-  spread.deviation = std::sqrt(squares / (count - 1));
-  return spread;
-}
-
-/// "12.34 ± 0.05".
-std::string text_of(const Spread& spread, int digits, bool utf8) {
-  auto text = fmt::format("{:.{}f}", spread.mean, digits);
-  if (spread.deviation)
-    text += fmt::format(" {} {:.{}f}", utf8 ? "±" : "+-", *spread.deviation, digits);
-  return text;
-}
-
 PlanPoint point_of(const ComparePlan& plan, const PlannedRun& run) {
   const auto history = read_run_history((plan.folder / run.name()).string());
   const auto last = validation_points(history, plan.subset).back();
@@ -91,10 +67,10 @@ ordered_json json_of(const std::optional<double>& value) {
 
 }  // namespace
 
-double PairedDifference::mean() const { return spread_of(differences).mean; }
+double PairedDifference::mean() const { return measure(differences).mean; }
 
 std::optional<double> PairedDifference::t() const {
-  const auto spread = spread_of(differences);
+  const auto spread = measure(differences);
   if (!spread.deviation || *spread.deviation == 0) return std::nullopt;
   return spread.mean / (*spread.deviation / std::sqrt(static_cast<double>(differences.size())));
 }
@@ -137,7 +113,7 @@ std::optional<double> PlanResult::target() const {
       perplexities.push_back(point.perplexity);
   }
   if (perplexities.empty()) return std::nullopt;
-  return spread_of(perplexities).mean;
+  return measure(perplexities).mean;
 }
 
 CostToReach PlanResult::cost_to_reach(const std::string& method, double perplexity) const {
@@ -212,14 +188,15 @@ Table PlanResult::rows_table(bool utf8) const {
         table.add_row({method, std::to_string(updates), made, "-", "-", "-", "-", "-", "-", "-"});
         continue;
       }
-      const auto mean = [](const std::vector<double>& values) { return spread_of(values).mean; };
-      table.add_row(
-          {method, std::to_string(updates), made,
-           std::isnan(mean(perplexity)) ? "diverged" : text_of(spread_of(perplexity), 2, utf8),
-           with_unit(mean(tokens)), with_unit(mean(flops)), duration_text(mean(seconds)),
-           fmt::format("{:.0f}", mean(speed)),
-           active.empty() ? "-" : fmt::format("{:.2f}", mean(active)),
-           violation.empty() ? "-" : fmt::format("{:.2f}", mean(violation))});
+      const auto mean = [](const std::vector<double>& values) { return measure(values).mean; };
+      table.add_row({method, std::to_string(updates), made,
+                     std::isnan(mean(perplexity))
+                         ? "diverged"
+                         : with_spread(measure(perplexity), utf8, perplexity_text),
+                     with_unit(mean(tokens)), with_unit(mean(flops)), duration_text(mean(seconds)),
+                     fmt::format("{:.0f}", mean(speed)),
+                     active.empty() ? "-" : fmt::format("{:.2f}", mean(active)),
+                     violation.empty() ? "-" : fmt::format("{:.2f}", mean(violation))});
     }
   }
   return table;
@@ -266,11 +243,12 @@ ordered_json PlanResult::json() const {
   json["target_perplexity"] = json_of(target());
   json["runs"] = ordered_json::array();
   for (const auto& outcome : outcomes_) {
-    ordered_json entry = {{"run", outcome.run.name()},
-                          {"method", outcome.run.method},
-                          {"updates", outcome.run.updates},
-                          {"seed", outcome.run.seed},
-                          {"failure", outcome.failure.empty() ? ordered_json() : ordered_json(outcome.failure)}};
+    ordered_json entry = {
+        {"run", outcome.run.name()},
+        {"method", outcome.run.method},
+        {"updates", outcome.run.updates},
+        {"seed", outcome.run.seed},
+        {"failure", outcome.failure.empty() ? ordered_json() : ordered_json(outcome.failure)}};
     const auto point = std::ranges::find_if(
         points_, [&](const PlanPoint& p) { return p.run.name() == outcome.run.name(); });
     if (point != points_.end()) {

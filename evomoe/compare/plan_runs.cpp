@@ -12,6 +12,7 @@
 #include "evomoe/base/clock.h"
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
+#include "evomoe/base/mapped_file.h"
 #include "evomoe/base/write_file.h"
 #include "evomoe/checkpoint/checkpoint.h"
 #include "evomoe/parallel/start_program.h"
@@ -43,9 +44,7 @@ class PlanFolder {
       write_file(path, [&](std::ostream& out) { out << text; });
       return;
     }
-    std::ifstream in(path);
-    const std::string before{std::istreambuf_iterator<char>(in), {}};
-    EVOMOE_CHECK(before == text,
+    EVOMOE_CHECK(MappedFile(path).bytes() == text,
                  "{}: the runs in {} were begun with other options of '{}' ({}); name another "
                  "folder, or remove it",
                  plan_.file.string(), plan_.folder.string(), name, path.string());

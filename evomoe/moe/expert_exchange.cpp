@@ -34,30 +34,40 @@ struct Traffic {
   }
 };
 
+/// For each rank its part of `first`, then its part of `second`: how two things travel as one
+/// message.
+Tensor by_rank(const Tensor& first, const Counts& first_P, const Tensor& second,
+               const Counts& second_P) {
+  std::vector<Tensor> parts;
+  int64_t at_first = 0, at_second = 0;
+  for (size_t p = 0; p < first_P.size(); ++p) {
+    parts.push_back(first.narrow(0, at_first, first_P[p]).flatten());
+    parts.push_back(second.narrow(0, at_second, second_P[p]));
+    at_first += first_P[p];
+    at_second += second_P[p];
+  }
+  return torch::cat(parts);
+}
+
+/// The lengths of those messages, whose first part has rows of so many numbers.
+Counts lengths(const Counts& first_P, int64_t row, const Counts& second_P) {
+  Counts length_P;
+  for (size_t p = 0; p < first_P.size(); ++p) length_P.push_back(first_P[p] * row + second_P[p]);
+  return length_P;
+}
+
 /// Rows and weights travel as one message a rank, first its rows, then its weights.
 std::pair<Tensor, Tensor> exchanged(const Tensor& rows_RD, const Tensor& weight_A,
                                     const Traffic& traffic) {
   const auto D = rows_RD.size(1);
-  const auto ranks = traffic.sent_rows_P.size();
-  std::vector<Tensor> parts;
-  Counts sent_P, received_P;
-  int64_t row = 0, weight = 0;
-  for (size_t p = 0; p < ranks; ++p) {
-    const auto rows = traffic.sent_rows_P[p], weights = traffic.sent_weights_P[p];
-    parts.push_back(rows_RD.narrow(0, row, rows).flatten());
-    parts.push_back(weight_A.narrow(0, weight, weights));
-    row += rows;
-    weight += weights;
-    sent_P.push_back(rows * D + weights);
-    received_P.push_back(traffic.received_rows_P[p] * D + traffic.received_weights_P[p]);
-  }
-  const auto received =
-      traffic.ranks->all_to_all(torch::cat(parts), sent_P, received_P, traffic.what);
+  const auto received = traffic.ranks->all_to_all(
+      by_rank(rows_RD, traffic.sent_rows_P, weight_A, traffic.sent_weights_P),
+      lengths(traffic.sent_rows_P, D, traffic.sent_weights_P),
+      lengths(traffic.received_rows_P, D, traffic.received_weights_P), traffic.what);
   auto new_rows = torch::empty({sum(traffic.received_rows_P), D}, rows_RD.options());
   auto new_weights = torch::empty({sum(traffic.received_weights_P)}, weight_A.options());
-  int64_t at = 0;
-  row = weight = 0;
-  for (size_t p = 0; p < ranks; ++p) {
+  int64_t at = 0, row = 0, weight = 0;
+  for (size_t p = 0; p < traffic.received_rows_P.size(); ++p) {
     const auto rows = traffic.received_rows_P[p], weights = traffic.received_weights_P[p];
     new_rows.narrow(0, row, rows).copy_(received.narrow(0, at, rows * D).view({rows, D}));
     new_weights.narrow(0, weight, weights).copy_(received.narrow(0, at + rows * D, weights));
@@ -163,19 +173,11 @@ void ExpertExchange::exchange_plans() {
   const auto length = noise_.sequence_length == 0 ? kNoiseSequence : noise_.sequence_length;
   const auto sequence_R = torch::floor_divide(sent_token_R_, length) + noise_.first_sequence;
   const auto place_R = sequence_R * kNoiseSequence + sent_token_R_.remainder(length);
-  std::vector<Tensor> parts;
-  Counts sent_numbers_P, received_numbers_P;
-  int64_t row = 0, assignment = 0;
-  for (size_t p = 0; p < ranks; ++p) {
-    parts.push_back(place_R.narrow(0, row, sent_rows_P_[p]));
-    parts.push_back(sent_row_A_.narrow(0, assignment, sent_assignments_P_[p]));
-    row += sent_rows_P_[p];
-    assignment += sent_assignments_P_[p];
-    sent_numbers_P.push_back(sent_rows_P_[p] + sent_assignments_P_[p]);
-    received_numbers_P.push_back(received_rows_P_[p] + received_assignments_P_[p]);
-  }
-  const auto numbers = ranks_->all_to_all(torch::cat(parts), sent_numbers_P, received_numbers_P,
-                                          words("which tokens go to which experts"));
+  const auto numbers =
+      ranks_->all_to_all(by_rank(place_R, sent_rows_P_, sent_row_A_, sent_assignments_P_),
+                         lengths(sent_rows_P_, 1, sent_assignments_P_),
+                         lengths(received_rows_P_, 1, received_assignments_P_),
+                         words("which tokens go to which experts"));
   const auto* number = numbers.const_data_ptr<int64_t>();
   Counts noise_token, order(static_cast<size_t>(offset.back())), rows(order.size());
   Counts next(offset.begin(), offset.end() - 1);

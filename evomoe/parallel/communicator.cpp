@@ -66,6 +66,13 @@ void Communicator::all_reduce_sum(std::span<double> numbers) {
   all_reduce_sum(tensor);
 }
 
+std::vector<double> Communicator::all_gather(double own) {
+  std::vector<double> of_rank(static_cast<size_t>(size()));
+  of_rank[static_cast<size_t>(rank())] = own;
+  all_reduce_sum(of_rank);
+  return of_rank;
+}
+
 std::unique_ptr<PendingOperation> SelfCommunicator::start_all_reduce_sum(torch::Tensor) {
   return std::make_unique<DoneOperation>();
 }

@@ -58,6 +58,8 @@ class Communicator {
   /// The same with numbers; counts are exact up to 2^53.
   void all_reduce_sum(std::span<double> numbers);
   void all_reduce_sum(double& number) { all_reduce_sum(std::span(&number, 1)); }
+  /// What each rank gives, in their order, on all ranks.
+  std::vector<double> all_gather(double own);
 };
 
 /// The communicator of a run with one process: every operation leaves its argument as it is, or

@@ -72,6 +72,11 @@ void DistributedOptions::describe(OptionTable& table) {
             "instead of being gathered twice.");
 }
 
+std::chrono::milliseconds timeout_of(const DistributedOptions& options) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::chrono::duration<double>(options.distributed_timeout));
+}
+
 int64_t zero_stage(const DistributedOptions& options) {
   return options.zero_stage.value_or(options.ddp_backend == "fully_sharded" ? 3 : 0);
 }

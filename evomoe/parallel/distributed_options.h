@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -27,6 +28,9 @@ struct DistributedOptions {
   /// Of a command that trains nothing: what says which ranks there are and how they meet.
   void describe_of_result(OptionTable& table);
 };
+
+/// --distributed-timeout.
+std::chrono::milliseconds timeout_of(const DistributedOptions& options);
 
 /// What ranks divide among themselves: 0 nothing, 1 the optimiser's state, 2 gradients as well, 3
 /// parameters as well.

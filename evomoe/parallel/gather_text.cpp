@@ -22,9 +22,7 @@ std::vector<std::string> gather_texts(std::string own, Communicator& communicato
   if (communicator.size() == 1) return {std::move(own)};
   const auto ranks = static_cast<size_t>(communicator.size());
   const auto rank = static_cast<size_t>(communicator.rank());
-  std::vector<double> length_P(ranks);
-  length_P[rank] = static_cast<double>(own.size());
-  communicator.all_reduce_sum(length_P);
+  const auto length_P = communicator.all_gather(static_cast<double>(own.size()));
   std::vector<int64_t> sent_P(ranks), received_P(ranks);
   sent_P[0] = static_cast<int64_t>(own.size());
   if (rank == 0) received_P.assign(length_P.begin(), length_P.end());

@@ -15,17 +15,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
-Measure measure(const std::vector<double>& values) {
-  const auto count = static_cast<double>(values.size());
-  Measure result;
-  for (const double value : values) result.mean += value / count;
-  if (values.size() < 2) return result;
-  double square = 0;
-  for (const double value : values) square += (value - result.mean) * (value - result.mean);
-  result.deviation = std::sqrt(square / (count - 1));
-  return result;
-}
-
 template <typename Value>
 Measure measure_of(const ComparedRow& row, Value value) {
   std::vector<double> values;
@@ -50,13 +39,24 @@ std::string name_of_row(const std::string& name) {
   return numbered ? name.substr(0, hyphen) : name;
 }
 
-template <typename Format>
-std::string with_spread(const Measure& value, bool utf8, Format format) {
+}  // namespace
+
+Measure measure(const std::vector<double>& values) {
+  const auto count = static_cast<double>(values.size());
+  Measure result;
+  for (const double value : values) result.mean += value / count;
+  if (values.size() < 2) return result;
+  double square = 0;
+  for (const double value : values) square += (value - result.mean) * (value - result.mean);
+  result.deviation = std::sqrt(square / (count - 1));
+  return result;
+}
+
+std::string with_spread(const Measure& value, bool utf8,
+                        const std::function<std::string(double)>& format) {
   return format(value.mean) +
          (value.deviation ? (utf8 ? " ± " : " +- ") + format(*value.deviation) : "");
 }
-
-}  // namespace
 
 Measure ComparedRow::perplexity() const {
   return measure_of(*this, [](const ComparedRun& run) { return run.last().perplexity; });

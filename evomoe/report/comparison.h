@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -16,6 +17,12 @@ struct Measure {
   double mean = 0;
   std::optional<double> deviation;  ///< nothing of one run
 };
+
+/// Of at least one value.
+Measure measure(const std::vector<double>& values);
+/// "12.34 ± 0.05", or "12.34 +- 0.05".
+std::string with_spread(const Measure& value, bool utf8,
+                        const std::function<std::string(double)>& format);
 
 /// Training time until a perplexity was reached.
 struct TimeTo {

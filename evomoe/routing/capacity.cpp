@@ -79,7 +79,6 @@ Routing finished(Routing routing) {
 /// [A]; that of one that does not take part means nothing.
 torch::Tensor slots_among_ranks(const Routing& routing, int64_t num_rows, const std::string& policy,
                                 bool takes_part, Communicator& ranks) {
-  const auto P = static_cast<size_t>(ranks.size()), own = static_cast<size_t>(ranks.rank());
   const auto expert_A = routing.expert_A();
   auto key_A = torch::zeros({expert_A.size(0)}, torch::kFloat64);
   if (policy == "probs") {
@@ -89,10 +88,9 @@ torch::Tensor slots_among_ranks(const Routing& routing, int64_t num_rows, const 
   }
   auto mine_AN = torch::stack({expert_A.to(torch::kFloat64), key_A}, /*dim=*/1);
   if (!takes_part) mine_AN = mine_AN.slice(0, 0, 0);
-  std::vector<double> count_P(P);
-  count_P[own] = static_cast<double>(mine_AN.size(0));
-  ranks.all_reduce_sum(count_P);
-  const std::vector<int64_t> sent_P(P, mine_AN.size(0)), received_P(count_P.begin(), count_P.end());
+  const auto count_P = ranks.all_gather(static_cast<double>(mine_AN.size(0)));
+  const std::vector<int64_t> sent_P(count_P.size(), mine_AN.size(0)),
+      received_P(count_P.begin(), count_P.end());
   const auto all_AN = ranks.all_to_all(mine_AN.repeat({ranks.size(), 1}), sent_P, received_P);
   // By expert, then by key; ranks and tokens are in their order.
   const auto by_key_A = std::get<1>(all_AN.select(1, 1).sort(/*stable=*/true, /*dim=*/0, false));

@@ -135,9 +135,7 @@ MemoryPlanner::MemoryPlanner(const TrainOptions& options, TaskData& data, torch:
   if (!options.resources.memory_budget) return;
   const auto budget = budget_of(options);
   // All ranks must recompute the same, and refuse the same.
-  std::vector<double> program_P(static_cast<size_t>(ranks.all->size()));
-  program_P[static_cast<size_t>(ranks.all->rank())] = static_cast<double>(program_);
-  ranks.all->all_reduce_sum(program_P);
+  const auto program_P = ranks.all->all_gather(static_cast<double>(program_));
   const auto program = static_cast<int64_t>(*std::ranges::max_element(program_P));
   const auto choices = memory_choices(options, recompute_, data, ranks, program);
   const auto& chosen = choose_memory(choices, budget);

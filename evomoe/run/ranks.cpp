@@ -92,9 +92,7 @@ RankGroups join_run(const RankPlace& place, const TrainOptions& options, const R
     fail_usage("{} ranks on {}: several processes train on the CPU only, for now; add --device cpu",
                place.size, device.str());
   }
-  const std::chrono::duration<double> timeout(options.distributed.distributed_timeout);
-  auto all = join_ranks(place, facts_of(options, data),
-                        std::chrono::duration_cast<std::chrono::milliseconds>(timeout));
+  auto all = join_ranks(place, facts_of(options, data), timeout_of(options.distributed));
   return make_rank_groups(std::move(all), expert_ranks);
 }
 
@@ -122,10 +120,8 @@ void check_same_folder(const TrainOptions& options, Communicator& communicator) 
   std::error_code unseen;
   while (!fs::exists(marker(), unseen) && std::chrono::steady_clock::now() < end)
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
-  std::vector<double> misses(static_cast<size_t>(communicator.size()));
   const bool sees = fs::exists(marker(), unseen);
-  misses[rank] = sees ? 0 : 1;
-  communicator.all_reduce_sum(misses);
+  const auto misses = communicator.all_gather(sees ? 0 : 1);
   std::vector<size_t> without;
   for (size_t other = 0; other < misses.size(); ++other) {
     if (misses[other] > 0) without.push_back(other);

@@ -3,8 +3,8 @@
 #include <sstream>
 #include <vector>
 
-#include "evomoe/parallel/process_group.h"
 #include "tests/cli/commands_fixture.h"
+#include "tests/testing/ranks.h"
 
 namespace evomoe {
 namespace {
@@ -12,7 +12,7 @@ namespace {
 class BenchRanks : public Commands {
  protected:
   void SetUp() override {
-    if (!has_process_groups()) GTEST_SKIP() << "this build has no Gloo (libgloo-dev)";
+    EVOMOE_NEEDS_RANKS();
     Commands::SetUp();
   }
 

@@ -1,8 +1,8 @@
 // Evaluation and generation by several processes: what one process prints, once and in order.
 #include <nlohmann/json.hpp>
 
-#include "evomoe/parallel/process_group.h"
 #include "tests/cli/commands_fixture.h"
+#include "tests/testing/ranks.h"
 
 namespace evomoe {
 namespace {
@@ -12,7 +12,7 @@ using ::testing::HasSubstr;
 class EvaluationRanks : public Commands {
  protected:
   void SetUp() override {
-    if (!has_process_groups()) GTEST_SKIP() << "this build has no Gloo (libgloo-dev)";
+    EVOMOE_NEEDS_RANKS();
     Commands::SetUp();
     const auto trained = evomoe(train_arguments() + evolution());
     ASSERT_EQ(trained.exit_code, 0) << trained.err;

@@ -12,6 +12,7 @@
 #include "evomoe/parallel/process_group.h"
 #include "evomoe/report/run_log.h"
 #include "tests/cli/commands_fixture.h"
+#include "tests/testing/ranks.h"
 
 namespace evomoe {
 namespace {
@@ -61,7 +62,7 @@ int free_port() { return Listener().port(); }
 class Launch : public Commands {
  protected:
   void SetUp() override {
-    if (!has_process_groups()) GTEST_SKIP() << "this build has no Gloo (libgloo-dev)";
+    EVOMOE_NEEDS_RANKS();
     Commands::SetUp();
   }
 

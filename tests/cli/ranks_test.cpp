@@ -1,4 +1,6 @@
 // Runs of several processes: the same numbers as one process, stopping, going on, and what breaks.
+#include "tests/testing/ranks.h"
+
 #include <unistd.h>
 
 #include <csignal>
@@ -19,7 +21,7 @@ using ::testing::HasSubstr;
 class Ranks : public Commands {
  protected:
   void SetUp() override {
-    if (!has_process_groups()) GTEST_SKIP() << "this build has no Gloo (libgloo-dev)";
+    EVOMOE_NEEDS_RANKS();
     Commands::SetUp();
   }
 
@@ -124,7 +126,8 @@ TEST_F(Ranks, ARunGoesOnWithAnotherNumberOfThem) {
   expect_works(arguments("odd") + updates_of(1) + ranks(2) + "--max-update 7");
   const auto state = read_state(folder_ / "odd/checkpoint_last");
   EXPECT_EQ(state.data.epoch, 2);
-  EXPECT_EQ(state.data.offset, 2) << "9 batches by three ranks, three times 2 to the end, 2 of epoch 2";
+  EXPECT_EQ(state.data.offset, 2)
+      << "9 batches by three ranks, three times 2 to the end, 2 of epoch 2";
 }
 
 TEST_F(Ranks, ThatShareExpertsGoOnWithAnotherNumberOfThem) {

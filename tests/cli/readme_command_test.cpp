@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "evomoe/parallel/process_group.h"
 #include "tests/cli/commands_fixture.h"
+#include "tests/testing/ranks.h"
 
 namespace evomoe {
 namespace {
@@ -59,7 +59,7 @@ TEST_F(ReadmeCommand, TrainsAndItsLogHasTheReferencesKeysInTheirOrder) {
 }
 
 TEST_F(ReadmeCommand, StartsTheProcessesOfOneMachine) {
-  if (!has_process_groups()) GTEST_SKIP() << "this build has no Gloo (libgloo-dev)";
+  EVOMOE_NEEDS_RANKS();
   const auto result = readme("DLWS_NUM_GPU_PER_WORKER=2 MASTER_PORT=" + port(1));
   ASSERT_EQ(result.exit_code, 0) << result.out;
   EXPECT_THAT(result.out, HasSubstr("\"num_updates\": \"8\""));
@@ -67,7 +67,7 @@ TEST_F(ReadmeCommand, StartsTheProcessesOfOneMachine) {
 }
 
 TEST_F(ReadmeCommand, StartsThoseOfTwoMachinesThatMpirunHasStartedItOn) {
-  if (!has_process_groups()) GTEST_SKIP() << "this build has no Gloo (libgloo-dev)";
+  EVOMOE_NEEDS_RANKS();
   const auto machine = [&](int number) {
     return readme(fmt::format(
         "OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_RANK={} DLWS_NUM_GPU_PER_WORKER=2 MASTER_PORT={}",
@@ -81,7 +81,7 @@ TEST_F(ReadmeCommand, StartsThoseOfTwoMachinesThatMpirunHasStartedItOn) {
 }
 
 TEST_F(ReadmeCommand, StartsThoseThatARealMpirunAsksFor) {
-  if (!has_process_groups()) GTEST_SKIP() << "this build has no Gloo (libgloo-dev)";
+  EVOMOE_NEEDS_RANKS();
   const std::string mpirun = "mpirun.openmpi";
   if (testing::run_command("command -v " + mpirun).exit_code != 0)
     GTEST_SKIP() << "no " << mpirun << " (apt-get install openmpi-bin)";

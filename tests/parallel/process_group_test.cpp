@@ -11,6 +11,7 @@
 #include "evomoe/base/error.h"
 #include "tests/testing/expect_error.h"
 #include "tests/testing/paths.h"
+#include "tests/testing/ranks.h"
 
 namespace evomoe {
 namespace {
@@ -20,9 +21,7 @@ using std::chrono::milliseconds;
 /// Ranks as threads of this process.
 class ProcessGroups : public ::testing::Test {
  protected:
-  void SetUp() override {
-    if (!has_process_groups()) GTEST_SKIP() << "this build has no Gloo (libgloo-dev)";
-  }
+  void SetUp() override { EVOMOE_NEEDS_RANKS(); }
 
   RankPlace place(int64_t rank, int64_t size) const {
     return {.rank = rank,
