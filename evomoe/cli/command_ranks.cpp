@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <set>
 
 #include "evomoe/base/log.h"
 #include "evomoe/parallel/local_ranks.h"
@@ -33,17 +32,6 @@ void share_cores(const RankPlace& place, const CommonOptions& options) {
   setenv(kThreads, std::to_string(share).c_str(), /*overwrite=*/1);  // so ComputeThreads keeps it
 }
 
-/// Options that may differ: where a rank stands, how it computes, and what rank 0 alone writes.
-const std::set<std::string>& own_options() {
-  static const std::set<std::string> names = {"distributed-rank",
-                                              "distributed-num-procs",
-                                              "distributed-timeout",
-                                              "threads",
-                                              "device",
-                                              "input"};
-  return names;
-}
-
 }  // namespace
 
 CommandRank rank_of_command(const std::string& command, const std::vector<std::string>& arguments,
@@ -65,11 +53,7 @@ CommandRank rank_of_command(const std::string& command, const std::vector<std::s
 
 std::shared_ptr<Communicator> join_command(const RankPlace& place, const OptionTable& table,
                                            const DistributedOptions& options, RankFacts facts) {
-  facts["the program's version"] = EVOMOE_VERSION;
-  for (const auto& option : table.options()) {
-    if (!own_options().contains(option->name()))
-      facts["--" + option->name()] = option->value().dump();
-  }
+  facts.merge(facts_of(table));
   return join_ranks(place, facts, timeout_of(options));
 }
 

@@ -209,6 +209,11 @@ Option& Option::shapes_model() {
   return *this;
 }
 
+Option& Option::of_each_rank() {
+  of_each_rank_ = true;
+  return *this;
+}
+
 bool Option::is_off() const {
   const auto now = value();
   return off_up_to_ && now.is_number() && now.get<double>() <= *off_up_to_;

@@ -48,6 +48,8 @@ class Option {
   Option& off_up_to(double bound);
   /// Another value makes another model, so that a run cannot go on with one.
   Option& shapes_model();
+  /// It says where a process stands or how it computes: ranks of a run may have different values.
+  Option& of_each_rank();
 
   const std::string& name() const { return name_; }  ///< with '-', without the leading "--"
   std::string key() const;                           ///< with '_': the field's name
@@ -69,6 +71,7 @@ class Option {
   bool is_of_reference() const { return of_reference_; }
   bool is_off() const;  ///< its value is one that off_up_to() names
   bool is_shaping_model() const { return shapes_model_; }
+  bool is_of_each_rank() const { return of_each_rank_; }
   const nlohmann::json& default_value() const { return default_; }
   const std::optional<std::string>& bare() const { return bare_; }
   std::string metavar() const;
@@ -102,6 +105,7 @@ class Option {
   bool set_ = false;
   bool of_reference_ = false;
   bool shapes_model_ = false;
+  bool of_each_rank_ = false;
   std::function<nlohmann::json()> load_;
   std::function<void(const nlohmann::json&)> store_;
   std::function<nlohmann::json()> default_rule_;

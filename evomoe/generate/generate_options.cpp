@@ -154,7 +154,8 @@ void InteractiveOptions::describe(OptionTable& table) {
   table
       .add("input", &input,
            "File to translate, line by line (\\n, \\r\\n or \\r ends one); -: stdin.")
-      .metavar("FILE");
+      .metavar("FILE")
+      .of_each_rank();
   table
       .add("buffer-size", &buffer_size,
            "Lines that are read before they are translated, shortest first; 0: one.")

@@ -3,6 +3,7 @@
 #include <ATen/record_function.h>
 
 #include <numeric>
+#include <utility>
 
 #include "evomoe/base/error.h"
 #include "evomoe/ops/saved_value.h"
@@ -56,52 +57,97 @@ Counts lengths(const Counts& first_P, int64_t row, const Counts& second_P) {
   return length_P;
 }
 
-/// Rows and weights travel as one message a rank, first its rows, then its weights.
-std::pair<Tensor, Tensor> exchanged(const Tensor& rows_RD, const Tensor& weight_A,
-                                    const Traffic& traffic) {
-  const auto D = rows_RD.size(1);
-  const auto received = traffic.ranks->all_to_all(
-      by_rank(rows_RD, traffic.sent_rows_P, weight_A, traffic.sent_weights_P),
-      lengths(traffic.sent_rows_P, D, traffic.sent_weights_P),
-      lengths(traffic.received_rows_P, D, traffic.received_weights_P), traffic.what);
-  auto new_rows = torch::empty({sum(traffic.received_rows_P), D}, rows_RD.options());
-  auto new_weights = torch::empty({sum(traffic.received_weights_P)}, weight_A.options());
+/// Rows and weights as one message a rank, first its rows, then its weights.
+Tensor packed(const Tensor& rows_RD, const Tensor& weight_A, const Traffic& traffic) {
+  return by_rank(rows_RD, traffic.sent_rows_P, weight_A, traffic.sent_weights_P);
+}
+
+/// The rows and weights of a message that was received.
+std::pair<Tensor, Tensor> unpacked(const Tensor& message, int64_t D, const Traffic& traffic) {
+  auto rows_ND = torch::empty({sum(traffic.received_rows_P), D}, message.options());
+  auto weight_A = torch::empty({sum(traffic.received_weights_P)}, message.options());
   int64_t at = 0, row = 0, weight = 0;
   for (size_t p = 0; p < traffic.received_rows_P.size(); ++p) {
     const auto rows = traffic.received_rows_P[p], weights = traffic.received_weights_P[p];
-    new_rows.narrow(0, row, rows).copy_(received.narrow(0, at, rows * D).view({rows, D}));
-    new_weights.narrow(0, weight, weights).copy_(received.narrow(0, at + rows * D, weights));
+    rows_ND.narrow(0, row, rows).copy_(message.narrow(0, at, rows * D).view({rows, D}));
+    weight_A.narrow(0, weight, weights).copy_(message.narrow(0, at + rows * D, weights));
     at += rows * D + weights;
     row += rows;
     weight += weights;
   }
-  return {new_rows, new_weights};
+  return {rows_ND, weight_A};
 }
 
-/// Both in one node, whose backward pass runs on each rank as on all others, whatever it received.
-class ExchangeRows : public torch::autograd::Function<ExchangeRows> {
+}  // namespace
+
+struct RowsInFlight {
+  Traffic traffic;
+  int64_t row = 0;  ///< D
+  Tensor received;  ///< in the direction that is under way
+  std::unique_ptr<PendingOperation> operation;
+
+  void start(const Tensor& message, const Traffic& way) {
+    const auto received_P = lengths(way.received_rows_P, row, way.received_weights_P);
+    received = torch::empty({sum(received_P)}, message.options().requires_grad(false));
+    operation = way.ranks->start_all_to_all(
+        received, message, lengths(way.sent_rows_P, row, way.sent_weights_P), received_P, way.what);
+  }
+  std::pair<Tensor, Tensor> finish(const Traffic& way) {
+    RECORD_USER_SCOPE("wait for rows");
+    operation->wait();
+    operation.reset();
+    return unpacked(std::exchange(received, {}), row, way);
+  }
+};
+
+namespace {
+
+using InFlight = std::shared_ptr<RowsInFlight>;
+
+/// Sends rows and weights. Together with ReceiveRows: the backward pass of the one begins what that
+/// of the other ends, and runs on each rank as on all others, whatever it received.
+class SendRows : public torch::autograd::Function<SendRows> {
  public:
-  static variable_list forward(AutogradContext* context, const Tensor& rows_RD,
-                               const Tensor& weight_A, const Traffic& traffic) {
-    save_value(context, "traffic", traffic);
-    auto [rows, weights] = exchanged(rows_RD, weight_A, traffic);
+  static Tensor forward(AutogradContext* context, const Tensor& rows_RD, const Tensor& weight_A,
+                        const InFlight& in_flight) {
+    save_value(context, "in flight", in_flight);
+    in_flight->row = rows_RD.size(1);
+    in_flight->start(packed(rows_RD, weight_A, in_flight->traffic), in_flight->traffic);
+    return in_flight->received;  // to be read by ReceiveRows alone
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list&) {
+    const auto in_flight = saved_value<InFlight>(context, "in flight");
+    auto [rows, weights] = in_flight->finish(in_flight->traffic.reversed());
+    return {rows, weights, Tensor()};
+  }
+};
+
+class ReceiveRows : public torch::autograd::Function<ReceiveRows> {
+ public:
+  static variable_list forward(AutogradContext* context, const Tensor& /*message*/,
+                               const InFlight& in_flight) {
+    save_value(context, "in flight", in_flight);
+    auto [rows, weights] = in_flight->finish(in_flight->traffic);
     return {rows, weights};
   }
 
-  static variable_list backward(AutogradContext* context, variable_list gradients) {
-    const auto traffic = saved_value<Traffic>(context, "traffic");
-    auto [rows, weights] = exchanged(gradients[0], gradients[1], traffic.reversed());
-    return {rows, weights, Tensor()};
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const auto in_flight = saved_value<InFlight>(context, "in flight");
+    const auto way = in_flight->traffic.reversed();
+    const auto message = packed(gradients[0], gradients[1], way);
+    in_flight->start(message, way);
+    return {message, Tensor()};  // which SendRows does not read
   }
 };
 
 }  // namespace
 
-ExpertExchange::ExpertExchange(const Routing& routing, int64_t num_tokens, const NoiseKey& noise,
-                               const std::vector<ExpertRange>& owners,
+ExpertExchange::ExpertExchange(const Routing& routing, const TokenRange& tokens,
+                               const NoiseKey& noise, const std::vector<ExpertRange>& owners,
                                std::shared_ptr<Communicator> ranks, int64_t layer)
-    : routing_(routing),
-      num_tokens_(num_tokens),
+    : routing_(routing.of_tokens(tokens.begin, tokens.end)),
+      tokens_(tokens),
       noise_(noise),
       owners_(owners),
       ranks_(std::move(ranks)),
@@ -121,13 +167,13 @@ void ExpertExchange::plan_own_tokens() {
   const auto offset_E1 = routing_.offset_E1.contiguous();
   const auto* token = token_A.const_data_ptr<int64_t>();
   const auto* offset = offset_E1.const_data_ptr<int64_t>();
-  Counts tokens, row_of(static_cast<size_t>(num_tokens_)), rows(token_A.size(0));
+  Counts tokens, row_of(static_cast<size_t>(tokens_.size())), rows(token_A.size(0));
   for (const auto& owned : owners_) {
     const auto begin = offset[owned.begin], end = offset[owned.end];
     row_of.assign(row_of.size(), 0);
     for (auto a = begin; a < end; ++a) row_of[token[a]] = 1;
     int64_t count = 0;
-    for (int64_t t = 0; t < num_tokens_; ++t) {
+    for (int64_t t = 0; t < tokens_.size(); ++t) {
       if (row_of[t] == 0) continue;
       row_of[t] = count++;
       tokens.push_back(t);
@@ -171,8 +217,9 @@ void ExpertExchange::exchange_plans() {
 
   // Where each row's noise is: sequence and position as one number; then the assignments' rows.
   const auto length = noise_.sequence_length == 0 ? kNoiseSequence : noise_.sequence_length;
-  const auto sequence_R = torch::floor_divide(sent_token_R_, length) + noise_.first_sequence;
-  const auto place_R = sequence_R * kNoiseSequence + sent_token_R_.remainder(length);
+  const auto token_R = sent_token_R_ + tokens_.begin;
+  const auto sequence_R = torch::floor_divide(token_R, length) + noise_.first_sequence;
+  const auto place_R = sequence_R * kNoiseSequence + token_R.remainder(length);
   const auto numbers =
       ranks_->all_to_all(by_rank(place_R, sent_rows_P_, sent_row_A_, sent_assignments_P_),
                          lengths(sent_rows_P_, 1, sent_assignments_P_),
@@ -199,16 +246,22 @@ void ExpertExchange::exchange_plans() {
   offset_E1_ = int64_tensor(std::move(offset));
 }
 
-VisitingTokens ExpertExchange::dispatch(const Tensor& x_TD) const {
+void ExpertExchange::start_dispatch(const Tensor& x_TD) {
   RECORD_USER_SCOPE("expert exchange");
-  const Traffic traffic{ranks_,
-                        words("the tokens for the experts"),
-                        sent_rows_P_,
-                        received_rows_P_,
-                        sent_assignments_P_,
-                        received_assignments_P_};
-  const auto received = ExchangeRows::apply(x_TD.index_select(0, sent_token_R_),
-                                            routing_.weight_A.to(x_TD.scalar_type()), traffic);
+  in_flight_ = std::make_shared<RowsInFlight>();
+  in_flight_->traffic = {ranks_,
+                         words("the tokens for the experts"),
+                         sent_rows_P_,
+                         received_rows_P_,
+                         sent_assignments_P_,
+                         received_assignments_P_};
+  message_ = SendRows::apply(x_TD.index_select(0, sent_token_R_ + tokens_.begin),
+                             routing_.weight_A.to(x_TD.scalar_type()), in_flight_);
+}
+
+VisitingTokens ExpertExchange::visiting() {
+  RECORD_USER_SCOPE("expert exchange");
+  const auto received = ReceiveRows::apply(std::exchange(message_, {}), in_flight_);
   VisitingTokens visiting;
   visiting.x_ND = received[0];
   visiting.routing.token_A = visiting_row_A_;
@@ -221,15 +274,21 @@ VisitingTokens ExpertExchange::dispatch(const Tensor& x_TD) const {
   return visiting;
 }
 
-Tensor ExpertExchange::combine(const Tensor& y_ND) const {
+void ExpertExchange::start_combine(const Tensor& y_ND) {
   RECORD_USER_SCOPE("expert exchange");
   const Counts none(sent_rows_P_.size());
-  const Traffic traffic{
+  in_flight_ = std::make_shared<RowsInFlight>();
+  in_flight_->traffic = {
       ranks_, words("what the experts made of the tokens"), received_rows_P_, sent_rows_P_, none,
       none};
-  const auto rows_RD =
-      ExchangeRows::apply(y_ND, torch::empty({0}, y_ND.options().requires_grad(false)), traffic)[0];
-  return torch::zeros({num_tokens_, y_ND.size(1)}, y_ND.options().requires_grad(false))
+  message_ =
+      SendRows::apply(y_ND, torch::empty({0}, y_ND.options().requires_grad(false)), in_flight_);
+}
+
+Tensor ExpertExchange::combined() {
+  RECORD_USER_SCOPE("expert exchange");
+  const auto rows_RD = ReceiveRows::apply(std::exchange(message_, {}), in_flight_)[0];
+  return torch::zeros({tokens_.size(), rows_RD.size(1)}, rows_RD.options().requires_grad(false))
       .index_add(0, sent_token_R_, rows_RD);
 }
 

@@ -21,30 +21,45 @@ struct VisitingTokens {
   torch::Tensor noise_token_N;  ///< int64 [N], by which a row's noise is keyed as on its own rank
 };
 
-/// One forward pass of a layer whose experts are divided among ranks. A token goes once to each
-/// rank that owns one of its experts, with the experts and combine weights that it has there; one
-/// row comes back for it, the weighted sum. Nothing is padded, ranks without tokens take part as
-/// all others do, and gradients go the same ways back.
+/// Values on their way between ranks; their gradients go the same way back.
+struct RowsInFlight;
+
+/// Consecutive tokens of a batch.
+struct TokenRange {
+  int64_t begin = 0, end = 0;
+  int64_t size() const { return end - begin; }
+};
+
+/// One forward pass of a layer whose experts are divided among ranks, for some of its tokens. A
+/// token goes once to each rank that owns one of its experts, with the experts and combine weights
+/// that it has there; one row comes back for it, the weighted sum. Nothing is padded, ranks without
+/// tokens take part as all others do, and gradients go the same ways back.
+///
+/// All ranks call the same, in the same order. Between a start and its end the program can do other
+/// things, in the backward pass as well: other tokens' experts, whose rows have arrived.
 class ExpertExchange {
  public:
-  /// `routing`: of T tokens to all experts, which must outlive this. `noise`: of their micro-batch.
-  /// All ranks call it. `layer`: for the messages of errors.
-  ExpertExchange(const Routing& routing, int64_t num_tokens, const NoiseKey& noise,
+  /// `routing`: of the batch's tokens to all experts. `tokens`: those of this exchange. `noise`: of
+  /// their micro-batch. `layer`: for the messages of errors.
+  ExpertExchange(const Routing& routing, const TokenRange& tokens, const NoiseKey& noise,
                  const std::vector<ExpertRange>& owners, std::shared_ptr<Communicator> ranks,
                  int64_t layer);
 
-  /// x_TD [T,D]: of this rank's tokens.
-  VisitingTokens dispatch(const torch::Tensor& x_TD) const;
-  /// y_ND [N,D], of the visiting tokens -> y_TD [T,D], of this rank's own.
-  torch::Tensor combine(const torch::Tensor& y_ND) const;
+  /// x_TD [T,D]: of the batch's tokens.
+  void start_dispatch(const torch::Tensor& x_TD);
+  VisitingTokens visiting();
+  /// y_ND [N,D], of the visiting tokens.
+  void start_combine(const torch::Tensor& y_ND);
+  /// y_TD [T,D], of this exchange's tokens.
+  torch::Tensor combined();
 
  private:
   std::string words(const char* what) const;
   void plan_own_tokens();
   void exchange_plans();
 
-  const Routing& routing_;
-  int64_t num_tokens_;
+  Routing routing_;  ///< of these tokens alone
+  TokenRange tokens_;
   NoiseKey noise_;
   std::vector<ExpertRange> owners_;
   std::shared_ptr<Communicator> ranks_;
@@ -60,6 +75,9 @@ class ExpertExchange {
   torch::Tensor visiting_row_A_;  ///< int64, the row of each assignment, expert-major
   torch::Tensor offset_E1_;       ///< of the experts here
   torch::Tensor noise_token_N_;
+
+  std::shared_ptr<RowsInFlight> in_flight_;
+  torch::Tensor message_;  ///< what is in flight, as the graph knows it
 };
 
 }  // namespace evomoe

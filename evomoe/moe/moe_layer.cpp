@@ -155,11 +155,22 @@ torch::Tensor MoELayerImpl::apply_experts(const torch::Tensor& x_TD, const Routi
                                           const RoutingContext& context) {
   const bool dropout = context.training && !context.without_dropout;
   if (ranks_->size() == 1) return experts_->forward(x_TD, routing, context.noise, dropout);
-  const ExpertExchange exchange(routing, x_TD.size(0), context.noise, owners_, ranks_,
-                                options_.layer);
-  const auto visiting = exchange.dispatch(x_TD);
-  return exchange.combine(experts_->forward(visiting.x_ND, visiting.routing, visiting.noise,
-                                            dropout, visiting.noise_token_N));
+  // While the experts compute one part of the tokens, others travel.
+  const auto T = x_TD.size(0);
+  std::vector<ExpertExchange> parts;
+  for (int64_t i = 0; i < exchange_parts_; ++i) {
+    const TokenRange tokens{T * i / exchange_parts_, T * (i + 1) / exchange_parts_};
+    parts.emplace_back(routing, tokens, context.noise, owners_, ranks_, options_.layer);
+  }
+  for (auto& part : parts) part.start_dispatch(x_TD);
+  for (auto& part : parts) {
+    const auto visiting = part.visiting();
+    part.start_combine(experts_->forward(visiting.x_ND, visiting.routing, visiting.noise, dropout,
+                                         visiting.noise_token_N));
+  }
+  std::vector<torch::Tensor> y_of_parts;
+  for (auto& part : parts) y_of_parts.push_back(part.combined());
+  return y_of_parts.size() == 1 ? y_of_parts.front() : torch::cat(y_of_parts);
 }
 
 void MoELayerImpl::hold(const ExpertRange& experts, const ExpertWeights& weights) {
@@ -174,11 +185,12 @@ void MoELayerImpl::hold(const ExpertRange& experts, const ExpertWeights& weights
   experts_ = replace_module("experts", bank);
 }
 
-void MoELayerImpl::divide_experts(std::shared_ptr<Communicator> ranks) {
+void MoELayerImpl::divide_experts(std::shared_ptr<Communicator> ranks, int64_t exchange_parts) {
   EVOMOE_CHECK(ranks_->size() == 1, "the experts of MoE layer {} are divided among ranks already",
                options_.layer);
   owners_ = expert_owners(router_->num_experts(), ranks->size());
   ranks_ = std::move(ranks);
+  exchange_parts_ = exchange_parts;
   if (shared_expert_ || ranks_->size() == 1) return;
   hold(owned(), of_each_weight(experts_->weights, [&](const torch::Tensor& of_all) {
          return of_all.slice(0, owned().begin, owned().end);

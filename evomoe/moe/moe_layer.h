@@ -57,8 +57,10 @@ class MoELayerImpl : public torch::nn::Module {
 
   /// Divides the experts among ranks, which each call it for the same layers in the same order:
   /// from now on this layer holds its rank's alone, and forward() is one of all these ranks. The
-  /// one shared expert is on each rank. Error: experts that are divided already.
-  void divide_experts(std::shared_ptr<Communicator> ranks);
+  /// one shared expert is on each rank. `exchange_parts`: how many parts of a batch's tokens travel
+  /// on their own, so that the experts compute one while others travel. Error: experts that are
+  /// divided already.
+  void divide_experts(std::shared_ptr<Communicator> ranks, int64_t exchange_parts = 1);
 
   /// Ends the shared-expert stage: the one expert becomes `num_experts` (the router's E), of which
   /// this rank's are made. The experts' parameters are new tensors under the old names; the gate
@@ -87,6 +89,7 @@ class MoELayerImpl : public torch::nn::Module {
   ExpertBank experts_{nullptr};
   std::shared_ptr<Communicator> ranks_;  ///< among which the experts are divided
   std::vector<ExpertRange> owners_;      ///< beside their ranks
+  int64_t exchange_parts_ = 1;
 };
 TORCH_MODULE(MoELayer);
 

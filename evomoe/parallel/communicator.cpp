@@ -1,6 +1,7 @@
 #include "evomoe/parallel/communicator.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "evomoe/base/error.h"
 
@@ -34,6 +35,19 @@ void sum_bucket(std::span<torch::Tensor> tensors, int64_t elements, Communicator
 }
 
 }  // namespace
+
+torch::Tensor Communicator::all_to_all(const torch::Tensor& rows,
+                                       const std::vector<int64_t>& sent_P,
+                                       const std::vector<int64_t>& received_P,
+                                       const std::string& what) {
+  if (size() == 1) return rows;
+  const torch::NoGradGuard no_grad;
+  auto sizes = rows.sizes().vec();
+  sizes.at(0) = std::reduce(received_P.begin(), received_P.end());
+  auto received = torch::empty(sizes, rows.options().requires_grad(false));
+  start_all_to_all(received, rows.contiguous(), sent_P, received_P, what)->wait();
+  return received;
+}
 
 void Communicator::all_reduce_sum(torch::Tensor& tensor) {
   if (size() == 1) return;
@@ -91,9 +105,14 @@ std::unique_ptr<PendingOperation> SelfCommunicator::start_reduce_scatter_sum(tor
   return std::make_unique<DoneOperation>();
 }
 
-torch::Tensor SelfCommunicator::all_to_all(const torch::Tensor& rows, const std::vector<int64_t>&,
-                                           const std::vector<int64_t>&, const std::string&) {
-  return rows;
+std::unique_ptr<PendingOperation> SelfCommunicator::start_all_to_all(torch::Tensor received,
+                                                                     torch::Tensor rows,
+                                                                     const std::vector<int64_t>&,
+                                                                     const std::vector<int64_t>&,
+                                                                     const std::string&) {
+  const torch::NoGradGuard no_grad;
+  received.copy_(rows);
+  return std::make_unique<DoneOperation>();
 }
 
 std::shared_ptr<Communicator> SelfCommunicator::split(const std::vector<int>& members) {

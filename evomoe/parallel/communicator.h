@@ -40,17 +40,23 @@ class Communicator {
   /// the n from rank * n on.
   virtual std::unique_ptr<PendingOperation> start_reduce_scatter_sum(torch::Tensor part,
                                                                      torch::Tensor whole) = 0;
-  /// Sends the first sent_P[0] rows of `rows` [N, ...] to rank 0, the next sent_P[1] to rank 1 and
-  /// so on. Returns what the ranks sent to this one, received_P[p] rows from rank p, in the order
-  /// of the ranks. `what`: what errors call it.
-  virtual torch::Tensor all_to_all(const torch::Tensor& rows, const std::vector<int64_t>& sent_P,
-                                   const std::vector<int64_t>& received_P,
-                                   const std::string& what = "rows") = 0;
+  /// Begins to send the first sent_P[0] rows of `rows` (contiguous, [N, ...]) to rank 0, the next
+  /// sent_P[1] to rank 1 and so on. `received` gets what the ranks send to this one, received_P[p]
+  /// rows from rank p, in the order of the ranks. `what`: what errors call it.
+  virtual std::unique_ptr<PendingOperation> start_all_to_all(torch::Tensor received,
+                                                             torch::Tensor rows,
+                                                             const std::vector<int64_t>& sent_P,
+                                                             const std::vector<int64_t>& received_P,
+                                                             const std::string& what = "rows") = 0;
   /// One of `members` alone, which are ranks of this one, this rank among them; their numbers are
   /// their places in the list. Every rank of this communicator calls it, each with the list that it
   /// is in.
   virtual std::shared_ptr<Communicator> split(const std::vector<int>& members) = 0;
 
+  /// The exchange of start_all_to_all() with all that is received.
+  torch::Tensor all_to_all(const torch::Tensor& rows, const std::vector<int64_t>& sent_P,
+                           const std::vector<int64_t>& received_P,
+                           const std::string& what = "rows");
   /// Adds `tensor` over all ranks, in place.
   void all_reduce_sum(torch::Tensor& tensor);
   /// The same with several tensors, whose shapes must be those of the other ranks.
@@ -74,9 +80,10 @@ class SelfCommunicator final : public Communicator {
                                                      torch::Tensor part) override;
   std::unique_ptr<PendingOperation> start_reduce_scatter_sum(torch::Tensor part,
                                                              torch::Tensor whole) override;
-  torch::Tensor all_to_all(const torch::Tensor& rows, const std::vector<int64_t>& sent_P,
-                           const std::vector<int64_t>& received_P,
-                           const std::string& what = "rows") override;
+  std::unique_ptr<PendingOperation> start_all_to_all(torch::Tensor received, torch::Tensor rows,
+                                                     const std::vector<int64_t>& sent_P,
+                                                     const std::vector<int64_t>& received_P,
+                                                     const std::string& what = "rows") override;
   std::shared_ptr<Communicator> split(const std::vector<int>& members) override;
 };
 

@@ -18,12 +18,14 @@ void DistributedOptions::describe_of_result(OptionTable& table) {
       .add("distributed-rank", &distributed_rank,
            "This process's number, from 0, of ranks that are started by hand; with "
            "--distributed-num-procs the first one of this machine.")
-      .at_least(0);
+      .at_least(0)
+      .of_each_rank();
   table
       .add("distributed-num-procs", &distributed_num_procs,
            "Processes that this command starts on this machine; not given: one with "
            "--distributed-rank, else all.")
-      .at_least(1);
+      .at_least(1)
+      .of_each_rank();
   table
       .add("distributed-init-method", &distributed_init_method,
            "How ranks find each other: tcp://HOST:PORT, where rank 0 listens, or file://PATH of a "
@@ -37,7 +39,8 @@ void DistributedOptions::describe_of_result(OptionTable& table) {
   table
       .add("distributed-timeout", &distributed_timeout,
            "Seconds that a rank waits for the others before the run fails.")
-      .above(0);
+      .above(0)
+      .of_each_rank();
 }
 
 void DistributedOptions::describe(OptionTable& table) {
@@ -49,13 +52,21 @@ void DistributedOptions::describe(OptionTable& table) {
            "least one expert each.")
       .at_least(0);
   table
+      .add("expert-exchange-parts", &expert_exchange_parts,
+           "Parts of a micro-batch's tokens that travel to the experts of other ranks one after "
+           "the other: while the experts compute one, the next is on its way. 1: all at once.")
+      .range(1, 64);
+  table
       .add("max-restarts", &max_restarts,
            "How often the processes that this command starts are started again, from the last "
            "checkpoint, after one of them was killed or hung. Not after an error of the run "
            "itself, which would come again.")
-      .range(0, 1000000);
-  table.add("log-all-ranks", &log_all_ranks,
-            "Every rank N above 0 writes its own log.rank-N.jsonl beside log.jsonl of rank 0.");
+      .range(0, 1000000)
+      .of_each_rank();
+  table
+      .add("log-all-ranks", &log_all_ranks,
+           "Every rank N above 0 writes its own log.rank-N.jsonl beside log.jsonl of rank 0.")
+      .of_each_rank();
   table
       .add("ddp-backend", &ddp_backend,
            "How ranks share the work: each has its batches and the whole model, or with "

@@ -18,6 +18,7 @@ struct DistributedOptions {
   int64_t distributed_port = -1;     ///< below 1: 29500
   double distributed_timeout = 600;  ///< seconds
   int64_t expert_parallel_size = 0;  ///< ranks that hold one copy of the experts; 0: by E
+  int64_t expert_exchange_parts = 1;
   int64_t max_restarts = 0;
   bool log_all_ranks = false;
   std::string ddp_backend = "pytorch_ddp";

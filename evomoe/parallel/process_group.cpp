@@ -11,7 +11,6 @@
 #include <condition_variable>
 #include <mutex>
 #include <nlohmann/json.hpp>
-#include <numeric>
 #include <optional>
 #include <string>
 #include <thread>
@@ -19,6 +18,7 @@
 #include <vector>
 
 #include "evomoe/base/error.h"
+#include "evomoe/config/option_table.h"
 
 #ifdef EVOMOE_HAS_GLOO
 #include <c10/util/Flags.h>
@@ -33,6 +33,14 @@ C10_DECLARE_int(caffe2_log_level);
 #endif
 
 namespace evomoe {
+
+RankFacts facts_of(const OptionTable& table) {
+  RankFacts facts = {{"the program's version", EVOMOE_VERSION}};
+  for (const auto& option : table.options()) {
+    if (!option->is_of_each_rank()) facts["--" + option->name()] = option->value().dump();
+  }
+  return facts;
+}
 
 #ifdef EVOMOE_HAS_GLOO
 namespace {
@@ -267,23 +275,20 @@ class GlooCommunicator final : public Communicator {
                                            std::move(part));
   }
 
-  torch::Tensor all_to_all(const torch::Tensor& rows, const std::vector<int64_t>& sent_P,
-                           const std::vector<int64_t>& received_P,
-                           const std::string& what) override {
-    const torch::NoGradGuard no_grad;
-    auto sizes = rows.sizes().vec();
-    sizes.at(0) = std::reduce(received_P.begin(), received_P.end());
-    auto received = torch::empty(sizes, rows.options().requires_grad(false));
-    auto sent = rows.contiguous();
+  std::unique_ptr<PendingOperation> start_all_to_all(torch::Tensor received, torch::Tensor rows,
+                                                     const std::vector<int64_t>& sent_P,
+                                                     const std::vector<int64_t>& received_P,
+                                                     const std::string& what) override {
     if (const auto all = rows.size(0); all > 0) {
       const auto others = all - sent_P.at(static_cast<size_t>(rank()));
       run_->count_sent(static_cast<int64_t>(rows.nbytes()) / all * others);
     }
-    start(fmt::format("the exchange of {}, {} for {},", what, sizes_text(rows), sizes[0]), [&] {
-      auto to = received_P, from = sent_P;
-      return group_->alltoall_base(received, sent, to, from);
-    })->wait();
-    return received;
+    return start(
+        fmt::format("the exchange of {}, {} for {},", what, sizes_text(rows), received.size(0)),
+        [&] {
+          auto to = received_P, from = sent_P;
+          return group_->alltoall_base(received, rows, to, from);
+        });
   }
 
   std::shared_ptr<Communicator> split(const std::vector<int>& members) override {

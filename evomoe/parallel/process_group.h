@@ -11,6 +11,8 @@
 
 namespace evomoe {
 
+class OptionTable;
+
 /// Another process of the run has ended, or does not answer. Nothing is wrong with this one: when
 /// all are started again the run goes on. The program exits with kLostRanksExit.
 class LostRanksError : public Error {
@@ -21,6 +23,8 @@ inline constexpr int kLostRanksExit = 75;  ///< EX_TEMPFAIL of sysexits.h
 
 /// What a rank says of itself, by name: what must be the same on all of them.
 using RankFacts = std::map<std::string, std::string>;
+/// The program's version, and every option that is not of each rank alone.
+RankFacts facts_of(const OptionTable& table);
 
 /// Whether this program was built with Gloo.
 bool has_process_groups();

@@ -1,5 +1,6 @@
 #include "evomoe/parallel/rank_place.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 
@@ -50,6 +51,31 @@ std::string first_host(const std::string& list) {
   if (bracket == std::string::npos || comma < bracket) return list.substr(0, comma);
   const auto end = list.find_first_of("-,]", bracket + 1);
   return list.substr(0, bracket) + list.substr(bracket + 1, end - bracket - 1);
+}
+
+/// "2(x3),1", the processes of each machine of a step of Slurm's: those of machine `node`; nothing
+/// where the list does not say it.
+std::optional<int64_t> tasks_of_node(const std::string& list, int64_t node) {
+  for (size_t at = 0; at < list.size();) {
+    const auto comma = std::min(list.find(',', at), list.size());
+    const auto entry = list.substr(at, comma - at);
+    const auto times = entry.find("(x");
+    const auto machines = times == std::string::npos ? 1 : std::atoll(entry.c_str() + times + 2);
+    if (node < machines) return std::atoll(entry.c_str());
+    node -= machines;
+    at = comma + 1;
+  }
+  return std::nullopt;
+}
+
+/// How many processes this machine has, by the variables of `by`.
+int64_t local_size_of(const StartedBy& by, const Environment& environment) {
+  const auto tasks = environment("SLURM_STEP_TASKS_PER_NODE");
+  const auto node = number(environment, "SLURM_NODEID");
+  if (by.rank == kSlurm.rank && tasks && node) {
+    if (const auto found = tasks_of_node(*tasks, *node); found && *found > 0) return *found;
+  }
+  return number(environment, by.local_size).value_or(1);
 }
 
 /// tcp://HOST:PORT, of the host that the environment names.
@@ -159,7 +185,7 @@ RankPlan plan_ranks(const DistributedOptions& options, const Environment& enviro
         {.rank = *rank,
          .size = *size,
          .local_rank = number(environment, by.local_rank).value_or(0),
-         .local_size = number(environment, by.local_size).value_or(1),
+         .local_size = local_size_of(by, environment),
          .init_method = *address,
          .launcher_listens = launcher_listens,
          .restarts = launcher_listens ? number(environment, kTorchrunRestarts).value_or(0) : 0},

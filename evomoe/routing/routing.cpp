@@ -58,6 +58,18 @@ Routing Routing::from_choices(const torch::Tensor& expert_T, const torch::Tensor
   return routing;
 }
 
+Routing Routing::of_tokens(int64_t begin, int64_t end) const {
+  Routing of_some;
+  const auto in_range_A = (token_A >= begin).logical_and(token_A < end);
+  const auto index_A = in_range_A.nonzero().squeeze(1);
+  of_some.token_A = token_A.index_select(0, index_A) - begin;
+  of_some.weight_A = weight_A.index_select(0, index_A);
+  const auto before_A1 = torch::cat(
+      {torch::zeros({1}, torch::kInt64), in_range_A.to(torch::kCPU, torch::kInt64).cumsum(0)});
+  of_some.offset_E1 = before_A1.index_select(0, offset_E1);
+  return of_some;
+}
+
 torch::Tensor Routing::expert_A() const {
   const auto count_E = offset_E1.slice(0, 1) - offset_E1.slice(0, 0, num_experts());
   return torch::arange(num_experts(), torch::kInt64)

@@ -79,6 +79,10 @@ struct Routing {
   static Routing from_choices(const torch::Tensor& expert_T, const torch::Tensor& weight_T,
                               int64_t num_experts);
 
+  /// The assignments of tokens [begin, end), whose numbers count from `begin`; without losses and
+  /// statistics, and what is added without an expert. Capacity must have been applied.
+  Routing of_tokens(int64_t begin, int64_t end) const;
+
   /// Expert of each assignment, int64 [A].
   torch::Tensor expert_A() const;
   /// The dense T x E matrix, for tests and reports.

@@ -3,7 +3,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <csignal>
 #include <filesystem>
@@ -18,6 +17,7 @@
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
 #include "evomoe/base/write_file.h"
+#include "evomoe/config/option_table.h"
 #include "evomoe/loading/stored_state.h"
 #include "evomoe/parallel/process_group.h"
 #include "evomoe/train/model_options.h"
@@ -29,23 +29,10 @@ namespace {
 /// How long a rank looks for what another one has written.
 constexpr std::chrono::seconds kFolderPatience{5};
 
-/// Options that may differ: where a rank stands, and how it computes.
-constexpr std::array kOwnOptions = {"distributed_training.distributed_rank",
-                                    "distributed_training.distributed_num_procs",
-                                    "distributed_training.distributed_timeout",
-                                    "distributed_training.max_restarts",
-                                    "distributed_training.log_all_ranks",
-                                    "common.threads",
-                                    "common.device"};
-
-RankFacts facts_of(const TrainOptions& options, const RunData& data) {
-  RankFacts facts;
-  facts["the program's version"] = EVOMOE_VERSION;
-  const auto config = stored_config(options);
-  for (const auto& [group, values] : config.items()) {
-    for (const auto& [name, value] : values.items()) facts[group + "." + name] = value.dump();
-  }
-  for (const auto* name : kOwnOptions) facts.erase(name);
+RankFacts facts_of_run(TrainOptions options, const RunData& data) {
+  OptionTable table("train", "");
+  options.describe(table);
+  auto facts = facts_of(table);
   const auto model = model_record(data.task->source_dictionary(), data.task->target_dictionary());
   facts["the dictionary"] = nlohmann::json(model).dump();
   const auto train = data.task->train(1, options.dataset.train_subset);
@@ -92,7 +79,7 @@ RankGroups join_run(const RankPlace& place, const TrainOptions& options, const R
     fail_usage("{} ranks on {}: several processes train on the CPU only, for now; add --device cpu",
                place.size, device.str());
   }
-  auto all = join_ranks(place, facts_of(options, data), timeout_of(options.distributed));
+  auto all = join_ranks(place, facts_of_run(options, data), timeout_of(options.distributed));
   return make_rank_groups(std::move(all), expert_ranks);
 }
 

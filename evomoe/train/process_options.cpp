@@ -8,13 +8,15 @@ namespace {
 
 void describe_device(OptionTable& table, CommonOptions& o) {
   table.add("device", &o.device, "Device; auto: CUDA if there is one.")
-      .choices({"auto", "cpu", "cuda"});
+      .choices({"auto", "cpu", "cuda"})
+      .of_each_rank();
   table.shorthand("cpu", "device", "cpu", "Computes on the CPU.");
   table
       .add("threads", &o.threads,
            "CPU threads of the computation; 0: one for each core, fewer while other programs use "
            "the cores (measured during the run).")
-      .range(0, 4096);
+      .range(0, 4096)
+      .of_each_rank();
 }
 
 }  // namespace

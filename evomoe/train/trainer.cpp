@@ -91,7 +91,8 @@ Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torc
   lr_schedule_.validate();
   check_zero_stage(options, ranks_.all->size());
   model_ = make_model(options, vocabulary, shared_expert);
-  for (auto& [layer, moe] : model_->moe_layers()) moe->divide_experts(ranks_.experts);
+  for (auto& [layer, moe] : model_->moe_layers())
+    moe->divide_experts(ranks_.experts, options.distributed.expert_exchange_parts);
   model_->to(device_);
   shards_ = std::make_unique<ParameterShards>(
       *model_, named_parameters(*model_), ranks_, shares_experts(),

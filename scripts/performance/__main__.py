@@ -98,9 +98,14 @@ def main():
     except KeyboardInterrupt:
         progress("interrupted; --continue goes on from here")
         return 130
-    page.render(records, PAGE, PLOTS)
     print(page.goals_table(records), flush=True)
-    progress(f"wrote {PAGE.relative_to(ROOT)}")
+    lost = [case.name for case in all_cases() if not records.has(case.name)]
+    if args.only and lost and PAGE.exists():
+        progress(f"{PAGE.relative_to(ROOT)} stays as it is, as nothing is kept of {len(lost)} of its cases; "
+                 "--render writes it without them")
+    else:
+        page.render(records, PAGE, PLOTS)
+        progress(f"wrote {PAGE.relative_to(ROOT)}")
     failed = [p for p in records.failed() if p["case"] in chosen]
     for process in failed:
         progress(f"failed in round {process['round']}: {process['line']}")

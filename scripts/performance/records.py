@@ -48,6 +48,9 @@ class Records:
         with open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
+    def has(self, case):
+        return any(p["case"] == case for p in self.processes)
+
     def done(self, case, command, round_number):
         return any(p["exit"] == 0 for p in self.processes
                    if (p["case"], p["command"], p["round"]) == (case, command, round_number))

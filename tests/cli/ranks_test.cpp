@@ -326,7 +326,7 @@ TEST_F(Ranks, BadInputIsRefused) {
   const auto second =
       evomoe(train_arguments() + ranks(2) + meet + "--distributed-rank 1 --dropout 0.3");
   EXPECT_EQ(second.exit_code, 1);
-  EXPECT_THAT(second.err, HasSubstr("rank 1 of 2 differs from rank 0: model.dropout is '0.3'"));
+  EXPECT_THAT(second.err, HasSubstr("rank 1 of 2 differs from rank 0: --dropout is '0.3'"));
   EXPECT_NE(first.get().exit_code, 0);
 }
 

@@ -28,10 +28,11 @@ struct LayerCase {
   RouterSchedule schedule;
   bool gated = false;
   bool recompute = false;
+  int64_t exchange_parts = 1;
 };
 
 void PrintTo(const LayerCase& test, std::ostream* out) {
-  *out << test.method << ", " << test.experts << " experts";
+  *out << test.method << ", " << test.experts << " experts in " << test.exchange_parts << " parts";
 }
 
 MoELayer layer_of(const LayerCase& test, bool shared = false) {
@@ -88,7 +89,7 @@ TEST_P(ExpertExchangeOf, RanksThatShareExpertsDoWhatOneDoes) {
   const auto begin_of = [size = size](int rank) { return rank == size ? kSequences : rank; };
   const auto found = on_ranks(size, [&, test = test](const Ranks& ranks) {
     auto layer = layer_of(test);
-    layer->divide_experts(ranks);
+    layer->divide_experts(ranks, test.exchange_parts);
     return run(layer, test, begin_of(ranks->rank()), begin_of(ranks->rank() + 1));
   });
 
@@ -125,7 +126,14 @@ INSTANTIATE_TEST_SUITE_P(
                                          LayerCase{"gshard", 5},
                                          LayerCase{"dense", 3, {}, false, /*recompute=*/true},
                                          LayerCase{"dts", 4, {.temperature = 1.0}},
-                                         LayerCase{"dts", 4, {.temperature = 0.5, .hard = true}})));
+                                         LayerCase{"dts", 4, {.temperature = 0.5, .hard = true}},
+                                         LayerCase{.method = "topk", .exchange_parts = 2},
+                                         LayerCase{.method = "dts",
+                                                   .schedule = {.temperature = 1.0},
+                                                   .recompute = true,
+                                                   .exchange_parts = 3},
+                                         // More parts than the first rank has tokens.
+                                         LayerCase{.method = "switch", .exchange_parts = 7})));
 
 TEST(ExpertExchange, ARankWithoutTokensTakesPart) {
   EVOMOE_NEEDS_RANKS();

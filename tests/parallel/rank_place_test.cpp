@@ -94,6 +94,15 @@ TEST(RankPlan, ProgramsThatStartProcessesSayThePlace) {
             .first;
     EXPECT_EQ(of_slurm.init_method, "tcp://" + host + ":5");
   }
+  for (const auto& [node, processes] : {std::pair{"0", 2}, {"2", 2}, {"3", 1}, {"4", 5}}) {
+    const auto of_slurm = plan({}, {{"SLURM_PROCID", "0"},
+                                    {"SLURM_NTASKS", "12"},
+                                    {"SLURM_NODELIST", "n[1-5]"},
+                                    {"SLURM_STEP_TASKS_PER_NODE", "2(x3),1,5"},
+                                    {"SLURM_NODEID", node}})
+                              .first;
+    EXPECT_EQ(of_slurm.local_size, processes) << node;
+  }
   // What this program starts itself goes before all else.
   auto own = torchrun;
   own[kInitMethodVariable] = "file:///tmp/x";

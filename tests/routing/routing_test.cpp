@@ -47,6 +47,25 @@ TEST(Routing, FromChoicesEqualsTheOneHotMask) {
   EXPECT_TRUE(torch::equal(routing.offset_E1, expected.offset_E1));
 }
 
+TEST(Routing, OfTokensIsTheRoutingOfTheseRowsAlone) {
+  torch::manual_seed(3);
+  const auto selected_TE = torch::rand({9, 4}) < 0.4;
+  auto weight_TE = torch::rand({9, 4}).requires_grad_();
+  const auto routing = Routing::from_mask(selected_TE, weight_TE);
+  auto sum = torch::zeros({});
+  for (const auto& [begin, end] : {std::pair{0, 4}, {4, 4}, {4, 9}}) {
+    const auto found = routing.of_tokens(begin, end);
+    const auto expected =
+        Routing::from_mask(selected_TE.slice(0, begin, end), weight_TE.slice(0, begin, end));
+    EXPECT_TRUE(torch::equal(found.token_A, expected.token_A));
+    EXPECT_TRUE(torch::equal(found.weight_A, expected.weight_A));
+    EXPECT_TRUE(torch::equal(found.offset_E1, expected.offset_E1));
+    sum = sum + found.weight_A.sum();
+  }
+  sum.backward();
+  EXPECT_TRUE(torch::equal(weight_TE.grad(), selected_TE.to(torch::kFloat32)));
+}
+
 TEST(Routing, EmptyExpertsAndNoAssignmentAtAllAreNormal) {
   const auto nobody = Routing::from_mask(torch::zeros({4, 3}, torch::kBool), torch::rand({4, 3}));
   EXPECT_EQ(nobody.num_assignments(), 0);

@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+"""Makes the runs of plans and writes a page of what came out, results.md in docs; `make results` runs it.
+
+A plan is a file of `evomoe compare`; the comment at its head is the question that it asks, and its data are made here, of
+the books in EVOMOE_DATA (default: ../shared/data). Runs that are there already are not made again, so that an
+interrupted `make results` goes on. Exit status: 0, or 1 when a run failed; its reason is on the page.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs/results.md"
+FOLDER = ROOT / "build/results"
+UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def progress(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def call(*line):
+    progress("$ " + shlex.join(map(str, line)))
+    subprocess.run(line, cwd=ROOT, stdin=subprocess.DEVNULL, check=True)
+
+
+def make_data(evomoe, books):
+    """Binarised books with a vocabulary of 4096."""
+    target, bpe = FOLDER / "data-bin", FOLDER / "bpe"
+    if (target / "dict.txt").exists():
+        return
+    if not (books / "train.txt").is_file():
+        sys.exit(f"{books}: there is no train.txt; EVOMOE_DATA names the folder that holds books/")
+    call(evomoe, "bpe", "train", books / "train.txt", "--vocab-size", 4096, "--keep-whitespace", "--destdir", bpe)
+    parts = [word for split in ("train", "valid", "test") for word in (f"--{split}pref", books / f"{split}.txt")]
+    call(evomoe, "preprocess", "--only-source", *parts, "--bpe", "gpt2", "--gpt2-encoder-json", bpe / "encoder.json",
+         "--gpt2-vocab-bpe", bpe / "vocab.bpe", "--keep-whitespace", "--destdir", target)
+
+
+def question(plan):
+    """The comment at the head of a plan: a title, then text."""
+    lines = []
+    for line in plan.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.lstrip("#").strip())
+    if not lines:
+        sys.exit(f"{plan}: it begins with no comment that says what it asks")
+    return lines[0], "\n".join(lines[1:]).strip()
+
+
+def number(value):
+    if value is None:
+        return "-"
+    for size, unit in UNITS:
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.3g}"
+
+
+def duration(seconds):
+    return "-" if seconds is None else f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def spread(values):
+    mean = sum(values) / len(values)
+    if len(values) < 2:
+        return f"{mean:.2f}"
+    return f"{mean:.2f} ± {(sum((v - mean) ** 2 for v in values) / (len(values) - 1)) ** .5:.2f}"
+
+
+def table(headings, rows):
+    line = lambda cells: "| " + " | ".join(map(str, cells)) + " |"
+    return "\n".join([line(headings), line(["---"] + ["---:"] * (len(headings) - 1)), *map(line, rows)])
+
+
+def rows_of(result):
+    groups = {}
+    for run in result["runs"]:
+        groups.setdefault((run["updates"], run["method"]), []).append(run)
+    for (updates, method), runs in sorted(groups.items(), key=lambda item: item[0][0]):
+        made = [run for run in runs if run["failure"] is None and run["perplexity"] is not None]
+        if not made:
+            yield [method, updates, f"0 of {len(runs)}"] + ["-"] * 6
+            continue
+        mean = lambda key: sum(run[key] for run in made) / len(made)
+        known = lambda key: all(run[key] is not None for run in made)
+        yield [method, updates, f"{len(made)} of {len(runs)}", spread([run["perplexity"] for run in made]),
+               number(mean("flops")), duration(mean("seconds")), f"{mean('tokens') / mean('seconds'):.0f}",
+               f"{mean('active_experts'):.2f}" if known("active_experts") else "-",
+               f"{mean('max_vio'):.2f}" if known("max_vio") else "-"]
+
+
+def section(plan, result, text):
+    title, why = question(plan)
+    parts = [f"## {title}", why] if why else [f"## {title}"]
+    parts.append(table(("method", "updates", "runs", "perplexity", "FLOP", "time", "tokens/s", "experts/token at end",
+                        "max_vio"), rows_of(result)))
+    if len({run["updates"] for run in result["runs"]}) > 1 and result["target_perplexity"]:
+        reach = result["to_reach_target"]
+        base = reach[result["baseline"]]
+        ratio = lambda cost, key: f"{cost[key] / base[key]:.2f}" if cost[key] and base[key] else "-"
+        parts.append(f"To reach {result['baseline']}'s perplexity after its longest runs, "
+                     f"{result['target_perplexity']:.2f}:")
+        parts.append(table(("method", "updates", "FLOP", "of the baseline's", "time", "of the baseline's"),
+                           [[name, "not reached" if cost["updates"] is None else f"{cost['updates']:.0f}",
+                             number(cost["flops"]), ratio(cost, "flops"), duration(cost["seconds"]),
+                             ratio(cost, "seconds")] for name, cost in reach.items()]))
+    # What the program says of it: the sentences behind the tables.
+    said = [line for line in text.splitlines() if " updates: perplexity " in line or " has failed: " in line]
+    parts.append("\n".join(f"- {line}" for line in said))
+    parts.append(f"`evomoe compare {plan.relative_to(ROOT)}`")
+    return "\n\n".join(part for part in parts if part)
+
+
+def compare(evomoe, plan, *options):
+    done = subprocess.run([evomoe, "compare", plan, *options], cwd=ROOT, stdin=subprocess.DEVNULL, text=True,
+                          stdout=subprocess.PIPE, check=False)
+    if done.returncode > 1:
+        sys.exit(f"evomoe compare {plan}: exit status {done.returncode}")
+    return done
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("plans", nargs="*", type=Path, help="default: recipes/plans/*.yaml")
+    parser.add_argument("--evomoe", default=str(ROOT / "build/release/evomoe"), help="the program")
+    parser.add_argument("--jobs", default="1", help="runs at once")
+    parser.add_argument("--note", default="", help="a sentence for the page, e.g. of what else the machine did")
+    args = parser.parse_args()
+    plans = [plan.resolve() for plan in args.plans] or sorted((ROOT / "recipes/plans").glob("*.yaml"))
+    evomoe = str(Path(args.evomoe).resolve())
+    make_data(evomoe, Path(os.environ.get("EVOMOE_DATA", ROOT.parent / "shared/data")) / "books")
+    parts = ["# Results", f"""`make results` (`scripts/results.py`) makes the runs of `recipes/plans` and writes this
+page: do not edit it. {date.today()}, {platform.machine()} with {os.cpu_count()} cores, runs at a time: {args.jobs}.
+{args.note}""".rstrip(), """Text: 48 MB of books, byte-level BPE of 4096 symbols. Perplexity is that of the validation
+books, lower is better; ± is the standard deviation over seeds. How to read the rest: [comparing](comparing.md)."""]
+    failed = False
+    for plan in plans:
+        made = compare(evomoe, plan, "--jobs", args.jobs)
+        failed = failed or made.returncode != 0
+        parts.append(section(plan, json.loads(compare(evomoe, plan, "--format", "json").stdout), made.stdout))
+        PAGE.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+        progress(f"wrote {PAGE.relative_to(ROOT)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
