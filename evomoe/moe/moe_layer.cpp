@@ -68,6 +68,15 @@ Routing shared_routing(const torch::Tensor& x_TD, const RoutingContext& context)
 }
 
 }  // namespace
+/// A routing of as many experts by which no token has one.
+Routing no_assignments(const Routing& like) {
+  Routing routing;
+  routing.token_A = like.token_A.slice(0, 0, 0);
+  routing.weight_A = like.weight_A.slice(0, 0, 0);
+  routing.offset_E1 = torch::zeros_like(like.offset_E1);
+  return routing;
+}
+
 
 MoELayerImpl::MoELayerImpl(const MoELayerOptions& options)
     : options_(options),
@@ -139,7 +148,7 @@ MoEOutput MoELayerImpl::forward(const torch::Tensor& x_BSD, const RoutingContext
     x_TD = with_rows(x_TD, padded_batch * S, 0);
   }
   auto routing = route(x_TD, context);
-  auto y_TD = apply_experts(x_TD, routing, context);
+  auto y_TD = apply_experts(x_TD, routing, context, routing.stats);
   if (routing.identity_T.defined())
     y_TD = y_TD + x_TD * routing.identity_T.unsqueeze(1).to(x_TD.scalar_type());
   if (routing.vector_weight_TN.defined())
@@ -151,15 +160,36 @@ MoEOutput MoELayerImpl::forward(const torch::Tensor& x_BSD, const RoutingContext
   return output;
 }
 
-torch::Tensor MoELayerImpl::apply_experts(const torch::Tensor& x_TD, const Routing& routing,
-                                          const RoutingContext& context) {
-  const bool dropout = context.training && !context.without_dropout;
-  if (ranks_->size() == 1) return experts_->forward(x_TD, routing, context.noise, dropout);
+torch::Tensor MoELayerImpl::apply_experts(const torch::Tensor& x_TD, const Routing& given,
+                                          const RoutingContext& context, RouterStats& stats) {
+  // A router that watches outputs must not see those of rows that stand in: they count nowhere, so
+  // that they need no expert.
+  const bool without = context.stands_in && context.training && router_->watches_outputs();
+  const auto routing = without ? no_assignments(given) : given;
+  if (ranks_->size() == 1)
+    return apply_own_experts(x_TD, routing, context, context.noise, {}, stats);
   const ExpertExchange exchange(routing, x_TD.size(0), context.noise, owners_, ranks_,
                                 options_.layer);
   const auto visiting = exchange.dispatch(x_TD);
-  return exchange.combine(experts_->forward(visiting.x_ND, visiting.routing, visiting.noise,
-                                            dropout, visiting.noise_token_N));
+  return exchange.combine(apply_own_experts(visiting.x_ND, visiting.routing, context,
+                                            visiting.noise, visiting.noise_token_N, stats));
+}
+
+torch::Tensor MoELayerImpl::apply_own_experts(const torch::Tensor& x_TD, const Routing& routing,
+                                              const RoutingContext& context, const NoiseKey& noise,
+                                              const torch::Tensor& noise_token_T,
+                                              RouterStats& stats) {
+  const bool dropout = context.training && !context.without_dropout;
+  if (!context.training || !router_->watches_outputs())
+    return experts_->forward(x_TD, routing, noise, dropout, noise_token_T);
+  torch::Tensor sum_ED;
+  auto y_TD = experts_->forward(x_TD, routing, noise, dropout, noise_token_T, &sum_ED);
+  stats.output_sum_ED1 = torch::zeros({router_->num_experts(), options_.router.model_dim + 1},
+                                      torch::dtype(torch::kFloat64).device(x_TD.device()));
+  auto own_ED1 = stats.output_sum_ED1.slice(0, owned().begin, owned().end);
+  own_ED1.slice(1, 0, options_.router.model_dim).copy_(sum_ED);
+  own_ED1.select(1, options_.router.model_dim).copy_(routing.offset_E1.diff());
+  return y_TD;
 }
 
 void MoELayerImpl::hold(const ExpertRange& experts, const ExpertWeights& weights) {

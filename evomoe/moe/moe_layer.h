@@ -77,7 +77,11 @@ class MoELayerImpl : public torch::nn::Module {
  private:
   Routing route(const torch::Tensor& x_TD, const RoutingContext& context);
   torch::Tensor apply_experts(const torch::Tensor& x_TD, const Routing& routing,
-                              const RoutingContext& context);
+                              const RoutingContext& context, RouterStats& stats);
+  /// The same by the experts of this rank; fills what a router watches of their outputs.
+  torch::Tensor apply_own_experts(const torch::Tensor& x_TD, const Routing& routing,
+                                  const RoutingContext& context, const NoiseKey& noise,
+                                  const torch::Tensor& noise_token_T, RouterStats& stats);
   /// A bank in the place of the present one.
   void hold(const ExpertRange& experts, const ExpertWeights& weights);
 
