@@ -65,6 +65,12 @@ OptionValues model_values(const TrainOptions& options) {
   values.emplace_back("no-scale-embedding", text(!stack.scale_embedding));
   values.emplace_back("layernorm-embedding", text(stack.embedding_norm));
   if (has_experts(options)) {
+    for (const auto& half : stacks) {
+      if (half.moe_freq == 0) continue;
+      values.emplace_back("moe-expert-hidden-dim", text(half.expert_dim()));
+      break;  // both halves have the same one, if it is given
+    }
+    values.emplace_back("moe-shared-expert-hidden-dim", text(stack.shared_expert_dim));
     const auto& router = stack.moe.router;
     values.emplace_back("moe-expert-count", text(router.num_experts));
     values.emplace_back("moe-router", router.method);
