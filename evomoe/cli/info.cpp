@@ -81,7 +81,7 @@ nlohmann::ordered_json last_routers(const std::filesystem::path& run_folder, int
 
 void print_info(const InfoOptions& flags, const RunState& state, const Vocabulary& vocabulary,
                 const ParameterCount& count) {
-  const auto options = stored_options(state);
+  const auto options = stored_model_options(state);
   const auto stacks = stack_options(options, vocabulary, state.evolution.shared_expert);
   const auto routers = last_routers(run_folder_of(flags.path), state.updates);
 

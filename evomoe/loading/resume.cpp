@@ -214,6 +214,22 @@ std::string model_differences(const RunState& state, const TrainOptions& now) {
   return fmt::format("{}", fmt::join(differences(std::move(stored), now).model, ", "));
 }
 
+void check_experts(int64_t experts, const TrainOptions& now, int64_t completed_updates,
+                   const std::filesystem::path& checkpoint) {
+  const auto all = now.moe.moe_expert_count;
+  const auto wanted = experts_at(now.evolution, all, completed_updates);
+  // A growth belongs to the update after, so that at its count both are possible.
+  const auto before =
+      completed_updates > 0 ? experts_at(now.evolution, all, completed_updates - 1) : wanted;
+  EVOMOE_CHECK(
+      experts == wanted || experts == before,
+      "{}: its MoE layers have {} experts, but with --growth-experts {} --growth-updates {} "
+      "and --moe-expert-count {} a run of {} updates has {}; use the values of that run, or "
+      "leave the growth out to go on with its experts",
+      checkpoint.string(), experts, fmt::join(now.evolution.growth_experts, ","),
+      fmt::join(now.evolution.growth_updates, ","), all, completed_updates, wanted);
+}
+
 void check_spawn(bool shared_expert, const TrainOptions& now, int64_t completed_updates,
                  const std::filesystem::path& checkpoint) {
   EVOMOE_CHECK(

@@ -6,6 +6,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/moe/expert_exchange.h"
+#include "evomoe/ops/noise.h"
 #include "evomoe/routing/capacity.h"
 #include "evomoe/routing/registry.h"
 
@@ -67,7 +68,6 @@ Routing shared_routing(const torch::Tensor& x_TD, const RoutingContext& context)
   return routing;
 }
 
-}  // namespace
 /// A routing of as many experts by which no token has one.
 Routing no_assignments(const Routing& like) {
   Routing routing;
@@ -77,6 +77,7 @@ Routing no_assignments(const Routing& like) {
   return routing;
 }
 
+}  // namespace
 
 MoELayerImpl::MoELayerImpl(const MoELayerOptions& options)
     : options_(options),
@@ -134,6 +135,7 @@ MoEOutput MoELayerImpl::forward(const torch::Tensor& x_BSD, const RoutingContext
                "MoE layer {}: the mask of routed tokens has {} entries for {} tokens",
                options_.layer, context.routed_T.numel(), B * S);
 
+  if (watch_input_) watch_input_(x_TD, context);
   const bool dropout = context.training && !context.without_dropout;
   MoEOutput output;
   if (shared_expert_) {
@@ -215,6 +217,13 @@ void MoELayerImpl::divide_experts(std::shared_ptr<Communicator> ranks) {
        }));
 }
 
+void MoELayerImpl::point_gate(const torch::Tensor& centroid_ED) {
+  const torch::NoGradGuard no_grad;
+  auto& weight_ED = router_->gate_weight();
+  const auto length = weight_ED.norm(2, 1).mean();
+  weight_ED.copy_(centroid_ED.to(weight_ED.device(), weight_ED.scalar_type()) * length);
+}
+
 void MoELayerImpl::spawn(int64_t num_experts, const DiversifyOptions& options, uint64_t seed) {
   EVOMOE_CHECK(shared_expert_,
                "MoE layer {} has {} experts already; experts are spawned once, at the end of the "
@@ -225,6 +234,48 @@ void MoELayerImpl::spawn(int64_t num_experts, const DiversifyOptions& options, u
                options_.layer, num_experts, router_->num_experts());
   hold(owned(), diversify(experts_->weights, owned(), options, seed, options_.layer));
   shared_expert_ = false;
+}
+
+void MoELayerImpl::grow(int64_t num_experts, double noise, uint64_t seed) {
+  const torch::NoGradGuard no_grad;
+  const auto n = router_->num_experts();
+  EVOMOE_CHECK(!shared_expert_ && ranks_->size() == 1, "MoE layer {} cannot grow {}",
+               options_.layer,
+               shared_expert_ ? "in the shared-expert stage"
+                              : "while ranks share its experts (--expert-parallel-size 1)");
+  EVOMOE_CHECK(num_experts > n && num_experts % n == 0,
+               "MoE layer {} cannot grow from {} to {} experts: each becomes equally many",
+               options_.layer, n, num_experts);
+  const auto times = num_experts / n;
+  const auto copies = [times](const torch::Tensor& of_n) {
+    std::vector<int64_t> repeats(static_cast<size_t>(of_n.dim()), 1);
+    repeats.at(0) = times;
+    return of_n.repeat(repeats);
+  };
+  options_.router.num_experts = num_experts;
+  owners_ = {{0, num_experts}};
+  const auto before = router_;
+  const auto& gate = before->gate_weight();
+  router_ = make_router(options_.router);
+  router_->to(gate.device(), gate.scalar_type());
+  const auto take_over = [&](auto to, const auto& from) {
+    for (auto& item : to) {
+      const auto& of_n = from[item.key()];
+      item.value().copy_(of_n.sizes() == item.value().sizes() ? of_n : copies(of_n));
+    }
+  };
+  take_over(router_->named_parameters(), before->named_parameters());
+  take_over(router_->named_buffers(), before->named_buffers());
+  router_ = replace_module("gate", router_);
+
+  NoiseKey key;
+  key.seed = seed;
+  key.layer = static_cast<uint32_t>(options_.layer);
+  key.site = NoiseSite::kRouterGrowth;
+  auto new_rows = router_->gate_weight().slice(0, n);
+  const auto row_noise = normal_noise(num_experts, gate.size(1), key, gate.device()).slice(0, n);
+  new_rows.add_(row_noise.to(gate.scalar_type()) * (noise * gate.std(/*unbiased=*/false)));
+  hold(owned(), of_each_weight(experts_->weights, copies));
 }
 
 }  // namespace evomoe

@@ -3,9 +3,11 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "evomoe/moe/diversify.h"
@@ -65,6 +67,22 @@ class MoELayerImpl : public torch::nn::Module {
   /// stays as it is. Errors: not in that stage, another number than the router's.
   void spawn(int64_t num_experts, const DiversifyOptions& options, uint64_t seed);
 
+  /// Each expert becomes several copies of itself, `num_experts` in all: expert e is a copy of
+  /// number e mod n. So does what the router has of each expert. The gate's rows of the copies get
+  /// normal noise of `noise` times the deviation of all, so that they part. The parameters of gate
+  /// and experts are new tensors under the old names. Errors: the shared-expert stage, experts that
+  /// ranks divide, a number that n does not divide.
+  void grow(int64_t num_experts, double noise, uint64_t seed);
+
+  /// Gives each expert's row of the gate the direction of centroid_ED [E,D], and all rows the mean
+  /// length that they have.
+  void point_gate(const torch::Tensor& centroid_ED);
+
+  /// `hook` is told the input [T,D] of every forward pass and its context; none: no longer.
+  void watch_input(std::function<void(const torch::Tensor&, const RoutingContext&)> hook) {
+    watch_input_ = std::move(hook);
+  }
+
   bool in_shared_expert_stage() const { return shared_expert_; }
   /// For end_update, and its gate weight.
   const std::shared_ptr<Router>& router() const { return router_; }
@@ -86,6 +104,7 @@ class MoELayerImpl : public torch::nn::Module {
   void hold(const ExpertRange& experts, const ExpertWeights& weights);
 
   MoELayerOptions options_;
+  std::function<void(const torch::Tensor&, const RoutingContext&)> watch_input_;
   bool shared_expert_;
   std::shared_ptr<Router> router_;
   ExpertBank experts_{nullptr};
