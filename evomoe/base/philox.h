@@ -34,6 +34,8 @@ enum class NoiseSite : uint32_t {
   kPoolerHiddenDropout = 18,
   kAdaptiveSoftmaxDropout = 19,
   kAdaptiveSoftmaxTailDropout = 20,
+  kRouterDirections = 21,  ///< which tokens k-means begins with
+  kRouterGrowth = 22,      ///< moves the gate's rows of copied experts
 };
 
 /// Identifies one grid of random numbers of a micro-batch. The number at (token t, column c)

@@ -22,7 +22,8 @@ DataPosition data_of(const json& section) {
 
 EvolutionRecord evolution_of(const json& section) {
   return {section.at("stage").get<std::string>(), section.at("shared_expert").get<bool>(),
-          section.at("temperature").get<double>(), section.at("hard").get<bool>()};
+          section.at("temperature").get<double>(), section.at("hard").get<bool>(),
+          section.value("experts", int64_t{0})};
 }
 
 ModelRecord model_of(const json& section) {
@@ -70,6 +71,7 @@ void to_json(json& out, const EvolutionRecord& evolution) {
          {"shared_expert", evolution.shared_expert},
          {"temperature", evolution.temperature},
          {"hard", evolution.hard}};
+  if (evolution.experts > 0) out["experts"] = evolution.experts;
 }
 
 void to_json(json& out, const ModelRecord& model) {

@@ -28,6 +28,8 @@ struct EvolutionRecord {
   bool shared_expert = false;  ///< the MoE layers hold the one shared expert
   double temperature = -1.0;   ///< of the gate; <= 0: none
   bool hard = false;           ///< one expert per token
+  /// Of an MoE layer now, where it grows (--growth-experts); 0: all, as in older checkpoints.
+  int64_t experts = 0;
 
   bool operator==(const EvolutionRecord&) const = default;
 };

@@ -81,7 +81,7 @@ nlohmann::ordered_json last_routers(const std::filesystem::path& run_folder, int
 
 void print_info(const InfoOptions& flags, const RunState& state, const Vocabulary& vocabulary,
                 const ParameterCount& count) {
-  const auto options = stored_options(state);
+  const auto options = stored_model_options(state);
   const auto stacks = stack_options(options, vocabulary, state.evolution.shared_expert);
   const auto routers = last_routers(run_folder_of(flags.path), state.updates);
 
@@ -120,9 +120,14 @@ void print_info(const InfoOptions& flags, const RunState& state, const Vocabular
       if (stack.moe_freq == 0) continue;
       const auto where =
           stack.moe_freq == 1 ? "every layer" : fmt::format("one of {} layers", stack.moe_freq);
+      const auto half = stacks.size() > 1 ? " of the " + stack.half : "";
       facts.add_row({"experts", fmt::format("{} in {}{}, router {}", stack.moe.router.num_experts,
-                                            where, stacks.size() > 1 ? " of the " + stack.half : "",
-                                            stack.moe.router.method)});
+                                            where, half, stack.moe.router.method)});
+      if (stack.expert_dim() != stack.ffn_dim)
+        facts.add_row({"ffn of an expert", fmt::format("{}{}", stack.expert_dim(), half)});
+      if (stack.shared_expert_dim > 0)
+        facts.add_row(
+            {"ffn of the shared expert", fmt::format("{}{}", stack.shared_expert_dim, half)});
     }
     const auto& evolution = state.evolution;
     if (!evolution.stage.empty() && evolution.stage != "constant")

@@ -222,7 +222,7 @@ std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::pat
                                                       const std::filesystem::path& path,
                                                       bool with_optimizer) {
   const auto ours = load_checkpoint(checkpoint, with_optimizer);
-  const auto options = stored_options(ours.state);
+  const auto options = stored_model_options(ours.state);
   const auto& router = options.moe.moe_router;
   const bool experts = has_experts(options);
   if (experts && router != "switch" && router != "dts" && router != "gshard") {
@@ -230,6 +230,18 @@ std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::pat
         "{}: the authors' code has no routing method like --moe-router {}; it has switch, "
         "gshard and dts",
         checkpoint.string(), router);
+  }
+  const auto& moe = options.moe;
+  if (experts && (moe.moe_shared_expert_hidden_dim > 0 || moe.moe_expert_hidden_dim > 0)) {
+    const bool shared = moe.moe_shared_expert_hidden_dim > 0;
+    fail_usage(
+        "{}: the authors' code has {}, so that no checkpoint of it can hold this model "
+        "(--moe-{}expert-hidden-dim {})",
+        checkpoint.string(),
+        shared ? "no shared expert beside the routed ones"
+               : "experts of the width of a dense layer only",
+        shared ? "shared-" : "",
+        shared ? moe.moe_shared_expert_hidden_dim : moe.moe_expert_hidden_dim);
   }
   EVOMOE_CHECK(
       !ours.state.evolution.shared_expert,
@@ -244,6 +256,18 @@ std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::pat
         "state; "
         "convert the weights alone with --no-save-optimizer-state",
         checkpoint.string(), method);
+  }
+  if (!ours.optimizer.empty() && options.optimization.lr_scheduler == "wsd") {
+    fail_usage(
+        "{}: fairseq has no learning-rate schedule like --lr-scheduler wsd, so that it cannot go "
+        "on from this state; convert the weights alone with --no-save-optimizer-state",
+        checkpoint.string());
+  }
+  if (!ours.optimizer.empty() && rewarmup_factor(options.evolution, ours.state.updates) < 1.0) {
+    log().warn(
+        "{}: it is in the second warm-up of --lr-rewarmup-updates {}, which fairseq does not have: "
+        "there the schedule goes on without it",
+        checkpoint.string(), options.evolution.lr_rewarmup_updates);
   }
   if (!ours.optimizer.empty() && !options.optimizer.lr_factor.empty()) {
     log().warn(
@@ -281,7 +305,8 @@ std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::pat
       for (auto& [name, tensor] : family_of(options).fairseq_extras(ours.model))
         put(state, name, value(std::move(tensor)));
     }
-    const auto scheduled = lr_at(options.optimization, updates, ours.state.data.epoch);
+    const auto scheduled = lr_at(options.optimization, updates, ours.state.data.epoch) *
+                           rewarmup_factor(options.evolution, updates);
     const auto lr = rule->learning_rate(scheduled, std::max<int64_t>(updates, 1));
     auto group = their_group(options.optimizer, lr, std::move(numbers));
     Dict optimizer;

@@ -21,7 +21,7 @@ LoadedModel build(const std::filesystem::path& path, const LoadOptions& load, Ch
   loaded.path = path;
   loaded.device = use_device(load.common);
   const auto& state = checkpoint.state;
-  loaded.options = stored_options(state);
+  loaded.options = stored_model_options(state);
   if (load.eval_capacity_fraction)
     loaded.options.routers.get<CapacityOptions>().eval_fraction = *load.eval_capacity_fraction;
   loaded.updates = state.updates;

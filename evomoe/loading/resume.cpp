@@ -65,6 +65,12 @@ OptionValues model_values(const TrainOptions& options) {
   values.emplace_back("no-scale-embedding", text(!stack.scale_embedding));
   values.emplace_back("layernorm-embedding", text(stack.embedding_norm));
   if (has_experts(options)) {
+    for (const auto& half : stacks) {
+      if (half.moe_freq == 0) continue;
+      values.emplace_back("moe-expert-hidden-dim", text(half.expert_dim()));
+      break;  // both halves have the same one, if it is given
+    }
+    values.emplace_back("moe-shared-expert-hidden-dim", text(stack.shared_expert_dim));
     const auto& router = stack.moe.router;
     values.emplace_back("moe-expert-count", text(router.num_experts));
     values.emplace_back("moe-router", router.method);
@@ -206,6 +212,22 @@ std::string model_differences(const RunState& state, const TrainOptions& now) {
   if (family_of_task(stored.task.task).name == family_of_task(now.task.task).name)
     stored.task.task = now.task.task;
   return fmt::format("{}", fmt::join(differences(std::move(stored), now).model, ", "));
+}
+
+void check_experts(int64_t experts, const TrainOptions& now, int64_t completed_updates,
+                   const std::filesystem::path& checkpoint) {
+  const auto all = now.moe.moe_expert_count;
+  const auto wanted = experts_at(now.evolution, all, completed_updates);
+  // A growth belongs to the update after, so that at its count both are possible.
+  const auto before =
+      completed_updates > 0 ? experts_at(now.evolution, all, completed_updates - 1) : wanted;
+  EVOMOE_CHECK(
+      experts == wanted || experts == before,
+      "{}: its MoE layers have {} experts, but with --growth-experts {} --growth-updates {} "
+      "and --moe-expert-count {} a run of {} updates has {}; use the values of that run, or "
+      "leave the growth out to go on with its experts",
+      checkpoint.string(), experts, fmt::join(now.evolution.growth_experts, ","),
+      fmt::join(now.evolution.growth_updates, ","), all, completed_updates, wanted);
 }
 
 void check_spawn(bool shared_expert, const TrainOptions& now, int64_t completed_updates,

@@ -20,6 +20,11 @@ std::string check_resume(const Checkpoint& checkpoint, const TrainOptions& now,
 /// flags; for a run that takes only its weights.
 std::string model_differences(const RunState& state, const TrainOptions& now);
 
+/// Throws Error when a checkpoint whose MoE layers have so many experts is of another schedule of
+/// growth (--growth-experts).
+void check_experts(int64_t experts, const TrainOptions& now, int64_t completed_updates,
+                   const std::filesystem::path& checkpoint);
+
 /// Throws Error when the checkpoint holds one shared expert where the schedule, after
 /// `completed_updates`, has many, or the other way round.
 void check_spawn(bool shared_expert, const TrainOptions& now, int64_t completed_updates,

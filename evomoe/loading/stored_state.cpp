@@ -36,11 +36,18 @@ TrainOptions stored_options(const RunState& state) {
   return options;
 }
 
-EvolutionRecord evolution_record(const StageState& stage, bool shared_expert) {
+TrainOptions stored_model_options(const RunState& state) {
+  auto options = stored_options(state);
+  if (state.evolution.experts > 0) options.moe.moe_expert_count = state.evolution.experts;
+  return options;
+}
+
+EvolutionRecord evolution_record(const StageState& stage, bool shared_expert, int64_t experts) {
   return {.stage = stage_name(stage.stage),
           .shared_expert = shared_expert,
           .temperature = stage.schedule.temperature,
-          .hard = stage.schedule.hard};
+          .hard = stage.schedule.hard,
+          .experts = experts};
 }
 
 ModelRecord model_record(const Dictionary& source, const Dictionary& target) {

@@ -19,7 +19,12 @@ nlohmann::json stored_config(const TrainOptions& options);
 TrainOptions stored_options(const RunState& state);
 
 /// `stage`: that of the next update. `shared_expert`: the MoE layers hold the one shared expert.
-EvolutionRecord evolution_record(const StageState& stage, bool shared_expert);
+/// `experts`: those that an MoE layer has now, where they grow, else 0.
+EvolutionRecord evolution_record(const StageState& stage, bool shared_expert, int64_t experts = 0);
+
+/// The options of the model that a checkpoint holds: those of its run, with as many experts as an
+/// MoE layer had.
+TrainOptions stored_model_options(const RunState& state);
 
 ModelRecord model_record(const Dictionary& source, const Dictionary& target);
 

@@ -37,11 +37,9 @@ TransformerBlockImpl::TransformerBlockImpl(const TransformerBlockOptions& option
     encoder_attn_ = register_module("encoder_attn", Attention(cross));
     encoder_attn_layer_norm_ = register_module("encoder_attn_layer_norm", Norm(dim, options.norm));
   }
-  if (options.moe) {
-    moe_layer_ = register_module("moe_layer", MoELayer(*options.moe));
-  } else {
+  if (options.moe) moe_layer_ = register_module("moe_layer", MoELayer(*options.moe));
+  if (!options.moe || options.feed_forward.hidden_dim > 0)
     feed_forward_.emplace(options.feed_forward, *this);
-  }
   final_layer_norm_ = register_module("final_layer_norm", Norm(dim, options.norm));
 }
 
@@ -83,9 +81,8 @@ BlockOutput TransformerBlockImpl::compute(const torch::Tensor& x_BSD, const Forw
     x = x + moe.y_BSD;
     output.losses = std::move(moe.losses);
     output.stats = std::move(moe.stats);
-  } else {
-    x = x + feed_forward_->forward(input, context);
   }
+  if (feed_forward_) x = x + feed_forward_->forward(input, context);
   output.x_BSD = options_.norm_first ? x : final_layer_norm_->forward(x);
   return output;
 }

@@ -19,8 +19,10 @@ struct TransformerBlockOptions {
   AttentionOptions attention;
   bool cross_attention = false;  ///< between self-attention and feed-forward: attends to a memory
   FeedForwardOptions feed_forward;
-  std::optional<MoELayerOptions> moe;  ///< an MoE layer in place of the dense feed-forward block
-  double dropout = 0.0;                ///< after attention
+  /// An MoE layer in place of the dense feed-forward block; beside it, where that has a hidden dim:
+  /// a shared expert, whose output is added to that of the routed ones.
+  std::optional<MoELayerOptions> moe;
+  double dropout = 0.0;  ///< after attention
   NormOptions norm;
   bool norm_first = true;  ///< pre-LN, x + f(norm(x)); else post-LN, norm(x + f(x))
   int64_t layer = 0;       ///< among all layers of the model

@@ -37,7 +37,8 @@ TransformerBlockOptions block_options(const TransformerStackOptions& options, in
   block.cross_attention = options.cross_attention;
   block.attention = attention_options(options, layer);
   block.feed_forward = {.embed_dim = options.embed_dim,
-                        .hidden_dim = options.dense_ffn_dim(layer),
+                        .hidden_dim = options.is_moe(layer) ? options.shared_expert_dim
+                                                            : options.dense_ffn_dim(layer),
                         .activation = options.activation,
                         .activation_dropout = options.activation_dropout,
                         .dropout = options.dropout,
@@ -47,7 +48,7 @@ TransformerBlockOptions block_options(const TransformerStackOptions& options, in
     block.moe->layer = block.layer;
     block.moe->router.model_dim = options.embed_dim;
     block.moe->router.vocab_size = options.vocab_size;
-    block.moe->hidden_dim = options.ffn_dim;
+    block.moe->hidden_dim = options.expert_dim();
     block.moe->activation = options.activation;
     block.moe->activation_dropout = options.activation_dropout;
     block.moe->dropout = options.dropout;
@@ -77,6 +78,8 @@ void TransformerStackOptions::validate() const {
         "(a dense model) to {}",
         moe_freq, layers, half, layers);
   }
+  EVOMOE_CHECK(shared_expert_dim == 0 || !moe.gated,
+               "a shared expert beside gated experts is not there yet: its block is not gated");
   attention_options(*this, /*layer=*/0).validate();
   EVOMOE_CHECK(norm.eps > 0, "the eps of a norm is {}; it must be above 0", norm.eps);
   if (positions == PositionKind::kRotary) {
@@ -271,6 +274,7 @@ TransformerStackImpl::Work TransformerStackImpl::work(
     for (const auto& [layer, done] : stats) {
       if (layer == options_.first_layer + i) assignments = static_cast<double>(done.assignments);
     }
+    work.forward += T * 2 * D * static_cast<double>(options_.shared_expert_dim);
     const auto each = expert_work(moe->experts()->options().form());
     work.forward += assignments * static_cast<double>(each.forward);
     // The shared expert takes every token without asking the gate.

@@ -46,16 +46,20 @@ struct TransformerStackOptions {
   int64_t moe_freq = 0;  ///< layer i (from 0) is MoE iff (i+1) % moe_freq == 0; 0: dense
   int64_t dense_ffn_dim_of_moe_layers =
       0;  ///< > 0: those layers are dense with this width ("pseudo MoE")
-  MoELayerOptions
-      moe;  ///< of the MoE layers; its model dim, hidden dim and dropouts follow from the above
-  int64_t first_layer = 0;       ///< number of the first block among all layers of the model
-  std::string half = "decoder";  ///< encoder or decoder, for messages
+  /// Of the MoE layers; its model dim and dropouts follow from the above, as does its hidden dim
+  /// where that is 0.
+  MoELayerOptions moe;
+  int64_t shared_expert_dim = 0;  ///< > 0: a dense block of this width beside their experts
+  int64_t first_layer = 0;        ///< number of the first block among all layers of the model
+  std::string half = "decoder";   ///< encoder or decoder, for messages
 
   /// Throws UsageError naming flag, value and what is allowed; the vocabulary is not looked at.
   void validate() const;
   bool is_moe(int64_t layer) const {
     return moe_freq > 0 && dense_ffn_dim_of_moe_layers == 0 && (layer + 1) % moe_freq == 0;
   }
+  /// Hidden width of an expert.
+  int64_t expert_dim() const { return moe.hidden_dim > 0 ? moe.hidden_dim : ffn_dim; }
   /// Hidden width of a dense layer.
   int64_t dense_ffn_dim(int64_t layer) const {
     const bool other = moe_freq > 0 && (layer + 1) % moe_freq == 0;

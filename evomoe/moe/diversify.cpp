@@ -177,4 +177,15 @@ Tensor diversify_moment(const Tensor& moment, int gradient_power, int64_t num_ex
   fail_usage("--diversify-moments '{}' is not known; it may be copy, reset or scale", rule);
 }
 
+Tensor copied_moment(const Tensor& moment, int gradient_power, int64_t times,
+                     const std::string& rule) {
+  std::vector<int64_t> repeats(static_cast<size_t>(moment.dim()), 1);
+  repeats.at(0) = times;
+  const auto copies = moment.detach().repeat(repeats);
+  if (rule == "copy") return copies;
+  if (rule == "reset") return torch::zeros_like(copies);
+  if (rule == "scale") return copies * std::pow(1.0 / static_cast<double>(times), gradient_power);
+  fail_usage("--diversify-moments '{}' is not known; it may be copy, reset or scale", rule);
+}
+
 }  // namespace evomoe

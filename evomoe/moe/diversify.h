@@ -55,4 +55,8 @@ torch::Tensor redraw_rows(const torch::Tensor& matrix, const torch::Tensor& unit
 torch::Tensor diversify_moment(const torch::Tensor& moment, int gradient_power, int64_t num_experts,
                                int64_t count, const std::string& rule);
 
+/// The same where each of n experts becomes `times` copies of itself, [n, ...] -> [n * times, ...].
+torch::Tensor copied_moment(const torch::Tensor& moment, int gradient_power, int64_t times,
+                            const std::string& rule);
+
 }  // namespace evomoe

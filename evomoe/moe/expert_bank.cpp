@@ -67,7 +67,8 @@ void ExpertBankImpl::initialise(uint64_t seed) {
 
 torch::Tensor ExpertBankImpl::forward(const torch::Tensor& x_TD, const Routing& routing,
                                       NoiseKey noise, bool training,
-                                      const torch::Tensor& noise_token_T) {
+                                      const torch::Tensor& noise_token_T,
+                                      torch::Tensor* output_sum_ED) {
   RECORD_USER_SCOPE("experts");
   ExpertMlpOptions mlp;
   mlp.activation = options_.activation;
@@ -79,7 +80,7 @@ torch::Tensor ExpertBankImpl::forward(const torch::Tensor& x_TD, const Routing& 
   mlp.first_expert = options_.first_expert;
   mlp.noise.layer = static_cast<uint32_t>(options_.layer);
   return expert_mlp(x_TD, routing.token_A, routing.weight_A.to(x_TD.scalar_type()),
-                    routing.offset_E1, weights, mlp);
+                    routing.offset_E1, weights, mlp, output_sum_ED);
 }
 
 }  // namespace evomoe

@@ -45,9 +45,10 @@ class ExpertBankImpl : public torch::nn::Module {
 
   /// x_TD [T,D] -> y_TD: the sum of each token's expert outputs times their combine weights.
   /// `noise`: seed, update and sequences of the micro-batch; used for dropout in training only, as
-  /// is `noise_token_T`: ExpertMlpOptions has it.
+  /// is `noise_token_T`: ExpertMlpOptions has it. `output_sum_ED`: as expert_mlp() has it.
   torch::Tensor forward(const torch::Tensor& x_TD, const Routing& routing, NoiseKey noise,
-                        bool training, const torch::Tensor& noise_token_T = {});
+                        bool training, const torch::Tensor& noise_token_T = {},
+                        torch::Tensor* output_sum_ED = nullptr);
 
   /// nn.Linear's default, U(+-1/sqrt(fan_in)) for weights and biases, from counter-based noise
   /// keyed by layer, expert and weight: expert e starts the same whatever E is and whichever rank

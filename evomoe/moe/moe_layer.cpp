@@ -6,6 +6,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/moe/expert_exchange.h"
+#include "evomoe/ops/noise.h"
 #include "evomoe/routing/capacity.h"
 #include "evomoe/routing/registry.h"
 
@@ -67,6 +68,15 @@ Routing shared_routing(const torch::Tensor& x_TD, const RoutingContext& context)
   return routing;
 }
 
+/// A routing of as many experts by which no token has one.
+Routing no_assignments(const Routing& like) {
+  Routing routing;
+  routing.token_A = like.token_A.slice(0, 0, 0);
+  routing.weight_A = like.weight_A.slice(0, 0, 0);
+  routing.offset_E1 = torch::zeros_like(like.offset_E1);
+  return routing;
+}
+
 }  // namespace
 
 MoELayerImpl::MoELayerImpl(const MoELayerOptions& options)
@@ -125,6 +135,7 @@ MoEOutput MoELayerImpl::forward(const torch::Tensor& x_BSD, const RoutingContext
                "MoE layer {}: the mask of routed tokens has {} entries for {} tokens",
                options_.layer, context.routed_T.numel(), B * S);
 
+  if (watch_input_) watch_input_(x_TD, context);
   const bool dropout = context.training && !context.without_dropout;
   MoEOutput output;
   if (shared_expert_) {
@@ -139,7 +150,7 @@ MoEOutput MoELayerImpl::forward(const torch::Tensor& x_BSD, const RoutingContext
     x_TD = with_rows(x_TD, padded_batch * S, 0);
   }
   auto routing = route(x_TD, context);
-  auto y_TD = apply_experts(x_TD, routing, context);
+  auto y_TD = apply_experts(x_TD, routing, context, routing.stats);
   if (routing.identity_T.defined())
     y_TD = y_TD + x_TD * routing.identity_T.unsqueeze(1).to(x_TD.scalar_type());
   if (routing.vector_weight_TN.defined())
@@ -151,10 +162,14 @@ MoEOutput MoELayerImpl::forward(const torch::Tensor& x_BSD, const RoutingContext
   return output;
 }
 
-torch::Tensor MoELayerImpl::apply_experts(const torch::Tensor& x_TD, const Routing& routing,
-                                          const RoutingContext& context) {
-  const bool dropout = context.training && !context.without_dropout;
-  if (ranks_->size() == 1) return experts_->forward(x_TD, routing, context.noise, dropout);
+torch::Tensor MoELayerImpl::apply_experts(const torch::Tensor& x_TD, const Routing& given,
+                                          const RoutingContext& context, RouterStats& stats) {
+  // A router that watches outputs must not see those of rows that stand in: they count nowhere, so
+  // that they need no expert.
+  const bool without = context.stands_in && context.training && router_->watches_outputs();
+  const auto routing = without ? no_assignments(given) : given;
+  if (ranks_->size() == 1)
+    return apply_own_experts(x_TD, routing, context, context.noise, {}, stats);
   // While the experts compute one part of the tokens, others travel.
   const auto T = x_TD.size(0);
   std::vector<ExpertExchange> parts;
@@ -165,12 +180,33 @@ torch::Tensor MoELayerImpl::apply_experts(const torch::Tensor& x_TD, const Routi
   for (auto& part : parts) part.start_dispatch(x_TD);
   for (auto& part : parts) {
     const auto visiting = part.visiting();
-    part.start_combine(experts_->forward(visiting.x_ND, visiting.routing, visiting.noise, dropout,
-                                         visiting.noise_token_N));
+    part.start_combine(apply_own_experts(visiting.x_ND, visiting.routing, context, visiting.noise,
+                                         visiting.noise_token_N, stats));
   }
   std::vector<torch::Tensor> y_of_parts;
   for (auto& part : parts) y_of_parts.push_back(part.combined());
   return y_of_parts.size() == 1 ? y_of_parts.front() : torch::cat(y_of_parts);
+}
+
+torch::Tensor MoELayerImpl::apply_own_experts(const torch::Tensor& x_TD, const Routing& routing,
+                                              const RoutingContext& context, const NoiseKey& noise,
+                                              const torch::Tensor& noise_token_T,
+                                              RouterStats& stats) {
+  const bool dropout = context.training && !context.without_dropout;
+  if (!context.training || !router_->watches_outputs())
+    return experts_->forward(x_TD, routing, noise, dropout, noise_token_T);
+  torch::Tensor sum_ED;
+  auto y_TD = experts_->forward(x_TD, routing, noise, dropout, noise_token_T, &sum_ED);
+  auto& all_ED1 = stats.output_sum_ED1;
+  const auto D = options_.router.model_dim;
+  if (!all_ED1.defined()) {
+    all_ED1 = torch::zeros({router_->num_experts(), D + 1},
+                           torch::dtype(torch::kFloat64).device(x_TD.device()));
+  }
+  const auto own_ED1 = all_ED1.slice(0, owned().begin, owned().end);
+  own_ED1.slice(1, 0, D).add_(sum_ED);
+  own_ED1.select(1, D).add_(routing.offset_E1.diff().to(own_ED1.device()));
+  return y_TD;
 }
 
 void MoELayerImpl::hold(const ExpertRange& experts, const ExpertWeights& weights) {
@@ -197,6 +233,13 @@ void MoELayerImpl::divide_experts(std::shared_ptr<Communicator> ranks, int64_t e
        }));
 }
 
+void MoELayerImpl::point_gate(const torch::Tensor& centroid_ED) {
+  const torch::NoGradGuard no_grad;
+  auto& weight_ED = router_->gate_weight();
+  const auto length = weight_ED.norm(2, 1).mean();
+  weight_ED.copy_(centroid_ED.to(weight_ED.device(), weight_ED.scalar_type()) * length);
+}
+
 void MoELayerImpl::spawn(int64_t num_experts, const DiversifyOptions& options, uint64_t seed) {
   EVOMOE_CHECK(shared_expert_,
                "MoE layer {} has {} experts already; experts are spawned once, at the end of the "
@@ -207,6 +250,48 @@ void MoELayerImpl::spawn(int64_t num_experts, const DiversifyOptions& options, u
                options_.layer, num_experts, router_->num_experts());
   hold(owned(), diversify(experts_->weights, owned(), options, seed, options_.layer));
   shared_expert_ = false;
+}
+
+void MoELayerImpl::grow(int64_t num_experts, double noise, uint64_t seed) {
+  const torch::NoGradGuard no_grad;
+  const auto n = router_->num_experts();
+  EVOMOE_CHECK(!shared_expert_ && ranks_->size() == 1, "MoE layer {} cannot grow {}",
+               options_.layer,
+               shared_expert_ ? "in the shared-expert stage"
+                              : "while ranks share its experts (--expert-parallel-size 1)");
+  EVOMOE_CHECK(num_experts > n && num_experts % n == 0,
+               "MoE layer {} cannot grow from {} to {} experts: each becomes equally many",
+               options_.layer, n, num_experts);
+  const auto times = num_experts / n;
+  const auto copies = [times](const torch::Tensor& of_n) {
+    std::vector<int64_t> repeats(static_cast<size_t>(of_n.dim()), 1);
+    repeats.at(0) = times;
+    return of_n.repeat(repeats);
+  };
+  options_.router.num_experts = num_experts;
+  owners_ = {{0, num_experts}};
+  const auto before = router_;
+  const auto& gate = before->gate_weight();
+  router_ = make_router(options_.router);
+  router_->to(gate.device(), gate.scalar_type());
+  const auto take_over = [&](auto to, const auto& from) {
+    for (auto& item : to) {
+      const auto& of_n = from[item.key()];
+      item.value().copy_(of_n.sizes() == item.value().sizes() ? of_n : copies(of_n));
+    }
+  };
+  take_over(router_->named_parameters(), before->named_parameters());
+  take_over(router_->named_buffers(), before->named_buffers());
+  router_ = replace_module("gate", router_);
+
+  NoiseKey key;
+  key.seed = seed;
+  key.layer = static_cast<uint32_t>(options_.layer);
+  key.site = NoiseSite::kRouterGrowth;
+  auto new_rows = router_->gate_weight().slice(0, n);
+  const auto row_noise = normal_noise(num_experts, gate.size(1), key, gate.device()).slice(0, n);
+  new_rows.add_(row_noise.to(gate.scalar_type()) * (noise * gate.std(/*unbiased=*/false)));
+  hold(owned(), of_each_weight(experts_->weights, copies));
 }
 
 }  // namespace evomoe

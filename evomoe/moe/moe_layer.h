@@ -3,9 +3,11 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "evomoe/moe/diversify.h"
@@ -67,6 +69,22 @@ class MoELayerImpl : public torch::nn::Module {
   /// stays as it is. Errors: not in that stage, another number than the router's.
   void spawn(int64_t num_experts, const DiversifyOptions& options, uint64_t seed);
 
+  /// Each expert becomes several copies of itself, `num_experts` in all: expert e is a copy of
+  /// number e mod n. So does what the router has of each expert. The gate's rows of the copies get
+  /// normal noise of `noise` times the deviation of all, so that they part. The parameters of gate
+  /// and experts are new tensors under the old names. Errors: the shared-expert stage, experts that
+  /// ranks divide, a number that n does not divide.
+  void grow(int64_t num_experts, double noise, uint64_t seed);
+
+  /// Gives each expert's row of the gate the direction of centroid_ED [E,D], and all rows the mean
+  /// length that they have.
+  void point_gate(const torch::Tensor& centroid_ED);
+
+  /// `hook` is told the input [T,D] of every forward pass and its context; none: no longer.
+  void watch_input(std::function<void(const torch::Tensor&, const RoutingContext&)> hook) {
+    watch_input_ = std::move(hook);
+  }
+
   bool in_shared_expert_stage() const { return shared_expert_; }
   /// For end_update, and its gate weight.
   const std::shared_ptr<Router>& router() const { return router_; }
@@ -79,11 +97,16 @@ class MoELayerImpl : public torch::nn::Module {
  private:
   Routing route(const torch::Tensor& x_TD, const RoutingContext& context);
   torch::Tensor apply_experts(const torch::Tensor& x_TD, const Routing& routing,
-                              const RoutingContext& context);
+                              const RoutingContext& context, RouterStats& stats);
+  /// The same by the experts of this rank; adds up what a router watches of their outputs.
+  torch::Tensor apply_own_experts(const torch::Tensor& x_TD, const Routing& routing,
+                                  const RoutingContext& context, const NoiseKey& noise,
+                                  const torch::Tensor& noise_token_T, RouterStats& stats);
   /// A bank in the place of the present one.
   void hold(const ExpertRange& experts, const ExpertWeights& weights);
 
   MoELayerOptions options_;
+  std::function<void(const torch::Tensor&, const RoutingContext&)> watch_input_;
   bool shared_expert_;
   std::shared_ptr<Router> router_;
   ExpertBank experts_{nullptr};

@@ -12,6 +12,17 @@ void MoeOptions::describe(OptionTable& table, const TasksByHalf& tasks) {
       .at_least(0);
   table.add("moe-expert-count", &moe_expert_count, "Experts of an MoE layer.").at_least(0);
   table
+      .add("moe-expert-hidden-dim", &moe_expert_hidden_dim,
+           "Hidden width of each expert; 0: that of a dense layer. Fine-grained experts are more "
+           "and narrower.")
+      .at_least(0);
+  table
+      .add("moe-shared-expert-hidden-dim", &moe_shared_expert_hidden_dim,
+           "Hidden width of a shared expert of every MoE layer, a dense block that is always on: "
+           "every token has it beside the experts of its router (DeepSeekMoE, arXiv 2401.06066). "
+           "0: none.")
+      .at_least(0);
+  table
       .add("moe-router", &moe_router,
            "Routing method, by its name in docs/routing.md (an unknown name lists them). The "
            "default is what the reference uses when neither --moe-top1-expert nor "

@@ -19,6 +19,8 @@ struct MoeOptions {
   int64_t moe_freq = 0;  ///< layer i (from 0) is MoE iff (i+1) % moe_freq == 0; 0: a dense model
   int64_t encoder_moe_freq = 0, decoder_moe_freq = 0;  ///< of one half; 0: moe_freq
   int64_t moe_expert_count = 0;                        ///< E
+  int64_t moe_expert_hidden_dim = 0;                   ///< of each expert; 0: that of a dense layer
+  int64_t moe_shared_expert_hidden_dim = 0;  ///< of a dense block beside the experts; 0: none
   /// A name of the registry; --moe-top1-expert means switch, --moe-topk-expert means dts.
   std::string moe_router = "gshard";
   int64_t topk = -1;                              ///< the reference's: -1 or E

@@ -61,9 +61,11 @@ Tensor affine(const Tensor& x_NC, const Tensor& w, const Tensor& b) {
   return b.defined() ? torch::addmm(b, x_NC, w.t()) : torch::mm(x_NC, w.t());
 }
 
-/// The forward pass in plain tensor operations. What is defined of `hidden` is filled.
+/// The forward pass in plain tensor operations. What is defined of `hidden` is filled, and so is
+/// `act_sum_EH`, zeros, unless it is null.
 void plain_forward(const Tensor& x_TD, const Tensor& weight_A, const ExpertWeights& weights,
-                   const Tensor& token_A, const Plan& plan, const Hidden& hidden, Tensor& y_TD) {
+                   const Tensor& token_A, const Plan& plan, const Hidden& hidden,
+                   const Tensor* act_sum_EH, Tensor& y_TD) {
   y_TD.zero_();
   for (int64_t e = 0; e < plan.num_experts(); ++e) {
     const auto begin = plan.begin(e), end = plan.end(e);
@@ -79,6 +81,7 @@ void plain_forward(const Tensor& x_TD, const Tensor& weight_A, const ExpertWeigh
       if (hidden.factor_AH.defined()) hidden.factor_AH.slice(0, begin, end).copy_(factor_NH);
       act_NH.mul_(factor_NH);
     }
+    if (act_sum_EH != nullptr) (*act_sum_EH)[e].copy_(act_NH.sum(0));
     drop_rows(act_NH, plan, e, plan.activation_dropout, plan.activation_key, token_A);
     auto out_ND = affine(act_NH, expert.w2_EDH, expert.b2_ED);
     drop_rows(out_ND, plan, e, plan.dropout, plan.output_key, token_A);
@@ -236,16 +239,18 @@ ExpertWeights weights_of(torch::TensorList list, const Plan& plan) {
 
 class ExpertMlp : public torch::autograd::Function<ExpertMlp> {
  public:
-  /// `inputs`: as_list().
+  /// `inputs`: as_list(). `act_sum_EH`: null, or zeros that receive the sums of activations.
   static Tensor forward(AutogradContext* context, const torch::TensorList& inputs,
-                        const Tensor& token_A, const Plan& plan, bool need_backward) {
+                        const Tensor& token_A, const Plan& plan, bool need_backward,
+                        const Tensor* act_sum_EH) {
     const auto &x_TD = inputs[0], &weight_A = inputs[1];
     const auto weights = weights_of(inputs, plan);
     const bool keep = need_backward && !plan.recompute;
     Tensor y_TD;
     Hidden hidden;
     if constexpr (kHasCudaKernels) {
-      if (cuda_kernels_take(x_TD)) {
+      // They make no sums.
+      if (cuda_kernels_take(x_TD) && act_sum_EH == nullptr) {
         const auto output =
             cuda_experts_forward(cuda_view(x_TD, weight_A, weights, token_A, plan), keep);
         y_TD = output.y_TD;
@@ -260,10 +265,12 @@ class ExpertMlp : public torch::autograd::Function<ExpertMlp> {
       if (keep) hidden.pre_AH = rows();
       if (keep && weights.w3_EHD.defined()) hidden.factor_AH = rows();
       if (fused(x_TD)) {
-        kernels::expert_mlp_forward(kernel_view(x_TD, weight_A, weights, token_A, plan),
-                                    kernel_view(hidden), y_TD.data_ptr<float>());
+        kernels::expert_mlp_forward(
+            kernel_view(x_TD, weight_A, weights, token_A, plan), kernel_view(hidden),
+            y_TD.data_ptr<float>(),
+            act_sum_EH != nullptr ? act_sum_EH->data_ptr<float>() : nullptr);
       } else {
-        plain_forward(x_TD, weight_A, weights, token_A, plan, hidden, y_TD);
+        plain_forward(x_TD, weight_A, weights, token_A, plan, hidden, act_sum_EH, y_TD);
       }
     }
     if (need_backward) {
@@ -286,7 +293,7 @@ class ExpertMlp : public torch::autograd::Function<ExpertMlp> {
     const auto grad_y_TD = gradients[0].contiguous();
     const auto returned = [](const Gradients& grad) {
       auto list = as_list(grad.x_TD, grad.weight_A, grad.of_experts);
-      list.resize(list.size() + 3);  // tokens, plan, need_backward
+      list.resize(list.size() + 4);  // tokens, plan, need_backward, sums
       return list;
     };
     if constexpr (kHasCudaKernels) {
@@ -394,7 +401,7 @@ Plan make_plan(const ExpertMlpOptions& options, NoiseSite activation_site, Noise
 }
 
 Tensor apply_experts(const Tensor& x_TD, const Tensor& token_A, const Tensor& weight_A,
-                     const ExpertWeights& weights, Plan plan) {
+                     const ExpertWeights& weights, Plan plan, const Tensor* act_sum_EH = nullptr) {
   plan.has = of_each_weight(weights, [](const Tensor&) { return true; });
   const auto contiguous = [](const Tensor& tensor) { return tensor.contiguous(); };
   const auto inputs =
@@ -402,14 +409,23 @@ Tensor apply_experts(const Tensor& x_TD, const Tensor& token_A, const Tensor& we
   bool need_backward = false;
   for (const auto& tensor : inputs)
     need_backward |= torch::GradMode::is_enabled() && tensor.requires_grad();
-  return ExpertMlp::apply(torch::TensorList(inputs), token_A, plan, need_backward);
+  return ExpertMlp::apply(torch::TensorList(inputs), token_A, plan, need_backward, act_sum_EH);
+}
+
+/// The sum of each expert's outputs, of that of its activations: w2 is linear.
+Tensor output_sums(const Tensor& act_sum_EH, const ExpertWeights& weights,
+                   const Tensor& offset_E1) {
+  const torch::NoGradGuard no_grad;
+  const auto sum_ED = torch::bmm(weights.w2_EDH, act_sum_EH.unsqueeze(2)).squeeze(2);
+  if (!weights.b2_ED.defined()) return sum_ED;
+  return sum_ED + offset_E1.diff().to(sum_ED.options()).unsqueeze(1) * weights.b2_ED;
 }
 
 }  // namespace
 
 Tensor expert_mlp(const Tensor& x_TD, const Tensor& token_A, const Tensor& weight_A,
                   const Tensor& offset_E1, const ExpertWeights& weights,
-                  const ExpertMlpOptions& options) {
+                  const ExpertMlpOptions& options, Tensor* output_sum_ED) {
   check_shapes(x_TD, token_A, weight_A, weights);
   const auto token = token_A.contiguous();
   auto plan = make_plan(options, NoiseSite::kExpertActivationDropout,
@@ -423,7 +439,12 @@ Tensor expert_mlp(const Tensor& x_TD, const Tensor& token_A, const Tensor& weigh
                  x_TD.size(0), options.noise_token_T.numel(), c10::str(x_TD.device()));
     plan.noise_token_A = options.noise_token_T.index_select(0, token);
   }
-  return apply_experts(x_TD, token, weight_A, weights, plan);
+  if (output_sum_ED == nullptr) return apply_experts(x_TD, token, weight_A, weights, plan);
+  const auto act_sum_EH = torch::zeros({weights.w1_EHD.size(0), weights.w1_EHD.size(1)},
+                                       x_TD.options().requires_grad(false));
+  auto y_TD = apply_experts(x_TD, token, weight_A, weights, plan, &act_sum_EH);
+  *output_sum_ED = output_sums(act_sum_EH, weights, offset_E1);
+  return y_TD;
 }
 
 Tensor feed_forward(const Tensor& x, const ExpertWeights& weights,

@@ -37,11 +37,14 @@ struct ExpertMlpOptions {
 /// weight is <grad_y w2, act> + <grad_y, b2>. It cannot be differentiated again.
 /// Float32 on the CPU uses fused kernels, and so do float32 and bfloat16 on a CUDA device where the
 /// program has them (docs/gpu.md); any other floating type or device plain tensor operations.
-/// Errors: shapes, types or devices that do not fit, offsets or tokens out of range, an
-/// unknown activation.
+/// `output_sum_ED`, unless it is null, receives the sum of each expert's outputs over its
+/// assignments, without combine weights, dropout and gradient, at little cost: it is made of the
+/// sum of the activations. Errors: shapes, types or devices that do not fit, offsets or tokens out
+/// of range, an unknown activation.
 torch::Tensor expert_mlp(const torch::Tensor& x_TD, const torch::Tensor& token_A,
                          const torch::Tensor& weight_A, const torch::Tensor& offset_E1,
-                         const ExpertWeights& weights, const ExpertMlpOptions& options);
+                         const ExpertWeights& weights, const ExpertMlpOptions& options,
+                         torch::Tensor* output_sum_ED = nullptr);
 
 /// A dense feed-forward block: one expert that has every token, with weight 1. x [..., D] ->
 /// [..., D]; the weights are those of a layer with E = 1. Its dropouts have sites of their own.

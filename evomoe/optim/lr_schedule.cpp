@@ -15,10 +15,26 @@
 namespace evomoe {
 namespace {
 
-const std::vector<std::string> kKinds = {"fixed", "polynomial_decay", "inverse_sqrt", "cosine"};
+const std::vector<std::string> kKinds = {"fixed",  "polynomial_decay", "inverse_sqrt",
+                                         "cosine", "tri_stage",        "wsd"};
 
-int64_t polynomial_end(const LrScheduleOptions& options) {
-  return options.total_num_update.value_or(options.max_update);
+/// How many updates each part of tri_stage has.
+struct TriStage {
+  int64_t warmup, hold, decay;
+};
+
+TriStage tri_stage(const LrScheduleOptions& options) {
+  if (!options.phase_ratio) return {options.warmup_steps, options.hold_steps, options.decay_steps};
+  const auto share = [&](size_t part) {  // rounded down, as in fairseq
+    return static_cast<int64_t>(static_cast<double>(options.max_update) *
+                                (*options.phase_ratio)[part]);
+  };
+  return {share(0), share(1), share(2)};
+}
+
+/// How many updates the decay of wsd has.
+int64_t wsd_decay_updates(const LrScheduleOptions& options) {
+  return std::llround(options.wsd_decay_share * static_cast<double>(options.decay_end()));
 }
 
 int64_t first_cosine_period(const LrScheduleOptions& options) {
@@ -51,7 +67,7 @@ double polynomial_lr(const LrScheduleOptions& options, int64_t completed, int64_
   const double lr = listed_lr(options, epoch);
   const auto warmup = static_cast<double>(options.effective_warmup_updates());
   const auto n = static_cast<double>(completed);
-  const auto total = static_cast<double>(polynomial_end(options));
+  const auto total = static_cast<double>(options.decay_end());
   if (warmup > 0 && n <= warmup) return n / warmup * lr;
   if (n >= total) return options.end_learning_rate;
   const double remaining = 1.0 - (n - warmup) / (total - warmup);
@@ -99,6 +115,41 @@ double cosine_lr(const LrScheduleOptions& options, int64_t completed) {
   return low + 0.5 * (high - low) * (1.0 + std::cos(std::numbers::pi * at / period));
 }
 
+/// SpecAugment's schedule, arXiv 1904.08779, as fairseq has it: the decay is exponential.
+double tri_stage_lr(const LrScheduleOptions& options, int64_t completed) {
+  const auto [warmup, hold, decay] = tri_stage(options);
+  const double lr = options.lr.front();
+  if (completed < warmup) {
+    const double first = options.init_lr_scale * lr;
+    return first + (lr - first) / static_cast<double>(warmup) * static_cast<double>(completed);
+  }
+  const auto decayed = completed - warmup - hold;
+  if (decayed < 0) return lr;
+  if (decayed > decay) return options.final_lr_scale * lr;
+  const double rate = -std::log(options.final_lr_scale) / static_cast<double>(decay);
+  return lr * std::exp(-rate * static_cast<double>(decayed));
+}
+
+/// Warm-up, stable, decay: arXiv 2404.06395; the shapes of the decay are those of arXiv 2405.18392.
+double wsd_lr(const LrScheduleOptions& options, int64_t completed) {
+  const double lr = options.lr.front();
+  const auto warmup = options.effective_warmup_updates();
+  if (completed < warmup) {
+    const double first = std::max(0.0, options.warmup_init_lr);
+    return first + static_cast<double>(completed) * ((lr - first) / static_cast<double>(warmup));
+  }
+  const auto decay = wsd_decay_updates(options),
+             decayed = completed - (options.decay_end() - decay);
+  if (decayed <= 0) return lr;
+  if (decayed >= decay) return options.end_learning_rate;
+  const double done = static_cast<double>(decayed) / static_cast<double>(decay);
+  const double left = options.wsd_decay == "linear" ? 1.0 - done
+                      : options.wsd_decay == "1-sqrt"
+                          ? 1.0 - std::sqrt(done)
+                          : 0.5 * (1.0 + std::cos(std::numbers::pi * done));
+  return options.end_learning_rate + (lr - options.end_learning_rate) * left;
+}
+
 void check_number(const char* name, double value, double lowest) {
   if (!std::isfinite(value) || value < lowest) {
     fail_usage("{} is {}; it must be a finite number of at least {}", name, value, lowest);
@@ -118,7 +169,7 @@ void validate_polynomial(const LrScheduleOptions& options) {
         "leave it out",
         *options.force_anneal);
   }
-  const int64_t total = polynomial_end(options);
+  const int64_t total = options.decay_end();
   if (total <= 0) {
     fail_usage(
         "--lr-scheduler polynomial_decay needs the update at which the decay ends: set "
@@ -164,7 +215,89 @@ void validate_cosine(const LrScheduleOptions& options) {
   }
 }
 
+void validate_tri_stage(const LrScheduleOptions& options) {
+  if (options.warmup_updates) {
+    fail_usage(
+        "--warmup-updates {} does not go with --lr-scheduler tri_stage, whose warm-up has the "
+        "updates of --warmup-steps or --phase-ratio; give one of these",
+        *options.warmup_updates);
+  }
+  if (!(options.final_lr_scale > 0) || !std::isfinite(options.final_lr_scale)) {
+    fail_usage(
+        "--final-lr-scale is {}; it must be a finite number greater than 0: the rate falls "
+        "to it exponentially",
+        options.final_lr_scale);
+  }
+  if (const auto& ratio = options.phase_ratio) {
+    if (ratio->size() != 3) {
+      fail_usage("--phase-ratio has {} values; it takes 3: the shares of warm-up, hold and decay",
+                 ratio->size());
+    }
+    for (const double share : *ratio) check_number("--phase-ratio", share, 0.0);
+    const double sum = (*ratio)[0] + (*ratio)[1] + (*ratio)[2];
+    if (std::abs(sum - 1.0) > 1e-6) {
+      fail_usage("--phase-ratio {}: the three shares must add up to 1, not {}",
+                 fmt::join(*ratio, ","), sum);
+    }
+    if (options.max_update == 0) {
+      fail_usage(
+          "--phase-ratio {} is of the updates of the run: set --max-update, or give "
+          "--warmup-steps, --hold-steps and --decay-steps",
+          fmt::join(*ratio, ","));
+    }
+  }
+  const auto [warmup, hold, decay] = tri_stage(options);
+  if (decay < 1) {
+    fail_usage(
+        "--lr-scheduler tri_stage needs updates to decay: set --decay-steps of at least 1, "
+        "or --phase-ratio, e.g. 0.1,0.4,0.5, with a --max-update that is long enough");
+  }
+}
+
+void validate_wsd(const LrScheduleOptions& options) {
+  const auto total = options.decay_end(), warmup = options.effective_warmup_updates();
+  if (total <= 0) {
+    fail_usage(
+        "--lr-scheduler wsd needs the update at which its decay ends: set --max-update or "
+        "--total-num-update");
+  }
+  if (!(options.wsd_decay_share > 0 && options.wsd_decay_share <= 1)) {
+    fail_usage("--wsd-decay-share is {}; it must be above 0 and at most 1",
+               options.wsd_decay_share);
+  }
+  const auto decay = wsd_decay_updates(options);
+  if (decay < 1 || warmup + decay > total) {
+    fail_usage(
+        "--wsd-decay-share {} of {} {} is {} updates of decay, with --warmup-updates {} before it; "
+        "both must fit into the run, and the decay have an update at least",
+        options.wsd_decay_share, options.total_num_update ? "--total-num-update" : "--max-update",
+        total, decay, warmup);
+  }
+  if (options.wsd_decay != "linear" && options.wsd_decay != "1-sqrt" &&
+      options.wsd_decay != "cosine") {
+    fail_usage("--wsd-decay '{}' is not known; it may be linear, 1-sqrt or cosine",
+               options.wsd_decay);
+  }
+  if (options.end_learning_rate > options.lr.front()) {
+    fail_usage("--end-learning-rate {} is above --lr {}; wsd decays to it, so lower it",
+               options.end_learning_rate, options.lr.front());
+  }
+}
+
 }  // namespace
+
+int64_t LrScheduleOptions::effective_warmup_updates() const {
+  if (lr_scheduler == "tri_stage") return tri_stage(*this).warmup;
+  return warmup_updates.value_or(lr_scheduler == "inverse_sqrt" ? 4000 : 0);
+}
+
+int64_t LrScheduleOptions::decay_end() const {
+  if (lr_scheduler == "tri_stage") {
+    const auto [warmup, hold, decay] = tri_stage(*this);
+    return warmup + hold + decay;
+  }
+  return total_num_update.value_or(max_update);
+}
 
 void LrScheduleOptions::describe(OptionTable& table) {
   table.group("optimization", "Optimisation");
@@ -174,25 +307,24 @@ void LrScheduleOptions::describe(OptionTable& table) {
            "high for Adam.")
       .at_least(0);
   table.add("lr-scheduler", &lr_scheduler, "Learning-rate schedule.")
-      .choices({"polynomial_decay", "inverse_sqrt", "cosine", "fixed"})
-      .unsupported(
-          {"manual", "pass_through", "reduce_lr_on_plateau", "step", "tri_stage", "triangular"},
-          "use polynomial_decay, inverse_sqrt or cosine, or fixed with an --lr for each "
-          "epoch");
+      .choices({"polynomial_decay", "inverse_sqrt", "cosine", "fixed", "tri_stage", "wsd"})
+      .unsupported({"manual", "pass_through", "reduce_lr_on_plateau", "step", "triangular"},
+                   "use polynomial_decay, inverse_sqrt, cosine, tri_stage or wsd, or fixed with an "
+                   "--lr for each epoch");
   table
       .add("warmup-updates", &warmup_updates,
-           "Updates of linear warm-up; not given: 4000 for inverse_sqrt, else 0.")
+           "Updates of linear warm-up; not given: 4000 for inverse_sqrt, else 0. tri_stage has "
+           "--warmup-steps.")
       .at_least(0);
   table.add("warmup-init-lr", &warmup_init_lr,
             "Learning rate at the start of warm-up; below 0: the scheduler's own.");
   table
       .add("total-num-update", &total_num_update,
-           "polynomial_decay: update at which it ends; not given: max-update.")
+           "polynomial_decay, wsd: update at which the decay ends; not given: max-update.")
       .at_least(1);
   table
       .add("end-learning-rate", &end_learning_rate,
-           "polynomial_decay: learning rate at its "
-           "end.")
+           "polynomial_decay, wsd: learning rate at the end.")
       .at_least(0);
   table.add("power", &power, "polynomial_decay: exponent.").above(0);
   table
@@ -215,6 +347,41 @@ void LrScheduleOptions::describe(OptionTable& table) {
            "cosine: each period is longer than the one before by this "
            "factor.")
       .at_least(1);
+  const std::vector<std::string> of_tri_stage = {"tri_stage"}, of_wsd = {"wsd"};
+  table.add("warmup-steps", &warmup_steps, "Updates of linear warm-up.")
+      .at_least(0)
+      .only_with("lr-scheduler", of_tri_stage);
+  table.add("hold-steps", &hold_steps, "Updates at the full learning rate after the warm-up.")
+      .at_least(0)
+      .only_with("lr-scheduler", of_tri_stage);
+  table.add("decay-steps", &decay_steps, "Updates of exponential decay after that.")
+      .at_least(0)
+      .only_with("lr-scheduler", of_tri_stage);
+  table
+      .add("phase-ratio", &phase_ratio,
+           "Warm-up, hold and decay as shares of max-update, which add up to 1, instead of their "
+           "updates: (0.1, 0.4, 0.5).")
+      .count(3)
+      .at_least(0)
+      .only_with("lr-scheduler", of_tri_stage);
+  table.add("init-lr-scale", &init_lr_scale, "The warm-up begins at this times --lr.")
+      .at_least(0)
+      .only_with("lr-scheduler", of_tri_stage);
+  table.add("final-lr-scale", &final_lr_scale, "The decay ends at this times --lr, and it stays.")
+      .above(0)
+      .only_with("lr-scheduler", of_tri_stage);
+  table
+      .add("wsd-decay-share", &wsd_decay_share,
+           "Share of the run's updates, its last ones, in which the learning rate decays.")
+      .above(0)
+      .at_most(1)
+      .only_with("lr-scheduler", of_wsd);
+  table
+      .add("wsd-decay", &wsd_decay,
+           "Shape of the decay, of the share x of it that is done: 1 - x, 1 - sqrt(x), or half a "
+           "cosine.")
+      .choices({"linear", "1-sqrt", "cosine"})
+      .only_with("lr-scheduler", of_wsd);
 }
 
 void LrScheduleOptions::validate() const {
@@ -226,7 +393,11 @@ void LrScheduleOptions::validate() const {
   }
   if (lr.empty()) fail_usage("--lr is empty; give a learning rate, e.g. --lr 0.0005");
   for (const double value : lr) check_number("--lr", value, 0.0);
-  check_count("--warmup-updates", effective_warmup_updates());
+  check_count("--warmup-updates", warmup_updates.value_or(0));
+  check_count("--warmup-steps", warmup_steps);
+  check_count("--hold-steps", hold_steps);
+  check_count("--decay-steps", decay_steps);
+  check_number("--init-lr-scale", init_lr_scale, 0.0);
   check_count("--total-num-update", total_num_update.value_or(0));
   check_count("--max-update", max_update);
   if (lr_period_updates < -1)
@@ -249,6 +420,8 @@ void LrScheduleOptions::validate() const {
   if (lr_scheduler == "polynomial_decay") validate_polynomial(*this);
   if (lr_scheduler == "inverse_sqrt") validate_inverse_sqrt(*this);
   if (lr_scheduler == "cosine") validate_cosine(*this);
+  if (lr_scheduler == "tri_stage") validate_tri_stage(*this);
+  if (lr_scheduler == "wsd") validate_wsd(*this);
 }
 
 double lr_at(const LrScheduleOptions& options, int64_t completed_updates, int64_t epoch) {
@@ -256,6 +429,8 @@ double lr_at(const LrScheduleOptions& options, int64_t completed_updates, int64_
     return polynomial_lr(options, completed_updates, epoch);
   if (options.lr_scheduler == "inverse_sqrt") return inverse_sqrt_lr(options, completed_updates);
   if (options.lr_scheduler == "cosine") return cosine_lr(options, completed_updates);
+  if (options.lr_scheduler == "tri_stage") return tri_stage_lr(options, completed_updates);
+  if (options.lr_scheduler == "wsd") return wsd_lr(options, completed_updates);
   EVOMOE_CHECK(options.lr_scheduler == "fixed",
                "learning-rate schedule '{}' is unknown; call validate() first",
                options.lr_scheduler);

@@ -40,6 +40,7 @@ TokenWork work_of(const TransformerStackOptions& stack, const ExpertForm& form, 
       continue;
     }
     const auto each = expert_work(form);
+    work.forward += 2 * D * static_cast<double>(stack.shared_expert_dim);
     work.forward += active * static_cast<double>(each.forward) +
                     D * static_cast<double>(stack.moe.router.num_experts);
     if (stack.moe.recompute_experts) work.recomputed += active * static_cast<double>(each.hidden);
@@ -66,7 +67,7 @@ Workload workload_of(const TrainOptions& options, const Vocabulary& vocabulary,
   for (const auto& stack : stack_options(options, vocabulary, /*shared_expert=*/false)) {
     const ExpertForm form{.experts = stack.moe.router.num_experts,
                           .model_dim = stack.embed_dim,
-                          .hidden_dim = stack.ffn_dim,
+                          .hidden_dim = stack.expert_dim(),
                           .gated = stack.moe.gated,
                           .biases = stack.moe.biases};
     const auto of_token = work_of(stack, form, active_experts, batch.columns);

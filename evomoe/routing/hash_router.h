@@ -34,6 +34,7 @@ class HashRouter : public Router {
   /// Makes the table. Error: counts that cannot be read, or are of more words than there are.
   void initialise(uint64_t seed, int64_t layer) override;
   int64_t most_experts_per_token() const override { return 1; }
+  std::string cannot_grow() const override { return "its table names the expert of each word"; }
 
  private:
   HashOptions options_;

@@ -8,7 +8,9 @@
 #include "evomoe/base/nearest_name.h"
 #include "evomoe/config/given_options.h"
 #include "evomoe/routing/base_router.h"
+#include "evomoe/routing/default_moe_router.h"
 #include "evomoe/routing/dense_router.h"
+#include "evomoe/routing/densemixer_router.h"
 #include "evomoe/routing/dts_router.h"
 #include "evomoe/routing/expert_choice_router.h"
 #include "evomoe/routing/gshard_router.h"
@@ -57,6 +59,8 @@ std::vector<Entry>& registry() {
       {"sparsemixer2", router_method<SparseMixer2Router, SparseMixerOptions, TopkOptions>()},
       {"moepp", router_method<MoeppRouter, TopkOptions, MoeppOptions>()},
       {"longcat", router_method<LongcatRouter, TopkOptions, LongcatOptions>()},
+      {"default-moe", router_method<DefaultMoeRouter, TopkOptions, DefaultMoeOptions>()},
+      {"densemixer", router_method<DenseMixerRouter, TopkOptions>()},
   };
   return methods;
 }

@@ -110,6 +110,12 @@ class Router : public torch::nn::Module {
   /// expert takes ..."); empty: they do not. Such a method is refused for causal models.
   virtual std::string sees_future() const { return ""; }
 
+  /// Why what it stores cannot follow when each expert becomes several (--growth-experts), as part
+  /// of a sentence; empty: it can, by a copy for each.
+  virtual std::string cannot_grow() const { return ""; }
+
+  /// Whether end_update() needs RouterStats::output_sum_ED1.
+  virtual bool watches_outputs() const { return false; }
   /// Whether RouterSchedule changes the routing.
   virtual bool follows_schedule() const { return false; }
   /// Options of the structs that it uses which have no effect all the same, by name

@@ -73,6 +73,7 @@ RouterStats& RouterStats::operator+=(const RouterStats& other) {
   add(dropped, other.dropped);
   add(non_argmax, other.non_argmax);
   add(of_method, other.of_method);
+  add(output_sum_ED1, other.output_sum_ED1);
   tokens += other.tokens;
   assignments += other.assignments;
   for (const auto& metric : other.reference) {

@@ -30,6 +30,10 @@ struct RouterStats {
   torch::Tensor non_argmax;
   /// float64 [N], sums of the method's own, for its end_update(); undefined: it needs none.
   torch::Tensor of_method;
+  /// float64 [E,D+1], for routers that watch what experts give: the sum of each expert's outputs
+  /// over the tokens of all ranks that it has computed here, and their number. Filled by the layer;
+  /// rows that stand in are left out. Undefined: the router does not watch.
+  torch::Tensor output_sum_ED1;
   int64_t tokens = 0;       ///< real tokens
   int64_t assignments = 0;  ///< assignments that were computed (after drops, padding rows included)
   /// The reference's metrics of this forward pass, float scalars named as its log names them:

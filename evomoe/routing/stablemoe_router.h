@@ -30,6 +30,7 @@ class StableMoeRouter : public Router {
   void end_update(const RouterStats& global, const LayerStats& layers) override;
   void initialise(uint64_t seed, int64_t layer) override;
   int64_t most_experts_per_token() const override { return 1; }
+  std::string cannot_grow() const override { return "its table names the expert of each word"; }
 
  private:
   /// The light router's logits of words, [N,E].

@@ -17,9 +17,8 @@ void TopkOptions::describe(OptionTable& table) {
       .shapes_model();
   table
       .add("moe-no-normalize-topk", &no_normalize,
-           "topk, sigmoid: the chosen probabilities are used as they are, instead of divided by "
-           "their "
-           "sum.")
+           "topk, sigmoid, densemixer: the chosen probabilities are used as they are, instead of "
+           "divided by their sum.")
       .shapes_model();
 }
 

@@ -65,7 +65,10 @@ std::string stage_words(const TrainOptions& options, const UpdateResult& result,
   if (result.spawned) {
     words = fmt::format(
         "; the shared expert of {} layers became {} experts (--diversify {}, ratio {})", moe_layers,
-        options.moe.moe_expert_count, flags.diversify.operation, flags.diversify.ratio);
+        experts_at(flags, options.moe.moe_expert_count, flags.shared_expert_updates),
+        flags.diversify.operation, flags.diversify.ratio);
+    if (flags.evolution_router_init == "kmeans")
+      words += "; their routers point to directions of the layers' inputs (k-means)";
   }
   switch (result.stage.stage) {
     case Stage::kSharedExpert:

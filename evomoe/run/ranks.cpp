@@ -45,6 +45,17 @@ RankFacts facts_of_run(TrainOptions options, const RunData& data) {
 int64_t expert_ranks_of(const TrainOptions& options, int64_t ranks) {
   const auto size = expert_parallel_size(
       options.distributed, has_experts(options) ? options.moe.moe_expert_count : 0, ranks);
+  if (const auto& growth = options.evolution.growth_experts; size > 1 && !growth.empty()) {
+    if (options.distributed.expert_parallel_size > 1) {
+      fail_usage(
+          "--expert-parallel-size {} with --growth-experts {}: ranks that share experts cannot "
+          "grow "
+          "them yet; leave one of them out, or give --expert-parallel-size 1",
+          size, fmt::join(growth, ","));
+    }
+    log().info("--growth-experts: each rank holds all experts (--expert-parallel-size 1)");
+    return 1;
+  }
   if (size == 1 || !options.task.bleu.eval_bleu) return size;
   if (options.distributed.expert_parallel_size > 1) {
     fail_usage(

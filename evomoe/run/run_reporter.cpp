@@ -32,6 +32,7 @@ RunReporter::RunReporter(const TrainOptions& options, const Trainer& trainer,
 }
 
 void RunReporter::update(const UpdateResult& result, double seconds) {
+  if (result.grown_from > 0) announce_growth(result);
   if (result.spawned || stage_name(result.stage.stage) != last_stage_) announce_stage(result);
   watch_.add(result.routers);
   const auto tokens = static_cast<double>(result.sums.tokens);
@@ -131,6 +132,17 @@ void RunReporter::write_interval(const UpdateResult& result) {
         fmt::format("update {}: {}", trainer_.updates(), finding_text(finding, options_));
     progress_.clear();
     finding.collapsed ? log().warn("{}", text) : log().info("{}", text);
+  }
+}
+
+void RunReporter::announce_growth(const UpdateResult& result) {
+  progress_.clear();
+  const auto update = trainer_.updates();
+  log().info("update {}: each MoE layer grew from {} to {} experts, copies with other router rows",
+             update, result.grown_from, trainer_.experts());
+  if (log_) {
+    log_->append("growth", update,
+                 {{"experts_before", result.grown_from}, {"experts", trainer_.experts()}});
   }
 }
 

@@ -46,6 +46,7 @@ class RunReporter {
 
  private:
   void announce_stage(const UpdateResult& result);
+  void announce_growth(const UpdateResult& result);
   void write_interval(const UpdateResult& result);
   void show_progress(const UpdateResult& result);
   void emit(const std::string& tag, const LogLine& line, const std::string& prefix = "");

@@ -1,8 +1,9 @@
 #include "evomoe/run/schedule_check.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "evomoe/train/model_options.h"
 
@@ -18,8 +19,10 @@ class Check {
   std::vector<std::string> found() && {
     if (has_experts(options_)) evolution();
     warm_up();
-    if (optimization_.lr_scheduler == "polynomial_decay") polynomial();
-    if (optimization_.lr_scheduler == "cosine") cosine();
+    const auto& schedule = optimization_.lr_scheduler;
+    if (schedule == "polynomial_decay" || schedule == "wsd") decay_to_end();
+    if (schedule == "cosine") cosine();
+    if (schedule == "tri_stage") tri_stage();
     annealing();
     return std::move(found_);
   }
@@ -47,6 +50,19 @@ class Check {
           spawn);
       return;
     }
+    const auto grown =
+        std::accumulate(flags.growth_updates.begin(), flags.growth_updates.end(), spawn);
+    if (!flags.growth_updates.empty() && updates_ <= grown) {
+      say("each layer would have all {} experts after update {} (--growth-updates {}); make the "
+          "run longer or grow earlier",
+          options_.moe.moe_expert_count, grown, fmt::join(flags.growth_updates, ","));
+    }
+    if (spawn > 0 && updates_ < spawn + flags.lr_rewarmup_updates) {
+      say("the learning rate would come back to that of the schedule at update {} "
+          "(--lr-rewarmup-updates {} after --shared-expert-updates {}); make the run longer or the "
+          "warm-up shorter",
+          spawn + flags.lr_rewarmup_updates, flags.lr_rewarmup_updates, spawn);
+    }
     if (!flags.use_gumbel_softmax || options_.moe.moe_router != "dts") return;
     const auto sparse = spawn + flags.first_hard_update();
     const std::string since =
@@ -72,13 +88,17 @@ class Check {
   void warm_up() {
     const auto warmup = optimization_.effective_warmup_updates();
     if (warmup == 0 || updates_ > warmup) return;
-    say("all of it is warm-up, and the learning rate never comes to --lr (--warmup-updates {}{}); "
+    const bool tri_stage = optimization_.lr_scheduler == "tri_stage";
+    say("all of it is warm-up, and the learning rate never comes to --lr ({} {}{}); "
         "make the run longer or the warm-up shorter",
-        warmup, optimization_.warmup_updates ? "" : ", the default of inverse_sqrt");
+        !tri_stage                  ? "--warmup-updates"
+        : optimization_.phase_ratio ? "by --phase-ratio"
+                                    : "--warmup-steps",
+        warmup, tri_stage || optimization_.warmup_updates ? "" : ", the default of inverse_sqrt");
   }
 
-  void polynomial() {
-    const auto total = optimization_.total_num_update.value_or(optimization_.max_update);
+  void decay_to_end() {
+    const auto total = optimization_.decay_end();
     const auto* option = optimization_.total_num_update ? "--total-num-update" : "--max-update";
     if (total < updates_) {
       say("its last {} updates have the learning rate --end-learning-rate {} (--total-num-update "
@@ -95,6 +115,16 @@ class Check {
     } else {
       decays_late("--max-update", optimization_.max_update);
     }
+  }
+
+  void tri_stage() {
+    const auto total = optimization_.decay_end();
+    if (total < updates_ && !optimization_.phase_ratio) {
+      say("its last {} updates have the learning rate of --final-lr-scale {}, as the three parts "
+          "have {} together; give --phase-ratio, or more --hold-steps or --decay-steps",
+          updates_ - total, optimization_.final_lr_scale, total);
+    }
+    decays_late(optimization_.phase_ratio ? "--max-update" : "--decay-steps", total);
   }
 
   /// A run may be the beginning of a longer one; of less than a half that is unlikely.

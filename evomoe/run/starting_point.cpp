@@ -63,7 +63,8 @@ class Start {
   void finetune(const fs::path& path);
   /// Goes on where the run of a checkpoint stopped.
   void resume(const fs::path& path);
-  void make_trainer(int64_t updates, bool shared_expert);
+  /// `experts`: of each MoE layer now; 0: as the schedule says.
+  void make_trainer(int64_t updates, bool shared_expert, int64_t experts = 0);
 
   const TrainOptions& options_;
   const MemoryPlanner& memory_;
@@ -114,9 +115,10 @@ StartingPoint Start::find() {
   return std::move(start_);
 }
 
-void Start::make_trainer(int64_t updates, bool shared_expert) {
-  start_.trainer = std::make_unique<Trainer>(memory_.decided(options_), vocabulary_of(*data_.task),
-                                             device_, updates, shared_expert, std::move(ranks_));
+void Start::make_trainer(int64_t updates, bool shared_expert, int64_t experts) {
+  start_.trainer =
+      std::make_unique<Trainer>(memory_.decided(options_), vocabulary_of(*data_.task), device_,
+                                updates, shared_expert, std::move(ranks_), experts);
 }
 
 void Start::begin_anew() {
@@ -149,7 +151,7 @@ void Start::begin_with(const TensorMap& weights, bool shared_expert, const std::
              upcycle ? "; its feed-forward blocks are the shared experts" : "");
   if (!upcycle || options_.evolution.shared_expert_updates > 0) return;
   trainer.spawn_experts();
-  log().info("each became {} experts (--diversify {}, ratio {})", options_.moe.moe_expert_count,
+  log().info("each became {} experts (--diversify {}, ratio {})", trainer.experts(),
              options_.evolution.diversify.operation, options_.evolution.diversify.ratio);
 }
 
@@ -193,7 +195,9 @@ void Start::resume(const fs::path& path) {
   const auto changed =
       check_resume(checkpoint, options_, data_.items(options_, state.data.epoch), path);
   if (has_experts(options_)) check_spawn(state.evolution.shared_expert, options_, updates, path);
-  make_trainer(updates, state.evolution.shared_expert);
+  const auto experts = stored_model_options(state).moe.moe_expert_count;
+  if (has_experts(options_)) check_experts(experts, options_, updates, path);
+  make_trainer(updates, state.evolution.shared_expert, has_experts(options_) ? experts : 0);
   auto& trainer = *start_.trainer;
   trainer.load_model_state(checkpoint.model, "checkpoint " + path.string(), kOtherModelRemedy);
   if (with_optimizer) {

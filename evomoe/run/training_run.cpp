@@ -17,6 +17,7 @@
 #include "evomoe/run/starting_point.h"
 #include "evomoe/runtime/resident_memory.h"
 #include "evomoe/train/batches.h"
+#include "evomoe/train/model_options.h"
 #include "evomoe/train/settings.h"
 #include "evomoe/train/validate_options.h"
 
@@ -227,8 +228,10 @@ bool TrainingRun::reached_limit() const {
 
 bool TrainingRun::lr_came_down(int64_t epoch) const {
   const auto& optimization = options_.optimization;
-  return trainer_->updates() >= optimization.effective_warmup_updates() &&
-         trainer_->next_lr(epoch) <= optimization.stop_min_lr;
+  const auto updates = trainer_->updates();
+  const bool warm = updates >= optimization.effective_warmup_updates() &&
+                    rewarmup_factor(options_.evolution, updates) == 1.0;
+  return warm && trainer_->next_lr(epoch) <= optimization.stop_min_lr;
 }
 
 bool TrainingRun::is_last(int64_t epoch) const {
@@ -350,7 +353,9 @@ RunState TrainingRun::state() const {
   state.data.epoch = finished ? epoch_ + 1 : epoch_;
   state.data.offset = finished ? 0 : offset_;
   state.data.items = data_.items(options_, state.data.epoch);
-  state.evolution = evolution_record(trainer_->next_stage(), trainer_->holds_shared_expert());
+  const bool grows = has_experts(options_) && !options_.evolution.growth_experts.empty();
+  state.evolution = evolution_record(trainer_->next_stage(), trainer_->holds_shared_expert(),
+                                     grows ? trainer_->experts() : 0);
   state.model = model_record(data_.task->source_dictionary(), data_.task->target_dictionary());
   state.progress = totals_.record();
   state.progress.meters = reporter_->metrics().state();

@@ -77,7 +77,11 @@ class Parameters {
 class StackCounter {
  public:
   StackCounter(const TransformerStackOptions& model, const LargestBatch& batch)
-      : model_(model), batch_(batch), T_(batch.tokens), D_(model.embed_dim), F_(model.ffn_dim) {
+      : model_(model),
+        batch_(batch),
+        T_(batch.tokens),
+        D_(model.embed_dim),
+        expert_dim_(model.expert_dim()) {
     if (has_moe()) {
       auto router = model.moe.router;
       router.model_dim = D_;
@@ -144,14 +148,14 @@ class StackCounter {
   bool has_moe() const { return model_.moe_freq > 0 && model_.dense_ffn_dim_of_moe_layers == 0; }
   bool is_moe(int64_t layer) const { return has_moe() && (layer + 1) % model_.moe_freq == 0; }
   int64_t E() const { return model_.moe.router.num_experts; }
+  /// Of the dense feed-forward block, which is beside the experts if it is there in an MoE layer.
   int64_t hidden(int64_t layer) const {
-    const bool other = model_.moe_freq > 0 && (layer + 1) % model_.moe_freq == 0;
-    return other ? model_.dense_ffn_dim_of_moe_layers : F_;
+    return is_moe(layer) ? model_.shared_expert_dim : model_.dense_ffn_dim(layer);
   }
   ExpertForm experts() const {
     return {.experts = E(),
             .model_dim = D_,
-            .hidden_dim = F_,
+            .hidden_dim = expert_dim_,
             .gated = model_.moe.gated,
             .biases = model_.moe.biases};
   }
@@ -159,11 +163,11 @@ class StackCounter {
   void add_block(Parameters& all, int64_t layer) const {
     add_norms(all, model_.cross_attention ? 3 : 2);
     for (int j = 0; j < (model_.cross_attention ? 8 : 4); ++j) all.add_linear(D_, D_);
-    if (!is_moe(layer)) {
+    if (hidden(layer) > 0) {
       all.add_linear(hidden(layer), D_);
       all.add_linear(D_, hidden(layer));
-      return;
     }
+    if (!is_moe(layer)) return;
     for_each_weight(
         [&](const std::vector<int64_t>& shape) {
           if (!shape.empty()) all.add(ParameterKind::kExpert, shape);
@@ -199,14 +203,15 @@ class StackCounter {
   int64_t kept_of_experts() const {
     // Token, combine weight and its place in the matrix of weights; the router's probabilities.
     int64_t words = 5 * assignments_.all + batch_.moe_tokens * E();
-    if (!model_.moe.recompute_experts) words += (model_.moe.gated ? 2 : 1) * assignments_.all * F_;
+    if (!model_.moe.recompute_experts)
+      words += (model_.moe.gated ? 2 : 1) * assignments_.all * expert_dim_;
     if (batch_.moe_tokens > T_) words += batch_.moe_tokens * D_;
     return words;
   }
 
   int64_t kept_of_hidden(int64_t layer) const {
     // A dense feed-forward block is an expert that has every token.
-    return is_moe(layer) ? kept_of_experts() : T_ * hidden(layer);
+    return (is_moe(layer) ? kept_of_experts() : 0) + T_ * hidden(layer);
   }
 
   int64_t kept_of_block(int64_t layer) const {
@@ -218,8 +223,9 @@ class StackCounter {
   /// The larger one of the halves of a block, the second of which gives back what it kept before
   /// the first one runs.
   int64_t backward_of_block(int64_t layer) const {
-    const auto hidden_half =
-        is_moe(layer) ? backward_of_experts() : backward_of_feed_forward(layer);
+    // One after the other, each with the gradient of the input that both have.
+    const auto hidden_half = std::max(is_moe(layer) ? backward_of_experts() : 0,
+                                      hidden(layer) > 0 ? backward_of_feed_forward(layer) : 0);
     auto attention = 5 * T_ * D_ + 4 * D_ * D_ - kept_of_hidden(layer);
     if (model_.attention_dropout > 0) attention += 2 * T_ * model_.heads * batch_.columns;
     return 3 * T_ * D_ + std::max(hidden_half, attention);
@@ -241,14 +247,14 @@ class StackCounter {
     const auto hidden = (model_.moe.gated ? 3 : 2) + (!model_.moe.recompute_experts ? 0
                                                       : model_.moe.gated            ? 2
                                                                                     : 1);
-    const auto buffers = hidden * F_ + 2 * D_;
-    return expert_numel(experts()) + workers * block_of_rows(largest, F_) * buffers +
+    const auto buffers = hidden * expert_dim_ + 2 * D_;
+    return expert_numel(experts()) + workers * block_of_rows(largest, expert_dim_) * buffers +
            (side_by_side && all > batch_.moe_tokens ? all * D_ : 0);
   }
 
   const TransformerStackOptions& model_;
   const LargestBatch& batch_;
-  int64_t T_, D_, F_;
+  int64_t T_, D_, expert_dim_;
   Assignments assignments_;
 };
 

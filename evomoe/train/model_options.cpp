@@ -44,6 +44,8 @@ void fill_half(TransformerStackOptions& stack, const HalfOptions& half, int64_t 
   stack.moe_freq = std::max(options.moe.moe_freq, moe_freq);
   stack.dense_ffn_dim_of_moe_layers = alternate_ffn_dim;
   stack.moe.router = router_options(options, stack.embed_dim);
+  stack.moe.hidden_dim = options.moe.moe_expert_hidden_dim;
+  stack.shared_expert_dim = options.moe.moe_shared_expert_hidden_dim;
 }
 
 }  // namespace

@@ -37,7 +37,9 @@ bool sets_own_learning_rate(const TrainOptions& options) {
 const std::set<std::string>& schedule_options() {
   static const std::set<std::string> names = {
       "warmup-updates", "warmup-init-lr", "total-num-update", "end-learning-rate", "power",
-      "lr-shrink",      "force-anneal",   "min-lr",           "lr-period-updates", "t-mult"};
+      "lr-shrink",      "force-anneal",   "min-lr",           "lr-period-updates", "t-mult",
+      "warmup-steps",   "hold-steps",     "decay-steps",      "phase-ratio",       "init-lr-scale",
+      "final-lr-scale", "wsd-decay",      "wsd-decay-share"};
   return names;
 }
 
@@ -57,6 +59,7 @@ void check_optimizer(const TrainOptions& options) {
   check_zero_stage(options, options.distributed.distributed_world_size);
   LrFactors(options.optimizer.lr_factor);
   const auto& name = options.optimizer.optimizer;
+  const auto& schedule = options.optimization.lr_scheduler;
   const bool relative = sets_own_learning_rate(options);
   for_each_given(options, [&](const OptionTable& table, const Option& option) {
     const auto& condition = option.condition();
@@ -65,7 +68,15 @@ void check_optimizer(const TrainOptions& options) {
       fail_usage("--{} is an option of --optimizer {}, and this is --optimizer {}; leave it out",
                  option.name(), fmt::join(condition.values, " or "), name);
     }
+    if (condition.option == "lr-scheduler" &&
+        std::ranges::find(condition.values, schedule) == condition.values.end()) {
+      fail_usage(
+          "--{} is an option of --lr-scheduler {}, and this is --lr-scheduler {}; leave it "
+          "out",
+          option.name(), fmt::join(condition.values, " or "), schedule);
+    }
     const bool of_schedule = option.name() == "lr" || option.name() == "lr-scheduler" ||
+                             option.name() == "lr-rewarmup-updates" ||
                              schedule_options().contains(option.name());
     if (relative && of_schedule) {
       fail_usage(

@@ -31,9 +31,9 @@ void for_each_sum(BleuCounts& counts, const Visit& visit) {
   visit(counts.reference_length);
 }
 
-/// Calls `visit` with every tensor of the statistics that there is.
+/// Calls `visit` with every tensor there is in the statistics of a rank's own tokens.
 template <typename Visit>
-void for_each_tensor(RouterStats& stats, const Visit& visit) {
+void for_each_tensor_of_tokens(RouterStats& stats, const Visit& visit) {
   for (auto* tensor : {&stats.load_E, &stats.active_E1, &stats.entropy_sum, &stats.dropped,
                        &stats.non_argmax, &stats.of_method}) {
     if (tensor->defined()) visit(*tensor);
@@ -94,7 +94,8 @@ void forget(LossSums& sums) {
 }
 
 void forget(RouterStats& stats) {
-  for_each_tensor(stats, [](torch::Tensor& tensor) { tensor.zero_(); });
+  // What experts here gave is that of other ranks' tokens, which count.
+  for_each_tensor_of_tokens(stats, [](torch::Tensor& tensor) { tensor.zero_(); });
   stats.tokens = stats.assignments = 0;
 }
 
@@ -102,7 +103,9 @@ void sum_over_ranks(LayerStats& layers, Communicator& communicator) {
   std::vector<torch::Tensor> tensors;
   std::vector<double> counts;
   for (auto& [layer, stats] : layers) {
-    for_each_tensor(stats, [&](const torch::Tensor& tensor) { tensors.push_back(tensor); });
+    for_each_tensor_of_tokens(stats,
+                              [&](const torch::Tensor& of_all) { tensors.push_back(of_all); });
+    if (stats.output_sum_ED1.defined()) tensors.push_back(stats.output_sum_ED1);
     for (const auto count : {stats.tokens, stats.assignments})
       counts.push_back(static_cast<double>(count));
   }

@@ -89,6 +89,15 @@ void check_router(const TrainOptions& options) {
     }
     return;
   }
+  check_growth(options.evolution, moe.moe_expert_count);
+  for (const auto experts : options.evolution.growth_experts) {
+    auto fewer = router_options(options, embed_dim_of(options));
+    fewer.num_experts = experts;
+    if (const auto reason = make_router(fewer)->cannot_grow(); !reason.empty()) {
+      fail_usage("--growth-experts {} with --moe-router {}: {}; choose another router",
+                 fmt::join(options.evolution.growth_experts, ","), moe.moe_router, reason);
+    }
+  }
   const auto router = make_router(router_options(options, embed_dim_of(options)));
   const auto shared_updates = options.evolution.shared_expert_updates;
   if (shared_updates > 0 && router->capacity(options.task.tokens_per_sample, /*training=*/true)) {

@@ -8,6 +8,8 @@
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
 #include "evomoe/models/parameter_kinds.h"
+#include "evomoe/moe/spherical_kmeans.h"
+#include "evomoe/ops/noise.h"
 #include "evomoe/optim/gradient_norm.h"
 #include "evomoe/routing/capacity.h"
 #include "evomoe/train/batches.h"
@@ -80,8 +82,9 @@ Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torc
 }
 
 Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torch::Device device,
-                 int64_t completed_updates, bool shared_expert, RankGroups ranks)
+                 int64_t completed_updates, bool shared_expert, RankGroups ranks, int64_t experts)
     : options_(options),
+      all_experts_(options.moe.moe_expert_count),
       device_(device),
       lr_schedule_(options.optimization),
       criterion_(options.criterion, vocabulary.padding, options.task.classification_head_name),
@@ -90,7 +93,9 @@ Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torc
   validate(options_.evolution);
   lr_schedule_.validate();
   check_zero_stage(options, ranks_.all->size());
-  model_ = make_model(options, vocabulary, shared_expert);
+  options_.moe.moe_expert_count =
+      experts > 0 ? experts : experts_at(options.evolution, all_experts_, completed_updates);
+  model_ = make_model(options_, vocabulary, shared_expert);
   for (auto& [layer, moe] : model_->moe_layers())
     moe->divide_experts(ranks_.experts, options.distributed.expert_exchange_parts);
   model_->to(device_);
@@ -106,7 +111,7 @@ Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torc
 UpdateResult Trainer::update(const std::vector<Batch>& micro_batches, int64_t epoch) {
   UpdateResult result;
   result.lr = next_lr(epoch);
-  begin_update(result);
+  begin_update(micro_batches, result);
   gradients_->begin_update(optimizer_->updated());
   for (size_t i = 0; i < micro_batches.size(); ++i) {
     forward_backward(micro_batches[i], static_cast<int64_t>(i), i + 1 == micro_batches.size(),
@@ -132,13 +137,21 @@ UpdateResult Trainer::update(const std::vector<Batch>& micro_batches, int64_t ep
   return result;
 }
 
-void Trainer::begin_update(UpdateResult& result) {
+void Trainer::begin_update(const std::vector<Batch>& micro_batches, UpdateResult& result) {
   result.stage = next_stage();
   // An update that is skipped right at the spawn comes here again with its experts.
   if (result.stage.spawn && holds_shared_expert()) {
     before_change_();
+    if (options_.evolution.evolution_router_init == "kmeans") point_gates(micro_batches);
     spawn_experts();
     result.spawned = true;
+  }
+  // So does one that is skipped at a growth.
+  const auto wanted = experts_at(options_.evolution, all_experts_, updates_);
+  if (wanted > experts() && !model_->moe_layers().empty() && !holds_shared_expert()) {
+    before_change_();
+    result.grown_from = experts();
+    grow_experts(wanted);
   }
   for (const auto& [layer, moe] : model_->moe_layers()) moe->router()->begin_update();
 }
@@ -146,6 +159,56 @@ void Trainer::begin_update(UpdateResult& result) {
 bool Trainer::holds_shared_expert() const {
   const auto layers = model_->moe_layers();
   return !layers.empty() && layers.front().second->in_shared_expert_stage();
+}
+
+void Trainer::point_gates(const std::vector<Batch>& micro_batches) {
+  const auto experts = options_.moe.moe_expert_count;
+  double tokens = 0;
+  for (const auto& batch : micro_batches) {
+    if (!batch.stands_in) tokens += static_cast<double>(batch.tokens);
+  }
+  ranks_.all->all_reduce_sum(tokens);
+  // Some hundred tokens tell of a direction; of a large batch a part will do, the same one however
+  // it is divided.
+  constexpr int64_t kTokensOfExpert = 256;
+  const double share = static_cast<double>(kTokensOfExpert * experts) / std::max(tokens, 1.0);
+  struct Rows {
+    std::vector<torch::Tensor> x, order;
+  };
+  auto layers = model_->moe_layers();
+  std::vector<Rows> rows(layers.size());
+  for (size_t i = 0; i < layers.size(); ++i) {
+    layers[i].second->watch_input(
+        [&rows = rows[i], share](const torch::Tensor& x_TD, const RoutingContext& context) {
+          if (context.stands_in) return;
+          auto key = context.noise;
+          key.site = NoiseSite::kRouterDirections;
+          const auto order_T = uniform_noise(x_TD.size(0), 1, key, x_TD.device()).squeeze(1);
+          auto kept_T = order_T < share;
+          if (context.valid_T.defined()) kept_T.logical_and_(context.valid_T);
+          const auto kept_N = kept_T.nonzero().squeeze(1);
+          rows.x.push_back(x_TD.index_select(0, kept_N).cpu());
+          rows.order.push_back(order_T.index_select(0, kept_N).cpu());
+        });
+  }
+  {
+    const auto scope = evaluation(/*any_calls=*/false);
+    const torch::NoGradGuard no_grad;
+    for (const auto& batch : micro_batches) {
+      auto context = training_context(options_, batch, updates_, *ranks_.all);
+      context.training = false;  // without dropout
+      model_->forward(to_device(batch, model_->padding_index(), device_).input, context);
+    }
+  }
+  shards_->make_whole(/*with_values=*/true);
+  for (size_t i = 0; i < layers.size(); ++i) {
+    auto& moe = layers[i].second;
+    moe->watch_input({});
+    auto& [x, order] = rows[i];
+    x.push_back(torch::zeros({0, moe->options().router.model_dim}));  // of a rank that has none
+    order.push_back(torch::zeros({0}));
+    moe->point_gate(spherical_kmeans(torch::cat(x), torch::cat(order), experts, *ranks_.all));
+  }
 }
 
 void Trainer::spawn_experts() {
@@ -163,6 +226,32 @@ void Trainer::spawn_experts() {
     optimizer_->replace(parameter.name, after.own, [&](torch::Tensor moment, int power) {
       return after.part_of(diversify_moment(before.gathered(moment), power, experts,
                                             parameter.tensor.size(0), diversify.moments));
+    });
+  }
+  gradients_->watch_parameters();
+}
+
+void Trainer::grow_experts(int64_t experts) {
+  const auto times = experts / this->experts();
+  options_.moe.moe_expert_count = experts;
+  shards_->make_whole(/*with_values=*/true);
+  for (auto& [layer, moe] : model_->moe_layers()) {
+    moe->grow(experts, options_.evolution.growth_noise,
+              static_cast<uint64_t>(options_.common.seed));
+  }
+  for (const auto& parameter : named_parameters(*model_)) {
+    const auto before = shards_->of(parameter.name);
+    if (before.whole.is_same(parameter.tensor)) continue;
+    const bool copied = before.whole.sizes() != parameter.tensor.sizes();
+    const auto n = before.whole.size(0);
+    shards_->replace(parameter.name, parameter.tensor);
+    const auto& after = shards_->of(parameter.name);
+    optimizer_->replace(parameter.name, after.own, [&](const torch::Tensor& part, int power) {
+      const auto moment = before.gathered(part);
+      const bool of_experts = copied && moment.dim() > 0 && moment.size(0) == n;
+      return after.part_of(
+          of_experts ? copied_moment(moment, power, times, options_.evolution.diversify.moments)
+                     : moment);
     });
   }
   gradients_->watch_parameters();

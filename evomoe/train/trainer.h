@@ -42,8 +42,9 @@ struct UpdateResult {
   double lr = 0;             ///< used in this update
   double gradient_norm = 0;  ///< of the gradients divided by the sample size, before clipping
   double clip_coefficient = 1;
-  StageState stage;      ///< in force in this update
-  bool spawned = false;  ///< the experts were spawned right before it
+  StageState stage;        ///< in force in this update
+  bool spawned = false;    ///< the experts were spawned right before it
+  int64_t grown_from = 0;  ///< > 0: each layer had so many experts before, and has more from it on
   std::vector<std::pair<int64_t, RouterStats>>
       routers;       ///< (layer, statistics summed over all micro-batches)
   double flops = 0;  ///< executed floating-point operations, forward and backward
@@ -60,9 +61,10 @@ class Trainer {
   Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torch::Device device,
           RankGroups ranks = one_rank());
   /// A model whose state is loaded next: after `completed_updates`, with the one shared expert or
-  /// the spawned ones in its MoE layers.
+  /// the spawned ones in its MoE layers, `experts` of them (0: as many as the schedule says).
   Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torch::Device device,
-          int64_t completed_updates, bool shared_expert, RankGroups ranks = one_rank());
+          int64_t completed_updates, bool shared_expert, RankGroups ranks = one_rank(),
+          int64_t experts = 0);
 
   /// One update from the micro-batches of this rank. Throws DivergenceError naming update, layer
   /// and tensor when something is not finite.
@@ -71,12 +73,16 @@ class Trainer {
   int64_t updates() const { return updates_; }
   /// Learning rate of the next update, before the factors of --lr-factor.
   double next_lr(int64_t epoch) const {
-    return optimizer_->learning_rate(lr_at(lr_schedule_, updates_, epoch), updates_ + 1);
+    const auto scheduled =
+        lr_at(lr_schedule_, updates_, epoch) * rewarmup_factor(options_.evolution, updates_);
+    return optimizer_->learning_rate(scheduled, updates_ + 1);
   }
   StageState next_stage() const { return stage_at(options_.evolution, updates_); }
   /// Whether the MoE layers hold the one shared expert. At the end of that stage they do until the
   /// next update spawns the experts.
   bool holds_shared_expert() const;
+  /// How many experts an MoE layer has, or will be spawned: not all before its last growth.
+  int64_t experts() const { return options_.moe.moe_expert_count; }
   /// The shared expert of each MoE layer becomes all of them; only to be called where the schedule
   /// does not do it: for a dense model's weights in a run without that stage.
   void spawn_experts();
@@ -113,7 +119,12 @@ class Trainer {
   const std::vector<NamedParameter>& parameters() const { return optimizer_->parameters(); }
 
  private:
-  void begin_update(UpdateResult& result);
+  void begin_update(const std::vector<Batch>& micro_batches, UpdateResult& result);
+  /// Each MoE layer gets more experts (--growth-experts).
+  void grow_experts(int64_t experts);
+  /// Makes the gates point to directions of what their layers are given in the micro-batches of all
+  /// ranks (--evolution-router-init kmeans).
+  void point_gates(const std::vector<Batch>& micro_batches);
   void forward_backward(const Batch& batch, int64_t micro_batch, bool last, UpdateResult& result);
   /// All that was counted and made of this rank's micro-batches becomes that of all ranks.
   void sum_over_all_ranks(UpdateResult& result);
@@ -134,7 +145,8 @@ class Trainer {
   /// The same of parameters.
   std::optional<std::string> broken_parameter() const;
 
-  TrainOptions options_;
+  TrainOptions options_;  ///< --moe-expert-count is that of now
+  int64_t all_experts_;   ///< and this what it is at last
   torch::Device device_;
   LrScheduleOptions lr_schedule_;
   Criterion criterion_;

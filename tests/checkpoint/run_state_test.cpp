@@ -19,8 +19,11 @@ RunState some_state() {
   state.config = {{"optimization", {{"lr", {0.5}}}}};
   state.updates = 7;
   state.data = {.epoch = 3, .offset = 2, .items = 40};
-  state.evolution = {
-      .stage = "dense-to-sparse", .shared_expert = true, .temperature = 1.25, .hard = true};
+  state.evolution = {.stage = "dense-to-sparse",
+                     .shared_expert = true,
+                     .temperature = 1.25,
+                     .hard = true,
+                     .experts = 2};
   state.model = {.target = {20, "00ff"}, .source = {{30, "ff00"}}, .padding = 1};
   state.progress = {.seconds = 2.5,
                     .flops = 3e15,
@@ -45,6 +48,8 @@ TEST(RunState, RoundTripsWithAndWithoutWhatMayBeAbsent) {
   state.patience.best.reset();
   state.patience.metric.reset();
   state.model.source.reset();
+  state.evolution.experts = 0;
+  EXPECT_FALSE(to_sections(state)["evolution"].contains("experts"));
   EXPECT_EQ(from_sections(to_sections(state)), state);
   state.saved.reset();
   EXPECT_EQ(from_sections(to_sections(state)), state);
@@ -56,7 +61,7 @@ TEST(RunState, TheNamesInTheFileAreThoseOfVersion2) {
     "counters": {"updates": 7},
     "data": {"epoch": 3, "offset": 2, "items": 40},
     "evolution": {"stage": "dense-to-sparse", "shared_expert": true, "temperature": 1.25,
-                  "hard": true},
+                  "hard": true, "experts": 2},
     "model": {"vocabulary": 20, "dictionary": "00ff", "source_vocabulary": 30,
               "source_dictionary": "ff00", "padding": 1},
     "progress": {"seconds": 2.5, "flops": 3e15, "tokens": 4096.0,

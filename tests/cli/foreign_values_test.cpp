@@ -146,7 +146,7 @@ TEST_F(ForeignValues, AnotherOptimizerIsNamedWithRemediesThatWork) {
   for (const auto& name : names) {
     variants.emplace_back(name, fmt::format(R"(
 d['cfg']['optimizer'] = {{'_name': '{0}', 'momentum': 0.99, 'weight_decay': 0.0, 'lr': [0.25]}}
-d['cfg']['lr_scheduler'] = {{'_name': 'tri_stage', 'lr': [0.25]}}
+d['cfg']['lr_scheduler'] = {{'_name': 'triangular', 'lr': [0.25]}}
 d['optimizer_history'][-1]['optimizer_name'] = 'Fairseq' + '{0}'.upper()
 for s in d['last_optimizer_state']['state'].values():
     s['momentum_buffer'] = s.pop('exp_avg')
@@ -182,8 +182,8 @@ for s in d['last_optimizer_state']['state'].values():
 }
 
 TEST_F(ForeignValues, AnotherScheduleIsNamedWithTheRemedy) {
-  const auto path = changed("schedule", "d['cfg']['lr_scheduler'] = {'_name': 'tri_stage'}");
-  expect_refused(convert(path, "made"), {"tri_stage", "--no-save-optimizer-state"}, 1);
+  const auto path = changed("schedule", "d['cfg']['lr_scheduler'] = {'_name': 'triangular'}");
+  expect_refused(convert(path, "made"), {"triangular", "--no-save-optimizer-state"}, 1);
   expect_works(convert(path, "made") + "--no-save-optimizer-state");
 }
 

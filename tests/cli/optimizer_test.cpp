@@ -151,6 +151,10 @@ TEST_F(Optimizers, RelativeStepsSetTheLearningRateThatTheLogShows) {
   const auto arguments = train_arguments();
   const auto at = arguments.find("--lr 0.003 ");
   const auto without_lr = std::string(arguments).erase(at, 11);
+  expect_refused(arguments + "--wsd-decay cosine ",
+                 {"--wsd-decay is an option of --lr-scheduler wsd, and this is --lr-scheduler"});
+  expect_refused(arguments + "--phase-ratio 0.1,0.4,0.5 ",
+                 {"--phase-ratio is an option of --lr-scheduler tri_stage"});
   const std::string relative = "--optimizer adafactor --relative-step --scale-parameter ";
   expect_refused(arguments + relative, {"--lr 0.003 has no effect with --relative-step"});
   expect_refused(without_lr + relative + "--lr-scheduler inverse_sqrt",

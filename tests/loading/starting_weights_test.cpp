@@ -36,6 +36,43 @@ TEST(StartingState, ADenseBlockBecomesTheSharedExpertAndTheGateStays) {
   }
 }
 
+TEST(StartingState, ADenseBlockIsDividedAmongTheSharedExpertThatStaysAndTheOneThatIsSpawned) {
+  const std::string layer = "d.layers.0.", experts = layer + "moe_layer.experts.";
+  torch::manual_seed(1);
+  const TensorMap dense = {{layer + "fc1.weight", torch::randn({6, 2})},
+                           {layer + "fc1.bias", torch::randn({6})},
+                           {layer + "fc2.weight", torch::randn({2, 6})},
+                           {layer + "fc2.bias", torch::randn({2})}};
+  const auto own_with = [&](int64_t block, int64_t expert) -> TensorMap {
+    return {{layer + "fc1.weight", torch::zeros({block, 2})},
+            {layer + "fc1.bias", torch::zeros({block})},
+            {layer + "fc2.weight", torch::zeros({2, block})},
+            {layer + "fc2.bias", torch::zeros({2})},
+            {experts + "w1", torch::zeros({1, expert, 2})},
+            {experts + "b1", torch::zeros({1, expert})},
+            {experts + "w2", torch::zeros({1, 2, expert})},
+            {experts + "b2", torch::zeros({1, 2})}};
+  };
+  const auto own = own_with(2, 4);
+  const auto state = starting_state(dense, own);
+  ASSERT_EQ(state.size(), own.size());
+  for (const auto& [name, tensor] : own) EXPECT_EQ(state.at(name).sizes(), tensor.sizes()) << name;
+  const auto block = [](const torch::Tensor& x, const torch::Tensor& w1, const torch::Tensor& b1,
+                        const torch::Tensor& w2, const torch::Tensor& b2) {
+    return torch::linear(torch::relu(torch::linear(x, w1, b1)), w2, b2);
+  };
+  const auto x = torch::randn({5, 2});
+  const auto of_dense = [&](const TensorMap& map) {
+    return block(x, map.at(layer + "fc1.weight"), map.at(layer + "fc1.bias"),
+                 map.at(layer + "fc2.weight"), map.at(layer + "fc2.bias"));
+  };
+  const auto of_expert = block(x, state.at(experts + "w1")[0], state.at(experts + "b1")[0],
+                               state.at(experts + "w2")[0], state.at(experts + "b2")[0]);
+  EXPECT_TRUE(torch::allclose(of_dense(state) + of_expert, of_dense(dense), 1e-5, 1e-6));
+  // Widths that do not fit are for loading to refuse.
+  EXPECT_EQ(starting_state(dense, own_with(2, 3)).at(layer + "fc1.weight").size(0), 6);
+}
+
 TEST(StartingState, WhatADenseBlockDoesNotHaveIsLeftForLoadingToName) {
   const TensorMap dense = {{"d.layers.0.fc1.weight", torch::full({4, 2}, 1.0)},
                            {"d.layers.0.fc2.weight", torch::full({2, 4}, 3.0)}};

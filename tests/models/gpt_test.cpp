@@ -266,6 +266,44 @@ TEST(Gpt, TheSharedStageComputesPaddingButDoesNotCountIt) {
   EXPECT_EQ(stats.entropy_sum.scalar_type(), torch::kFloat64);
 }
 
+TEST(Gpt, ASharedExpertAndTheOneBeforeTheSpawnAreADenseBlockOfBothWidths) {
+  auto dense = make_gpt(small_gpt());
+  auto options = small_gpt("topk");
+  options.moe.shared_expert = true;
+  options.shared_expert_dim = 12;
+  options.moe.hidden_dim = 20;  // of 32
+  auto mixture = make_gpt(options);
+  const torch::NoGradGuard no_grad;
+  auto whole = dense->named_parameters();
+  for (auto& item : mixture->named_parameters()) {
+    const auto& name = item.key();
+    auto& tensor = item.value();
+    if (name.find("moe_layer.gate") != std::string::npos) continue;
+    const auto at = name.find("moe_layer.experts.");
+    if (at == std::string::npos) {
+      auto source = whole[name];
+      if (source.sizes() != tensor.sizes())
+        source = name.ends_with("fc2.weight") ? source.slice(1, 0, 12) : source.slice(0, 0, 12);
+      tensor.copy_(source);
+      continue;
+    }
+    const auto layer = name.substr(0, at), weight = name.substr(at + 18);
+    if (weight == "w1") tensor.copy_(whole[layer + "fc1.weight"].slice(0, 12).unsqueeze(0));
+    if (weight == "b1") tensor.copy_(whole[layer + "fc1.bias"].slice(0, 12).unsqueeze(0));
+    if (weight == "w2") tensor.copy_(whole[layer + "fc2.weight"].slice(1, 12).unsqueeze(0));
+    if (weight == "b2") tensor.zero_();
+  }
+  const auto token_BS = some_tokens(3, 9);
+  const auto expected = logits_of(dense, token_BS, ForwardContext());
+  EXPECT_TRUE(
+      torch::allclose(logits_of(mixture, token_BS, ForwardContext()), expected, 1e-4, 1e-5));
+  EXPECT_GT((expected - logits_of(mixture, token_BS.flip(1), ForwardContext()))
+                .abs()
+                .max()
+                .item<double>(),
+            1e-2);
+}
+
 TEST(Gpt, ExecutedFlopsFollowTheStageTheAssignmentsAndRecomputation) {
   const double D = 16, F = 32, V = kVocabulary, S = 8, E = 4, A = 3;
   const double attention = 4 * D * D + S * D;
@@ -288,6 +326,14 @@ TEST(Gpt, ExecutedFlopsFollowTheStageTheAssignmentsAndRecomputation) {
   options.checkpoint_activations = false;
   options.moe.recompute_experts = true;
   EXPECT_DOUBLE_EQ(flops(options), 6 * (dense + moe + gates + head) + 2 * 2 * A * D * F);
+  options.shared_expert_dim = 5;  // every token has it, and it is not made again
+  EXPECT_DOUBLE_EQ(flops(options),
+                   6 * (dense + moe + 2 * 2 * D * 5 + gates + head) + 2 * 2 * A * D * F);
+  options.moe.hidden_dim = 24;
+  EXPECT_DOUBLE_EQ(flops(options),
+                   6 * (dense + 2 * (attention + 2 * D * 5 + A * 2 * D * 24) + gates + head) +
+                       2 * 2 * A * D * 24);
+  options.shared_expert_dim = options.moe.hidden_dim = 0;
   options.moe.gated = true;  // three products, of which two make the hidden values
   EXPECT_DOUBLE_EQ(flops(options),
                    6 * (dense + moe + 2 * A * D * F + gates + head) + 2 * 2 * 2 * A * D * F);

@@ -50,6 +50,38 @@ TEST(Evolution, TheScheduleCountsFromTheSpawn) {
   }
 }
 
+TEST(Evolution, ExpertsGrowInStepsFromTheSpawn) {
+  EvolutionOptions options;
+  EXPECT_EQ(experts_at(options, 8, 0), 8);
+  options.shared_expert_updates = 5;
+  options.growth_experts = {2, 4};
+  options.growth_updates = {10, 3};
+  validate(options);
+  check_growth(options, 8);
+  const std::vector<std::pair<int64_t, int64_t>> steps = {{0, 2},  {5, 2},  {14, 2},  {15, 4},
+                                                          {17, 4}, {18, 8}, {1000, 8}};
+  for (const auto& [update, experts] : steps) EXPECT_EQ(experts_at(options, 8, update), experts);
+  // A second warm-up follows each.
+  options.lr_rewarmup_updates = 2;
+  for (const int64_t update : {5, 15, 18}) EXPECT_EQ(rewarmup_factor(options, update), 0.5);
+  for (const int64_t update : {4, 6, 14, 16, 17, 19})
+    EXPECT_EQ(rewarmup_factor(options, update), 1);
+  for (const int64_t all : {4, 6}) EXPECT_THROW(check_growth(options, all), UsageError) << all;
+  options.growth_experts = {4, 2};
+  EXPECT_THROW(check_growth(options, 8), UsageError);
+}
+
+TEST(Evolution, TheSecondWarmUpRisesFromTheSpawnToTheScheduleAgain) {
+  EvolutionOptions options;
+  options.shared_expert_updates = 50;
+  EXPECT_EQ(rewarmup_factor(options, 50), 1.0);
+  options.lr_rewarmup_updates = 4;
+  validate(options);
+  for (const int64_t n : {0, 49, 53, 54, 1000}) EXPECT_EQ(rewarmup_factor(options, n), 1.0) << n;
+  for (const int64_t j : {0, 1, 2})
+    EXPECT_DOUBLE_EQ(rewarmup_factor(options, 50 + j), 0.25 * static_cast<double>(j + 1));
+}
+
 TEST(Evolution, TheFirstUpdateIsSoftAndTheDefaultSwitchIsTheSecond) {
   auto options = annealed();
   for (const int64_t switch_to_hard : {-1, 0, 1}) {
@@ -113,7 +145,17 @@ TEST(Evolution, ImpossibleOptionsAreRefusedByName) {
       {"--switch-to-hard-gumbel-softmax -2", [](auto& o) { o.switch_to_hard_gumbel_softmax = -2; }},
       {"--diversify-ratio 2", [](auto& o) { o.diversify.ratio = 2; }},
       {"--sparse-stage-noise 1.5", [](auto& o) { o.sparse_stage_noise = 1.5; }},
-      {"--sparse-noise-decay -3", [](auto& o) { o.sparse_noise_decay = -3; }}};
+      {"--sparse-noise-decay -3", [](auto& o) { o.sparse_noise_decay = -3; }},
+      {"--evolution-router-init kmeans is of the spawn",
+       [](auto& o) { o.evolution_router_init = "kmeans"; }},
+      {"--evolution-router-init 'k-means'", [](auto& o) { o.evolution_router_init = "k-means"; }},
+      {"--growth-experts has 2 numbers and --growth-updates 1",
+       [](auto& o) {
+         o.growth_experts = {2, 4}, o.growth_updates = {9};
+       }},
+      {"--growth-updates 0", [](auto& o) { o.growth_experts = {2}, o.growth_updates = {0}; }},
+      {"--growth-noise -1", [](auto& o) { o.growth_noise = -1; }},
+      {"--lr-rewarmup-updates 9 follows the spawn", [](auto& o) { o.lr_rewarmup_updates = 9; }}};
   for (const auto& [text, change] : cases) {
     auto options = annealed();
     change(options);

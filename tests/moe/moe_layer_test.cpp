@@ -100,6 +100,77 @@ TEST(MoELayer, TheSharedExpertIsADenseBlockForEveryToken) {
   EXPECT_TRUE(torch::equal(layer->forward(x, training(), 4).y_BSD, output.y_BSD));
 }
 
+TEST(MoELayer, DefaultVectorsStandInForExpertsAndFollowWhatTheseGave) {
+  auto options = some_options("default-moe");
+  options.activation_dropout = options.dropout = 0.0;
+  MoELayer layer(options);
+  const auto x = some_input();
+  const auto x_TD = x.reshape({15, kDim});
+  auto default_ED = layer->router()->named_buffers()["default"];
+  torch::manual_seed(5);
+  const auto before_ED = torch::randn_like(default_ED);
+  default_ED.copy_(before_ED);
+  const auto output = layer->forward(x, training());
+
+  const auto& bank = layer->experts()->weights;
+  const auto p_TE = torch::softmax(x_TD.mm(layer->router()->gate_weight().t()), 1);
+  const auto best_TE = p_TE >= std::get<0>(p_TE.topk(2, 1)).slice(1, 1, 2);
+  auto expected_TD = (p_TE * best_TE.logical_not()).mm(before_ED);
+  std::vector<torch::Tensor> moved_D;
+  for (int64_t e = 0; e < kExperts; ++e) {
+    const auto hidden = torch::gelu(x_TD.mm(bank.w1_EHD[e].t()) + bank.b1_EH[e]);
+    const auto out_TD = hidden.mm(bank.w2_EDH[e].t()) + bank.b2_ED[e];
+    expected_TD = expected_TD + out_TD * (p_TE * best_TE).slice(1, e, e + 1);
+    const auto used_T1 = best_TE.slice(1, e, e + 1);
+    ASSERT_TRUE(used_T1.any().item<bool>());
+    moved_D.push_back(0.9 * before_ED[e] + 0.1 * (out_TD * used_T1).sum(0) / used_T1.sum());
+  }
+  EXPECT_TRUE(torch::allclose(output.y_BSD.view({15, kDim}), expected_TD, 1e-5, 1e-6));
+  layer->router()->end_update(output.stats, {{1, output.stats}});
+  EXPECT_TRUE(torch::allclose(default_ED, torch::stack(moved_D), 1e-5, 1e-6));
+
+  // Rows that stand in for another rank's move nothing; an expert without tokens stays.
+  auto context = training();
+  context.stands_in = true;
+  const auto stand_in = layer->forward(x, context);
+  const auto after_ED = default_ED.clone();
+  layer->router()->end_update(stand_in.stats, {{1, stand_in.stats}});
+  EXPECT_TRUE(torch::equal(default_ED, after_ED));
+  context = training();
+  context.training = false;
+  EXPECT_FALSE(layer->forward(x, context).stats.output_sum_ED1.defined());
+}
+
+TEST(MoELayer, GrowthCopiesExpertsAndMovesTheRowsOfTheCopies) {
+  auto options = some_options("dense");
+  options.router.num_experts = 2;
+  MoELayer layer(options);
+  const auto x = some_input();
+  const auto before = layer->forward(x, training()).y_BSD;
+  const auto gate_2D = layer->router()->gate_weight().detach().clone();
+  const auto w1_2HD = layer->experts()->weights.w1_EHD.detach().clone();
+  EXPECT_THROW(layer->grow(3, 0, 1), Error);
+  layer->grow(4, /*noise=*/0, 1);
+  // With equal rows the copies of an expert have its weight together.
+  EXPECT_TRUE(torch::allclose(layer->forward(x, training()).y_BSD, before, 1e-5, 1e-6));
+  EXPECT_TRUE(torch::equal(layer->experts()->weights.w1_EHD, w1_2HD.repeat({2, 1, 1})));
+  layer->grow(8, /*noise=*/0.5, 1);
+  const auto gate_8D = layer->router()->gate_weight().detach();
+  EXPECT_TRUE(torch::equal(gate_8D.slice(0, 0, 4), gate_2D.repeat({2, 1})));
+  const auto moved = gate_8D.slice(0, 4) - gate_2D.repeat({2, 1});
+  EXPECT_NEAR((moved.std() / gate_2D.std(/*unbiased=*/false)).item<double>(), 0.5, 0.15);
+  EXPECT_EQ(layer->forward(x, training()).stats.load_E.size(0), 8);
+
+  // What a router has of each expert follows.
+  options = some_options("sigmoid");
+  options.router.num_experts = 2;
+  MoELayer biased(options);
+  biased->router()->named_buffers()["bias"].copy_(torch::tensor({0.25, -0.5}));
+  biased->grow(6, 0.1, 1);
+  EXPECT_TRUE(torch::equal(biased->router()->named_buffers()["bias"],
+                           torch::tensor({0.25, -0.5, 0.25, -0.5, 0.25, -0.5})));
+}
+
 TEST(MoELayer, AfterACopyWithAllExpertsTheOutputIsTheSharedExperts) {
   MoELayer layer(some_options("dts", /*shared=*/true));
   const auto x = some_input();

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <numeric>
 
 #include "evomoe/base/error.h"
 #include "evomoe/ops/noise.h"
@@ -320,6 +321,40 @@ TEST(ExpertMlp, ADenseBlockIsOneExpertThatHasEveryToken) {
     const auto r = torch::randn({2, 9, 6}, type);
     EXPECT_TRUE(torch::allclose(torch::autograd::grad({(y * r).sum()}, {x})[0],
                                 torch::autograd::grad({(expected * r).sum()}, {x})[0], 1e-4, 1e-5));
+  }
+}
+
+TEST(ExpertMlp, SumsOfOutputsAreThoseOfEachExpertAndChangeNothing) {
+  for (const auto type : {torch::kFloat32, torch::kFloat64}) {
+    for (const auto& kind : kKinds) {
+      SCOPED_TRACE(kind.name);
+      // Of many rows, of few, of none, and one that shares its tokens.
+      std::vector<int64_t> many(700);
+      std::iota(many.begin(), many.end(), 0);
+      const auto problem = make_problem({many, {1, 5}, {}, {5}}, 700, 12, 20, type, kind);
+      const auto weights = weights_of(problem, problem.inputs);
+      const ExpertMlpOptions options = {.activation_dropout = 0.3, .dropout = 0.2};
+      torch::Tensor sum_ED;
+      const auto y = expert_mlp(problem.inputs[0], problem.token_A, problem.inputs[1],
+                                problem.offset_E1, weights, options, &sum_ED);
+      EXPECT_TRUE(torch::equal(y, run(problem, problem.inputs, options)));
+      for (int64_t e = 0; e < 4; ++e) {
+        const auto token_N = problem.token_A.slice(0, problem.offset_E1[e].item<int64_t>(),
+                                                   problem.offset_E1[e + 1].item<int64_t>());
+        const auto one = of_each_weight(weights, [e](const torch::Tensor& all) { return all[e]; });
+        const auto x_ND = problem.inputs[0].index_select(0, token_N);
+        const auto plus = [](const torch::Tensor& x, const torch::Tensor& bias) {
+          return bias.defined() ? x + bias : x;
+        };
+        auto act_NH = activate(plus(x_ND.mm(one.w1_EHD.t()), one.b1_EH), "gelu");
+        if (kind.gated) act_NH = act_NH * x_ND.mm(one.w3_EHD.t());
+        const auto expected_D = plus(act_NH.mm(one.w2_EDH.t()), one.b2_ED).sum(0);
+        EXPECT_TRUE(torch::allclose(sum_ED[e], expected_D, 1e-3, 1e-2)) << e;
+        if (type == torch::kFloat64) {
+          EXPECT_TRUE(torch::allclose(sum_ED[e], expected_D, 1e-9, 1e-9)) << e;
+        }
+      }
+    }
   }
 }
 

@@ -89,6 +89,84 @@ TEST(InverseSqrtSchedule, StartsAtWarmupInitLr) {
   EXPECT_DOUBLE_EQ(lr_at(options, 5, 1), 0.75);
 }
 
+LrScheduleOptions tri_stage_of(int64_t warmup, int64_t hold, int64_t decay) {
+  return {.lr_scheduler = "tri_stage",
+          .lr = {0.5},
+          .warmup_steps = warmup,
+          .hold_steps = hold,
+          .decay_steps = decay,
+          .init_lr_scale = 0.1,
+          .final_lr_scale = 0.01};
+}
+
+TEST(TriStageSchedule, HasFairseqsNumbers) {
+  // Those of TriStageLRSchedule.step_update() of fairseq with these flags.
+  const auto options = tri_stage_of(10, 20, 40);
+  options.validate();
+  EXPECT_EQ(options.effective_warmup_updates(), 10);
+  EXPECT_DOUBLE_EQ(lr_at(options, 0, 1), 0.05);
+  EXPECT_DOUBLE_EQ(lr_at(options, 1, 1), 0.095);
+  EXPECT_DOUBLE_EQ(lr_at(options, 9, 1), 0.455);
+  EXPECT_DOUBLE_EQ(lr_at(options, 10, 1), 0.5);
+  EXPECT_DOUBLE_EQ(lr_at(options, 29, 1), 0.5);
+  EXPECT_DOUBLE_EQ(lr_at(options, 30, 1), 0.5);
+  EXPECT_NEAR(lr_at(options, 31, 1), 0.445625469066873, 1e-15);
+  EXPECT_NEAR(lr_at(options, 50, 1), 0.05, 1e-15);
+  EXPECT_NEAR(lr_at(options, 70, 1), 0.005, 1e-15);
+  EXPECT_DOUBLE_EQ(lr_at(options, 71, 1), 0.005);
+  EXPECT_DOUBLE_EQ(lr_at(options, 100000, 1), 0.005);
+}
+
+TEST(TriStageSchedule, SharesOfTheRunAreRoundedDownAsInFairseq) {
+  auto by_share = tri_stage_of(0, 0, 0);
+  by_share.phase_ratio = std::vector<double>{0.1, 0.4, 0.5};
+  by_share.max_update = 57;
+  by_share.validate();
+  const auto by_steps = tri_stage_of(5, 22, 28);
+  EXPECT_EQ(by_share.decay_end(), 55);
+  for (int64_t n = 0; n < 60; ++n)
+    EXPECT_DOUBLE_EQ(lr_at(by_share, n, 1), lr_at(by_steps, n, 1)) << n;
+}
+
+TEST(TriStageSchedule, AWarmUpOfNothingBeginsAtTheFullRate) {
+  EXPECT_DOUBLE_EQ(lr_at(tri_stage_of(0, 3, 4), 0, 1), 0.5);
+}
+
+LrScheduleOptions wsd_of(const std::string& shape) {
+  return {.lr_scheduler = "wsd",
+          .lr = {1.0},
+          .warmup_updates = 10,
+          .end_learning_rate = 0.2,
+          .max_update = 100,
+          .wsd_decay_share = 0.25,
+          .wsd_decay = shape};
+}
+
+TEST(WsdSchedule, WarmsUpStaysAndDecaysInTheShapeThatIsGiven) {
+  for (const std::string shape : {"linear", "1-sqrt", "cosine"}) {
+    SCOPED_TRACE(shape);
+    const auto options = wsd_of(shape);
+    options.validate();
+    EXPECT_DOUBLE_EQ(lr_at(options, 0, 1), 0.0);
+    EXPECT_DOUBLE_EQ(lr_at(options, 5, 1), 0.5);
+    for (const int64_t n : {10, 50, 75}) EXPECT_DOUBLE_EQ(lr_at(options, n, 1), 1.0);
+    EXPECT_LT(lr_at(options, 76, 1), 1.0);
+    EXPECT_GT(lr_at(options, 99, 1), 0.2);
+    for (const int64_t n : {100, 5000}) EXPECT_DOUBLE_EQ(lr_at(options, n, 1), 0.2);
+  }
+  // A fifth of the decay is done: 0.2 + 0.8 of what is left.
+  EXPECT_NEAR(lr_at(wsd_of("linear"), 80, 1), 0.2 + 0.8 * 0.8, 1e-15);
+  EXPECT_NEAR(lr_at(wsd_of("1-sqrt"), 80, 1), 0.2 + 0.8 * (1 - std::sqrt(0.2)), 1e-15);
+  EXPECT_NEAR(lr_at(wsd_of("cosine"), 80, 1), 0.2 + 0.8 * 0.904508497187474, 1e-14);
+}
+
+TEST(WsdSchedule, ALongerRunHasTheSameRatesUntilTheDecayOfTheShorterOne) {
+  const auto shorter = wsd_of("linear");
+  auto longer = shorter;
+  longer.max_update = 200;
+  for (int64_t n = 0; n <= 75; ++n) EXPECT_EQ(lr_at(shorter, n, 1), lr_at(longer, n, 1)) << n;
+}
+
 struct BadOptions {
   LrScheduleOptions options;
   const char* message;
@@ -98,7 +176,8 @@ TEST(LrSchedule, RefusesBadOptionsByName) {
   const std::vector<BadOptions> cases = {
       {{.lr_scheduler = "polynomial"}, "did you mean 'polynomial_decay'"},
       {{.lr_scheduler = "cosin"},
-       "did you mean 'cosine'? Known: fixed, polynomial_decay, inverse_sqrt, cosine"},
+       "did you mean 'cosine'? Known: fixed, polynomial_decay, inverse_sqrt, cosine, tri_stage, "
+       "wsd"},
       {{.lr = {}}, "--lr is empty"},
       {{.lr = {-0.1}}, "--lr is -0.1"},
       {{.lr = {NAN}}, "--lr is nan"},
@@ -129,6 +208,32 @@ TEST(LrSchedule, RefusesBadOptionsByName) {
        "--min-lr 0.5 must be less than --lr 0.25"},
       {{.lr_scheduler = "cosine", .lr_period_updates = -5, .max_update = 10},
        "--lr-period-updates is -5"},
+      {{.lr_scheduler = "tri_stage"}, "needs updates to decay: set --decay-steps"},
+      {{.lr_scheduler = "tri_stage", .warmup_updates = 7, .decay_steps = 5},
+       "--warmup-updates 7 does not go with --lr-scheduler tri_stage"},
+      {{.lr_scheduler = "tri_stage", .lr = {1, 2}, .decay_steps = 5}, "--lr has 2 values"},
+      {{.lr_scheduler = "tri_stage", .hold_steps = -2, .decay_steps = 5}, "--hold-steps is -2"},
+      {{.lr_scheduler = "tri_stage", .decay_steps = 5, .final_lr_scale = 0},
+       "--final-lr-scale is 0"},
+      {{.lr_scheduler = "tri_stage",
+        .max_update = 9,
+        .phase_ratio = std::vector<double>{0.1, 0.4, 0.4}},
+       "must add up to 1, not 0.9"},
+      {{.lr_scheduler = "tri_stage", .phase_ratio = std::vector<double>{0.1, 0.4, 0.5}},
+       "set --max-update"},
+      {{.lr_scheduler = "tri_stage", .max_update = 9, .phase_ratio = std::vector<double>{0.5, 0.5}},
+       "--phase-ratio has 2 values"},
+      {{.lr_scheduler = "tri_stage",
+        .max_update = 1,
+        .phase_ratio = std::vector<double>{0.1, 0.4, 0.5}},
+       "long enough"},
+      {{.lr_scheduler = "wsd"}, "set --max-update or --total-num-update"},
+      {{.lr_scheduler = "wsd", .max_update = 9, .wsd_decay_share = 0}, "--wsd-decay-share is 0"},
+      {{.lr_scheduler = "wsd", .warmup_updates = 81, .max_update = 100},
+       "20 updates of decay, with --warmup-updates 81"},
+      {{.lr_scheduler = "wsd", .max_update = 9, .wsd_decay = "square"}, "--wsd-decay 'square'"},
+      {{.lr_scheduler = "wsd", .end_learning_rate = 0.5, .max_update = 9},
+       "--end-learning-rate 0.5 is above --lr 0.25"},
   };
   for (const auto& bad : cases) {
     EXPECT_THAT(([&] { bad.options.validate(); }),
@@ -148,7 +253,8 @@ TEST(LrSchedule, WarmupOfInverseSqrtIsFairseqs4000UnlessGiven) {
 
 TEST(LrSchedule, IsFiniteAtItsEdges) {
   std::vector<LrScheduleOptions> schedules;
-  for (const std::string kind : {"fixed", "polynomial_decay", "inverse_sqrt", "cosine"}) {
+  for (const std::string kind :
+       {"fixed", "polynomial_decay", "inverse_sqrt", "cosine", "tri_stage", "wsd"}) {
     for (const int64_t warmup : {0, 1, 9, 10}) {
       for (const double lr : {0.0, 0.5}) {
         for (const double shrink : {0.0, 1.0}) {
@@ -158,6 +264,11 @@ TEST(LrSchedule, IsFiniteAtItsEdges) {
                                        .lr_shrink = shrink,
                                        .max_update = 10};
           if (kind == "cosine") options.t_mult = 1 + shrink;
+          if (kind == "tri_stage") {
+            options.warmup_updates.reset();
+            options.warmup_steps = warmup;
+            options.hold_steps = options.decay_steps = 1;
+          }
           schedules.push_back(options);
         }
       }

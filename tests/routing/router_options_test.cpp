@@ -303,14 +303,15 @@ TEST(OptionSet, EachOptionIsInTheTableOnceAndFillsTheSet) {
 }
 
 TEST(Registry, UnknownMethodsListTheKnownOnesAndTheNearest) {
-  EXPECT_THAT(
-      [] { make_router(good("swich")); },
-      ThrowsMessage<UsageError>(AllOf(HasSubstr("base, dense, dts"), HasSubstr("switch, topk"),
-                                      HasSubstr("did you mean switch?"))));
+  EXPECT_THAT([] { make_router(good("swich")); },
+              ThrowsMessage<UsageError>(
+                  AllOf(HasSubstr("base, default-moe, dense, densemixer, dts"),
+                        HasSubstr("switch, topk"), HasSubstr("did you mean switch?"))));
   EXPECT_THAT(
       [] { make_router(good("roulette")); },
       ThrowsMessage<UsageError>(AllOf(HasSubstr("--moe-router roulette"),
-                                      HasSubstr("base, dense, dts"), HasSubstr("switch, topk"))));
+                                      HasSubstr("base, default-moe, dense, densemixer, dts"),
+                                      HasSubstr("switch, topk"))));
 }
 
 TEST(Router, WrongInputsAreNamed) {

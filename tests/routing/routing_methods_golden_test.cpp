@@ -5,6 +5,7 @@
 #include <set>
 
 #include "evomoe/routing/base_router.h"
+#include "evomoe/routing/default_moe_router.h"
 #include "evomoe/routing/expert_choice_router.h"
 #include "evomoe/routing/hash_router.h"
 #include "evomoe/routing/longcat_router.h"
@@ -262,7 +263,7 @@ const json& case_named(const json& file, const std::string& id) {
 
 TEST(RoutingMethodsGolden, EachMethodMatchesSelectionsWeightsLossesGradientsAndState) {
   const auto file = golden_file();
-  // Cases that other tests take, and methods that the program does not have.
+  // Cases that other tests take.
   const std::set<std::string> elsewhere = {
       "causality_probe", "default_moe",   "densemixer",        "drop_upcycling", "hash",
       "metrics",         "state_updates", "load_balance_scope"};
@@ -279,6 +280,83 @@ TEST(RoutingMethodsGolden, EachMethodMatchesSelectionsWeightsLossesGradientsAndS
   for (const auto& [method, deviation] : largest)
     std::printf("routing_methods.json: %s, largest deviation %.2g\n", method.c_str(), deviation);
   testing::expect_cases(cases, 132);
+}
+
+/// A case with outputs of experts [T,E,M]: what a layer makes of the routing. M may be less than D,
+/// as the router's input is the logits.
+double check_layer_case(const json& entry) {
+  const auto &data = entry["data"], &expect = entry["expect"], &params = entry["params"];
+  const auto logits_TE = testing::json_matrix(data["logits"]).requires_grad_();
+  const auto given_TEM = testing::json_matrix(data["expert_out"]).requires_grad_();
+  const auto T = given_TEM.size(0), E = given_TEM.size(1), M = given_TEM.size(2);
+  const bool fills = entry["method"] == "default_moe";
+  RouterOptions options;
+  options.method = fills ? "default-moe" : "densemixer";
+  options.get<TopkOptions>().k = params["k"];
+  if (fills) {
+    options.get<DefaultMoeOptions>() = {
+        .average = params["beta"], .mode = params["mode"] == "forward" ? "forward" : "backward"};
+  } else {
+    options.get<TopkOptions>().no_normalize = params["norm_topk_prob"] == 0;
+  }
+  const auto router = testing::logits_router(options, E, torch::kFloat64);
+  torch::Tensor default_EM;
+  if (fills) {
+    default_EM = router->named_buffers()["default"].slice(1, 0, M);
+    default_EM.copy_(testing::json_matrix(data["default"]));
+  }
+  const auto routing = router->route(logits_TE, {});
+  const auto weight_TE = routing.dense(T);
+  auto out_TM = (weight_TE.unsqueeze(2) * given_TEM).sum(1);
+  if (fills) out_TM = out_TM + routing.vector_weight_TN.mm(routing.vector_ND.slice(1, 0, M));
+  double largest = 0;
+  const auto compare = [&](const torch::Tensor& found, const json& expected) {
+    largest = std::max(largest, deviation(found, testing::json_matrix(expected)));
+  };
+  compare(out_TM, expect["out"]);
+  compare(weight_TE, expect["weights"]);
+  const auto gradients = torch::autograd::grad({(out_TM * testing::json_matrix(data["G"])).sum()},
+                                               {logits_TE, given_TEM});
+  compare(gradients[0], expect["grad_logits"]);
+  compare(gradients[1], expect["grad_expert_out"]);
+  auto load_E = torch::zeros({E}, torch::kInt64);
+  for (const auto& experts : expect["selected"]) {
+    for (const int64_t expert : experts) load_E[expert] += 1;
+  }
+  EXPECT_TRUE(torch::equal(routing.stats.load_E, load_E));
+  EXPECT_EQ(routing.num_assignments(), fills ? T * params["k"].get<int64_t>() : T * E);
+  if (fills) {
+    auto stats = routing.stats;
+    stats.output_sum_ED1 = torch::zeros({E, E + 1}, torch::kFloat64);
+    const auto used_TE1 = (weight_TE.detach() != 0).unsqueeze(2);
+    stats.output_sum_ED1.slice(1, 0, M).copy_((given_TEM.detach() * used_TE1).sum(0));
+    stats.output_sum_ED1.select(1, E).copy_(load_E);
+    router->end_update(stats, {{0, stats}});
+    compare(default_EM, expect["state"]["default"]);
+  }
+  // In evaluation the experts that a token does not use compute nothing.
+  RoutingContext evaluation;
+  evaluation.training = false;
+  const auto sparse = router->route(logits_TE, evaluation);
+  EXPECT_EQ(sparse.num_assignments(), T * params["k"].get<int64_t>());
+  compare(sparse.dense(T), expect["weights"]);
+  EXPECT_EQ(sparse.vector_ND.defined(), fills && params["mode"] == "forward");
+  return largest;
+}
+
+TEST(RoutingMethodsGolden, LayersOfAllExpertsGradientsMatchOutputsGradientsAndState) {
+  const auto file = golden_file();
+  int cases = 0;
+  double largest = 0;
+  for (const auto& entry : file["cases"]) {
+    if (entry["method"] != "default_moe" && entry["method"] != "densemixer") continue;
+    SCOPED_TRACE(entry["id"].get<std::string>());
+    largest = std::max(largest, check_layer_case(entry));
+    EXPECT_LE(largest, kMethodTolerance);
+    ++cases;
+  }
+  std::printf("routing_methods.json: default-moe, densemixer, largest deviation %.2g\n", largest);
+  testing::expect_cases(cases, 12);
 }
 
 TEST(RoutingMethodsGolden, HashTablesMatch) {

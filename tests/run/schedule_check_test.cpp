@@ -95,6 +95,36 @@ const std::vector<Unfit>& kinds() {
          o.lr_period_updates = 2000;
        }),
        {"until update 2100", "--lr-period-updates"}},
+      {"the last growth",
+       evolution([](auto& o) {
+         o.growth_experts = {1, 2};
+         o.growth_updates = {500, 300};
+       }),
+       {"all 4 experts after update 1000", "--growth-updates 500,300"}},
+      {"a second warm-up",
+       evolution([](auto& o) { o.lr_rewarmup_updates = 801; }),
+       {"at update 1001", "--lr-rewarmup-updates 801 after --shared-expert-updates 200"}},
+      {"parts of a run that are shorter than it",
+       lr([](auto& o) {
+         o.lr_scheduler = "tri_stage";
+         o.warmup_updates.reset();
+         o.hold_steps = o.decay_steps = 400;
+       }),
+       {"last 200 updates", "--final-lr-scale 0.01"}},
+      {"a warm-up in steps",
+       lr([](auto& o) {
+         o.lr_scheduler = "tri_stage";
+         o.warmup_updates.reset();
+         o.warmup_steps = 1000;
+         o.decay_steps = 1;
+       }),
+       {"--warmup-steps 1000"}},
+      {"a stable part that is too long",
+       lr([](auto& o) {
+         o.lr_scheduler = "wsd";
+         o.total_num_update = 2001;
+       }),
+       {"until update 2001", "--total-num-update"}},
       {"an annealing that never comes",
        lr([](auto& o) {
          o.lr_scheduler = "fixed";

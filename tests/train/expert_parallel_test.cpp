@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "evomoe/routing/capacity.h"
 #include "evomoe/text/dictionary.h"
 #include "evomoe/train/trainer.h"
 #include "tests/testing/expect_error.h"
@@ -121,6 +122,8 @@ struct TrainingCase {
   bool evolves = false;
   bool checkpoints_activations = false;
   std::string optimizer = "adam";
+  int64_t shared_dim = 0, expert_dim = 0;  ///< of --moe-shared-expert-hidden-dim and its sibling
+  bool kmeans = false;                     ///< of the routers at the spawn
 };
 
 void PrintTo(const TrainingCase& test, std::ostream* out) {
@@ -141,9 +144,12 @@ TEST_P(ExpertParallelTraining, TrainsAsOneProcessDoes) {
     evolution.gumbel_decay_factor = 4;
     evolution.switch_to_hard_gumbel_softmax = 3;
     evolution.diversify.moments = "scale";
+    if (test.kmeans) evolution.evolution_router_init = "kmeans";
   }
   options.model.checkpoint_activations = test.checkpoints_activations;
   options.optimizer.optimizer = test.optimizer;
+  options.moe.moe_shared_expert_hidden_dim = test.shared_dim;
+  options.moe.moe_expert_hidden_dim = test.expert_dim;
   constexpr int64_t kUpdates = 7;
   const auto expected = train(options, kUpdates, one_rank());
   const auto found = on_ranks(layout.ranks, [&, layout = layout](const Ranks& ranks) {
@@ -184,7 +190,42 @@ INSTANTIATE_TEST_SUITE_P(
                                          TrainingCase{"topk", 4, false,
                                                       /*checkpoints_activations=*/true},
                                          TrainingCase{"switch", 4, true, false, "adafactor"},
-                                         TrainingCase{"switch", 5, false, false, "muon"})));
+                                         TrainingCase{"switch", 5, false, false, "muon"},
+                                         TrainingCase{"densemixer", 5},
+                                         TrainingCase{"default-moe", 6, false,
+                                                      /*checkpoints_activations=*/true},
+                                         TrainingCase{"topk", 6, true, false, "adam",
+                                                      /*shared_dim=*/12, /*expert_dim=*/4,
+                                                      /*kmeans=*/true})));
+
+TEST(GrowingExperts, AreThoseOfOneProcessOnRanksThatHoldAllOfThem) {
+  EVOMOE_NEEDS_RANKS();
+  auto options = options_of_model("topk", 8);
+  options.routers.get<CapacityOptions>().train_factor = 0;
+  options.evolution.shared_expert_updates = 1;
+  options.evolution.growth_experts = {2, 4};
+  options.evolution.growth_updates = {2, 1};
+  options.evolution.evolution_router_init = "kmeans";
+  constexpr int64_t kUpdates = 6;
+  const auto expected = train(options, kUpdates, one_rank());
+  ASSERT_EQ(expected.updates.back().routers[0].second.load_E.size(0), 8);
+  for (const int64_t stage : {0, 1, 3}) {
+    SCOPED_TRACE(stage);
+    options.distributed.zero_stage = stage;
+    const auto found = on_ranks(2, [&](const Ranks& ranks) {
+      return train(options, kUpdates, make_rank_groups(ranks, 1));
+    });
+    for (const auto& own : found) {
+      for (size_t i = 0; i < expected.updates.size(); ++i) {
+        SCOPED_TRACE(i);
+        const auto &result = own.updates[i], &of_one = expected.updates[i];
+        EXPECT_EQ(result.grown_from, of_one.grown_from);
+        EXPECT_NEAR(result.sums.loss, of_one.sums.loss, 1e-5 * of_one.sums.loss);
+        EXPECT_TRUE(torch::equal(result.routers[1].second.load_E, of_one.routers[1].second.load_E));
+      }
+    }
+  }
+}
 
 TEST(ExpertParallel, ARankWhoseLossIsNotFiniteEndsAllWithThatReason) {
   EVOMOE_NEEDS_RANKS();

@@ -201,6 +201,19 @@ TEST(MemoryEstimate, IsWhatGatedExpertsTake) {
   }
 }
 
+TEST(MemoryEstimate, IsWhatSharedAndFineGrainedExpertsTake) {
+  auto options = mixture("dts");
+  options.moe.hidden_dim = 96;
+  expect_estimate("fine-grained", options);
+  options.shared_expert_dim = 192;
+  expect_estimate("both", options);
+  options.moe.hidden_dim = 0;
+  options.shared_expert_dim = 1024;
+  expect_estimate("a wide shared expert", options);
+  options.checkpoint_activations = true;
+  expect_estimate("recomputed", options);
+}
+
 TEST(MemoryEstimate, IsWhatRmsNormsAndRotaryPositionsTake) {
   auto options = dense();
   options.norm.kind = NormKind::kRmsNorm;

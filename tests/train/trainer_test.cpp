@@ -145,6 +145,78 @@ TEST(Trainer, AnUpdateSkippedAtTheSpawnIsMadeUpForWithTheSpawnedExperts) {
   expect_equal(resumed.model_state(), trainer.model_state());
 }
 
+TEST(Trainer, RoutersBeginWithDirectionsOfTheirInputsAlsoInARunThatWasResumedAtTheSpawn) {
+  auto options = evolution();
+  options.optimization.lr = {0.0};
+  auto plain = make_trainer(options);
+  options.evolution.evolution_router_init = "kmeans";
+  auto trainer = make_trainer(options);
+  const std::string gate = "decoder.layers.1.moe_layer.gate.wg.weight";
+  for (int i = 0; i < 2; ++i) {
+    plain.update({batch(i)}, 1);
+    trainer.update({batch(i)}, 1);
+  }
+  EXPECT_TRUE(torch::equal(trainer.model_state().at(gate), plain.model_state().at(gate)));
+  Trainer resumed(options, kSymbols, torch::kCPU, 2, /*shared_expert=*/true);
+  resumed.load_model_state(trainer.model_state(), "trainer", "");
+  resumed.load_optimizer_state(trainer.optimizer_state());
+  for (auto* each : {&plain, &trainer, &resumed}) EXPECT_TRUE(each->update({batch(2)}, 1).spawned);
+  const auto before = plain.model_state().at(gate), after = trainer.model_state().at(gate);
+  EXPECT_TRUE(torch::allclose(after.norm(2, 1), before.norm(2, 1).mean().expand({4}), 1e-5));
+  EXPECT_FALSE(torch::allclose(after, before, 1e-2));
+  expect_equal(resumed.model_state(), trainer.model_state());
+}
+
+TEST(Trainer, ExpertsGrowAndARunThatWasResumedAnywhereIsTheSame) {
+  auto options = evolution();
+  options.evolution.growth_experts = {1, 2};
+  options.evolution.growth_updates = {2, 2};
+  for (const std::string rule : {"copy", "reset", "scale"}) {
+    options.evolution.diversify.moments = rule;
+    auto trainer = make_trainer(options);
+    for (int64_t i = 0; i < 8; ++i) {
+      SCOPED_TRACE(i);
+      Trainer resumed(options, kSymbols, torch::kCPU, i, trainer.holds_shared_expert(), one_rank(),
+                      trainer.experts());
+      resumed.load_model_state(trainer.model_state(), "trainer", "");
+      resumed.load_optimizer_state(trainer.optimizer_state());
+      const auto result = trainer.update({batch(i)}, 1);
+      EXPECT_EQ(result.grown_from, i == 4 ? 1 : i == 6 ? 2 : 0);
+      EXPECT_EQ(result.routers[0].second.load_E.size(0), i < 4 ? 1 : i < 6 ? 2 : 4);
+      EXPECT_EQ(resumed.update({batch(i)}, 1).grown_from, result.grown_from);
+      expect_equal(resumed.model_state(), trainer.model_state());
+      expect_equal(resumed.optimizer_state(), trainer.optimizer_state());
+    }
+    EXPECT_EQ(trainer.model_state().at("decoder.layers.1.moe_layer.experts.w2").size(0), 4);
+  }
+}
+
+TEST(Trainer, TheSecondWarmUpFollowsTheSpawnForEveryScheduleAndInAResumedRun) {
+  for (const std::string schedule :
+       {"fixed", "cosine", "inverse_sqrt", "polynomial_decay", "tri_stage", "wsd"}) {
+    SCOPED_TRACE(schedule);
+    auto options = evolution();
+    auto& optimization = options.optimization;
+    optimization.lr_scheduler = schedule;
+    optimization.max_update = 50;
+    if (schedule == "tri_stage")
+      optimization.phase_ratio = std::vector<double>{0.0, 0.5, 0.5};
+    else
+      optimization.warmup_updates = 1;
+    auto plain = make_trainer(options);
+    options.evolution.lr_rewarmup_updates = 2;
+    auto trainer = make_trainer(options);
+    for (const double factor : {1.0, 1.0, 0.5, 1.0}) {
+      const auto lr = trainer.update({batch(trainer.updates())}, 1).lr;
+      EXPECT_DOUBLE_EQ(lr, factor * plain.next_lr(1));
+      plain.update({batch(plain.updates())}, 1);
+      const bool shared = trainer.holds_shared_expert();
+      const Trainer resumed(options, kSymbols, torch::kCPU, trainer.updates(), shared);
+      EXPECT_EQ(resumed.next_lr(1), trainer.next_lr(1));
+    }
+  }
+}
+
 TEST(Trainer, ANonFiniteLossIsExplainedAndChangesNothing) {
   auto trainer = make_trainer(evolution());
   for (int i = 0; i < 3; ++i) trainer.update({batch(i)}, 1);

@@ -43,6 +43,9 @@ TrainOptions options_of_zero(const std::string& model, int64_t stage) {
     options.evolution.use_gumbel_softmax = true;
     options.evolution.diversify.operation = "noise";
     options.evolution.switch_to_hard_gumbel_softmax = 2;
+    options.evolution.evolution_router_init = "kmeans";
+    options.moe.moe_shared_expert_hidden_dim = 5;
+    options.moe.moe_expert_hidden_dim = 7;
   }
   options.optimization.lr = {0.01};
   options.optimization.clip_norm = 0.5;

@@ -275,8 +275,8 @@ struct ForwardMemory {
   Buffer pre_NH, factor_NH, act_NH, row_ND;
 };
 
-void forward_block(const ExpertMlp& mlp, const Block& block, const ExpertHidden& kept,
-                   const Destination& to, const ForwardMemory& memory) {
+void forward_block(const ExpertMlp& mlp, const Block& block, bool first, const ExpertHidden& kept,
+                   const Destination& to, float* act_sum, const ForwardMemory& memory) {
   const auto D = mlp.model_dim, H = mlp.hidden_dim, n = block.rows;
   const auto expert = of_expert(mlp, mlp.of_experts, block.expert);
   const Matrices matrix(mlp, expert);
@@ -292,6 +292,7 @@ void forward_block(const ExpertMlp& mlp, const Block& block, const ExpertHidden&
     matmul({x, n, D}, matrix.w3.t(), factor);
   }
   activate(mlp, pre, expert.b1_EH, factor, act, n);
+  if (act_sum != nullptr) sum_rows(act, nullptr, n, H, !first, act_sum + block.expert * H);
   drop(mlp, block, act, H, mlp.activation_dropout, mlp.activation_key);
   matmul({act, n, H}, matrix.w2.t(), out);
   const float* bias = expert.b2_ED;
@@ -385,12 +386,14 @@ void begin(const ExpertMlp& mlp, const Destination& to) {
 
 }  // namespace
 
-void expert_mlp_forward(const ExpertMlp& mlp, const ExpertHidden& hidden, float* y) {
+void expert_mlp_forward(const ExpertMlp& mlp, const ExpertHidden& hidden, float* y,
+                        float* act_sum) {
   const auto D = mlp.model_dim, H = mlp.hidden_dim;
   const auto shifts = plan_shifts(mlp);
   const auto staged = staging(mlp, shifts);
   const Destination to{y, staged.get()};
   begin(mlp, to);
+  if (act_sum != nullptr) std::fill_n(act_sum, mlp.experts * H, 0.0F);  // of experts without rows
   const auto make = [&](int64_t most_rows) {
     const auto rows = block_rows(mlp, most_rows);
     const auto pre = hidden.pre != nullptr ? 0 : rows * H;
@@ -398,8 +401,9 @@ void expert_mlp_forward(const ExpertMlp& mlp, const ExpertHidden& hidden, float*
                          Buffer(rows * D)};
   };
   run_experts(mlp, shifts, make, [&](int64_t e, const ForwardMemory& memory) {
-    for_each_block(
-        mlp, e, [&](const Block& block, bool) { forward_block(mlp, block, hidden, to, memory); });
+    for_each_block(mlp, e, [&](const Block& block, bool first) {
+      forward_block(mlp, block, first, hidden, to, act_sum, memory);
+    });
   });
   finish(mlp, to);
 }

@@ -39,9 +39,12 @@ struct ExpertHidden {
   float* factor = nullptr;  ///< [A, H], x w3^T, of gated experts: kept where `pre` is
 };
 
-/// y [T, D], all of it written. `hidden` receives what is to be kept. The dropout of the activation
-/// is that of the values which w2 takes: in gated experts, after the product with x w3^T.
-void expert_mlp_forward(const ExpertMlp& mlp, const ExpertHidden& hidden, float* y);
+/// y [T, D], all of it written. `hidden` receives what is to be kept; `act_sum` [E, H], unless it
+/// is null, the sum of what each expert's activation gives, before dropout. The dropout of the
+/// activation is that of the values which w2 takes: in gated experts, after the product with x
+/// w3^T.
+void expert_mlp_forward(const ExpertMlp& mlp, const ExpertHidden& hidden, float* y,
+                        float* act_sum = nullptr);
 
 /// Where the gradients go; all of each is written, zeros for experts without rows.
 struct ExpertMlpGradients {
