@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string>
 
-#include "evomoe/fairseq/fairseq_names.h"
+#include "evomoe/models/feed_forward.h"
 
 namespace evomoe {
 namespace {
@@ -32,13 +32,12 @@ TensorMap starting_state(const TensorMap& other, const TensorMap& own) {
         [&, &tensor_name = name](const char* ours, const char* dense) {
           if (tensor_name != layer + kMoe + "experts." + ours) return;
           of_expert = true;
-          if (dense == nullptr) return;  // a dense block has none
           if (const auto found = other.find(layer + "." + dense); found != other.end()) {
             state[tensor_name] = found->second.unsqueeze(0);
             state.erase(layer + "." + dense);
           }
         },
-        kExpertWeightNames, kFairseqWeightNames);
+        kExpertWeightNames, kDenseWeightNames);
     if (!of_expert) state[name] = tensor;  // the gate and what its router stores
   }
   for (const auto& [name, tensor] : other) {
