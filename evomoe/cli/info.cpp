@@ -1,6 +1,7 @@
 #include "evomoe/cli/info.h"
 
 #include <ATen/Version.h>
+#include <fmt/ranges.h>
 #include <torch/version.h>
 
 #include <cmath>
@@ -19,6 +20,7 @@
 #include "evomoe/report/table.h"
 #include "evomoe/runtime/mkl_dispatch.h"
 #include "evomoe/text/unicode.h"
+#include "evomoe/train/model_family.h"
 #include "evomoe/train/settings.h"
 
 namespace evomoe {
@@ -106,6 +108,8 @@ void print_info(const InfoOptions& flags, const RunState& state, const Vocabular
     facts.add_row(
         {"architecture", fmt::format("{}: {} layers, d {}, ffn {}, {} heads", name, stack.layers,
                                      stack.embed_dim, stack.ffn_dim, stack.heads)});
+    if (const auto form = beyond_reference(stack); !form.empty())
+      facts.add_row({stack.half, fmt::format("{}", fmt::join(form, " "))});
   }
   facts.add_row(
       {"vocabulary", vocabulary.source == vocabulary.target

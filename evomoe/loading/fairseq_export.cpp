@@ -243,6 +243,13 @@ std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::pat
         shared ? "shared-" : "",
         shared ? moe.moe_shared_expert_hidden_dim : moe.moe_expert_hidden_dim);
   }
+  for (const auto& stack :
+       stack_options(options, stored_vocabulary(ours.state.model), /*shared_expert=*/false)) {
+    const auto ours_alone = beyond_reference(stack);
+    if (ours_alone.empty()) continue;
+    fail_usage("{}: fairseq has no word for {} of its {}, so that it cannot be written for it",
+               checkpoint.string(), fmt::join(ours_alone, ", "), stack.half);
+  }
   EVOMOE_CHECK(
       !ours.state.evolution.shared_expert,
       "{}: it is in the shared-expert stage, which the authors' code does not have; convert "

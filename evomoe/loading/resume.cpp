@@ -43,6 +43,7 @@ void add_stack(OptionValues& values, const TransformerStackOptions& stack, bool 
   add("normalize-before", text(stack.norm_first));
   values.emplace_back((half ? stack.half + "-" : "") + "moe-freq", text(stack.moe_freq));
   if (stack.moe_freq == 0) return;
+  values.emplace_back("moe-first-dense-layers", text(stack.first_dense_layers));
   values.emplace_back(
       stack.half == "decoder" ? "alternate-decoder-ffn-embed-dim" : "alternate-ffn-embed-dim",
       text(stack.dense_ffn_dim_of_moe_layers));

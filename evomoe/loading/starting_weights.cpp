@@ -4,7 +4,7 @@
 #include <string>
 #include <utility>
 
-#include "evomoe/fairseq/fairseq_names.h"
+#include "evomoe/models/feed_forward.h"
 
 namespace evomoe {
 namespace {
@@ -50,7 +50,6 @@ TensorMap starting_state(const TensorMap& other, const TensorMap& own) {
                                                        int64_t unit_axis) {
           if (tensor_name != layer + kMoe + "experts." + ours) return;
           of_expert = true;
-          if (dense == nullptr) return;  // a dense block has none
           const auto dense_name = layer + "." + dense;
           const auto found = other.find(dense_name);
           if (found == other.end()) return;
@@ -65,7 +64,7 @@ TensorMap starting_state(const TensorMap& other, const TensorMap& own) {
           state[dense_name] = of_block;
           state[tensor_name] = of_one.unsqueeze(0);
         },
-        kExpertWeightNames, kFairseqWeightNames, kUnitAxis);
+        kExpertWeightNames, kDenseWeightNames, kUnitAxis);
     if (!of_expert) state[name] = tensor;  // the gate and what its router stores
   }
   for (const auto& [name, tensor] : other) {

@@ -1,7 +1,9 @@
 #include "evomoe/models/attention.h"
 
 #include <ATen/record_function.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -13,13 +15,16 @@ namespace evomoe {
 namespace {
 
 /// bool, true = may attend; undefined where all may attend to all. Causal: the triangle of the last
-/// `queries` of `keys` positions. Padded keys are left out.
-torch::Tensor attention_mask(bool causal, int64_t queries, int64_t keys,
+/// `queries` of `keys` positions, of which each sees `window` at most (0: all). Padded keys are
+/// left out.
+torch::Tensor attention_mask(bool causal, int64_t window, int64_t queries, int64_t keys,
                              const torch::Tensor& padding_BS, torch::Device device) {
   torch::Tensor mask;
-  if (causal && queries > 1) {
+  const bool limited = causal && window > 0 && keys > window;
+  if (causal && (queries > 1 || limited)) {
     mask = torch::ones({queries, keys}, torch::dtype(torch::kBool).device(device))
                .tril(keys - queries);
+    if (limited) mask = mask.triu(keys - queries - window + 1);
   }
   if (padding_BS.defined()) {
     const auto real = padding_BS.logical_not().unsqueeze(1);  // [B,1,S]
@@ -45,11 +50,41 @@ torch::Tensor& of_layer(std::vector<torch::Tensor>& tensors, int64_t layer) {
   return tensors[index];
 }
 
+/// [B,K,S,C] -> [B,K*group,S,C], each head `group` times.
+torch::Tensor repeated_heads(const torch::Tensor& x_BKSC, int64_t group) {
+  const auto B = x_BKSC.size(0), K = x_BKSC.size(1), S = x_BKSC.size(2), C = x_BKSC.size(3);
+  return x_BKSC.unsqueeze(2).expand({B, K, group, S, C}).reshape({B, K * group, S, C});
+}
+
+Norm optional_norm(const std::string& kind, int64_t width, int64_t head_width,
+                   const NormOptions& options) {
+  if (kind == "none") return nullptr;
+  return Norm(kind == "head" ? head_width : width, options);
+}
+
+void check_word(const char* flag, const std::string& word, const std::vector<std::string>& known) {
+  if (std::ranges::find(known, word) == known.end())
+    fail_usage("--{} {}: allowed are {}", flag, word, fmt::join(known, ", "));
+}
+
 }  // namespace
 
-torch::Tensor segment_mask(const torch::Tensor& segment_BS, bool causal, torch::ScalarType type) {
+double attention_work(const AttentionOptions& options, double length) {
+  const auto D = static_cast<double>(options.embed_dim);
+  const auto Q = static_cast<double>(options.query_width());
+  const auto K = static_cast<double>(options.key_width());
+  const auto W = static_cast<double>(options.window);
+  double keys = options.causal ? length / 2 : length;
+  // The first W tokens see half of it on average, each later one all of it.
+  if (options.causal && W > 0 && length > W) keys = W - W * W / (2 * length);
+  return 2 * D * (Q + K) + 2 * keys * Q;
+}
+
+torch::Tensor segment_mask(const torch::Tensor& segment_BS, bool causal, torch::ScalarType type,
+                           int64_t window) {
   auto same_BSS = segment_BS.unsqueeze(2).eq(segment_BS.unsqueeze(1));
   if (causal) same_BSS = same_BSS.tril();
+  if (causal && window > 0) same_BSS = same_BSS.triu(1 - window);
   return torch::zeros(same_BSS.sizes(), same_BSS.options().dtype(type))
       .masked_fill_(same_BSS.logical_not(), -std::numeric_limits<double>::infinity())
       .unsqueeze(1);
@@ -60,21 +95,39 @@ void AttentionOptions::validate() const {
   if (heads < 1 || heads > kMostHeads) {
     fail_usage("--{}-attention-heads {}: allowed are 1 to {}", half, heads, kMostHeads);
   }
-  if (embed_dim % heads != 0) {
+  if (head_dim == 0 && embed_dim % heads != 0) {
     fail_usage(
         "--{}-attention-heads {} with --{}-embed-dim {}: the width must be a multiple of the "
         "number of heads",
         half, heads, half, embed_dim);
   }
+  if (head_dim < 0) fail_usage("--{}-head-dim must be at least 1, not {}", half, head_dim);
+  if (kv_heads < 0 || heads % key_heads() != 0) {
+    fail_usage(
+        "--{}-kv-heads {} with --{}-attention-heads {}: each head of keys and values serves the "
+        "same number of heads; use a number that divides {}",
+        half, kv_heads, half, heads, heads);
+  }
+  check_word("attention-bias", bias, {"all", "qkv", "none"});
+  check_word("query-key-norm", query_key_norm, {"none", "width", "head"});
+  if (window < 0) fail_usage("--sliding-window must be at least 1, not {}", window);
 }
 
 AttentionImpl::AttentionImpl(const AttentionOptions& options) : options_(options) {
   options_.validate();
-  const auto dim = options.embed_dim;
-  k_proj = register_module("k_proj", torch::nn::Linear(dim, dim));
-  v_proj = register_module("v_proj", torch::nn::Linear(dim, dim));
-  q_proj = register_module("q_proj", torch::nn::Linear(dim, dim));
-  out_proj = register_module("out_proj", torch::nn::Linear(dim, dim));
+  const auto dim = options.embed_dim, queries = options.query_width(), keys = options.key_width();
+  const auto add = [&](const char* name, int64_t in, int64_t out, bool bias) {
+    return register_module(name, torch::nn::Linear(torch::nn::LinearOptions(in, out).bias(bias)));
+  };
+  k_proj = add("k_proj", dim, keys, options.bias != "none");
+  v_proj = add("v_proj", dim, keys, options.bias != "none");
+  q_proj = add("q_proj", dim, queries, options.bias != "none");
+  out_proj = add("out_proj", queries, dim, options.bias == "all");
+  const auto head = options.head_width();
+  q_norm = optional_norm(options.query_key_norm, queries, head, options.norm);
+  k_norm = optional_norm(options.query_key_norm, keys, head, options.norm);
+  if (q_norm) register_module("q_norm", q_norm);
+  if (k_norm) register_module("k_norm", k_norm);
 }
 
 void AttentionImpl::initialise(uint64_t seed, const std::string& name) {
@@ -88,12 +141,23 @@ void AttentionImpl::initialise(uint64_t seed, const std::string& name) {
                  name + "." + part + ".weight");
   }
   const torch::NoGradGuard no_grad;
-  out_proj->bias.zero_();
+  if (out_proj->bias.defined()) out_proj->bias.zero_();
 }
 
 torch::Tensor AttentionImpl::split_heads(const torch::Tensor& x_BSD) const {
-  const auto H = options_.heads;
-  return x_BSD.view({x_BSD.size(0), x_BSD.size(1), H, options_.embed_dim / H}).transpose(1, 2);
+  const auto C = options_.head_width();
+  return x_BSD.view({x_BSD.size(0), x_BSD.size(1), x_BSD.size(2) / C, C}).transpose(1, 2);
+}
+
+torch::Tensor AttentionImpl::heads_of(const torch::Tensor& x_BSD, torch::nn::Linear& projection,
+                                      Norm& norm, const ForwardContext& context) {
+  auto x = projection->forward(x_BSD);
+  const bool by_head = options_.query_key_norm == "head";
+  if (norm && !by_head) x = norm->forward(x);
+  // The heads of a token are side by side, so that each is a row of its own.
+  if (norm && by_head) x = norm->forward(split_heads(x).transpose(1, 2)).flatten(2);
+  const auto x_BHSC = split_heads(x);
+  return context.rotation && !options_.cross ? rotated(x_BHSC, *context.rotation) : x_BHSC;
 }
 
 std::pair<torch::Tensor, torch::Tensor> AttentionImpl::keys_and_values(
@@ -101,25 +165,26 @@ std::pair<torch::Tensor, torch::Tensor> AttentionImpl::keys_and_values(
   auto* cache = context.cache;
   if (options_.cross) {
     if (cache == nullptr)
-      return {split_heads(k_proj->forward(memory->x_BSD)),
+      return {heads_of(memory->x_BSD, k_proj, k_norm, context),
               split_heads(v_proj->forward(memory->x_BSD))};
     auto& key = of_layer(cache->memory_key_BHSD, options_.layer);
     auto& value = of_layer(cache->memory_value_BHSD, options_.layer);
     if (!key.defined()) {
-      key = split_heads(k_proj->forward(memory->x_BSD));
+      key = heads_of(memory->x_BSD, k_proj, k_norm, context);
       value = split_heads(v_proj->forward(memory->x_BSD));
     }
     return {key, value};
   }
-  auto k_BHSD = split_heads(k_proj->forward(x_BSD));
-  if (context.rotation) k_BHSD = rotated(k_BHSD, *context.rotation);
-  auto v_BHSD = split_heads(v_proj->forward(x_BSD));
-  if (cache == nullptr) return {k_BHSD, v_BHSD};
-  auto& key = of_layer(cache->key_BHSD, options_.layer);
-  auto& value = of_layer(cache->value_BHSD, options_.layer);
-  key = key.defined() ? torch::cat({key, k_BHSD}, 2) : k_BHSD;
-  value = value.defined() ? torch::cat({value, v_BHSD}, 2) : v_BHSD;
-  return {key, value};
+  auto k_BKSC = heads_of(x_BSD, k_proj, k_norm, context);
+  auto v_BKSC = split_heads(v_proj->forward(x_BSD));
+  if (cache == nullptr) return {k_BKSC, v_BKSC};
+  for (auto [kept, tensor] : {std::pair{&of_layer(cache->key_BHSD, options_.layer), &k_BKSC},
+                              {&of_layer(cache->value_BHSD, options_.layer), &v_BKSC}}) {
+    if (kept->defined()) *tensor = torch::cat({*kept, *tensor}, 2);
+    const auto keys = tensor->size(2), window = options_.window;
+    *kept = window > 0 && keys >= window ? tensor->slice(2, keys - window + 1) : *tensor;
+  }
+  return {k_BKSC, v_BKSC};
 }
 
 torch::Tensor AttentionImpl::forward(const torch::Tensor& x_BSD, const ForwardContext& context,
@@ -128,12 +193,34 @@ torch::Tensor AttentionImpl::forward(const torch::Tensor& x_BSD, const ForwardCo
   EVOMOE_CHECK((memory != nullptr) == options_.cross,
                "layer {}: cross-attention, and no other, reads an encoder's output",
                options_.layer);
-  auto q_BHSD = split_heads(q_proj->forward(x_BSD));
-  if (context.rotation && !options_.cross) q_BHSD = rotated(q_BHSD, *context.rotation);
-  const auto [k_BHSD, v_BHSD] = keys_and_values(x_BSD, context, memory);
+  const auto q_BHSD = heads_of(x_BSD, q_proj, q_norm, context);
+  const auto [k_BKSD, v_BKSD] = keys_and_values(x_BSD, context, memory);
   const auto& padding_BS = memory != nullptr ? memory->padding_BS : context.padding_BS;
-  const auto y_BHSD = attend(q_BHSD, k_BHSD, v_BHSD, padding_BS, context);
-  return out_proj->forward(y_BHSD.transpose(1, 2).reshape(x_BSD.sizes()));
+  const auto y_BHSD = attend_grouped(q_BHSD, k_BKSD, v_BKSD, padding_BS, context);
+  return out_proj->forward(y_BHSD.transpose(1, 2).flatten(2));
+}
+
+torch::Tensor AttentionImpl::attend_grouped(const torch::Tensor& q_BHSD,
+                                            const torch::Tensor& k_BKSD,
+                                            const torch::Tensor& v_BKSD,
+                                            const torch::Tensor& key_padding_BS,
+                                            const ForwardContext& context) {
+  const auto K = k_BKSD.size(1), group = options_.heads / K;
+  if (group == 1) return attend(q_BHSD, k_BKSD, v_BKSD, key_padding_BS, context);
+  const bool one_query = q_BHSD.size(2) == 1 && context.cache != nullptr && !context.training;
+  if (!one_query) {
+    return attend(q_BHSD, repeated_heads(k_BKSD, group), repeated_heads(v_BKSD, group),
+                  key_padding_BS, context);
+  }
+  // All that a query of a token sees the token's other queries see: they are queries of one head,
+  // and no key is copied.
+  const auto mask = attention_mask(/*causal=*/!options_.cross, options_.window, /*queries=*/1,
+                                   k_BKSD.size(2), key_padding_BS, q_BHSD.device());
+  const auto q_BKGC = q_BHSD.reshape({q_BHSD.size(0), K, group, q_BHSD.size(3)});
+  const auto y_BKGC = mask.defined()
+                          ? at::scaled_dot_product_attention(q_BKGC, k_BKSD, v_BKSD, mask)
+                          : at::scaled_dot_product_attention(q_BKGC, k_BKSD, v_BKSD);
+  return y_BKGC.reshape(q_BHSD.sizes());
 }
 
 torch::Tensor AttentionImpl::attend(const torch::Tensor& q_BHSD, const torch::Tensor& k_BHSD,
@@ -149,10 +236,12 @@ torch::Tensor AttentionImpl::attend(const torch::Tensor& q_BHSD, const torch::Te
   if (dropout == 0.0) {
     if (of_segments.defined())
       return at::scaled_dot_product_attention(q_BHSD, k_BHSD, v_BHSD, of_segments);
-    if (causal && queries == keys && !key_padding_BS.defined()) {
+    const bool limited = options_.window > 0 && keys > options_.window;
+    if (causal && queries == keys && !key_padding_BS.defined() && !limited) {
       return at::scaled_dot_product_attention(q_BHSD, k_BHSD, v_BHSD, {}, 0.0, /*is_causal=*/true);
     }
-    const auto mask = attention_mask(causal, queries, keys, key_padding_BS, q_BHSD.device());
+    const auto mask =
+        attention_mask(causal, options_.window, queries, keys, key_padding_BS, q_BHSD.device());
     if (!mask.defined()) return at::scaled_dot_product_attention(q_BHSD, k_BHSD, v_BHSD);
     return at::scaled_dot_product_attention(q_BHSD, k_BHSD, v_BHSD, mask);
   }
@@ -165,7 +254,8 @@ torch::Tensor AttentionImpl::attend(const torch::Tensor& q_BHSD, const torch::Te
   if (of_segments.defined()) {
     score = score + of_segments;  // of which nothing is kept for the backward pass
   } else {
-    const auto mask = attention_mask(causal, queries, keys, key_padding_BS, q_BHSD.device());
+    const auto mask =
+        attention_mask(causal, options_.window, queries, keys, key_padding_BS, q_BHSD.device());
     if (mask.defined()) hidden = mask.logical_not();
   }
   // The lowest finite score, not minus infinity: a query whose keys are all padding would get NaN.

@@ -38,8 +38,8 @@ struct ForwardContext {
   /// Rows that hold several sequences (packing): int64, the sequence of each token, 0 = padding.
   /// Each attends to itself alone, and its positions begin anew. Undefined: a row is a sequence.
   torch::Tensor segment_BS;
-  /// What attention reads of it, segment_mask() of models/attention.h. A stack makes it, once for
-  /// all of its layers.
+  /// What attention reads of it, segment_mask() of models/attention.h; B may be 1. A stack makes
+  /// it, once for all of its layers, and also where a window hides earlier tokens of a row.
   torch::Tensor segment_mask_B1SS;
   /// What self-attention turns queries and keys by, of rotary positions. A stack makes it as well.
   std::optional<Rotation> rotation;
@@ -48,7 +48,7 @@ struct ForwardContext {
   torch::Tensor token_id_T;          ///< int64 [B*S], the input tokens
   Communicator* communicator = nullptr;  ///< the ranks of the run; null: in evaluation
   bool stands_in = false;                ///< RoutingContext::stands_in
-  KeyValueCache* cache = nullptr;  ///< incremental decoding; null: the whole sequence at once
+  KeyValueCache* cache = nullptr;        ///< incremental decoding; null: the whole sequence at once
   /// Gumbel noise [T,E] of a layer's router given from outside (recorded runs); empty: drawn from
   /// `noise`.
   std::function<torch::Tensor(int64_t layer)> gate_gumbel;

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "evomoe/base/error.h"
+
 namespace evomoe {
 
 torch::Tensor positions_of(const torch::Tensor& token_BS, const torch::Tensor& padding_BS,
@@ -33,14 +35,42 @@ torch::Tensor sinusoidal_table(int64_t rows, int64_t dim, int64_t padding_index)
   return table;
 }
 
-Rotation rotation_of(const torch::Tensor& position_BS, int64_t head_dim, double base,
-                     const torch::Tensor& like) {
-  // In float64: the angle of a late position has no digits left for its fraction in float32.
+void RotaryOptions::validate() const {
+  if (!(base > 0)) fail_usage("--rotary-base {}: must be above 0", base);
+  if (scaling != "default" && scaling != "linear" && scaling != "llama3")
+    fail_usage("--rotary-scaling {}: allowed are default, linear, llama3", scaling);
+  if (!(factor > 0)) fail_usage("--rotary-factor {}: must be above 0", factor);
+  if (scaling == "default" && factor != 1)
+    fail_usage("--rotary-factor {} needs --rotary-scaling linear or llama3", factor);
+  if (scaling != "llama3") return;
+  if (!(low_factor > 0 && high_factor > low_factor)) {
+    fail_usage(
+        "--rotary-low-factor {} with --rotary-high-factor {}: the first must be above 0, and the "
+        "second above the first",
+        low_factor, high_factor);
+  }
+  if (original_positions < 1)
+    fail_usage("--rotary-original-positions must be at least 1, not {}", original_positions);
+}
+
+torch::Tensor rotary_frequencies(const RotaryOptions& options, int64_t head_dim) {
   const auto exponent_C =
-      torch::arange(head_dim / 2, like.options().dtype(torch::kFloat64).requires_grad(false)) *
-      (-2.0 / static_cast<double>(head_dim));
-  const auto angle_BS1C =
-      position_BS.to(torch::kFloat64).unsqueeze(-1).unsqueeze(-1) * torch::pow(base, exponent_C);
+      torch::arange(head_dim / 2, torch::kFloat64) * (-2.0 / static_cast<double>(head_dim));
+  const auto frequency_C = torch::pow(options.base, exponent_C);
+  if (options.scaling == "default") return frequency_C;
+  const auto slower_C = frequency_C / options.factor;
+  if (options.scaling == "linear") return slower_C;
+  const auto turns_C = frequency_C * (static_cast<double>(options.original_positions) / (2 * M_PI));
+  const auto kept_C =
+      ((turns_C - options.low_factor) / (options.high_factor - options.low_factor)).clamp(0, 1);
+  return slower_C + kept_C * (frequency_C - slower_C);
+}
+
+Rotation rotation_of(const torch::Tensor& position_BS, int64_t head_dim,
+                     const RotaryOptions& options, const torch::Tensor& like) {
+  // In float64: the angle of a late position has no digits left for its fraction in float32.
+  const auto angle_BS1C = position_BS.to(torch::kFloat64).unsqueeze(-1).unsqueeze(-1) *
+                          rotary_frequencies(options, head_dim).to(like.device());
   return {torch::cos(angle_BS1C).to(like.scalar_type()),
           torch::sin(angle_BS1C).to(like.scalar_type())};
 }

@@ -2,6 +2,9 @@
 
 #include <torch/torch.h>
 
+#include <cstdint>
+#include <string>
+
 namespace evomoe {
 
 /// Positions of rows that are padded on the right or the left: the t-th token (t from 1) of a row
@@ -22,10 +25,28 @@ struct Rotation {
   torch::Tensor cosine_BS1C, sine_BS1C;  ///< C = D/2, half the width of a head; B may be 1
 };
 
-/// Of tokens at position_BS (int64 [B,S], from 0): number j turns by position * base^(-2j/D).
+/// The frequencies of rotary positions, and how they are stretched for longer sequences than a
+/// model was trained on. Names and formulas are those of transformers' `rope_parameters`.
+struct RotaryOptions {
+  double base = 10000;              ///< of D/2 frequencies base^(-2j/D)
+  std::string scaling = "default";  ///< default: none | linear: divided by factor | llama3
+  double factor = 1;
+  /// llama3: frequencies of fewer than low_factor turns in original_positions are divided by
+  /// factor, those of more than high_factor are not, and those between are in part.
+  double low_factor = 1, high_factor = 4;
+  int64_t original_positions = 8192;
+
+  /// UsageError for numbers that no frequency comes of.
+  void validate() const;
+};
+
+/// How far each pair of numbers turns from one position to the next: float64 [D/2].
+torch::Tensor rotary_frequencies(const RotaryOptions& options, int64_t head_dim);
+
+/// Of tokens at position_BS (int64 [B,S], from 0): number j turns by position times its frequency.
 /// `head_dim` D is even; type and device are those of `like`.
-Rotation rotation_of(const torch::Tensor& position_BS, int64_t head_dim, double base,
-                     const torch::Tensor& like);
+Rotation rotation_of(const torch::Tensor& position_BS, int64_t head_dim,
+                     const RotaryOptions& options, const torch::Tensor& like);
 
 /// x_BHSD turned: number j and number j + D/2 of a head are a pair (as in GPT-NeoX and Llama).
 torch::Tensor rotated(const torch::Tensor& x_BHSD, const Rotation& rotation);

@@ -19,15 +19,6 @@ void check_at_least_one(const std::string& half, const char* flag, int64_t value
   if (value < 1) fail_usage("--{}-{} must be at least 1, not {}", half, flag, value);
 }
 
-AttentionOptions attention_options(const TransformerStackOptions& options, int64_t layer) {
-  return {.embed_dim = options.embed_dim,
-          .heads = options.heads,
-          .dropout = options.attention_dropout,
-          .layer = options.first_layer + layer,
-          .causal = options.causal,
-          .half = options.half};
-}
-
 TransformerBlockOptions block_options(const TransformerStackOptions& options, int64_t layer) {
   TransformerBlockOptions block;
   block.layer = options.first_layer + layer;
@@ -35,11 +26,12 @@ TransformerBlockOptions block_options(const TransformerStackOptions& options, in
   block.norm = options.norm;
   block.norm_first = options.norm_first;
   block.cross_attention = options.cross_attention;
-  block.attention = attention_options(options, layer);
+  block.attention = options.attention(layer);
   block.feed_forward = {.embed_dim = options.embed_dim,
-                        .hidden_dim = options.is_moe(layer) ? options.shared_expert_dim
-                                                            : options.dense_ffn_dim(layer),
+                        .hidden_dim = options.dense_ffn_dim(layer),
                         .activation = options.activation,
+                        .gated = options.gated,
+                        .biases = options.ffn_bias,
                         .activation_dropout = options.activation_dropout,
                         .dropout = options.dropout,
                         .layer = block.layer};
@@ -65,6 +57,21 @@ void check_dropout(const char* flag, double value) {
   }
 }
 
+AttentionOptions TransformerStackOptions::attention(int64_t layer) const {
+  return {.embed_dim = embed_dim,
+          .heads = heads,
+          .kv_heads = kv_heads,
+          .head_dim = head_dim,
+          .bias = attention_bias,
+          .query_key_norm = query_key_norm,
+          .norm = norm,
+          .window = window,
+          .dropout = attention_dropout,
+          .layer = first_layer + layer,
+          .causal = causal,
+          .half = half};
+}
+
 void TransformerStackOptions::validate() const {
   check_at_least_one(half, "layers", layers);
   check_at_least_one(half, "embed-dim", embed_dim);
@@ -78,18 +85,25 @@ void TransformerStackOptions::validate() const {
         "(a dense model) to {}",
         moe_freq, layers, half, layers);
   }
-  EVOMOE_CHECK(shared_expert_dim == 0 || !moe.gated,
-               "a shared expert beside gated experts is not there yet: its block is not gated");
-  attention_options(*this, /*layer=*/0).validate();
-  EVOMOE_CHECK(norm.eps > 0, "the eps of a norm is {}; it must be above 0", norm.eps);
+  if (first_dense_layers < 0 ||
+      (moe_freq > 0 && first_dense_layers >= layers / moe_freq * moe_freq)) {
+    fail_usage(
+        "--moe-first-dense-layers {} leaves none of the {} layers (--{}-layers) with --moe-freq {} "
+        "an MoE layer; allowed are 0 to {}",
+        first_dense_layers, layers, half, moe_freq, layers / moe_freq * moe_freq - 1);
+  }
+  attention().validate();
+  if (!(norm.eps > 0)) fail_usage("--norm-eps {}: must be above 0", norm.eps);
   if (positions == PositionKind::kRotary) {
-    EVOMOE_CHECK(rotary_base > 0, "the base of rotary positions is {}; it must be above 0",
-                 rotary_base);
-    if (embed_dim / heads % 2 != 0) {
+    rotary.validate();
+    if (const auto width = attention().head_width(); width % 2 != 0) {
       fail_usage(
-          "--{}-attention-heads {} with --{}-embed-dim {}: rotary positions turn a head's numbers "
-          "in pairs, and {} is odd; choose heads of an even width",
-          half, heads, half, embed_dim, embed_dim / heads);
+          "{}: rotary positions turn a head's numbers in pairs, and {} is odd; choose heads of an "
+          "even width",
+          head_dim > 0 ? fmt::format("--{}-head-dim {}", half, head_dim)
+                       : fmt::format("--{}-attention-heads {} with --{}-embed-dim {}", half, heads,
+                                     half, embed_dim),
+          width);
     }
   }
 }
@@ -202,13 +216,22 @@ StackOutput TransformerStackImpl::forward(const torch::Tensor& token_BS,
   StackOutput output;
   auto x = embed(token_BS, context);
   if (context.segment_BS.defined()) {
-    context.segment_mask_B1SS = segment_mask(context.segment_BS, options_.causal, x.scalar_type());
+    context.segment_mask_B1SS =
+        segment_mask(context.segment_BS, options_.causal, x.scalar_type(), options_.window);
+  } else if (options_.window > 0 && token_BS.size(1) > options_.window &&
+             context.cache == nullptr) {
+    // A row is one segment, and its padding another one: a mask for all layers, not one of each.
+    const auto segment_BS = context.padding_BS.defined()
+                                ? context.padding_BS.logical_not().to(torch::kInt64)
+                                : torch::ones_like(token_BS).slice(0, 0, 1);
+    context.segment_mask_B1SS =
+        segment_mask(segment_BS, options_.causal, x.scalar_type(), options_.window);
   }
   if (options_.positions == PositionKind::kRotary) {
     const auto position_BS = positions(token_BS, context) - (options_.padding_index + 1);
     const bool same = !context.padding_BS.defined() && !context.segment_BS.defined();
     context.rotation = rotation_of(same ? position_BS.slice(0, 0, 1) : position_BS,
-                                   options_.embed_dim / options_.heads, options_.rotary_base, x);
+                                   options_.attention().head_width(), options_.rotary, x);
   }
   for (size_t i = 0; i < blocks_.size(); ++i) {
     const auto layer = options_.first_layer + static_cast<int64_t>(i);
@@ -259,22 +282,19 @@ TransformerStackImpl::Work TransformerStackImpl::work(
   const auto T = static_cast<double>(tokens), S = static_cast<double>(length);
   Work work;
   for (int64_t i = 0; i < options_.layers; ++i) {
-    // A query meets its keys twice (scores, values); half of them where it sees the past only.
-    work.forward += T * (4 * D * D + (options_.causal ? S * D : 2 * S * D));
+    work.forward += T * attention_work(options_.attention(i), S);
     if (options_.cross_attention) {
       work.forward += T * (2 * D * D + 2 * static_cast<double>(memory_length) * D) +
                       static_cast<double>(memory_tokens) * 2 * D * D;
     }
     const auto moe = blocks_[static_cast<size_t>(i)]->moe_layer();
-    if (!moe) {
-      work.forward += T * 2 * D * static_cast<double>(options_.dense_ffn_dim(i));
-      continue;
-    }
+    if (options_.dense_ffn_dim(i) > 0)
+      work.forward += T * static_cast<double>(expert_work(options_.dense_form(i)).forward);
+    if (!moe) continue;
     double assignments = 0;
     for (const auto& [layer, done] : stats) {
       if (layer == options_.first_layer + i) assignments = static_cast<double>(done.assignments);
     }
-    work.forward += T * 2 * D * static_cast<double>(options_.shared_expert_dim);
     const auto each = expert_work(moe->experts()->options().form());
     work.forward += assignments * static_cast<double>(each.forward);
     // The shared expert takes every token without asking the gate.

@@ -10,6 +10,7 @@
 #include "evomoe/base/position_kind.h"
 #include "evomoe/models/adaptive_input.h"
 #include "evomoe/models/forward_context.h"
+#include "evomoe/models/positions.h"
 #include "evomoe/models/transformer_block.h"
 
 namespace evomoe {
@@ -25,6 +26,11 @@ struct TransformerStackOptions {
   int64_t embed_dim = 512;
   int64_t ffn_dim = 2048;
   int64_t heads = 8;
+  // Of self-attention, as AttentionOptions has them.
+  int64_t kv_heads = 0, head_dim = 0, window = 0;
+  std::string attention_bias = "all", query_key_norm = "none";
+  bool gated = false;    ///< dense blocks, as FeedForwardOptions has it; of experts: moe.gated
+  bool ffn_bias = true;  ///< of dense blocks; of experts: moe.biases
   int64_t max_positions = 1024;  ///< longest sequence, where there is a table of positions
   std::string activation = "relu";
   double dropout = 0.1;
@@ -38,12 +44,13 @@ struct TransformerStackOptions {
   bool final_norm = true;        ///< a norm after the last block
   AdaptiveBands adaptive_input;  ///< of the embeddings; no bands: one table
   PositionKind positions = PositionKind::kSinusoidal;
-  double rotary_base = 10000;   ///< of rotary positions: the slowest pair turns by about 1/base
+  RotaryOptions rotary;
   bool scale_embedding = true;  ///< multiply embeddings by sqrt(embed_dim)
   /// Encoders: the embeddings of padding become zero. It stays so only until the first block.
   bool zero_padding = false;
   bool checkpoint_activations = false;
-  int64_t moe_freq = 0;  ///< layer i (from 0) is MoE iff (i+1) % moe_freq == 0; 0: dense
+  int64_t moe_freq = 0;            ///< layer i (from 0) is MoE iff (i+1) % moe_freq == 0; 0: dense
+  int64_t first_dense_layers = 0;  ///< the first so many layers are dense all the same
   int64_t dense_ffn_dim_of_moe_layers =
       0;  ///< > 0: those layers are dense with this width ("pseudo MoE")
   /// Of the MoE layers; its model dim and dropouts follow from the above, as does its hidden dim
@@ -55,16 +62,31 @@ struct TransformerStackOptions {
 
   /// Throws UsageError naming flag, value and what is allowed; the vocabulary is not looked at.
   void validate() const;
+  /// Whether a layer is MoE, or dense in the place of one.
+  bool is_moe_place(int64_t layer) const {
+    return moe_freq > 0 && layer >= first_dense_layers && (layer + 1) % moe_freq == 0;
+  }
   bool is_moe(int64_t layer) const {
-    return moe_freq > 0 && dense_ffn_dim_of_moe_layers == 0 && (layer + 1) % moe_freq == 0;
+    return dense_ffn_dim_of_moe_layers == 0 && is_moe_place(layer);
   }
   /// Hidden width of an expert.
   int64_t expert_dim() const { return moe.hidden_dim > 0 ? moe.hidden_dim : ffn_dim; }
-  /// Hidden width of a dense layer.
+  /// Hidden width of a layer's dense block, which an MoE layer has beside its experts; 0: none.
   int64_t dense_ffn_dim(int64_t layer) const {
-    const bool other = moe_freq > 0 && (layer + 1) % moe_freq == 0;
-    return other && dense_ffn_dim_of_moe_layers > 0 ? dense_ffn_dim_of_moe_layers : ffn_dim;
+    if (is_moe(layer)) return shared_expert_dim;
+    return dense_ffn_dim_of_moe_layers > 0 && is_moe_place(layer) ? dense_ffn_dim_of_moe_layers
+                                                                  : ffn_dim;
   }
+  /// Of that block.
+  ExpertForm dense_form(int64_t layer) const {
+    return {.experts = 1,
+            .model_dim = embed_dim,
+            .hidden_dim = dense_ffn_dim(layer),
+            .gated = gated,
+            .biases = ffn_bias};
+  }
+  /// Self-attention of a layer.
+  AttentionOptions attention(int64_t layer = 0) const;
 };
 
 struct StackOutput {

@@ -10,6 +10,10 @@ void MoeOptions::describe(OptionTable& table, const TasksByHalf& tasks) {
       .add("moe-freq", &moe_freq,
            "Every n-th layer is MoE (2: layers 1, 3, 5, ... counted from 0); 0: none.")
       .at_least(0);
+  table
+      .add("moe-first-dense-layers", &moe_first_dense_layers,
+           "The first so many layers are dense, whatever --moe-freq says.")
+      .at_least(0);
   table.add("moe-expert-count", &moe_expert_count, "Experts of an MoE layer.").at_least(0);
   table
       .add("moe-expert-hidden-dim", &moe_expert_hidden_dim,

@@ -17,6 +17,7 @@ struct TasksByHalf {
 /// is the option of the same name.
 struct MoeOptions {
   int64_t moe_freq = 0;  ///< layer i (from 0) is MoE iff (i+1) % moe_freq == 0; 0: a dense model
+  int64_t moe_first_dense_layers = 0;  ///< the first so many layers are dense all the same
   int64_t encoder_moe_freq = 0, decoder_moe_freq = 0;  ///< of one half; 0: moe_freq
   int64_t moe_expert_count = 0;                        ///< E
   int64_t moe_expert_hidden_dim = 0;                   ///< of each expert; 0: that of a dense layer

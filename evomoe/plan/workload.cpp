@@ -30,17 +30,15 @@ struct TokenWork {
 
 TokenWork work_of(const TransformerStackOptions& stack, const ExpertForm& form, double active,
                   int64_t columns) {
-  const auto D = static_cast<double>(stack.embed_dim), S = static_cast<double>(columns);
+  const auto D = static_cast<double>(stack.embed_dim);
   TokenWork work;
   for (int64_t i = 0; i < stack.layers; ++i) {
-    const double attention = 4 * D * D + (stack.causal ? S * D : 2 * S * D);
+    const double attention = attention_work(stack.attention(i), static_cast<double>(columns));
     work.forward += attention * (stack.cross_attention ? 2 : 1);
-    if (!stack.is_moe(i)) {
-      work.forward += 2 * D * static_cast<double>(stack.dense_ffn_dim(i));
-      continue;
-    }
+    if (stack.dense_ffn_dim(i) > 0)
+      work.forward += static_cast<double>(expert_work(stack.dense_form(i)).forward);
+    if (!stack.is_moe(i)) continue;
     const auto each = expert_work(form);
-    work.forward += 2 * D * static_cast<double>(stack.shared_expert_dim);
     work.forward += active * static_cast<double>(each.forward) +
                     D * static_cast<double>(stack.moe.router.num_experts);
     if (stack.moe.recompute_experts) work.recomputed += active * static_cast<double>(each.hidden);

@@ -51,6 +51,86 @@ void describe_encoder(OptionTable& table, ModelOptions& o) {
 
 }  // namespace
 
+void DecoderFormOptions::describe(OptionTable& table) {
+  table.add("decoder-norm", &norm, "What the norms of the decoder are.")
+      .choices({"layer_norm", "rms_norm"});
+  table.add("norm-eps", &norm_eps, "What the decoder's norms add before they take the root.")
+      .above(0);
+  table.add("decoder-rotary-pos", &rotary_pos,
+            "Rotary positions of the decoder (arXiv 2104.09864, pairs of numbers half a head "
+            "apart).");
+  table.add("rotary-base", &rotary_base, "Rotary positions: base of the frequencies.").above(0);
+  table
+      .add("rotary-scaling", &rotary_scaling,
+           "Rotary positions: how frequencies are lowered for longer sequences, as transformers "
+           "names it: not at all, divided by --rotary-factor, or as Llama 3 does.")
+      .choices({"default", "linear", "llama3"});
+  table.add("rotary-factor", &rotary_factor, "Rotary scaling: what frequencies are divided by.")
+      .above(0);
+  table
+      .add("rotary-low-factor", &rotary_low_factor,
+           "Rotary scaling llama3: frequencies of fewer turns in --rotary-original-positions are "
+           "divided by the whole factor.")
+      .above(0);
+  table
+      .add("rotary-high-factor", &rotary_high_factor,
+           "Rotary scaling llama3: frequencies of more turns stay as they are.")
+      .above(0);
+  table
+      .add("rotary-original-positions", &rotary_original_positions,
+           "Rotary scaling llama3: positions that the model was first trained with.")
+      .at_least(1);
+  table.add("gated-ffn", &gated_ffn,
+            "Feed-forward blocks and experts multiply their activation by a second projection: "
+            "SwiGLU with --activation-fn silu, GEGLU with gelu (arXiv 2002.05202).");
+  table.add("no-ffn-bias", &no_ffn_bias, "Feed-forward blocks and experts have no biases.");
+  table
+      .add("attention-bias", &attention_bias,
+           "Which projections of attention have biases: all, those of queries, keys and values, or "
+           "none.")
+      .choices({"all", "qkv", "none"});
+  table
+      .add("decoder-kv-heads", &kv_heads,
+           "Heads of keys and values, each of which serves several attention heads "
+           "(grouped-query attention, arXiv 2305.13245); not given: --decoder-attention-heads.")
+      .at_least(1);
+  table
+      .add("decoder-head-dim", &head_dim,
+           "Width of an attention head; not given: --decoder-embed-dim / "
+           "--decoder-attention-heads.")
+      .at_least(1);
+  table
+      .add("query-key-norm", &query_key_norm,
+           "A norm of queries and keys before positions: none, one of all heads together (OLMoE), "
+           "or of each head (Qwen3).")
+      .choices({"none", "width", "head"});
+  table
+      .add("sliding-window", &sliding_window,
+           "A token attends to the last so many tokens, itself among them; 0: to all before it.")
+      .at_least(0);
+}
+
+DecoderForm DecoderFormOptions::applied_to(DecoderForm form) const {
+  form.norm = norm.value_or(form.norm);
+  form.norm_eps = norm_eps.value_or(form.norm_eps);
+  auto& rotary = form.rotary;
+  rotary.base = rotary_base.value_or(rotary.base);
+  rotary.scaling = rotary_scaling.value_or(rotary.scaling);
+  if (rotary_scaling == "default") rotary.factor = 1;
+  rotary.factor = rotary_factor.value_or(rotary.factor);
+  rotary.low_factor = rotary_low_factor.value_or(rotary.low_factor);
+  rotary.high_factor = rotary_high_factor.value_or(rotary.high_factor);
+  rotary.original_positions = rotary_original_positions.value_or(rotary.original_positions);
+  form.gated_ffn = gated_ffn.value_or(form.gated_ffn);
+  form.ffn_bias = no_ffn_bias ? !*no_ffn_bias : form.ffn_bias;
+  form.attention_bias = attention_bias.value_or(form.attention_bias);
+  form.query_key_norm = query_key_norm.value_or(form.query_key_norm);
+  form.kv_heads = kv_heads.value_or(form.kv_heads);
+  form.head_dim = head_dim.value_or(form.head_dim);
+  form.sliding_window = sliding_window.value_or(form.sliding_window);
+  return form;
+}
+
 void ModelOptions::describe(OptionTable& table) {
   table.group("model", "Model (what is not given follows from the architecture)");
   table.add("arch", &arch, "Architecture, e.g. transformer_lm_gptsmall_moe.")

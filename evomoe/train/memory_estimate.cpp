@@ -50,9 +50,9 @@ class Parameters {
     trained_words_ += words;
     trained_.emplace_back(kind, std::move(sizes));
   }
-  void add_linear(int64_t rows, int64_t columns) {
+  void add_linear(int64_t rows, int64_t columns, bool bias = true) {
     add(ParameterKind::kMatrix, {rows, columns});
-    add(ParameterKind::kBias, {rows});
+    if (bias) add(ParameterKind::kBias, {rows});
   }
   void add(const Parameters& others) {
     words_ += others.words_;
@@ -79,9 +79,12 @@ class StackCounter {
   StackCounter(const TransformerStackOptions& model, const LargestBatch& batch)
       : model_(model),
         batch_(batch),
+        attention_(model.attention()),
         T_(batch.tokens),
         D_(model.embed_dim),
-        expert_dim_(model.expert_dim()) {
+        expert_dim_(model.expert_dim()),
+        Q_(attention_.query_width()),
+        K_(attention_.key_width()) {
     if (has_moe()) {
       auto router = model.moe.router;
       router.model_dim = D_;
@@ -125,10 +128,11 @@ class StackCounter {
     const auto norms = (model_.final_norm ? 1 : 0) + (model_.embedding_norm ? 1 : 0);
     words += norms * (T_ * D_ + kept_of_norm());
     // Cosines and sines of a head's width, for all layers.
-    if (model_.positions == PositionKind::kRotary) words += T_ * (D_ / model_.heads);
+    if (model_.positions == PositionKind::kRotary) words += T_ * attention_.head_width();
     // One mask for all layers. By-hand attention does not keep it, but recomputation does.
     const bool keeps_mask = model_.attention_dropout == 0 || model_.checkpoint_activations;
-    if (batch_.segments && keeps_mask) words += T_ * batch_.columns;
+    const bool limited = model_.window > 0 && batch_.columns > model_.window;
+    if ((batch_.segments || limited) && keeps_mask) words += T_ * batch_.columns;
     for (int64_t i = 0; i < model_.layers; ++i)
       words += model_.checkpoint_activations ? T_ * D_ : kept_of_block(i);
     return words;
@@ -146,12 +150,10 @@ class StackCounter {
 
  private:
   bool has_moe() const { return model_.moe_freq > 0 && model_.dense_ffn_dim_of_moe_layers == 0; }
-  bool is_moe(int64_t layer) const { return has_moe() && (layer + 1) % model_.moe_freq == 0; }
+  bool is_moe(int64_t layer) const { return model_.is_moe(layer); }
   int64_t E() const { return model_.moe.router.num_experts; }
   /// Of the dense feed-forward block, which is beside the experts if it is there in an MoE layer.
-  int64_t hidden(int64_t layer) const {
-    return is_moe(layer) ? model_.shared_expert_dim : model_.dense_ffn_dim(layer);
-  }
+  int64_t hidden(int64_t layer) const { return model_.dense_ffn_dim(layer); }
   ExpertForm experts() const {
     return {.experts = E(),
             .model_dim = D_,
@@ -162,10 +164,11 @@ class StackCounter {
 
   void add_block(Parameters& all, int64_t layer) const {
     add_norms(all, model_.cross_attention ? 3 : 2);
-    for (int j = 0; j < (model_.cross_attention ? 8 : 4); ++j) all.add_linear(D_, D_);
+    for (int j = 0; j < (model_.cross_attention ? 2 : 1); ++j) add_attention(all);
     if (hidden(layer) > 0) {
-      all.add_linear(hidden(layer), D_);
-      all.add_linear(D_, hidden(layer));
+      all.add_linear(hidden(layer), D_, model_.ffn_bias);
+      all.add_linear(D_, hidden(layer), model_.ffn_bias);
+      if (model_.gated) all.add_linear(hidden(layer), D_, /*bias=*/false);
     }
     if (!is_moe(layer)) return;
     for_each_weight(
@@ -176,20 +179,47 @@ class StackCounter {
     all.add(ParameterKind::kRouter, {E(), D_});
   }
 
+  void add_attention(Parameters& all) const {
+    const auto& bias = attention_.bias;
+    for (const auto width : {Q_, K_, K_}) all.add_linear(width, D_, bias != "none");
+    all.add_linear(D_, Q_, bias == "all");
+    if (attention_.query_key_norm == "none") return;
+    const bool by_head = attention_.query_key_norm == "head";
+    for (const auto width : {Q_, K_}) add_norms(all, 1, by_head ? attention_.head_width() : width);
+  }
+
   bool rms_norm() const { return model_.norm.kind == NormKind::kRmsNorm; }
 
-  void add_norms(Parameters& all, int64_t norms) const {
-    for (int64_t i = 0; i < (rms_norm() ? 1 : 2) * norms; ++i) all.add(ParameterKind::kNorm, {D_});
+  void add_norms(Parameters& all, int64_t norms) const { add_norms(all, norms, D_); }
+  void add_norms(Parameters& all, int64_t norms, int64_t width) const {
+    for (int64_t i = 0; i < (rms_norm() ? 1 : 2) * norms; ++i)
+      all.add(ParameterKind::kNorm, {width});
   }
 
   /// Beside its input and output: mean and deviation, or the deviation and the input divided by it.
-  int64_t kept_of_norm() const { return rms_norm() ? T_ + T_ * D_ : 2 * T_; }
+  int64_t kept_of_norm() const { return kept_of_norm(T_, D_); }
+  int64_t kept_of_norm(int64_t rows, int64_t width) const {
+    return rms_norm() ? rows + rows * width : 2 * rows;
+  }
+
+  /// Of the norms of queries and keys, with what goes in.
+  int64_t kept_of_query_key_norm() const {
+    const auto& kind = attention_.query_key_norm;
+    if (kind == "none") return 0;
+    int64_t words = T_ * (Q_ + K_);
+    for (const auto width : {Q_, K_}) {
+      const auto of_row = kind == "head" ? attention_.head_width() : width;
+      words += kept_of_norm(T_ * width / of_row, of_row);
+    }
+    return words;
+  }
 
   int64_t kept_of_attention() const {
     const auto H = model_.heads, S = batch_.columns;
-    // Normed input, query, key, value and output; statistics of the norm and of the softmax, or its
-    // probabilities before and after dropout.
-    return 5 * T_ * D_ + kept_of_norm() + (model_.attention_dropout > 0 ? 2 * T_ * H * S : T_ * H);
+    // Normed input, query, key and value of each head of queries, and output; statistics of the
+    // norms and of the softmax, or its probabilities before and after dropout.
+    return T_ * D_ + 4 * T_ * Q_ + kept_of_norm() + kept_of_query_key_norm() +
+           (model_.attention_dropout > 0 ? 2 * T_ * H * S : T_ * H);
   }
 
   /// As of the attention to itself, and the sum between both.
@@ -211,7 +241,7 @@ class StackCounter {
 
   int64_t kept_of_hidden(int64_t layer) const {
     // A dense feed-forward block is an expert that has every token.
-    return (is_moe(layer) ? kept_of_experts() : 0) + T_ * hidden(layer);
+    return (is_moe(layer) ? kept_of_experts() : 0) + (model_.gated ? 2 : 1) * T_ * hidden(layer);
   }
 
   int64_t kept_of_block(int64_t layer) const {
@@ -226,15 +256,15 @@ class StackCounter {
     // One after the other, each with the gradient of the input that both have.
     const auto hidden_half = std::max(is_moe(layer) ? backward_of_experts() : 0,
                                       hidden(layer) > 0 ? backward_of_feed_forward(layer) : 0);
-    auto attention = 5 * T_ * D_ + 4 * D_ * D_ - kept_of_hidden(layer);
+    auto attention = T_ * D_ + 4 * T_ * Q_ + 2 * D_ * (Q_ + K_) - kept_of_hidden(layer);
     if (model_.attention_dropout > 0) attention += 2 * T_ * model_.heads * batch_.columns;
     return 3 * T_ * D_ + std::max(hidden_half, attention);
   }
 
   int64_t backward_of_feed_forward(int64_t layer) const {
     const auto H = hidden(layer);
-    return expert_numel({.experts = 1, .model_dim = D_, .hidden_dim = H}) +
-           block_of_rows(T_, H) * (2 * H + 2 * D_);
+    return expert_numel(model_.dense_form(layer)) +
+           block_of_rows(T_, H) * ((model_.gated ? 3 : 2) * H + 2 * D_);
   }
 
   /// The gradients of all weights at once and the buffers of one expert; of several, when they have
@@ -254,7 +284,9 @@ class StackCounter {
 
   const TransformerStackOptions& model_;
   const LargestBatch& batch_;
+  AttentionOptions attention_;
   int64_t T_, D_, expert_dim_;
+  int64_t Q_, K_;  ///< widths of all queries of a token, and of all keys
   Assignments assignments_;
 };
 

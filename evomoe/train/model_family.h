@@ -89,6 +89,13 @@ const Architecture& architecture_of(const TrainOptions& options);
 
 // What the families' stacks have alike.
 
+/// Of the options that make a decoder those of its DecoderForm and rotary positions, with the
+/// values that it has.
+OptionValues form_values(const TransformerStackOptions& stack);
+/// Those of them that differ from the reference's decoders, as one gives them:
+/// "--decoder-norm rms_norm".
+std::vector<std::string> beyond_reference(const TransformerStackOptions& stack);
+
 /// What encoder and decoder of every family take alike from the options.
 void fill_stack(TransformerStackOptions& stack, const TrainOptions& options,
                 const Architecture& architecture, int64_t padding_index, bool shared_expert);

@@ -1,5 +1,7 @@
 #include "evomoe/train/model_options.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "evomoe/train/model_family.h"
@@ -42,6 +44,7 @@ void fill_half(TransformerStackOptions& stack, const HalfOptions& half, int64_t 
   stack.heads = half.attention_heads.value_or(architecture.heads);
   stack.positions = position_kind(options.model, half, architecture.positions);
   stack.moe_freq = std::max(options.moe.moe_freq, moe_freq);
+  stack.first_dense_layers = options.moe.moe_first_dense_layers;
   stack.dense_ffn_dim_of_moe_layers = alternate_ffn_dim;
   stack.moe.router = router_options(options, stack.embed_dim);
   stack.moe.hidden_dim = options.moe.moe_expert_hidden_dim;
@@ -63,6 +66,49 @@ void fill_encoder(TransformerStackOptions& stack, const TrainOptions& options,
             options, architecture);
   stack.norm_first = encoder.normalize_before.value_or(architecture.norm_first);
   stack.final_norm = stack.norm_first;
+}
+
+OptionValues form_values(const TransformerStackOptions& stack) {
+  const auto attention = stack.attention();
+  const auto text = [](const auto& value) { return fmt::format("{}", value); };
+  OptionValues values = {
+      {"decoder-norm", stack.norm.kind == NormKind::kRmsNorm ? "rms_norm" : "layer_norm"},
+      {"norm-eps", text(stack.norm.eps)},
+      {"gated-ffn", text(stack.gated)},
+      {"no-ffn-bias", text(!stack.ffn_bias)},
+      {"attention-bias", stack.attention_bias},
+      {"decoder-kv-heads", text(attention.key_heads())},
+      {"decoder-head-dim", text(attention.head_width())},
+      {"query-key-norm", stack.query_key_norm},
+      {"sliding-window", text(stack.window)}};
+  const bool rotary = stack.positions == PositionKind::kRotary;
+  values.emplace_back("decoder-rotary-pos", text(rotary));
+  if (!rotary) return values;
+  values.emplace_back("rotary-base", text(stack.rotary.base));
+  values.emplace_back("rotary-scaling", stack.rotary.scaling);
+  if (stack.rotary.scaling == "default") return values;
+  values.emplace_back("rotary-factor", text(stack.rotary.factor));
+  if (stack.rotary.scaling == "linear") return values;
+  values.emplace_back("rotary-low-factor", text(stack.rotary.low_factor));
+  values.emplace_back("rotary-high-factor", text(stack.rotary.high_factor));
+  values.emplace_back("rotary-original-positions", text(stack.rotary.original_positions));
+  return values;
+}
+
+std::vector<std::string> beyond_reference(const TransformerStackOptions& stack) {
+  TransformerStackOptions plain;
+  plain.embed_dim = stack.embed_dim;
+  plain.heads = stack.heads;
+  if (stack.embed_dim % stack.heads != 0) plain.embed_dim = stack.heads;  // it has no such heads
+  const auto of_reference = form_values(plain);
+  std::vector<std::string> flags;
+  for (const auto& [name, value] : form_values(stack)) {
+    const bool same = std::ranges::find(of_reference, std::pair(name, value)) != of_reference.end();
+    if (!same) flags.push_back(value == "true" ? "--" + name : fmt::format("--{} {}", name, value));
+  }
+  if (stack.moe_freq > 0 && stack.first_dense_layers > 0)
+    flags.push_back(fmt::format("--moe-first-dense-layers {}", stack.first_dense_layers));
+  return flags;
 }
 
 RouterOptions router_options(const TrainOptions& options, int64_t embed_dim) {

@@ -39,6 +39,36 @@ TEST_F(Resume, ARunThatIsStoppedAndResumedEndsBitIdentical) {
   }
 }
 
+TEST_F(Resume, ADecoderOfTodayGoesOnBitIdenticalThroughItsSpawn) {
+  const auto arguments = [&](const std::string& run) {
+    return fmt::format(
+        "train {0}/bin --save-dir {0}/{1} --arch qwen3_moe_tiny --decoder-embed-dim 16 "
+        "--decoder-ffn-embed-dim 24 --decoder-head-dim 8 --sliding-window 6 --moe-expert-count 4 "
+        "--moe-first-dense-layers 1 --shared-expert-updates 5 --diversify noise "
+        "--diversify-ratio 0.1 --tokens-per-sample 16 --batch-size 4 --lr 0.003 --max-update 12 "
+        "--log-format none --threads 1 ",
+        folder_.path().string(), run);
+  };
+  const auto whole = evomoe(arguments("whole"));
+  ASSERT_EQ(whole.exit_code, 0) << whole.err;
+  for (const int stop : {3, 5, 7}) {
+    const auto run = fmt::format("part{}", stop);
+    ASSERT_EQ(evomoe(arguments(run) + fmt::format("--max-update {}", stop)).exit_code, 0);
+    ASSERT_EQ(evomoe(arguments(run)).exit_code, 0);
+    EXPECT_EQ(model_file(run), model_file("whole")) << "stopped after " << stop;
+  }
+  expect_refused(arguments("whole") + "--query-key-norm width", {"--query-key-norm head -> width"},
+                 1);
+  expect_refused(arguments("whole") + "--sliding-window 7", {"--sliding-window 6 -> 7"}, 1);
+  const auto last = (folder_ / "whole/checkpoint_last").string();
+  expect_refused(
+      fmt::format("convert {} --to fairseq --output {}/x.pt", last, folder_.path().string()),
+      {"no word for", "--decoder-norm rms_norm", "--moe-first-dense-layers 1"});
+  const auto info = evomoe("info " + last);
+  EXPECT_THAT(info.out, HasSubstr("--decoder-rotary-pos"));
+  EXPECT_THAT(info.out, HasSubstr("--decoder-kv-heads 2"));
+}
+
 TEST_F(Resume, ACheckpointOfAnotherArchitectureIsRefused) {
   ASSERT_EQ(evomoe(train_arguments() + "--max-update 2").exit_code, 0);
   expect_refused(train_arguments() + "--decoder-embed-dim 32",

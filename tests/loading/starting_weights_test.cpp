@@ -73,6 +73,22 @@ TEST(StartingState, ADenseBlockIsDividedAmongTheSharedExpertThatStaysAndTheOneTh
   EXPECT_EQ(starting_state(dense, own_with(2, 3)).at(layer + "fc1.weight").size(0), 6);
 }
 
+TEST(StartingState, AGatedBlockBecomesAGatedExpert) {
+  const TensorMap dense = {{"d.layers.0.fc1.weight", torch::full({4, 2}, 1.0)},
+                           {"d.layers.0.fc2.weight", torch::full({2, 4}, 2.0)},
+                           {"d.layers.0.fc3.weight", torch::full({4, 2}, 3.0)}};
+  const TensorMap own = {{"d.layers.0.moe_layer.experts.w1", torch::zeros({1, 4, 2})},
+                         {"d.layers.0.moe_layer.experts.w2", torch::zeros({1, 2, 4})},
+                         {"d.layers.0.moe_layer.experts.w3", torch::zeros({1, 4, 2})}};
+  const auto state = starting_state(dense, own);
+  ASSERT_EQ(state.size(), 3U);
+  for (const auto& [name, value] : {std::pair{"w1", 1.0}, {"w2", 2.0}, {"w3", 3.0}}) {
+    const auto& tensor = state.at(std::string("d.layers.0.moe_layer.experts.") + name);
+    EXPECT_EQ(tensor.size(0), 1);
+    EXPECT_TRUE(torch::all(tensor == value).item<bool>()) << name;
+  }
+}
+
 TEST(StartingState, WhatADenseBlockDoesNotHaveIsLeftForLoadingToName) {
   const TensorMap dense = {{"d.layers.0.fc1.weight", torch::full({4, 2}, 1.0)},
                            {"d.layers.0.fc2.weight", torch::full({2, 4}, 3.0)}};

@@ -385,5 +385,141 @@ TEST(Gpt, ImpossibleOptionsAreNamed) {
               ::testing::ThrowsMessage<Error>(::testing::HasSubstr("--activation-fn 'tanh'")));
 }
 
+/// Two layers of experts behind two dense ones, all as today's decoders have it.
+GptOptions modern_gpt() {
+  auto options = small_gpt("topk");
+  options.moe_freq = 1;
+  options.first_dense_layers = 2;
+  options.activation = "silu";
+  options.positions = PositionKind::kRotary;
+  options.rotary = {.base = 100, .scaling = "llama3", .factor = 4, .original_positions = 8};
+  options.norm = {.kind = NormKind::kRmsNorm, .eps = 1e-6};
+  options.heads = 4;
+  options.kv_heads = 2;
+  options.head_dim = 6;
+  options.attention_bias = "none";
+  options.query_key_norm = "head";
+  options.gated = options.moe.gated = true;
+  options.ffn_bias = options.moe.biases = false;
+  options.window = 5;
+  options.scale_embedding = false;
+  return options;
+}
+
+TEST(ModernGpt, HasNoBiasesAndTheNamesOfItsParts) {
+  const auto parameters = Gpt(modern_gpt())->named_parameters();
+  for (const auto& item : parameters) {
+    EXPECT_EQ(item.key().find("bias"), std::string::npos) << item.key();
+    EXPECT_EQ(item.key().find("b1"), std::string::npos) << item.key();
+  }
+  const auto sizes = [&](const std::string& name) {
+    return parameters["decoder.layers." + name].sizes().vec();
+  };
+  using Sizes = std::vector<int64_t>;
+  EXPECT_EQ(sizes("0.fc1.weight"), (Sizes{32, 16}));
+  EXPECT_EQ(sizes("1.fc3.weight"), (Sizes{32, 16}));
+  EXPECT_EQ(sizes("2.moe_layer.experts.w3"), (Sizes{4, 32, 16}));
+  EXPECT_EQ(sizes("3.self_attn.q_proj.weight"), (Sizes{24, 16}));
+  EXPECT_EQ(sizes("3.self_attn.k_proj.weight"), (Sizes{12, 16}));
+  EXPECT_EQ(sizes("3.self_attn.out_proj.weight"), (Sizes{16, 24}));
+  EXPECT_EQ(sizes("3.self_attn.k_norm.weight"), (Sizes{6}));
+}
+
+TEST(ModernGpt, AGatedBlockIsTheProductOfItsTwoProjections) {
+  const torch::NoGradGuard no_grad;
+  struct Owner : torch::nn::Module {};
+  torch::manual_seed(3);
+  const auto x = torch::randn({2, 5, 16});
+  for (const bool biases : {false, true}) {
+    Owner own;
+    FeedForward block(
+        {.embed_dim = 16, .hidden_dim = 24, .activation = "silu", .gated = true, .biases = biases},
+        own);
+    block.initialise(4, "block");
+    const auto p = own.named_parameters();
+    const auto with = [&](const torch::Tensor& y, const char* name) {
+      return biases ? y + p[name] : y;
+    };
+    const auto hidden = torch::silu(with(torch::matmul(x, p["fc1.weight"].t()), "fc1.bias")) *
+                        torch::matmul(x, p["fc3.weight"].t());
+    const auto expected = with(torch::matmul(hidden, p["fc2.weight"].t()), "fc2.bias");
+    EXPECT_TRUE(torch::allclose(block.forward(x, ForwardContext()), expected, 1e-5, 1e-6));
+    EXPECT_EQ(p.size(), biases ? 5U : 3U);
+  }
+}
+
+TEST(ModernGpt, TheCacheGivesTheWholeForwardPass) {
+  const torch::NoGradGuard no_grad;
+  auto model = make_gpt(modern_gpt());
+  const auto token_BS = some_tokens(2, 15);
+  const auto whole = logits_of(model, token_BS, ForwardContext());
+  KeyValueCache cache;
+  ForwardContext context;
+  context.cache = &cache;
+  int64_t begin = 0;
+  for (const int64_t end : {7, 8, 9, 12, 13, 14, 15}) {
+    const auto part = logits_of(model, token_BS.slice(1, begin, end), context);
+    EXPECT_TRUE(torch::allclose(part, whole.slice(1, begin, end), 1e-4, 1e-5)) << end;
+    begin = end;
+  }
+  EXPECT_EQ(cache.key_BHSD.at(3).sizes(), (std::vector<int64_t>{2, 2, 4, 6}));
+}
+
+TEST(ModernGpt, PackedAndPaddedRowsAreComputedAsAlone) {
+  const torch::NoGradGuard no_grad;
+  auto model = make_gpt(modern_gpt());
+  const auto token_BS = some_tokens(1, 20);
+  ForwardContext packed;
+  packed.segment_BS = (torch::arange(20).ge(8).to(torch::kInt64) + 1).unsqueeze(0);
+  const auto whole = logits_of(model, token_BS, packed);
+  for (const auto& [begin, end] : {std::pair{0, 8}, std::pair{8, 20}}) {
+    const auto alone = logits_of(model, token_BS.slice(1, begin, end), ForwardContext());
+    EXPECT_TRUE(torch::allclose(whole.slice(1, begin, end), alone, 1e-4, 1e-5)) << begin;
+  }
+  auto padded_BS = token_BS.clone();
+  padded_BS.slice(1, 13).fill_(kPad);
+  ForwardContext context;
+  context.padding_BS = padded_BS.eq(kPad);
+  EXPECT_TRUE(torch::allclose(logits_of(model, padded_BS, context).slice(1, 0, 13),
+                              logits_of(model, token_BS.slice(1, 0, 13), ForwardContext()), 1e-4,
+                              1e-5));
+}
+
+TEST(ModernGpt, CheckpointedActivationsGiveTheSameGradients) {
+  std::vector<torch::Tensor> gradients[2];
+  for (const bool checkpointed : {false, true}) {
+    auto options = modern_gpt();
+    options.checkpoint_activations = options.moe.recompute_experts = checkpointed;
+    options.dropout = options.attention_dropout = 0.1;
+    auto model = make_gpt(options);
+    ForwardContext context;
+    context.training = true;
+    model->forward(some_tokens(2, 9), context).x_BSD.square().sum().backward();
+    for (const auto& item : model->named_parameters()) {
+      if (item.value().grad().defined()) gradients[checkpointed].push_back(item.value().grad());
+    }
+  }
+  ASSERT_EQ(gradients[0].size(), gradients[1].size());
+  for (size_t i = 0; i < gradients[0].size(); ++i)
+    EXPECT_TRUE(torch::allclose(gradients[0][i], gradients[1][i], 1e-4, 1e-5)) << i;
+}
+
+TEST(ModernGpt, ImpossibleOptionsAreNamed) {
+  const std::vector<std::pair<std::string, std::function<void(GptOptions&)>>> cases = {
+      {"--moe-first-dense-layers 4", [](auto& o) { o.first_dense_layers = 4; }},
+      {"--moe-first-dense-layers -1", [](auto& o) { o.first_dense_layers = -1; }},
+      {"--decoder-head-dim 5", [](auto& o) { o.head_dim = 5; }},
+      {"--decoder-kv-heads 3", [](auto& o) { o.kv_heads = 3; }},
+      {"--norm-eps 0", [](auto& o) { o.norm.eps = 0; }},
+      {"--rotary-base", [](auto& o) { o.rotary.base = -1; }}};
+  for (const auto& [text, change] : cases) {
+    auto options = modern_gpt();
+    EXPECT_NO_THROW(options.validate());
+    change(options);
+    EXPECT_THAT([&] { options.validate(); },
+                ::testing::ThrowsMessage<UsageError>(::testing::HasSubstr(text)));
+  }
+}
+
 }  // namespace
 }  // namespace evomoe

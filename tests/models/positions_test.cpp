@@ -1,8 +1,11 @@
 #include "evomoe/models/positions.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
+
+#include "evomoe/base/error.h"
 
 namespace evomoe {
 namespace {
@@ -64,11 +67,12 @@ TEST(RotaryPositions, TurnPairsOfNumbersByThePosition) {
   const auto position = torch::tensor({{0, 1, 2, 3, 4}, {7, 0, 1, 100000, 2}}, torch::kInt64);
   for (const double base : {10000.0, 50.0}) {
     const auto expected = turned(x, position, base);
-    EXPECT_TRUE(torch::allclose(rotated(x, rotation_of(position, 8, base, x)), expected, 0, 1e-9));
+    EXPECT_TRUE(torch::allclose(rotated(x, rotation_of(position, 8, {.base = base}, x)), expected,
+                                0, 1e-9));
     const auto single = x.to(torch::kFloat32);
-    EXPECT_TRUE(
-        torch::allclose(rotated(single, rotation_of(position, 8, base, single)).to(torch::kFloat64),
-                        expected, 0, 1e-6));
+    EXPECT_TRUE(torch::allclose(
+        rotated(single, rotation_of(position, 8, {.base = base}, single)).to(torch::kFloat64),
+        expected, 0, 1e-6));
   }
 }
 
@@ -78,12 +82,53 @@ TEST(RotaryPositions, AScoreDependsOnTheDistanceAlone) {
              k = torch::randn({1, 1, 1, 8}, torch::kFloat64);
   const auto score = [&](int64_t of_q, int64_t of_k) {
     const auto at = [&](const torch::Tensor& x, int64_t position) {
-      return rotated(x, rotation_of(torch::tensor({{position}}, torch::kInt64), 8, 10000, x));
+      return rotated(x, rotation_of(torch::tensor({{position}}, torch::kInt64), 8, {}, x));
     };
     return (at(q, of_q) * at(k, of_k)).sum().item<double>();
   };
   EXPECT_NEAR(score(9, 4), score(105, 100), 1e-10);
   EXPECT_GT(std::abs(score(9, 4) - score(9, 5)), 1e-3);
+}
+
+TEST(RotaryPositions, ScaledFrequenciesAreTransformers) {
+  constexpr double kPi = 3.14159265358979323846;
+  const int64_t width = 16;
+  for (const std::string scaling : {"default", "linear", "llama3"}) {
+    const RotaryOptions options{.base = 500,
+                                .scaling = scaling,
+                                .factor = scaling == "default" ? 1.0 : 8.0,
+                                .low_factor = 1,
+                                .high_factor = 4,
+                                .original_positions = 64};
+    options.validate();
+    const auto found = rotary_frequencies(options, width);
+    for (int64_t j = 0; j < width / 2; ++j) {
+      const double plain = std::pow(500.0, -2.0 * static_cast<double>(j) / 16),
+                   length = 2 * kPi / plain;
+      double expected = plain;
+      if (scaling == "linear") expected = plain / 8;
+      if (scaling == "llama3" && length > 64 / 1.0) {
+        expected = plain / 8;
+      } else if (scaling == "llama3" && length >= 64 / 4.0) {
+        const double smooth = (64 / length - 1) / (4 - 1);
+        expected = (1 - smooth) * plain / 8 + smooth * plain;
+      }
+      EXPECT_NEAR(found[j].item<double>(), expected, 1e-12) << scaling << " " << j;
+    }
+  }
+}
+
+TEST(RotaryPositions, NumbersThatNoFrequencyComesOfAreNamed) {
+  const auto refused = [](const char* words, const RotaryOptions& options) {
+    EXPECT_THAT([&] { options.validate(); },
+                ::testing::ThrowsMessage<UsageError>(::testing::HasSubstr(words)));
+  };
+  refused("--rotary-base 0", {.base = 0});
+  refused("--rotary-scaling yarn", {.scaling = "yarn"});
+  refused("--rotary-factor -1", {.scaling = "linear", .factor = -1});
+  refused("--rotary-factor 2 needs --rotary-scaling", {.factor = 2});
+  refused("--rotary-low-factor 4", {.scaling = "llama3", .factor = 2, .low_factor = 4});
+  refused("--rotary-original-positions", {.scaling = "llama3", .original_positions = 0});
 }
 
 }  // namespace

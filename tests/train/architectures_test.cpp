@@ -1,7 +1,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <sstream>
+
 #include "evomoe/base/error.h"
+#include "evomoe/config/option_table.h"
+#include "evomoe/routing/capacity.h"
+#include "evomoe/routing/topk_router.h"
 #include "evomoe/train/model_family.h"
 
 namespace evomoe {
@@ -19,6 +25,13 @@ struct Row {
   double dropout, attention_dropout;
   bool tied;
 };
+
+bool is_modern(const std::string& name) {
+  for (const char* family : {"llama_", "olmoe_", "mixtral_", "qwen3_moe_"}) {
+    if (name.starts_with(family)) return true;
+  }
+  return false;
+}
 
 // The tables of the reference's architectures.
 const Row kTable[] = {
@@ -78,7 +91,81 @@ TEST(Architectures, HaveTheDimensionsOfTheReferencesTable) {
     EXPECT_EQ(found.attention_dropout, row.attention_dropout);
     EXPECT_EQ(found.tied, row.tied);
   }
-  EXPECT_EQ(architecture_names().size(), std::size(kTable));
+  const auto names = architecture_names();
+  EXPECT_EQ(std::ranges::count_if(names, [](const std::string& name) { return !is_modern(name); }),
+            std::ssize(kTable));
+}
+
+TEST(Architectures, ModernOnesSayHowTheirDecoderAndItsRoutingAre) {
+  const auto model = [](const std::string& arguments) {
+    TrainOptions options;
+    OptionTable table("train", "");
+    options.describe(table);
+    std::vector<std::string> words = {"data", "--batch-size", "1"};
+    std::istringstream stream(arguments);
+    for (std::string word; stream >> word;) words.push_back(word);
+    table.parse(words);
+    const auto gpt = gpt_options(options, 20, 1, /*shared_expert=*/false);
+    gpt.validate();
+    return gpt;
+  };
+  const auto llama = model("--arch llama_small");
+  EXPECT_EQ(llama.norm.kind, NormKind::kRmsNorm);
+  EXPECT_EQ(llama.positions, PositionKind::kRotary);
+  EXPECT_TRUE(llama.gated && llama.moe.gated);
+  EXPECT_FALSE(llama.ffn_bias || llama.moe.biases || llama.scale_embedding || llama.tie_embeddings);
+  EXPECT_EQ(llama.attention_bias, "none");
+  EXPECT_EQ(llama.kv_heads, 4);
+  EXPECT_EQ(llama.moe_freq, 0);
+
+  const auto olmoe = model("--arch olmoe_tiny");
+  EXPECT_EQ(olmoe.moe_freq, 1);
+  EXPECT_EQ(olmoe.moe.router.method, "topk");
+  EXPECT_EQ(olmoe.moe.router.num_experts, 8);
+  EXPECT_EQ(olmoe.moe.router.get<TopkOptions>().k, 2);
+  EXPECT_TRUE(olmoe.moe.router.get<TopkOptions>().no_normalize);
+  EXPECT_EQ(olmoe.moe.router.get<CapacityOptions>().train_factor, 0);
+  EXPECT_EQ(olmoe.query_key_norm, "width");
+  EXPECT_FALSE(model("--arch mixtral_tiny").moe.router.get<TopkOptions>().no_normalize);
+  EXPECT_EQ(model("--arch qwen3_moe_tiny").head_dim, 32);
+
+  // What is given comes first, and another router has nothing of the architecture's.
+  const auto changed = model(
+      "--arch olmoe_tiny --moe-expert-count 4 --moe-router sigmoid --moe-first-dense-layers 1 "
+      "--query-key-norm none --sliding-window 7 --decoder-kv-heads 1 --norm-eps 0.001");
+  EXPECT_EQ(changed.moe.router.num_experts, 4);
+  EXPECT_EQ(changed.moe.router.method, "sigmoid");
+  EXPECT_FALSE(changed.moe.router.get<TopkOptions>().no_normalize);
+  EXPECT_EQ(changed.first_dense_layers, 1);
+  EXPECT_EQ(changed.query_key_norm, "none");
+  EXPECT_EQ(changed.window, 7);
+  EXPECT_EQ(changed.norm.eps, 0.001);
+  const auto dense = model("--arch olmoe_tiny --moe-freq 0");
+  EXPECT_EQ(dense.moe_freq, 0);
+  EXPECT_EQ(dense.moe.router.num_experts, 0);
+  // Any decoder may have them.
+  EXPECT_EQ(model("--arch transformer_lm_gpt2_tiny --decoder-rotary-pos").positions,
+            PositionKind::kRotary);
+  EXPECT_THAT([&] { model("--arch transformer_lm_gpt2_tiny --rotary-base 500"); },
+              ThrowsMessage<UsageError>(
+                  AllOf(HasSubstr("--rotary-base 500"), HasSubstr("--decoder-rotary-pos"))));
+}
+
+TEST(Architectures, OfTheReferenceHaveNothingThatItHasNoWordFor) {
+  for (const auto& row : kTable) {
+    if (!std::string(row.name).starts_with("transformer_lm")) continue;
+    TrainOptions options;
+    options.model.arch = row.name;
+    EXPECT_THAT(beyond_reference(gpt_options(options, 20, 1, /*shared_expert=*/false)),
+                ::testing::IsEmpty())
+        << row.name;
+  }
+  TrainOptions options;
+  options.model.arch = "mixtral_small";
+  EXPECT_THAT(
+      beyond_reference(gpt_options(options, 20, 1, /*shared_expert=*/false)),
+      ::testing::IsSupersetOf({std::string("--decoder-norm rms_norm"), std::string("--gated-ffn"),
+                               std::string("--decoder-kv-heads 2")}));
 }
 
 TEST(Architectures, NormalizeAsTheirFamilyDoes) {

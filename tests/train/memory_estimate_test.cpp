@@ -224,6 +224,24 @@ TEST(MemoryEstimate, IsWhatRmsNormsAndRotaryPositionsTake) {
   expect_estimate("rotary positions", options);
 }
 
+TEST(MemoryEstimate, IsWhatADecoderOfTodayTakes) {
+  auto options = dense();
+  options.norm.kind = NormKind::kRmsNorm;
+  options.positions = PositionKind::kRotary;
+  options.gated = true;
+  options.ffn_bias = false;
+  options.activation = "silu";
+  options.attention_bias = "none";
+  options.kv_heads = 2;
+  expect_estimate("grouped queries", options);
+  options.head_dim = 32;
+  options.query_key_norm = "head";
+  expect_estimate("norms of heads", options);
+  options.query_key_norm = "width";
+  options.window = 32;
+  expect_estimate("norms of the width, a window", options);
+}
+
 TEST(MemoryEstimate, IsWhatRecomputationTakes) {
   auto options = mixture("dts");
   options.moe.recompute_experts = true;

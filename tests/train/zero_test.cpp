@@ -8,6 +8,7 @@
 #include <functional>
 
 #include "evomoe/base/error.h"
+#include "evomoe/routing/capacity.h"
 #include "evomoe/text/dictionary.h"
 #include "evomoe/train/optimizer_settings.h"
 #include "evomoe/train/trainer.h"
@@ -22,7 +23,8 @@ using testing::on_ranks;
 
 constexpr int64_t kSymbolsOfZero = 23;  // odd sizes: no parameter divides evenly by 2, 3 and 4
 
-/// dense, switch or dts (two updates of a shared expert, then 3 experts).
+/// dense, switch, dts (two updates of a shared expert, then 3 experts), or modern: gated experts
+/// with topk behind a gated dense layer, as today's decoders have it.
 TrainOptions options_of_zero(const std::string& model, int64_t stage) {
   TrainOptions options;
   options.task.tokens_per_sample = 8;
@@ -46,6 +48,16 @@ TrainOptions options_of_zero(const std::string& model, int64_t stage) {
     options.evolution.evolution_router_init = "kmeans";
     options.moe.moe_shared_expert_hidden_dim = 5;
     options.moe.moe_expert_hidden_dim = 7;
+  }
+  if (model == "modern") {
+    options.model.arch = "qwen3_moe_tiny";
+    options.model.form.head_dim = 6;
+    options.model.form.kv_heads = 1;
+    options.model.form.sliding_window = 3;
+    options.moe.moe_first_dense_layers = 1;
+    options.moe.moe_freq = 1;
+    options.moe.moe_router = "topk";
+    options.routers.get<CapacityOptions>().train_factor = 0;
   }
   options.optimization.lr = {0.01};
   options.optimization.clip_norm = 0.5;
@@ -198,7 +210,7 @@ Shown train_alone(const TrainOptions& options, int64_t micro_batches) {
 class Zero : public ::testing::TestWithParam<int64_t> {
  protected:
   void SetUp() override { EVOMOE_NEEDS_RANKS(); }
-  static std::vector<std::string> models() { return {"dense", "switch", "dts"}; }
+  static std::vector<std::string> models() { return {"dense", "switch", "dts", "modern"}; }
 };
 
 INSTANTIATE_TEST_SUITE_P(Stage, Zero, ::testing::Values(0, 1, 2, 3));
@@ -230,15 +242,16 @@ TEST_P(Zero, WorksWithRecomputedActivationsAndTiedWeights) {
 
 /// Experts on different ranks, and what is divided beside that.
 TEST_P(Zero, DividesExpertsAmongTheRanksThatHoldTheSame) {
-  for (const int expert_ranks : {2, 4}) {
-    SCOPED_TRACE(expert_ranks);
-    auto options = options_of_zero("dts", GetParam());
+  for (const auto& [model, expert_ranks] : {std::pair{"dts", 2}, {"dts", 4}, {"modern", 2}}) {
+    SCOPED_TRACE(fmt::format("{}, {}", model, expert_ranks));
+    auto options = options_of_zero(model, GetParam());
     options.moe.moe_expert_count = 5;
     const auto whole = train_alone(options, 4);
-    const auto ranks = on_ranks(4, [&](const std::shared_ptr<Communicator>& communicator) {
-      auto trainer = trainer_of_zero(options, communicator, expert_ranks);
-      return train(trainer, communicator->rank(), 4, 1);
-    });
+    const auto ranks = on_ranks(
+        4, [&, of_experts = expert_ranks](const std::shared_ptr<Communicator>& communicator) {
+          auto trainer = trainer_of_zero(options, communicator, of_experts);
+          return train(trainer, communicator->rank(), 4, 1);
+        });
     for (const auto& rank : ranks) {
       for (size_t i = 0; i < whole.updates.size(); ++i)
         expect_same_update(rank.updates[i], whole.updates[i]);

@@ -8,6 +8,54 @@
 #include "evomoe/train/model_family.h"
 
 namespace evomoe {
+namespace {
+
+/// What today's decoders have beside the reference's.
+void fill_form(GptOptions& gpt, const DecoderFormOptions& given, const Architecture& architecture) {
+  const auto form = given.applied_to(architecture.form);
+  gpt.norm = {.kind = form.norm == "rms_norm" ? NormKind::kRmsNorm : NormKind::kLayerNorm,
+              .eps = form.norm_eps};
+  gpt.gated = gpt.moe.gated = form.gated_ffn;
+  gpt.ffn_bias = gpt.moe.biases = form.ffn_bias;
+  gpt.attention_bias = form.attention_bias;
+  gpt.query_key_norm = form.query_key_norm;
+  gpt.kv_heads = form.kv_heads;
+  gpt.head_dim = form.head_dim;
+  gpt.window = form.sliding_window;
+  gpt.rotary = form.rotary;
+}
+
+/// The positions with --decoder-rotary-pos, which stands beside the other words for them.
+PositionKind with_rotary(PositionKind kind, const ModelOptions& model) {
+  const auto& rotary = model.form.rotary_pos;
+  if (rotary.value_or(false)) {
+    if (model.decoder.learned_pos.value_or(false))
+      fail_usage("--decoder-rotary-pos and --decoder-learned-pos exclude each other; use one");
+    if (kind == PositionKind::kNone) {
+      fail_usage(
+          "--decoder-rotary-pos and --no-token-positional-embeddings exclude each other; use one");
+    }
+    return PositionKind::kRotary;
+  }
+  return rotary && kind == PositionKind::kRotary ? PositionKind::kSinusoidal : kind;
+}
+
+/// Refuses what is said of rotary positions where there are none.
+void check_rotary(const GptOptions& gpt, const DecoderFormOptions& given) {
+  if (gpt.positions == PositionKind::kRotary) return;
+  const auto refuse = [](const char* flag, const auto& value) {
+    if (value)
+      fail_usage("--{} {} needs rotary positions: give --decoder-rotary-pos", flag, *value);
+  };
+  refuse("rotary-base", given.rotary_base);
+  refuse("rotary-scaling", given.rotary_scaling);
+  refuse("rotary-factor", given.rotary_factor);
+  refuse("rotary-low-factor", given.rotary_low_factor);
+  refuse("rotary-high-factor", given.rotary_high_factor);
+  refuse("rotary-original-positions", given.rotary_original_positions);
+}
+
+}  // namespace
 
 GptOptions gpt_options(const TrainOptions& options, int64_t vocab_size, int64_t padding_index,
                        bool shared_expert) {
@@ -17,9 +65,12 @@ GptOptions gpt_options(const TrainOptions& options, int64_t vocab_size, int64_t 
   gpt.vocab_size = vocab_size;
   fill_stack(gpt, options, architecture, padding_index, shared_expert);
   fill_decoder(gpt, options, architecture);
+  fill_form(gpt, model.form, architecture);
+  gpt.positions = with_rotary(gpt.positions, model);
+  check_rotary(gpt, model.form);
   gpt.max_positions = model.max_target_positions.value_or(options.task.tokens_per_sample) +
                       (options.task.add_bos_token ? 1 : 0);
-  gpt.scale_embedding = !model.no_scale_embedding.value_or(false);
+  gpt.scale_embedding = !model.no_scale_embedding.value_or(!architecture.scale_embedding);
   gpt.tie_embeddings = architecture.tied || model.share_decoder_input_output_embed.value_or(false);
   const bool adaptive = !architecture.cutoffs.empty();
   if (model.adaptive_input || adaptive) {
@@ -42,9 +93,81 @@ GptOptions gpt_options(const TrainOptions& options, int64_t vocab_size, int64_t 
 
 namespace {
 
-std::vector<Architecture> language_model_architectures() {
+/// As Llama has it: RMSNorm, rotary positions, SwiGLU, no biases, no dropout.
+Architecture modern(Architecture of) {
+  of.activation = "silu";
+  of.positions = PositionKind::kRotary;
+  of.dropout = 0;
+  of.scale_embedding = false;
+  of.form.norm = "rms_norm";
+  of.form.gated_ffn = true;
+  of.form.ffn_bias = false;
+  of.form.attention_bias = "none";
+  return of;
+}
+
+/// The same with experts in all layers: the `k` most probable ones of a token, dropless. Their
+/// weights are divided by their sum, or `raw`.
+Architecture modern_moe(Architecture of, int64_t experts, int64_t k, bool raw = false) {
+  of.moe = {
+      {"moe-freq", 1}, {"moe-router", "topk"},         {"moe-expert-count", experts},
+      {"moe-k", k},    {"moe-no-normalize-topk", raw}, {"moe-train-capacity-token-fraction", 0.0}};
+  return modern(std::move(of));
+}
+
+Architecture olmoe(Architecture of, int64_t experts, int64_t k) {
+  of.form.query_key_norm = "width";
+  return modern_moe(std::move(of), experts, k, /*raw=*/true);
+}
+
+Architecture mixtral(Architecture of, int64_t experts, int64_t k) {
+  of.form.rotary.base = 1e6;
+  return modern_moe(std::move(of), experts, k);
+}
+
+Architecture qwen3_moe(Architecture of, int64_t experts, int64_t k) {
+  of.form.norm_eps = 1e-6;
+  of.form.query_key_norm = "head";
+  of.form.rotary.base = 1e6;
+  return modern_moe(std::move(of), experts, k);
+}
+
+std::vector<Architecture> modern_architectures() {
   // clang-format off
   return {
+      modern({.name = "llama_tiny", .layers = 2, .embed_dim = 64, .ffn_dim = 176, .heads = 4,
+              .form = {.kv_heads = 2}}),
+      modern({.name = "llama_small", .layers = 12, .embed_dim = 768, .ffn_dim = 2048, .heads = 12,
+              .form = {.kv_heads = 4}}),
+      modern({.name = "llama_3_2_1b", .layers = 16, .embed_dim = 2048, .ffn_dim = 8192,
+              .heads = 32, .tied = true,
+              .form = {.rotary = {.base = 5e5, .scaling = "llama3", .factor = 32}, .kv_heads = 8}}),
+      modern({.name = "llama_3_8b", .layers = 32, .embed_dim = 4096, .ffn_dim = 14336,
+              .heads = 32, .form = {.rotary = {.base = 5e5}, .kv_heads = 8}}),
+      olmoe({.name = "olmoe_tiny", .layers = 2, .embed_dim = 64, .ffn_dim = 64, .heads = 4}, 8, 2),
+      olmoe({.name = "olmoe_small", .layers = 12, .embed_dim = 512, .ffn_dim = 256, .heads = 8},
+            32, 4),
+      olmoe({.name = "olmoe_1b_7b", .layers = 16, .embed_dim = 2048, .ffn_dim = 1024, .heads = 16},
+            64, 8),
+      mixtral({.name = "mixtral_tiny", .layers = 2, .embed_dim = 64, .ffn_dim = 128, .heads = 4,
+               .form = {.kv_heads = 2}}, 4, 2),
+      mixtral({.name = "mixtral_small", .layers = 12, .embed_dim = 512, .ffn_dim = 1024,
+               .heads = 8, .form = {.kv_heads = 2}}, 8, 2),
+      mixtral({.name = "mixtral_8x7b", .layers = 32, .embed_dim = 4096, .ffn_dim = 14336,
+               .heads = 32, .form = {.kv_heads = 8}}, 8, 2),
+      qwen3_moe({.name = "qwen3_moe_tiny", .layers = 2, .embed_dim = 64, .ffn_dim = 64, .heads = 4,
+                 .form = {.kv_heads = 2, .head_dim = 32}}, 8, 2),
+      qwen3_moe({.name = "qwen3_moe_small", .layers = 12, .embed_dim = 512, .ffn_dim = 256,
+                 .heads = 8, .form = {.kv_heads = 2, .head_dim = 128}}, 32, 4),
+      qwen3_moe({.name = "qwen3_moe_30b_a3b", .layers = 48, .embed_dim = 2048, .ffn_dim = 768,
+                 .heads = 32, .form = {.kv_heads = 4, .head_dim = 128}}, 128, 8),
+  };
+  // clang-format on
+}
+
+std::vector<Architecture> language_model_architectures() {
+  // clang-format off
+  std::vector<Architecture> all = {
       {.name = "transformer_lm", .layers = 6, .embed_dim = 512, .ffn_dim = 2048, .heads = 8},
       {.name = "transformer_lm_big", .layers = 12, .embed_dim = 1024, .ffn_dim = 4096,
        .heads = 16},
@@ -96,6 +219,8 @@ std::vector<Architecture> language_model_architectures() {
        .heads = 16, .attention_dropout = .1, .final_norm = false},
   };
   // clang-format on
+  for (auto& each : modern_architectures()) all.push_back(std::move(each));
+  return all;
 }
 
 class LanguageModelFamily : public ModelFamily {
@@ -108,6 +233,7 @@ class LanguageModelFamily : public ModelFamily {
                      .architectures = language_model_architectures()}) {}
 
   void describe(OptionTable& table, ModelOptions& options) const override {
+    options.form.describe(table);
     table.add("adaptive-input", &options.adaptive_input, "Rare tokens have narrower embeddings.");
     table
         .add("adaptive-input-cutoff", &options.adaptive_input_cutoff,
@@ -176,8 +302,10 @@ class LanguageModelFamily : public ModelFamily {
   OptionValues values(const TrainOptions& options) const override {
     const auto gpt = gpt_options(options, Dictionary::kSpecials, Dictionary::kPad,
                                  /*shared_expert=*/false);
-    return {{"share-decoder-input-output-embed", fmt::format("{}", gpt.tie_embeddings)},
-            {"no-decoder-final-norm", fmt::format("{}", !gpt.final_norm)}};
+    OptionValues values = form_values(gpt);
+    values.emplace_back("share-decoder-input-output-embed", fmt::format("{}", gpt.tie_embeddings));
+    values.emplace_back("no-decoder-final-norm", fmt::format("{}", !gpt.final_norm));
+    return values;
   }
 
   std::vector<std::pair<std::string, torch::Tensor>> fairseq_extras(
