@@ -3,9 +3,11 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "evomoe/moe/diversify.h"
@@ -65,6 +67,11 @@ class MoELayerImpl : public torch::nn::Module {
   /// stays as it is. Errors: not in that stage, another number than the router's.
   void spawn(int64_t num_experts, const DiversifyOptions& options, uint64_t seed);
 
+  /// From now on each forward pass tells what it has routed, with what is dropped left out, and for
+  /// which tokens; not in the shared-expert stage. Empty: no more.
+  using Watcher = std::function<void(const Routing&, const RoutingContext&)>;
+  void watch(Watcher watcher) { watcher_ = std::move(watcher); }
+
   bool in_shared_expert_stage() const { return shared_expert_; }
   /// For end_update, and its gate weight.
   const std::shared_ptr<Router>& router() const { return router_; }
@@ -87,6 +94,7 @@ class MoELayerImpl : public torch::nn::Module {
   ExpertBank experts_{nullptr};
   std::shared_ptr<Communicator> ranks_;  ///< among which the experts are divided
   std::vector<ExpertRange> owners_;      ///< beside their ranks
+  Watcher watcher_;
 };
 TORCH_MODULE(MoELayer);
 
