@@ -22,6 +22,7 @@ void TrainOptions::describe(OptionTable& table) {
   dataset.describe(table);
   checkpoint.describe(table);
   resources.describe(table);
+  live.describe(table);
   distributed.describe(table);
   common.describe(table);
   add_legacy_flags(table, "train");
