@@ -207,7 +207,7 @@ ordered_json token_routes(const LoadedModel& loaded, const std::string& subset, 
     for (const auto& of_token : layer.text) {
       auto list = ordered_json::array();
       for (const auto& [expert, weight] : of_token)
-        list.push_back({expert, std::round(1000 * weight) / 1000});
+        list.push_back({expert, std::round(1000.0 * weight) / 1000});
       route.push_back(std::move(list));
     }
     json["layers"].push_back({{"layer", layer.layer},

@@ -18,7 +18,7 @@ function makePlots() {
   add('routers', {title: 'Load: standard deviation / mean', column: 'load_cv', band: layers});
   add('routers', {title: 'Entropy of the gate (nats)', column: 'entropy', band: layers});
   add('routers', {title: 'Share of assignments dropped', column: 'dropped_share', band: layers});
-  add('routers', {title: 'Similarity of experts (cosine of weights; copies of one: 1)', column: 'similarity', band: layers,
+  add('routers', {title: 'Similarity of experts (copies of one: 1)', column: 'similarity', band: layers,
                   table: run => run.similarity});
   add('cost', {title: 'Time per update (ms)', column: 'ms_per_update'});
   add('cost', {title: 'Tokens per second', column: 'tokens_per_second'});
@@ -34,6 +34,7 @@ function makeValidationPlots(runs) {
   for (const run of runs) {
     for (const [subset, table] of Object.entries(run.validations)) {
       for (const column of Object.keys(titles).filter(name => table[name])) {
+        if (column === 'loss' && table.perplexity) continue;  // which has the gate's loss in it
         const id = `plot-${subset}-${column}`;
         if (page.validations.has(id)) continue;
         page.validations.set(id, new Plot(part('curves', 'plots'), {
