@@ -105,11 +105,12 @@ function(evomoe_room name)
   endif()
 endfunction()
 
-# evomoe_embed(<room> <files ...>): the program holds files of evomoe/<room>. NAME.EXT is what the function
-# `std::string_view NAME_EXT()` returns.
+# evomoe_embed(<room> <files ...>): the program holds files of evomoe/<room>, or of elsewhere if the path is absolute.
+# NAME.EXT is what the function `std::string_view NAME_EXT()` returns.
 function(evomoe_embed room)
-  foreach(file ${ARGN})
-    set(path ${PROJECT_SOURCE_DIR}/evomoe/${room}/${file})
+  foreach(path ${ARGN})
+    cmake_path(GET path FILENAME file)
+    cmake_path(ABSOLUTE_PATH path BASE_DIRECTORY ${PROJECT_SOURCE_DIR}/evomoe/${room})
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${path})
     file(READ ${path} text)
     string(REPLACE "." "_" name ${file})

@@ -24,6 +24,8 @@ const std::vector<Command>& all_commands() {
       {"compare", "compares run folders: a table, and conclusions in sentences", compare_command},
       {"plan", "computes what ways of dividing a run among ranks would take, best first",
        plan_command},
+      {"report", "makes a page of run folders: curves, routers, loads of experts, what differs",
+       report_command},
       {"plot", "draws the curves of run folders into an SVG file", plot_command},
       {"bench", "measures speed and memory, beside this machine's own peak", bench_command},
       {"options", "prints all options: reference page, manual pages, shell completions",

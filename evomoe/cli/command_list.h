@@ -22,6 +22,7 @@ int convert_command(const std::vector<std::string>& arguments);
 int info_command(const std::vector<std::string>& arguments);
 int compare_command(const std::vector<std::string>& arguments);
 int plan_command(const std::vector<std::string>& arguments);
+int report_command(const std::vector<std::string>& arguments);
 int plot_command(const std::vector<std::string>& arguments);
 int bench_command(const std::vector<std::string>& arguments);
 int options_command(const std::vector<std::string>& arguments);

@@ -7,6 +7,7 @@
 #include "evomoe/cli/options.h"
 #include "evomoe/cli/plan.h"
 #include "evomoe/cli/plot.h"
+#include "evomoe/cli/report.h"
 #include "evomoe/config/describe.h"
 #include "evomoe/data/preprocess_options.h"
 #include "evomoe/generate/evaluation_options.h"
@@ -37,6 +38,7 @@ std::vector<std::shared_ptr<const OptionTable>> command_tables() {
   add("info", InfoOptions{});
   add("compare", CompareOptions{});
   add("plan", PlanOptions{});
+  add("report", ReportOptions{});
   add("plot", PlotOptions{});
   add("options", OptionsFlags{});
   return tables;

@@ -46,6 +46,14 @@ bool contains(const std::vector<std::string>& texts, const std::string& text) {
   return std::find(texts.begin(), texts.end(), text) != texts.end();
 }
 
+/// Of an option that may stand alone: is the argument behind it its value?
+bool may_be_value(const Option& option, const std::string& text) {
+  if (!option.choices().empty()) return contains(option.choices(), text);
+  if (option.type() == OptionType::kInteger)  // `--live RUN`
+    return text.find_first_not_of("0123456789") == std::string::npos && !text.empty();
+  return !is_name(text);
+}
+
 bool identifier(const std::string& text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
     return std::isalnum(c) != 0 || c == '_' || c == '-';
@@ -115,9 +123,7 @@ OptionTable::NamedArguments OptionTable::read_named(
     } else if (is_attached && !takes_value) {
       fail_unknown(argument);
     } else if (option != nullptr && option->bare() && !value &&
-               (next == nullptr ||
-                (option->choices().empty() ? is_name(*next)
-                                           : !contains(option->choices(), *next)))) {
+               (next == nullptr || !may_be_value(*option, *next))) {
       // Alone: what follows is none of its values; --remove-bpe may stand before a positional.
       given[option] = *option->bare();
     } else if (option != nullptr) {

@@ -37,7 +37,7 @@ class Option {
   /// another value it is refused.
   Option& only_with(std::string other_option, std::vector<std::string> values);
   /// The value that the option has when it is given without one; argparse calls it `const`. A word
-  /// behind it that is none of its choices is not its value.
+  /// behind it that is none of its choices, or no whole number where it is one, is not its value.
   Option& bare(std::string text);
   /// What is not given follows from other options, by this rule.
   Option& default_from(std::function<nlohmann::json()> rule);

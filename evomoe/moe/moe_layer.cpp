@@ -150,6 +150,7 @@ MoEOutput MoELayerImpl::forward(const torch::Tensor& x_BSD, const RoutingContext
     x_TD = with_rows(x_TD, padded_batch * S, 0);
   }
   auto routing = route(x_TD, context);
+  if (watch_routing_) watch_routing_(routing, context);
   auto y_TD = apply_experts(x_TD, routing, context, routing.stats);
   if (routing.identity_T.defined())
     y_TD = y_TD + x_TD * routing.identity_T.unsqueeze(1).to(x_TD.scalar_type());

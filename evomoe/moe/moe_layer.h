@@ -84,6 +84,11 @@ class MoELayerImpl : public torch::nn::Module {
   void watch_input(std::function<void(const torch::Tensor&, const RoutingContext&)> hook) {
     watch_input_ = std::move(hook);
   }
+  /// `hook` is told what each forward pass has routed, with what is dropped left out, and for which
+  /// tokens, but in the shared-expert stage; none: no longer.
+  void watch_routing(std::function<void(const Routing&, const RoutingContext&)> hook) {
+    watch_routing_ = std::move(hook);
+  }
 
   bool in_shared_expert_stage() const { return shared_expert_; }
   /// For end_update, and its gate weight.
@@ -107,6 +112,7 @@ class MoELayerImpl : public torch::nn::Module {
 
   MoELayerOptions options_;
   std::function<void(const torch::Tensor&, const RoutingContext&)> watch_input_;
+  std::function<void(const Routing&, const RoutingContext&)> watch_routing_;
   bool shared_expert_;
   std::shared_ptr<Router> router_;
   ExpertBank experts_{nullptr};

@@ -39,6 +39,20 @@ std::string name_of_row(const std::string& name) {
   return numbered ? name.substr(0, hyphen) : name;
 }
 
+std::vector<ComparedRun> compared_runs(std::vector<RunHistory> histories,
+                                       const std::string& subset) {
+  std::vector<ComparedRun> runs;
+  for (auto& history : histories) {
+    ComparedRun run;
+    run.training = training_points(history);
+    run.validations = validation_points(history, subset);
+    run.data = read_data_record(history.folder);
+    run.history = std::move(history);
+    runs.push_back(std::move(run));
+  }
+  return runs;
+}
+
 }  // namespace
 
 Measure measure(const std::vector<double>& values) {
@@ -100,17 +114,16 @@ TimeTo ComparedRow::time_to(double perplexity) const {
 }
 
 Comparison::Comparison(std::vector<RunHistory> runs, const std::string& subset, bool group,
+                       const std::string& baseline)
+    : Comparison(compared_runs(std::move(runs), subset), subset, group, baseline) {}
+
+Comparison::Comparison(std::vector<ComparedRun> runs, const std::string& subset, bool group,
                        const std::string& baseline) {
-  for (auto& history : runs) {
-    const auto name = group ? name_of_row(history.name) : history.name;
+  for (auto& run : runs) {
+    const auto name = group ? name_of_row(run.history.name) : run.history.name;
     auto row = std::find_if(rows_.begin(), rows_.end(),
                             [&](const ComparedRow& known) { return known.name == name; });
     if (row == rows_.end()) row = rows_.insert(rows_.end(), ComparedRow{name, {}});
-    ComparedRun run;
-    run.training = training_points(history);
-    run.validations = validation_points(history, subset);
-    run.data = read_data_record(history.folder);
-    run.history = std::move(history);
     row->runs.push_back(std::move(run));
   }
   baseline_ = find_baseline(baseline);

@@ -63,6 +63,8 @@ class Comparison {
   /// `baseline`: a folder, or a name of one or, with `group`, of a row; empty: the first row.
   Comparison(std::vector<RunHistory> runs, const std::string& subset, bool group,
              const std::string& baseline);
+  Comparison(std::vector<ComparedRun> runs, const std::string& subset, bool group,
+             const std::string& baseline);
 
   const std::vector<ComparedRow>& rows() const { return rows_; }
   const ComparedRow& baseline() const { return rows_[baseline_]; }
@@ -77,6 +79,8 @@ class Comparison {
   nlohmann::ordered_json json() const;
   /// What the table means, which run is best and by how much, and what an evolution did.
   std::string verdict() const;
+  /// The sentences of the verdict, one a line of any length.
+  std::string sentences() const;
   /// Experts per token and time per update of the first run that changes its number of experts;
   /// empty: none does.
   std::string pictures(bool utf8) const;

@@ -125,7 +125,9 @@ std::string ranking_text(const std::vector<ComparedRow>& rows) {
 
 }  // namespace
 
-std::string Comparison::verdict() const {
+std::string Comparison::verdict() const { return wrapped(sentences()); }
+
+std::string Comparison::sentences() const {
   const auto& name = baseline().name;
   auto text = fmt::format(
       "Perplexity: lower is better (how many tokens the model hesitates between, on text that it "
@@ -144,7 +146,7 @@ std::string Comparison::verdict() const {
     const auto& run = row.runs.front();
     text += evolution_text(run, row.runs.size() > 1 ? run.history.name : row.name);
   }
-  return wrapped(text);
+  return text;
 }
 
 std::string Comparison::pictures(bool utf8) const {

@@ -20,8 +20,18 @@ struct RunHistory {
   std::filesystem::path log() const { return folder / "log.jsonl"; }
 };
 
-/// Errors: a folder that is not there or has no log.
+/// A run folder without the lines of its log. Errors: a folder that is not there or has no log.
+RunHistory find_run(const std::string& folder);
+/// The same with the lines.
 RunHistory read_run_history(const std::string& folder);
+
+/// Tells runs of the same name apart by their paths, `folders` as the user gave them. The same
+/// folder twice is a UsageError that begins with `command`.
+void name_apart(std::vector<RunHistory*> runs, const std::vector<std::string>& folders,
+                const std::string& command);
+
+/// Says that a log ends in a half-written line.
+void warn_of_cut_log(const std::filesystem::path& path);
 
 /// Each of the folders; runs of the same name are told apart by their paths. The same folder twice
 /// is a UsageError that begins with `command`. Warns of a log that ends in a half-written line.
@@ -56,6 +66,24 @@ struct StageMark {
 };
 
 std::vector<TrainingPoint> training_points(const RunHistory& run);
+
+/// Makes these points of the lines of a log, given one after the other.
+class TrainingPoints {
+ public:
+  /// Nothing for a line of something else.
+  std::optional<TrainingPoint> read(const nlohmann::ordered_json& line);
+
+ private:
+  double tokens_ = 0, flops_ = 0;  ///< of logs whose lines do not have them
+  int64_t updates_ = 0;
+};
+
+/// The tag of a line; empty: it has none.
+std::string log_tag(const nlohmann::ordered_json& line);
+/// The count of completed updates of a line; 0: it has none.
+int64_t log_updates(const nlohmann::ordered_json& line);
+/// The stage that begins with a line; nothing for a line of something else.
+std::optional<StageMark> stage_mark(const nlohmann::ordered_json& line);
 
 /// The validations of a subset. Error: a line that lacks a number, or no such line (it names the
 /// other subsets).

@@ -38,20 +38,12 @@ std::vector<StoredLine> read_lines(const std::filesystem::path& path, bool* cut 
   std::vector<StoredLine> lines;
   std::string text;
   for (size_t number = 1; std::getline(file, text); ++number) {
-    auto value = parse_json<ordered_json>(text);
-    if (value.is_object()) {
-      EVOMOE_CHECK(has_right_types(value),
-                   "{}:{}: its 'tag' is not a string or its '{}' is not an integer; this is not "
-                   "the log of an evomoe run, move it away",
-                   path.string(), number, kUpdateKey);
-      lines.push_back({std::move(text), std::move(value)});
+    const auto place = fmt::format("{}:{}", path.string(), number);
+    if (auto value = parse_log_line(text, place)) {
+      lines.push_back({std::move(text), std::move(*value)});
       continue;
     }
-    // A crash can only cut the last line.
-    const bool last = file.peek() == std::ifstream::traits_type::eof();
-    EVOMOE_CHECK(last,
-                 "{}:{}: not a JSON object; the file is damaged, move it away to start a new one",
-                 path.string(), number);
+    if (file.peek() != std::ifstream::traits_type::eof()) fail_damaged_log(place);
     if (cut != nullptr) *cut = true;
   }
   return lines;
@@ -147,6 +139,21 @@ std::vector<ordered_json> read_run_log(const std::filesystem::path& path, bool* 
   std::vector<ordered_json> values;
   for (auto& line : read_lines(path, cut)) values.push_back(std::move(line.value));
   return values;
+}
+
+std::optional<ordered_json> parse_log_line(const std::string& text, const std::string& place) {
+  auto value = parse_json<ordered_json>(text);
+  if (!value.is_object()) return std::nullopt;
+  EVOMOE_CHECK(
+      has_right_types(value),
+      "{}: its 'tag' is not a string or its '{}' is not an integer; this is not the log of "
+      "an evomoe run, move it away",
+      place, kUpdateKey);
+  return value;
+}
+
+void fail_damaged_log(const std::string& place) {
+  fail("{}: not a JSON object; the file is damaged, move it away to start a new one", place);
 }
 
 std::optional<double> log_number(const ordered_json& line, const std::string& key) {

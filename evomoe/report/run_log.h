@@ -45,6 +45,14 @@ class RunLog {
 std::vector<nlohmann::ordered_json> read_run_log(const std::filesystem::path& path,
                                                  bool* cut = nullptr);
 
+/// The line that `text` is; nothing when it is no JSON object, e.g. cut off. `place` (file and
+/// line) is for the Error when its tag or its update has a wrong type.
+std::optional<nlohmann::ordered_json> parse_log_line(const std::string& text,
+                                                     const std::string& place);
+
+/// The Error of a line that is broken though others follow it: a crash can only cut the last one.
+[[noreturn]] void fail_damaged_log(const std::string& place);
+
 /// A value of a log line as a number: the reference's lines, and logs of before numbers were
 /// numbers, have strings. Nothing when the key is missing or no number.
 std::optional<double> log_number(const nlohmann::ordered_json& line, const std::string& key);

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "evomoe/base/log.h"
+#include "evomoe/moe/expert_similarity.h"
 #include "evomoe/run/announcements.h"
 #include "evomoe/runtime/compute_threads.h"
 #include "evomoe/train/training_metrics.h"
@@ -86,6 +87,19 @@ void RunReporter::validation(const std::string& tag, LogLine line) {
   emit(tag, line, tag + "_");
 }
 
+void RunReporter::expert_similarity(const std::string& when) {
+  if (!log_ || trainer_.ranks().all->size() > 1) return;
+  auto layers = nlohmann::ordered_json::array();
+  for (const auto& [layer, moe] : trainer_.model().moe_layers()) {
+    const auto found = similarity_of_experts(moe->experts()->weights);
+    if (!found) continue;
+    layers.push_back(
+        {{"layer", layer}, {"mean", found->mean}, {"least", found->least}, {"most", found->most}});
+  }
+  if (!layers.empty())
+    log_->append("expert_similarity", trainer_.updates(), {{"when", when}, {"layers", layers}});
+}
+
 void RunReporter::threads(const ThreadChoice::Change& change) {
   progress_.clear();
   log().info("{}", thread_words(change));
@@ -119,7 +133,8 @@ void RunReporter::write_interval(const UpdateResult& result) {
     if (result.stage.stage != Stage::kConstant)
       line.add_data("evolution", stage_data(result.stage));
     line.add_data("active_experts", *active_experts(result.routers));
-    line.add_data("routers", router_data(result.routers));
+    const auto number = trainer_.updates() / options_.common.log_interval;
+    line.add_data("routers", router_data(result.routers, logs_load(result.routers, number)));
   }
   line.add_data("flops_per_token", interval_.flops / std::max(interval_.tokens, 1.0));
   line.add_data("ms_per_update", 1000 * interval_.seconds / interval_.updates);
@@ -161,6 +176,7 @@ void RunReporter::announce_stage(const UpdateResult& result) {
     record["spawned"] = result.spawned;
     log_->append("stage", update, record);
   }
+  if (result.spawned) expert_similarity("spawn");
 }
 
 void RunReporter::emit(const std::string& tag, const LogLine& line, const std::string& prefix) {

@@ -48,6 +48,7 @@ TrainingRun::TrainingRun(const TrainOptions& options, const RankPlace& place)
   validate_options(options_);
   check_settings(options_);
   check_best_metric(options_);
+  if (place.rank == 0 && options_.live.live) open_live_page();
   options_.distributed.distributed_world_size = place.size;  // whoever has said it
   device_ = use_device(options_.common);
   data_ = open_run_data(options_, place);
@@ -80,6 +81,21 @@ TrainingRun::TrainingRun(const TrainOptions& options, const RankPlace& place)
 }
 
 TrainingRun::~TrainingRun() = default;
+
+void TrainingRun::open_live_page() {
+  if (options_.checkpoint.no_save)
+    fail_usage("--live shows the log of the run folder, which --no-save does not write");
+  const std::filesystem::path folder = options_.checkpoint.save_dir;
+  const auto make_page = [folder]() -> std::unique_ptr<ReportPage> {
+    if (!std::filesystem::exists(folder / "log.jsonl")) return nullptr;
+    return std::make_unique<ReportPage>(
+        ReportPageOptions{.folders = {folder.string()}, .version = EVOMOE_VERSION});
+  };
+  live_ = std::make_unique<LiveServer>(
+      LivePlace{.port = *options_.live.live, .address = options_.live.live_address}, EVOMOE_VERSION,
+      make_page);
+  log().info("live page: {}", live_->url());
+}
 
 void TrainingRun::begin(RankGroups groups) {
   auto start = find_starting_point(options_, *memory_, data_, device_, std::move(groups));
@@ -286,6 +302,7 @@ std::optional<double> TrainingRun::validate() {
       decides = false;
     }
   }
+  reporter_->expert_similarity("validation");
   return metric;
 }
 

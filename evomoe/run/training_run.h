@@ -6,6 +6,7 @@
 #include <string>
 
 #include "evomoe/checkpoint/checkpoint_manager.h"
+#include "evomoe/page/live_server.h"
 #include "evomoe/parallel/rank_groups.h"
 #include "evomoe/parallel/rank_place.h"
 #include "evomoe/run/memory_planner.h"
@@ -40,6 +41,8 @@ class TrainingRun {
  private:
   enum class Stop { kNo, kLimit, kPatience, kSignal };
 
+  /// Serves the page of --live from now on.
+  void open_live_page();
   /// Makes the trainer and takes over what goes on of an earlier run.
   void begin(RankGroups ranks);
   /// Writes the run folder, as rank 0, and opens its log; nothing where this rank has none.
@@ -85,6 +88,7 @@ class TrainingRun {
   Patience patience_;
   std::optional<RunReporter> reporter_;
   std::unique_ptr<Profile> profile_;
+  std::unique_ptr<LiveServer> live_;
 
   Interruption interruption_;
   int64_t epoch_ = 1;

@@ -59,6 +59,7 @@ void TrainOptions::describe(OptionTable& table) {
   dataset.describe(table);
   checkpoint.describe(table);
   resources.describe(table);
+  live.describe(table);
   distributed.describe(table);
   common.describe(table);
   follow_architecture(table, *this);

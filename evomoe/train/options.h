@@ -35,6 +35,7 @@ struct TrainOptions {
   DatasetOptions dataset;
   CheckpointOptions checkpoint;
   ResourceOptions resources;
+  LiveOptions live;
   DistributedOptions distributed;
   CommonOptions common;
 

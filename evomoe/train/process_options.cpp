@@ -45,6 +45,25 @@ void ResourceOptions::describe(OptionTable& table) {
       .metavar("FOLDER");
 }
 
+void LiveOptions::describe(OptionTable& table) {
+  table.group("live", "Live page");
+  table
+      .add(
+          "live", &live,
+          "Serves the page of `evomoe report` on http://127.0.0.1:PORT while this goes on, brought "
+          "up to date as the log grows (docs/report.md). Without a number: port 8765; 0: any free "
+          "one, which is printed.")
+      .metavar("PORT")
+      .bare("8765")
+      .range(0, 65535);
+  table
+      .add("live-address", &live_address,
+           "Address of this machine, by number, that the page is served on. On another than the "
+           "loopback one (0.0.0.0: all) only those who have the printed address with its token can "
+           "read it; it is not encrypted.")
+      .metavar("ADDRESS");
+}
+
 void CommonOptions::describe(OptionTable& table) {
   table.group("common", "Process");
   table.add("seed", &seed, "Seed of every random number.").at_least(0);

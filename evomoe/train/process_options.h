@@ -17,6 +17,14 @@ struct ResourceOptions {
   void describe(OptionTable& table);
 };
 
+/// The page of a run in a browser while it goes on (docs/report.md).
+struct LiveOptions {
+  std::optional<int64_t> live;  ///< port; 0: any free one. Nothing: no page
+  std::string live_address = "127.0.0.1";
+
+  void describe(OptionTable& table);
+};
+
 /// What every command that computes has.
 struct CommonOptions {
   int64_t seed = 1;

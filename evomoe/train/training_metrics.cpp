@@ -137,7 +137,13 @@ void add_router_text(LogLine& line, const UpdateResult& result) {
   line.add_text("max_vio", violation, kRouter, 2);
 }
 
-nlohmann::ordered_json router_data(const std::vector<std::pair<int64_t, RouterStats>>& routers) {
+bool logs_load(const LayerStats& routers, int64_t line) {
+  int64_t experts = 0;
+  for (const auto& [layer, stats] : routers) experts += stats.load_E.size(0);
+  return line % std::max<int64_t>((experts + kLoadsOfALine - 1) / kLoadsOfALine, 1) == 0;
+}
+
+nlohmann::ordered_json router_data(const LayerStats& routers, bool with_load) {
   auto data = nlohmann::ordered_json::array();
   for (const auto& [layer, stats] : routers) {
     const auto metrics = router_metrics(stats);
@@ -153,6 +159,7 @@ nlohmann::ordered_json router_data(const std::vector<std::pair<int64_t, RouterSt
     entry["dropped_share"] = metrics.dropped_share;
     entry["unrouted_share"] = metrics.unrouted_share;
     entry["non_argmax_share"] = metrics.non_argmax_share;
+    if (with_load && metrics.load_E.size() > 1) entry["load"] = metrics.load_E;
     data.push_back(std::move(entry));
   }
   return data;

@@ -38,8 +38,15 @@ const std::vector<std::string>& gate_keys();
 void add_router_text(LogLine& line, const UpdateResult& result);
 
 /// Per-layer router metrics, as a list: load_min, load_max, load_cv, max_vio, entropy,
-/// dropped_share, unrouted_share, dead_experts, active_experts ...
-nlohmann::ordered_json router_data(const std::vector<std::pair<int64_t, RouterStats>>& routers);
+/// dropped_share, unrouted_share, dead_experts, active_experts ... `with_load`: also the load of
+/// each expert.
+nlohmann::ordered_json router_data(const LayerStats& routers, bool with_load);
+
+/// Whether the log line of this number has the load of each expert. Every line has, of up to
+/// kLoadsOfALine experts in all layers; of twice as many every second line, and so on: so that the
+/// log of a large model does not consist of loads.
+bool logs_load(const LayerStats& routers, int64_t line);
+inline constexpr int64_t kLoadsOfALine = 1024;
 
 /// Stage, temperature and noise scale.
 nlohmann::ordered_json stage_data(const StageState& stage);

@@ -25,9 +25,9 @@ Rooms operator+(Rooms a, const Rooms& b) {
 std::map<std::string, Rooms> allowed() {
   std::map<std::string, Rooms> may;
   may["base"] = {};
-  for (const auto* room : {"runtime", "kernels", "config", "report"})
-    may[room] = {"base"};
+  for (const auto* room : {"runtime", "kernels", "config", "report"}) may[room] = {"base"};
   for (const auto* room : {"legacy", "text", "parallel"}) may[room] = {"base", "config"};
+  may["page"] = {"base", "report"};
   may["score"] = {"base", "config", "text"};
   may["data"] = {"base", "config", "legacy", "text"};
   may["ops"] = {"base", "kernels"};
@@ -41,7 +41,7 @@ std::map<std::string, Rooms> allowed() {
                                        "text",   "data",  "score",      "report"};
   may["loading"] = may["train"] + Rooms{"train"};
   may["generate"] = may["loading"] + Rooms{"loading", "runtime", "kernels"};
-  may["run"] = may["generate"] + Rooms{"generate"};
+  may["run"] = may["generate"] + Rooms{"generate", "page"};
   may["bench"] = may["generate"] + Rooms{"generate"};
   may["compare"] = may["train"] + Rooms{"train", "runtime"};
   may["plan"] = may["train"] + Rooms{"train"};

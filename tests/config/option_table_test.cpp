@@ -165,6 +165,7 @@ TEST_F(OptionTableTest, AnOptionMayHaveAMeaningWithoutAValue) {
        std::vector<std::pair<std::vector<std::string>, std::optional<int64_t>>>{
            {{"bin"}, std::nullopt},
            {{"bin", "--profile"}, 100},
+           {{"--profile", "bin"}, 100},
            {{"--profile", "--layers", "2", "bin"}, 100},
            {{"--profile", "7", "bin"}, 7}}) {
     updates.reset();

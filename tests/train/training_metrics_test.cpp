@@ -18,7 +18,7 @@ RouterStats some_stats() {
 }
 
 TEST(RouterData, SaysWhatEachRouterDid) {
-  const auto data = router_data({{1, some_stats()}, {3, some_stats()}});
+  const auto data = router_data({{1, some_stats()}, {3, some_stats()}}, /*with_load=*/true);
   ASSERT_EQ(data.size(), 2U);
   EXPECT_EQ(data[1].at("layer"), 3);
   const auto& entry = data[0];
@@ -31,6 +31,23 @@ TEST(RouterData, SaysWhatEachRouterDid) {
   EXPECT_EQ(entry.at("dropped_share"), 0.25);
   EXPECT_EQ(entry.at("unrouted_share"), 0.25);
   EXPECT_EQ(entry.at("non_argmax_share"), 0.25);
+  EXPECT_EQ(entry.at("load"), nlohmann::ordered_json({3, 1, 0}));
+  EXPECT_FALSE(router_data({{1, some_stats()}}, /*with_load=*/false)[0].contains("load"));
+}
+
+TEST(LogsLoad, MoreRarelyWhereThereAreManyExperts) {
+  const auto lines_with_load = [](int64_t layers, int64_t experts) {
+    auto stats = some_stats();
+    stats.load_E = torch::ones({experts}, torch::kInt64);
+    int lines = 0;
+    for (int line = 1; line <= 100; ++line)
+      lines += logs_load(LayerStats(static_cast<size_t>(layers), {1, stats}), line) ? 1 : 0;
+    return lines;
+  };
+  EXPECT_EQ(lines_with_load(6, 8), 100);
+  EXPECT_EQ(lines_with_load(16, 64), 100);
+  EXPECT_EQ(lines_with_load(16, 65), 50);
+  EXPECT_EQ(lines_with_load(100, 256), 4);
 }
 
 TEST(ActiveExperts, AreTheMeanOverLayersAndNothingForADenseModel) {
