@@ -171,7 +171,14 @@ TEST(Trainer, ExpertsGrowAndARunThatWasResumedAnywhereIsTheSame) {
   auto options = evolution();
   options.evolution.growth_experts = {1, 2};
   options.evolution.growth_updates = {2, 2};
-  for (const std::string rule : {"copy", "reset", "scale"}) {
+  const std::vector<std::pair<std::string, std::string>> cases = {{"adam", "copy"},
+                                                                  {"adam", "reset"},
+                                                                  {"adam", "scale"},
+                                                                  {"adafactor", "scale"},
+                                                                  {"muon", "copy"}};
+  for (const auto& [optimizer, rule] : cases) {
+    SCOPED_TRACE(optimizer + " " + rule);
+    options.optimizer.optimizer = optimizer;
     options.evolution.diversify.moments = rule;
     auto trainer = make_trainer(options);
     for (int64_t i = 0; i < 8; ++i) {
