@@ -164,6 +164,8 @@ class LiveServer::Impl {
     const int port = any ? server_.bind_to_any_port(place.address) : static_cast<int>(place.port);
     const bool bound = any ? port > 0 : server_.bind_to_port(place.address, port);
     if (bound) return port;
+    EVOMOE_CHECK(errno != EADDRNOTAVAIL, "--live-address {}: it is no address of this machine",
+                 place.address);
     fail("--live {}: port {} of {} cannot be opened{}; give another port (--live 0: any free one)",
          place.port, place.port, place.address,
          errno == EADDRINUSE ? ": another program, maybe another live page, uses it"
