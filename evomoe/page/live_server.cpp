@@ -113,6 +113,7 @@ class LiveServer::Impl {
   Impl(const LivePlace& place, std::string version,
        std::function<std::unique_ptr<ReportPage>()> make_page)
       : version_(std::move(version)), make_page_(std::move(make_page)) {
+    std::signal(SIGPIPE, before_httplib_);
     page_html("{}", /*live=*/true);  // says now what this build cannot
     if (!is_address(place.address)) {
       fail_usage(
@@ -164,6 +165,8 @@ class LiveServer::Impl {
     const int port = any ? server_.bind_to_any_port(place.address) : static_cast<int>(place.port);
     const bool bound = any ? port > 0 : server_.bind_to_port(place.address, port);
     if (bound) return port;
+    EVOMOE_CHECK(errno != EADDRNOTAVAIL, "--live-address {}: it is no address of this machine",
+                 place.address);
     fail("--live {}: port {} of {} cannot be opened{}; give another port (--live 0: any free one)",
          place.port, place.port, place.address,
          errno == EADDRINUSE ? ": another program, maybe another live page, uses it"
@@ -315,6 +318,9 @@ class LiveServer::Impl {
   std::function<std::unique_ptr<ReportPage>()> make_page_;
   LiveGuard guard_;
   std::string url_;
+  /// A Server ignores SIGPIPE in the whole process. Its threads here have all signals blocked, so
+  /// the run may go on to end where its own output ends.
+  void (*before_httplib_)(int) = std::signal(SIGPIPE, SIG_IGN);
   httplib::Server server_;
 
   std::mutex page_mutex_;
