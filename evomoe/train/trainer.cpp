@@ -83,7 +83,7 @@ Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torc
                  int64_t completed_updates, bool shared_expert, RankGroups ranks)
     : options_(options),
       device_(device),
-      lr_schedule_(options.optimization),
+      lr_schedule_(options.optimization.schedule(completed_updates, /*spent=*/{})),
       criterion_(options.criterion, vocabulary.padding, options.task.classification_head_name),
       ranks_(std::move(ranks)),
       updates_(completed_updates) {

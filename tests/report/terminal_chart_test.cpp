@@ -26,7 +26,7 @@ long columns(const std::string& line) {
                        [](unsigned char c) { return (c & 0xC0) != 0x80; });
 }
 
-TerminalChart sample() {
+TerminalChart sample_chart() {
   TerminalChart chart{"evomoe: experts per token", {}, {}, "updates"};
   for (int update = 10; update <= 800; update += 10)
     chart.points.emplace_back(update, update < 400 ? 1 : 8);
@@ -35,7 +35,7 @@ TerminalChart sample() {
 }
 
 TEST(TerminalChart, BarsRiseWithTheValuesAndLieOverTheirPlaces) {
-  const auto lines = lines_of(chart_text(sample(), /*utf8=*/false));
+  const auto lines = lines_of(chart_text(sample_chart(), /*utf8=*/false));
   ASSERT_EQ(lines.size(), 11U);
   EXPECT_EQ(lines[0], "evomoe: experts per token");
   const auto frame = lines[1].find('|');
@@ -53,7 +53,7 @@ TEST(TerminalChart, BarsRiseWithTheValuesAndLieOverTheirPlaces) {
 
 TEST(TerminalChart, IsAtMost100ColumnsWideAndOfOneByteCharactersWithoutUtf8) {
   for (const bool utf8 : {false, true}) {
-    const auto text = chart_text(sample(), utf8);
+    const auto text = chart_text(sample_chart(), utf8);
     for (const auto& line : lines_of(text)) EXPECT_LE(columns(line), 100) << line;
     EXPECT_EQ(columns(text) == static_cast<long>(text.size()), !utf8);
     EXPECT_EQ(text.find("█") != std::string::npos, utf8);
