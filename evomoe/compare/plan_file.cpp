@@ -44,13 +44,14 @@ constexpr const char* kBaseName = "base";
 
 const std::vector<std::string> kUnits = {"updates", "tokens", "flops", "seconds"};
 
-/// As the name of a folder has it: 2000, or 1e15flops.
-std::string name_of_length(double length, PlanUnit unit) {
+/// "2000" of updates, "2e9" of other units.
+std::string number_text(double length, PlanUnit unit) {
   if (unit == PlanUnit::kUpdates) return fmt::format("{:.0f}", length);
   auto text = fmt::format("{:g}", length);
-  if (std::stod(text) != length) text = fmt::format("{}", length);
-  std::erase(text, '+');
-  return text + unit_name(unit);
+  if (std::stod(text) != length) return fmt::format("{:.0f}", length);
+  if (const auto exponent = text.find("e+"); exponent != std::string::npos)
+    text.erase(exponent + 1, text.find_first_not_of("+0", exponent + 1) - exponent - 1);
+  return text;
 }
 
 template <typename T>
@@ -291,7 +292,7 @@ void read_lengths(ComparePlan& plan, const YAML::Node& node) {
 const std::string& unit_name(PlanUnit unit) { return kUnits[static_cast<size_t>(unit)]; }
 
 std::string ComparePlan::length_text(double length) const {
-  return fmt::format("{} {}", length, unit_name(unit));
+  return fmt::format("{} {}", number_text(length, unit), unit_name(unit));
 }
 
 std::vector<double> ComparePlan::trial_lengths(size_t settings) const {
@@ -304,7 +305,8 @@ std::vector<double> ComparePlan::trial_lengths(size_t settings) const {
 
 std::string PlannedRun::name() const {
   const auto tried = is_trial && setting ? fmt::format(".s{}", *setting + 1) : std::string();
-  return fmt::format("{}{}.{}-{}", method, tried, name_of_length(length, unit), seed);
+  return fmt::format("{}{}.{}{}-{}", method, tried, number_text(length, unit),
+                     unit == PlanUnit::kUpdates ? "" : unit_name(unit), seed);
 }
 
 ComparePlan read_compare_plan(const fs::path& file) {

@@ -42,7 +42,7 @@ struct ComparePlan {
   /// The settings of methods that are searched first (--search), by method.
   std::map<std::string, std::vector<PlanSetting>> search;
 
-  /// "2000 updates", "1e+15 flops".
+  /// "2000 updates", "1e15 flops".
   std::string length_text(double length) const;
   /// The lengths of the rounds of a search of `settings` settings: each twice the one before, the
   /// last one the shortest of the plan. None of one setting.

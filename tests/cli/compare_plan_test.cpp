@@ -96,7 +96,7 @@ TEST_F(ComparePlans, ABudgetOfTokensOrOperationsEndsEachRunWhenItIsSpent) {
     }
   }
   EXPECT_TRUE(fs::exists(run("switch.500tokens-1")));
-  EXPECT_TRUE(fs::exists(run("switch.2e07flops-1")));
+  EXPECT_TRUE(fs::exists(run("switch.2e7flops-1")));
   // A dense update costs less.
   const auto json = result_of("flops: 2e7\n");
   EXPECT_GT(json.at("runs")[0].at("updates"), json.at("runs")[1].at("updates"));

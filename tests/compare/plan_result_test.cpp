@@ -123,6 +123,10 @@ TEST_F(PlanResults, RoundsOfASearchDoubleUpToTheShortestLength) {
 TEST_F(PlanResults, FoldersOfRunsSayLengthAndUnit) {
   PlannedRun run{.method = "a", .unit = PlanUnit::kFlops, .length = 2.5e15, .seed = 3};
   EXPECT_EQ(run.name(), "a.2.5e15flops-3");
+  run.length = 2e6;
+  EXPECT_EQ(run.name(), "a.2e6flops-3");
+  run.length = 3600;
+  EXPECT_EQ(run.name(), "a.3600flops-3");
   run.length = 1234567891;
   EXPECT_EQ(run.name(), "a.1234567891flops-3");
   run.unit = PlanUnit::kUpdates;
