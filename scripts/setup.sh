@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 torch_version=2.13.0
 preset=${PRESET:-release}
-libraries=(libyaml-cpp-dev nlohmann-json3-dev libspdlog-dev libfmt-dev libicu-dev libxxhash-dev libgloo-dev libjs-dygraphs libcpp-httplib-dev
+libraries=(libyaml-cpp-dev nlohmann-json3-dev libspdlog-dev libfmt-dev libicu-dev libxxhash-dev libpng-dev libgloo-dev libjs-dygraphs libcpp-httplib-dev
            libgtest-dev libgmock-dev)
 
 is_installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; }

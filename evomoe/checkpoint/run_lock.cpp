@@ -15,16 +15,16 @@ namespace evomoe {
 
 namespace fs = std::filesystem;
 
-RunLock::RunLock(const fs::path& folder) {
+RunLock::RunLock(const fs::path& folder, std::string_view option) {
   std::error_code made;
   fs::create_directories(folder, made);
-  EVOMOE_CHECK(!made, "cannot make the run folder {}: {}; choose another --save-dir",
-               folder.string(), made.message());
+  EVOMOE_CHECK(!made, "cannot make the run folder {}: {}; choose another {}", folder.string(),
+               made.message(), option);
 
   const auto path = folder / ".lock";
   descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  EVOMOE_CHECK(descriptor_ >= 0, "cannot write to the run folder {}: {}; choose another --save-dir",
-               folder.string(), std::strerror(errno));
+  EVOMOE_CHECK(descriptor_ >= 0, "cannot write to the run folder {}: {}; choose another {}",
+               folder.string(), std::strerror(errno), option);
   if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
     const int error = errno;
     std::string owner(32, '\0');
@@ -32,9 +32,8 @@ RunLock::RunLock(const fs::path& folder) {
     owner.resize(read > 0 ? static_cast<size_t>(read) : 0);
     if (error == EWOULDBLOCK) {
       ::close(descriptor_);
-      fail(
-          "run folder {} is in use by process {}; wait for it to end, or choose another --save-dir",
-          folder.string(), owner.empty() ? "(unknown)" : owner);
+      fail("run folder {} is in use by process {}; wait for it to end, or choose another {}",
+           folder.string(), owner.empty() ? "(unknown)" : owner, option);
     }
     // Some network file systems know no locks; that must not keep anybody from training.
     log().warn("run folder {}: cannot be locked ({}); make sure that no other process writes to it",
@@ -47,8 +46,8 @@ RunLock::RunLock(const fs::path& folder) {
   if (!written) {
     const int error = errno;
     ::close(descriptor_);
-    fail("cannot write to the run folder {}: {}; choose another --save-dir", folder.string(),
-         std::strerror(error));
+    fail("cannot write to the run folder {}: {}; choose another {}", folder.string(),
+         std::strerror(error), option);
   }
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string_view>
 
 namespace evomoe {
 
@@ -9,8 +10,8 @@ namespace evomoe {
 class RunLock {
  public:
   /// Makes the folder when it is missing. Throws Error when it cannot be written, or "run folder
-  /// ... is in use by process N".
-  explicit RunLock(const std::filesystem::path& folder);
+  /// ... is in use by process N". `option` is the one that names the folder.
+  explicit RunLock(const std::filesystem::path& folder, std::string_view option = "--save-dir");
   ~RunLock();
   RunLock(const RunLock&) = delete;
   RunLock& operator=(const RunLock&) = delete;

@@ -7,6 +7,7 @@
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
 #include "evomoe/compare/plan_result.h"
+#include "evomoe/compare/plan_search.h"
 #include "evomoe/report/comparison.h"
 #include "evomoe/report/terminal_chart.h"
 
@@ -36,6 +37,8 @@ void CompareOptions::describe(OptionTable& table) {
   table
       .add("jobs", &jobs, "Runs of a plan that are made at once, each with its share of the cores.")
       .at_least(1);
+  table.add("search", &search,
+            "Chooses the settings of a plan's methods first, among those of its 'search'.");
   table.example("evomoe compare runs/evomoe runs/switch runs/dense --baseline runs/switch",
                 "three runs");
   table.example("evomoe compare plan.yaml --jobs 2", "makes the runs of a plan, and compares them");
@@ -55,8 +58,21 @@ int compare_plan(const CompareOptions& flags) {
   if (flags.format == "markdown")
     fail_usage("--format markdown is for run folders, not for a plan");
   const auto plan = read_compare_plan(flags.run.front());
-  const auto outcomes = make_runs(plan, flags.jobs);
-  const PlanResult result(plan, outcomes);
+  if (flags.search && plan.search.empty())
+    fail_usage("--search: {} has no 'search' that says what to try", plan.file.string());
+  if (!flags.search && !plan.search.empty()) {
+    fail_usage(
+        "{}: its methods have settings to choose from ('search'); add --search, or take it "
+        "out to run them as they stand",
+        plan.file.string());
+  }
+  auto searches = search_settings(plan, flags.jobs);
+  std::map<std::string, size_t> chosen;
+  for (const auto& search : searches) {
+    if (search.chosen) chosen[search.method] = *search.chosen;
+  }
+  const auto outcomes = make_runs(plan, runs_of(plan, chosen), flags.jobs);
+  const PlanResult result(plan, outcomes, std::move(searches));
   if (flags.format == "json") {
     fmt::print("{}\n", result.json().dump(2));
   } else if (flags.format == "csv") {
@@ -65,7 +81,9 @@ int compare_plan(const CompareOptions& flags) {
     if (flags.jobs > 1) log().info("times are of {} runs at once", flags.jobs);
     fmt::print("{}", result.text(locale_is_utf8()));
   }
-  return std::ranges::all_of(outcomes, [](const auto& of) { return of.failure.empty(); }) ? 0 : 1;
+  const bool all = chosen.size() == plan.search.size() &&
+                   std::ranges::all_of(outcomes, [](const auto& of) { return of.failure.empty(); });
+  return all ? 0 : 1;
 }
 
 }  // namespace
@@ -74,6 +92,7 @@ int compare_command(const std::vector<std::string>& arguments) {
   CompareOptions flags;
   if (!parse_command("compare", arguments, flags)) return 0;
   if (is_plan(flags.run)) return compare_plan(flags);
+  if (flags.search) fail_usage("--search is for plans, not for run folders");
   if (flags.format == "csv") fail_usage("--format csv is for plans, not for run folders");
   const Comparison comparison(read_run_histories(flags.run, "evomoe compare"), flags.valid_subset,
                               flags.group, flags.baseline);

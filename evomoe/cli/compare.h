@@ -17,6 +17,7 @@ struct CompareOptions {
   bool group = false;           ///< seeds of one run are one row
   std::string format = "text";  ///< text | markdown | json | csv
   int64_t jobs = 1;             ///< runs of a plan at once
+  bool search = false;          ///< chooses the settings of a plan's methods first
 
   void describe(OptionTable& table);
 };

@@ -4,6 +4,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 
@@ -19,29 +20,38 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// What makes runs comparable; a method may not change it.
-const std::vector<std::string>& common_options() {
-  static const std::vector<std::string> names = {"task",
-                                                 "tokens-per-sample",
-                                                 "sample-break-mode",
-                                                 "batch-size",
-                                                 "max-tokens",
-                                                 "update-freq",
-                                                 "train-subset",
-                                                 "valid-subset",
-                                                 "batch-size-valid",
-                                                 "max-valid-steps",
-                                                 "mask-prob",
-                                                 "curriculum"};
-  return names;
-}
+/// What makes runs comparable beside the groups "task" and "dataset"; a method may not change it.
+const std::vector<std::string> kCommonOptions = {"update-freq", "max-positions",
+                                                 "max-source-positions", "max-target-positions",
+                                                 "distributed-world-size"};
+/// Of those groups: how fast batches are made changes none of them.
+constexpr const char* kFreeOption = "num-workers";
 
-/// What the plan itself says of each run.
-const std::vector<std::string>& options_of_plan() {
-  static const std::vector<std::string> names = {"data",         "save-dir",  "seed",
-                                                 "max-update",   "max-epoch", "stop-time-hours",
-                                                 "restore-file", "log-format"};
-  return names;
+/// What the plan itself says of each run, and what would end one before its length, or its schedule
+/// before or after its end.
+const std::vector<std::string> kOptionsOfPlan = {"save-dir",           "seed",
+                                                 "max-update",         "max-epoch",
+                                                 "stop-time-hours",    "budget",
+                                                 "patience",           "stop-min-lr",
+                                                 "total-num-update",   "lr-period-updates",
+                                                 "restore-file",       "log-format",
+                                                 "tensorboard-logdir", "reset-dataloader",
+                                                 "disable-validation", "no-save",
+                                                 "no-last-checkpoints"};
+
+/// No method has the name of the file with the options of all.
+constexpr const char* kBaseName = "base";
+
+const std::vector<std::string> kUnits = {"updates", "tokens", "flops", "seconds"};
+
+/// "2000" of updates, "2e9" of other units.
+std::string number_text(double length, PlanUnit unit) {
+  if (unit == PlanUnit::kUpdates) return fmt::format("{:.0f}", length);
+  auto text = fmt::format("{:g}", length);
+  if (std::stod(text) != length) return fmt::format("{:.0f}", length);
+  if (const auto exponent = text.find("e+"); exponent != std::string::npos)
+    text.erase(exponent + 1, text.find_first_not_of("+0", exponent + 1) - exponent - 1);
+  return text;
 }
 
 template <typename T>
@@ -55,8 +65,12 @@ T value_of(const YAML::Node& node, const fs::path& file, const std::string& key)
 }
 
 void check_keys(const YAML::Node& plan, const fs::path& file) {
-  static const std::set<std::string> known = {"folder", "data",    "base",     "methods",
-                                              "seeds",  "updates", "baseline", "valid-subset"};
+  static const std::set<std::string> known = [] {
+    std::set<std::string> keys = {"folder", "data",     "base",         "methods",
+                                  "seeds",  "baseline", "valid-subset", "search"};
+    keys.insert(kUnits.begin(), kUnits.end());
+    return keys;
+  }();
   if (!plan.IsMap()) fail_usage("{}: a plan is a map of keys and values", file.string());
   for (const auto& entry : plan) {
     const auto key = entry.first.as<std::string>();
@@ -64,8 +78,14 @@ void check_keys(const YAML::Node& plan, const fs::path& file) {
       fail_usage("{}: '{}' means nothing; the keys are {}", file.string(), key,
                  fmt::join(known, ", "));
   }
-  for (const auto* key : {"folder", "data", "methods", "updates"}) {
+  for (const auto* key : {"folder", "data", "methods"}) {
     if (!plan[key].IsDefined()) fail_usage("{}: the key '{}' is missing", file.string(), key);
+  }
+  const auto units = std::ranges::count_if(
+      kUnits, [&](const std::string& unit) { return plan[unit].IsDefined(); });
+  if (units != 1) {
+    fail_usage("{}: {} of the keys {} say how long the runs are; one of them must", file.string(),
+               units == 0 ? "none" : "several", fmt::join(kUnits, ", "));
   }
 }
 
@@ -92,54 +112,79 @@ std::string options_text(const YAML::Node& node, const fs::path& file, const std
   }
 }
 
-std::vector<int64_t> numbers(const YAML::Node& plan, const fs::path& file, const std::string& key) {
-  auto values = plan[key].IsScalar() ? std::vector<int64_t>{value_of<int64_t>(plan, file, key)}
-                                     : value_of<std::vector<int64_t>>(plan, file, key);
-  auto sorted = values;
-  std::ranges::sort(sorted);
-  if (values.empty() || std::ranges::adjacent_find(sorted) != sorted.end())
+template <typename T>
+std::vector<T> numbers(const YAML::Node& plan, const fs::path& file, const std::string& key) {
+  auto values = plan[key].IsScalar() ? std::vector<T>{value_of<T>(plan, file, key)}
+                                     : value_of<std::vector<T>>(plan, file, key);
+  std::ranges::sort(values);
+  if (values.empty() || std::ranges::adjacent_find(values) != values.end())
     fail_usage("{}: '{}' needs at least one number, each of them once", file.string(), key);
   return values;
 }
 
-/// A method's options over the base, as training reads them; each by its name, as text.
+void set_length(OptimizationOptions& options, PlanUnit unit, double length) {
+  if (unit == PlanUnit::kUpdates) {
+    options.max_update = static_cast<int64_t>(length);
+  } else {
+    options.budget = fmt::format("{}={}", unit_name(unit), length);
+  }
+}
+
+/// A method's options over the base, and a setting's over these, as training reads them: those that
+/// runs must share, each by its name, as text. `lengths`: of the method's runs.
 std::map<std::string, std::string> read_options(const ComparePlan& plan, const std::string& method,
-                                                const std::string& options) {
+                                                const std::vector<std::string>& options,
+                                                const std::vector<double>& lengths) {
   const TemporaryFolder folder("", "name one that can be written in TMPDIR");
-  const auto write = [&](const std::string& name, const std::string& text) {
-    const auto path = folder.path() / name;
+  std::vector<std::string> arguments = {plan.data};
+  const auto add = [&](const std::string& text) {
+    const auto path = folder.path() / fmt::format("{}.{}.yaml", method, arguments.size());
     write_file(path, [&](std::ostream& out) { out << text; });
-    return path.string();
+    arguments.insert(arguments.end(), {"--config", path.string()});
   };
+  add(plan.base);
+  std::ranges::for_each(options, add);
   TrainOptions train;
   OptionTable table("train", "");
   train.describe(table);
   try {
-    table.parse({plan.data, "--config", write("base.yaml", plan.base), "--config",
-                 write(method + ".yaml", options)});
-    for (const auto& name : options_of_plan()) {
-      if (name != "data" && table.is_set(name))
+    table.parse(arguments);
+    for (const auto& name : kOptionsOfPlan) {
+      const auto value = table.at(name).value();
+      if (table.is_set(name) && !value.is_null() && value != false)
         fail_usage("--{} is what the plan says of each run; leave it out of base and methods",
                    name);
     }
     validate_options(train);
+    for (const auto length : lengths) {
+      set_length(train.optimization, plan.unit, length);
+      train.optimization.validate();
+      const auto shared = train.evolution.shared_expert_updates;
+      if (plan.unit == PlanUnit::kUpdates && shared > 0 && length <= static_cast<double>(shared)) {
+        fail_usage(
+            "a run of {} would end before its experts are spawned (--shared-expert-updates {}); "
+            "make the runs longer or that stage shorter",
+            plan.length_text(length), shared);
+      }
+    }
   } catch (const UsageError& error) {
     fail_usage("{}: method '{}': {}", plan.file.string(), method, error.what());
   }
   std::map<std::string, std::string> values;
-  for (const auto& name : common_options()) values[name] = table.at(name).value().dump();
+  for (const auto& option : table.options()) {
+    const auto& name = option->name();
+    const bool of_data = option->group() == "task" || option->group() == "dataset";
+    if ((of_data && name != kFreeOption) || std::ranges::count(kCommonOptions, name) > 0)
+      values[name] = option->value().dump();
+  }
   return values;
 }
 
 void check_methods(const ComparePlan& plan) {
   std::map<std::string, std::string> first;
-  for (const auto& [method, options] : plan.methods) {
-    if (method.empty() ||
-        method.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                 "0123456789_") != std::string::npos)
-      fail_usage("{}: the method '{}' needs a name of letters, digits and underscores",
-                 plan.file.string(), method);
-    const auto values = read_options(plan, method, options);
+  const auto check = [&](const std::string& method, const std::vector<std::string>& options,
+                         const std::vector<double>& lengths) {
+    const auto values = read_options(plan, method, options, lengths);
     if (first.empty()) first = values;
     for (const auto& [name, value] : values) {
       if (value == first.at(name)) continue;
@@ -148,13 +193,121 @@ void check_methods(const ComparePlan& plan) {
           "data and batches; put it into 'base'",
           plan.file.string(), name, value, method, first.at(name), plan.methods.front().first);
     }
+  };
+  for (const auto& [method, options] : plan.methods) {
+    if (method.empty() || method == kBaseName ||
+        method.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                 "0123456789_") != std::string::npos)
+      fail_usage("{}: the method '{}' needs a name of letters, digits and underscores, not '{}'",
+                 plan.file.string(), method, kBaseName);
+    check(method, {options}, plan.lengths);
+    const auto search = plan.search.find(method);
+    if (search == plan.search.end()) continue;
+    auto lengths = plan.trial_lengths(search->second.size());
+    lengths.insert(lengths.end(), plan.lengths.begin(), plan.lengths.end());
+    for (const auto& setting : search->second) check(method, {options, setting.options}, lengths);
+  }
+}
+
+/// Every combination of the values of a method's options, the last option's changing first.
+std::vector<PlanSetting> settings_of(const YAML::Node& options, const fs::path& file,
+                                     const std::string& method) {
+  const auto refuse = [&](const std::string& what) {
+    fail_usage("{}: 'search' of '{}': {}", file.string(), method, what);
+  };
+  constexpr size_t kMost = 1024;
+  if (!options.IsMap() || options.size() == 0)
+    refuse("it is a map from options to lists of values, as {lr: [0.001, 0.002]}");
+  std::vector<PlanSetting> settings(1);
+  for (const auto& option : options) {
+    const auto name = option.first.as<std::string>();
+    const auto& values = option.second;
+    if (!values.IsSequence() || values.size() == 0)
+      refuse(fmt::format("'{}' needs a list of the values to try", name));
+    std::vector<PlanSetting> longer;
+    for (const auto& setting : settings) {
+      for (const auto& value : values) {
+        YAML::Emitter text;
+        text << YAML::Flow << value;
+        longer.push_back({fmt::format("{}{}{} {}", setting.words, setting.words.empty() ? "" : ", ",
+                                      name, text.c_str()),
+                          fmt::format("{}{}: {}\n", setting.options, name, text.c_str())});
+      }
+    }
+    settings = std::move(longer);
+    if (settings.size() > kMost) refuse(fmt::format("more than {} combinations", kMost));
+  }
+  std::set<std::string> different;
+  for (const auto& setting : settings) {
+    if (!different.insert(setting.words).second)
+      refuse(fmt::format("'{}' comes twice", setting.words));
+  }
+  return settings;
+}
+
+void read_search(ComparePlan& plan, const YAML::Node& node) {
+  const auto search = node["search"];
+  if (!search.IsDefined()) return;
+  const auto file = plan.file.string();
+  if (!search.IsMap() || search.size() == 0)
+    fail_usage("{}: 'search' is a map from methods to their options and values", file);
+  for (const auto& entry : search) {
+    const auto method = entry.first.as<std::string>();
+    if (std::ranges::none_of(plan.methods, [&](const auto& of) { return of.first == method; }))
+      fail_usage("{}: 'search' has '{}', which is none of the methods", file, method);
+    auto& settings = plan.search[method] = settings_of(entry.second, plan.file, method);
+    const auto lengths = plan.trial_lengths(settings.size());
+    if (!lengths.empty() && lengths.front() < 1) {
+      fail_usage(
+          "{}: 'search' of '{}': its {} settings take {} rounds, the first of less than one "
+          "of the unit '{}'; try fewer, or make the shortest length longer",
+          file, method, settings.size(), lengths.size(), unit_name(plan.unit));
+    }
+  }
+  if (std::ranges::count(plan.seeds, kSearchSeed) > 0) {
+    fail_usage(
+        "{}: the seed {} is that of the search, so that no setting is chosen for the luck of "
+        "a seed that is compared; leave it out of 'seeds'",
+        file, kSearchSeed);
+  }
+}
+
+void read_lengths(ComparePlan& plan, const YAML::Node& node) {
+  for (size_t i = 0; i < kUnits.size(); ++i) {
+    if (!node[kUnits[i]].IsDefined()) continue;
+    plan.unit = static_cast<PlanUnit>(i);
+    plan.lengths = numbers<double>(node, plan.file, kUnits[i]);
+  }
+  for (const auto length : plan.lengths) {
+    const double most = plan.unit == PlanUnit::kUpdates ? 1e15 : 1e24;
+    if (!(length >= 1 && length <= most && length == std::floor(length))) {
+      fail_usage("{}: '{}' has {}; lengths are whole numbers from 1 to {}", plan.file.string(),
+                 unit_name(plan.unit), length, most);
+    }
   }
 }
 
 }  // namespace
 
-std::string PlannedRun::row() const { return fmt::format("{}.{}", method, updates); }
-std::string PlannedRun::name() const { return fmt::format("{}-{}", row(), seed); }
+const std::string& unit_name(PlanUnit unit) { return kUnits[static_cast<size_t>(unit)]; }
+
+std::string ComparePlan::length_text(double length) const {
+  return fmt::format("{} {}", number_text(length, unit), unit_name(unit));
+}
+
+std::vector<double> ComparePlan::trial_lengths(size_t settings) const {
+  std::vector<double> trials;
+  double length = lengths.front();
+  for (; settings > 1; settings = (settings + 1) / 2, length = std::floor(length / 2))
+    trials.insert(trials.begin(), length);
+  return trials;
+}
+
+std::string PlannedRun::name() const {
+  const auto tried = is_trial && setting ? fmt::format(".s{}", *setting + 1) : std::string();
+  return fmt::format("{}{}.{}{}-{}", method, tried, number_text(length, unit),
+                     unit == PlanUnit::kUpdates ? "" : unit_name(unit), seed);
+}
 
 ComparePlan read_compare_plan(const fs::path& file) {
   YAML::Node node;
@@ -178,25 +331,34 @@ ComparePlan read_compare_plan(const fs::path& file) {
     const auto name = entry.first.as<std::string>();
     plan.methods.emplace_back(name, options_text(entry.second, file, "method '" + name + "'"));
   }
-  plan.seeds = node["seeds"].IsDefined() ? numbers(node, file, "seeds") : std::vector<int64_t>{1};
-  plan.updates = numbers(node, file, "updates");
-  std::ranges::sort(plan.updates);
-  if (plan.updates.front() < 1 || *std::ranges::min_element(plan.seeds) < 0)
-    fail_usage("{}: 'updates' must be above 0, and 'seeds' not below", file.string());
+  if (node["seeds"].IsDefined()) plan.seeds = numbers<int64_t>(node, file, "seeds");
+  if (plan.seeds.front() < 0)
+    fail_usage("{}: 'seeds' has {}; a seed is not below 0", file.string(), plan.seeds.front());
+  read_lengths(plan, node);
   plan.baseline = node["baseline"].IsDefined() ? value_of<std::string>(node, file, "baseline")
                                                : plan.methods.front().first;
   if (std::ranges::none_of(plan.methods,
                            [&](const auto& method) { return method.first == plan.baseline; }))
     fail_usage("{}: baseline '{}' is none of the methods", file.string(), plan.baseline);
+  read_search(plan, node);
   check_methods(plan);
   return plan;
 }
 
-std::vector<PlannedRun> runs_of(const ComparePlan& plan) {
+std::vector<PlannedRun> runs_of(const ComparePlan& plan,
+                                const std::map<std::string, size_t>& chosen) {
   std::vector<PlannedRun> runs;
-  for (const auto updates : plan.updates) {
+  for (const auto length : plan.lengths) {
     for (const auto seed : plan.seeds) {
-      for (const auto& [method, options] : plan.methods) runs.push_back({method, updates, seed});
+      for (const auto& [method, options] : plan.methods) {
+        PlannedRun run{.method = method, .unit = plan.unit, .length = length, .seed = seed};
+        if (plan.search.contains(method)) {
+          const auto setting = chosen.find(method);
+          if (setting == chosen.end()) continue;
+          run.setting = setting->second;
+        }
+        runs.push_back(std::move(run));
+      }
     }
   }
   return runs;

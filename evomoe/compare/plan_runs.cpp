@@ -1,5 +1,6 @@
 #include "evomoe/compare/plan_runs.h"
 
+#include <fmt/ranges.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -15,7 +16,9 @@
 #include "evomoe/base/mapped_file.h"
 #include "evomoe/base/write_file.h"
 #include "evomoe/checkpoint/checkpoint.h"
+#include "evomoe/data/data_folders.h"
 #include "evomoe/parallel/start_program.h"
+#include "evomoe/report/compared_data.h"
 #include "evomoe/report/progress_line.h"
 
 namespace evomoe {
@@ -23,14 +26,40 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Options of the runs of a plan, as files in its folder. Those of an earlier start must be the
-/// same.
+/// The files of the data folders with their sizes: other data is noticed before anything runs.
+std::string data_text(const std::string& data) {
+  std::string text;
+  for (const auto& folder : open_data_paths(data)) {
+    std::map<std::string, uintmax_t> sizes;
+    for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+      const auto kind = entry.path().extension();
+      if (entry.is_regular_file() && (kind == ".bin" || kind == ".idx" || kind == ".txt"))
+        sizes[entry.path().lexically_relative(folder).string()] = entry.file_size();
+    }
+    text += "-\n";
+    for (const auto& [name, size] : sizes) text += fmt::format("  {}: {}\n", name, size);
+  }
+  return text;
+}
+
+/// Options and data of the runs of a plan, as files in its folder. Those of an earlier start must
+/// be the same.
 class PlanFolder {
  public:
   explicit PlanFolder(const ComparePlan& plan) : plan_(plan) {
+    const auto data = data_text(plan.data);
     fs::create_directories(plan.folder / "plan");
+    keep("data-files", data, "with other data");
     keep("base", plan.base);
     for (const auto& [method, options] : plan.methods) keep(method, options);
+  }
+
+  /// The file of a run's setting.
+  std::string setting(const PlannedRun& run) const {
+    const auto name =
+        run.is_trial ? fmt::format("{}.s{}", run.method, *run.setting + 1) : run.method + ".chosen";
+    keep(name, plan_.search.at(run.method).at(*run.setting).options);
+    return file(name);
   }
 
   std::string file(const std::string& name) const {
@@ -38,24 +67,38 @@ class PlanFolder {
   }
 
  private:
-  void keep(const std::string& name, const std::string& text) const {
+  void keep(const std::string& name, const std::string& text, const std::string& what = "") const {
     const fs::path path = file(name);
     if (!fs::exists(path)) {
       write_file(path, [&](std::ostream& out) { out << text; });
       return;
     }
     EVOMOE_CHECK(MappedFile(path).bytes() == text,
-                 "{}: the runs in {} were begun with other options of '{}' ({}); name another "
-                 "folder, or remove it",
-                 plan_.file.string(), plan_.folder.string(), name, path.string());
+                 "{}: the runs in {} were begun {} ({}); name another folder, or remove it",
+                 plan_.file.string(), plan_.folder.string(),
+                 what.empty() ? fmt::format("with other options of '{}'", name) : what,
+                 path.string());
   }
 
   const ComparePlan& plan_;
 };
 
-bool is_complete(const ComparePlan& plan, const PlannedRun& run) {
+/// What a run has taken of its length until its last checkpoint.
+double done_of(const ComparePlan& plan, const PlannedRun& run) {
   const auto checkpoint = plan.folder / run.name() / "checkpoint_last";
-  return checkpoint_exists(checkpoint) && read_state(checkpoint).updates >= run.updates;
+  if (!checkpoint_exists(checkpoint)) return 0;
+  const auto state = read_state(checkpoint);
+  switch (run.unit) {
+    case PlanUnit::kUpdates:
+      return static_cast<double>(state.updates);
+    case PlanUnit::kTokens:
+      return state.progress.tokens;
+    case PlanUnit::kFlops:
+      return state.progress.flops;
+    case PlanUnit::kSeconds:
+      return state.progress.seconds;
+  }
+  return 0;
 }
 
 std::vector<std::string> arguments_of(const ComparePlan& plan, const PlannedRun& run,
@@ -66,18 +109,41 @@ std::vector<std::string> arguments_of(const ComparePlan& plan, const PlannedRun&
                                         files.file("base"),
                                         "--config",
                                         files.file(run.method),
-                                        "--seed",
-                                        std::to_string(run.seed),
-                                        "--max-update",
-                                        std::to_string(run.updates),
-                                        "--save-dir",
-                                        (plan.folder / run.name()).string(),
                                         "--no-epoch-checkpoints"};
-  if (threads > 0) {
-    arguments.emplace_back("--threads");
-    arguments.push_back(std::to_string(threads));
+  const auto add = [&](const char* option, std::string value) {
+    arguments.insert(arguments.end(), {option, std::move(value)});
+  };
+  if (run.setting) add("--config", files.setting(run));
+  add("--seed", std::to_string(run.seed));
+  add("--save-dir", (plan.folder / run.name()).string());
+  if (run.unit == PlanUnit::kUpdates) {
+    add("--max-update", fmt::format("{:.0f}", run.length));
+  } else {
+    add("--budget", fmt::format("{}={}", unit_name(run.unit), run.length));
   }
+  if (threads > 0) add("--threads", std::to_string(threads));
   return arguments;
+}
+
+/// Error where runs in the folder were trained or validated on different data.
+void check_same_data(const ComparePlan& plan, const std::vector<PlannedRun>& runs) {
+  std::string first_name;
+  nlohmann::ordered_json first;
+  for (const auto& run : runs) {
+    const auto record = read_data_record(plan.folder / run.name());
+    if (record.is_null()) continue;
+    if (first.is_null()) {
+      first_name = run.name();
+      first = record;
+    }
+    auto differences = data_differences(first, record, plan.subset);
+    if (auto of_training = training_difference(first, record))
+      differences.push_back("training data: " + *of_training);
+    EVOMOE_CHECK(differences.empty(),
+                 "{}: the runs {} and {} have different data, so that they cannot be compared: {}; "
+                 "remove the folders of those of the other data, or name another 'folder'",
+                 plan.folder.string(), run.name(), first_name, fmt::join(differences, "; "));
+  }
 }
 
 /// The last line that a run has written: why it failed.
@@ -113,7 +179,7 @@ class Jobs {
     size_t next = 0;
     while (next < runs.size() || !running_.empty()) {
       while (signal_ == 0 && next < runs.size() && running_.size() < static_cast<size_t>(jobs_)) {
-        if (!is_complete(plan_, runs[next])) start(outcomes, next);
+        if (done_of(plan_, runs[next]) < runs[next].length) start(outcomes, next);
         ++next;
       }
       if (running_.empty()) break;
@@ -151,7 +217,13 @@ class Jobs {
       auto& outcome = outcomes[found->second];
       running_.erase(found);
       const auto seconds = clock_() - begun_[process];
-      if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+      const auto done = done_of(plan_, outcome.run);
+      if (WIFEXITED(status) && WEXITSTATUS(status) == 0 && done < outcome.run.length) {
+        outcome.failure =
+            fmt::format("it ended after {} of {}", done, plan_.length_text(outcome.run.length));
+        log().error("{} has failed: {} ({})", outcome.run.name(), outcome.failure,
+                    output(outcome.run).string());
+      } else if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
         log().info("{} is complete, after {}", outcome.run.name(), duration_text(seconds));
       } else if (signal_ == 0) {
         const auto said = last_line(output(outcome.run));
@@ -176,8 +248,18 @@ class Jobs {
 
 }  // namespace
 
-std::vector<RunOutcome> make_runs(const ComparePlan& plan, int64_t jobs) {
-  return Jobs(plan, jobs).make(runs_of(plan));
+std::vector<RunOutcome> make_runs(const ComparePlan& plan, const std::vector<PlannedRun>& runs,
+                                  int64_t jobs) {
+  if (plan.unit == PlanUnit::kSeconds && jobs > 1) {
+    fail_usage(
+        "--jobs {} with a budget of seconds: runs that share the machine would do less in "
+        "them; leave --jobs out",
+        jobs);
+  }
+  check_same_data(plan, runs);
+  auto outcomes = Jobs(plan, jobs).make(runs);
+  check_same_data(plan, runs);
+  return outcomes;
 }
 
 }  // namespace evomoe

@@ -312,8 +312,11 @@ std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::pat
       for (auto& [name, tensor] : family_of(options).fairseq_extras(ours.model))
         put(state, name, value(std::move(tensor)));
     }
-    const auto scheduled = lr_at(options.optimization, updates, ours.state.data.epoch) *
-                           rewarmup_factor(options.evolution, updates);
+    const auto& progress = ours.state.progress;
+    const Spent spent{progress.tokens, progress.flops, progress.seconds};
+    const auto scheduled =
+        lr_at(options.optimization.schedule(updates, spent), updates, ours.state.data.epoch) *
+        rewarmup_factor(options.evolution, updates);
     const auto lr = rule->learning_rate(scheduled, std::max<int64_t>(updates, 1));
     auto group = their_group(options.optimizer, lr, std::move(numbers));
     Dict optimizer;

@@ -11,11 +11,16 @@
 #include "evomoe/train/task.h"
 
 namespace evomoe {
-void write_run_folder(const TrainOptions& options, const std::filesystem::path& folder) {
+
+std::string config_yaml(const TrainOptions& options) {
   TrainOptions copy = options;
   OptionTable table("train", "");
   copy.describe(table);
-  write_file(folder / "config.yaml", [&](std::ostream& stream) { stream << table.to_yaml(); });
+  return table.to_yaml();
+}
+
+void write_run_folder(const TrainOptions& options, const std::filesystem::path& folder) {
+  write_file(folder / "config.yaml", [&](std::ostream& stream) { stream << config_yaml(options); });
   const auto copy_from = [&](const std::filesystem::path& from, const std::string& name) {
     if (std::filesystem::exists(from / name)) copy_file_to(from / name, folder / name);
   };

@@ -16,6 +16,9 @@
 /// (encoder.json, vocab.bpe).
 namespace evomoe {
 
+/// All options, as config.yaml has them.
+std::string config_yaml(const TrainOptions& options);
+
 /// Writes config.yaml and copies dictionary and BPE.
 void write_run_folder(const TrainOptions& options, const std::filesystem::path& folder);
 

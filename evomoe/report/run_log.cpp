@@ -123,8 +123,8 @@ RunLog& RunLog::operator=(RunLog&& other) noexcept {
   return *this;
 }
 
-void RunLog::append(const std::string& tag, int64_t update, const ordered_json& record) {
-  if (update == resume_update_ && written_.count(tag) != 0) return;
+bool RunLog::append(const std::string& tag, int64_t update, const ordered_json& record) {
+  if (update == resume_update_ && written_.count(tag) != 0) return false;
   ordered_json line = {{"tag", tag}, {kUpdateKey, update}};
   for (const auto& [key, value] : record.items()) {
     EVOMOE_CHECK(!line.contains(key),
@@ -133,6 +133,7 @@ void RunLog::append(const std::string& tag, int64_t update, const ordered_json& 
     line[key] = value;
   }
   write_all(descriptor_, python_json(line) + "\n", path_);
+  return true;
 }
 
 std::vector<ordered_json> read_run_log(const std::filesystem::path& path, bool* cut) {

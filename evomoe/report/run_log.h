@@ -26,9 +26,9 @@ class RunLog {
   RunLog(RunLog&& other) noexcept;
   RunLog& operator=(RunLog&& other) noexcept;
 
-  /// Appends {"tag": tag, "completed_updates": update, ...record} and flushes. Error naming path
-  /// and reason when it cannot be written.
-  void append(const std::string& tag, int64_t update, const nlohmann::ordered_json& record);
+  /// Appends {"tag": tag, "completed_updates": update, ...record} and flushes. False: the file held
+  /// the line already. Error naming path and reason when it cannot be written.
+  bool append(const std::string& tag, int64_t update, const nlohmann::ordered_json& record);
 
   const std::filesystem::path& path() const { return path_; }
 

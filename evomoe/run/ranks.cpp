@@ -141,6 +141,7 @@ bool save_together(const TrainOptions& options, const RankGroups& ranks) {
 TrainOptions silent(TrainOptions options) {
   options.common.log_format = "none";
   options.checkpoint.no_save = true;
+  options.common.tensorboard_logdir.reset();
   options.resources.profile.reset();
   return options;
 }
@@ -148,9 +149,9 @@ TrainOptions silent(TrainOptions options) {
 Interruption agree(Interruption own, Communicator& communicator) {
   const bool is_first = communicator.rank() == 0;
   std::array<double, 3> seen = {own.signal == SIGINT ? 1.0 : 0.0, own.signal == SIGTERM ? 1.0 : 0.0,
-                                own.time_is_up && is_first ? 1.0 : 0.0};
+                                is_first ? own.seconds : 0.0};
   communicator.all_reduce_sum(seen);
-  return {.signal = seen[0] > 0 ? SIGINT : seen[1] > 0 ? SIGTERM : 0, .time_is_up = seen[2] > 0};
+  return {.signal = seen[0] > 0 ? SIGINT : seen[1] > 0 ? SIGTERM : 0, .seconds = seen[2]};
 }
 
 }  // namespace evomoe

@@ -37,8 +37,8 @@ TrainOptions silent(TrainOptions options);
 
 /// What ends a run from outside, the same on all ranks: each may see it at another moment.
 struct Interruption {
-  int signal = 0;           ///< SIGINT, SIGTERM or 0
-  bool time_is_up = false;  ///< --stop-time-hours, by the clock of rank 0
+  int signal = 0;      ///< SIGINT, SIGTERM or 0
+  double seconds = 0;  ///< that the run has taken, by the clock of rank 0
 };
 
 /// `own`: what this rank sees.

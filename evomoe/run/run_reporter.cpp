@@ -6,6 +6,7 @@
 
 #include "evomoe/base/log.h"
 #include "evomoe/moe/expert_similarity.h"
+#include "evomoe/routing/router_metrics.h"
 #include "evomoe/run/announcements.h"
 #include "evomoe/runtime/compute_threads.h"
 #include "evomoe/train/training_metrics.h"
@@ -15,15 +16,24 @@ namespace {
 
 constexpr int kWallPriority = 1000;  // place of "wall" in a log line
 
+std::vector<LayerLoad> loads_of(const UpdateResult& result) {
+  std::vector<LayerLoad> loads;
+  for (const auto& [layer, stats] : result.routers)
+    loads.push_back({layer, router_metrics(stats).load_E});
+  return loads;
+}
+
 }  // namespace
 
 RunReporter::RunReporter(const TrainOptions& options, const Trainer& trainer,
-                         EpochIterator& batches, const RunTotals& totals, std::optional<RunLog> log)
+                         EpochIterator& batches, const RunTotals& totals, std::optional<RunLog> log,
+                         std::optional<EventBoard> board)
     : options_(options),
       trainer_(trainer),
       batches_(batches),
       totals_(totals),
       log_(std::move(log)),
+      board_(std::move(board)),
       progress_(options.common.log_format != "none"),
       first_update_(trainer.updates()) {
   if (first_update_ > 0) {
@@ -63,7 +73,9 @@ void RunReporter::show_progress(const UpdateResult& result) {
   Progress progress;
   progress.label = std::filesystem::path(options_.checkpoint.save_dir).filename().string();
   progress.update = trainer_.updates();
-  progress.last_update = options_.optimization.max_update;
+  const auto& optimization = options_.optimization;
+  progress.last_update =
+      optimization.budget ? trainer_.lr_schedule().max_update : optimization.max_update;
   progress.loss = shown_loss_;
   progress.tokens_per_second = shown_speed_;
   if (result.stage.schedule.temperature > 0)
@@ -139,7 +151,7 @@ void RunReporter::write_interval(const UpdateResult& result) {
   line.add_data("flops_per_token", interval_.flops / std::max(interval_.tokens, 1.0));
   line.add_data("ms_per_update", 1000 * interval_.seconds / interval_.updates);
   totals_.write(line);
-  emit("train_inner", line);
+  emit("train_inner", line, /*prefix=*/"", loads_of(result));
   group.reset();
   interval_ = {};
   for (const auto& finding : watch_.end_interval()) {
@@ -179,8 +191,10 @@ void RunReporter::announce_stage(const UpdateResult& result) {
   if (result.spawned) expert_similarity("spawn");
 }
 
-void RunReporter::emit(const std::string& tag, const LogLine& line, const std::string& prefix) {
-  if (log_) log_->append(tag, trainer_.updates(), line.to_numbers(prefix));
+void RunReporter::emit(const std::string& tag, const LogLine& line, const std::string& prefix,
+                       const std::vector<LayerLoad>& loads) {
+  const bool is_new = !log_ || log_->append(tag, trainer_.updates(), line.to_numbers(prefix));
+  if (board_ && is_new) board_->add(tag, trainer_.updates(), line.to_numbers(), loads);
   const auto& format = options_.common.log_format;
   if (format == "none") return;
   progress_.clear();

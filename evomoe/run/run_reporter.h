@@ -3,8 +3,10 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "evomoe/data/epoch_iterator.h"
+#include "evomoe/report/event_board.h"
 #include "evomoe/report/meters.h"
 #include "evomoe/report/progress_line.h"
 #include "evomoe/report/run_log.h"
@@ -17,14 +19,14 @@
 
 namespace evomoe {
 
-/// What a run says while it trains: log lines on stdout and in log.jsonl, the live line, stages of
-/// the evolution, routers that collapse.
+/// What a run says while it trains: log lines on stdout, in log.jsonl and for TensorBoard, the live
+/// line, stages of the evolution, routers that collapse.
 class RunReporter {
  public:
-  /// All but `log` (nothing with --no-save) must outlive it. `batches`: of training; their epoch
-  /// and offset are those of the lines.
+  /// All but `log` (nothing with --no-save) and `board` must outlive it. `batches`: of training;
+  /// their epoch and offset are those of the lines.
   RunReporter(const TrainOptions& options, const Trainer& trainer, EpochIterator& batches,
-              const RunTotals& totals, std::optional<RunLog> log);
+              const RunTotals& totals, std::optional<RunLog> log, std::optional<EventBoard> board);
 
   /// The meters of "train" (an epoch) and "train_inner" (a log interval).
   Metrics& metrics() { return metrics_; }
@@ -52,13 +54,15 @@ class RunReporter {
   void announce_growth(const UpdateResult& result);
   void write_interval(const UpdateResult& result);
   void show_progress(const UpdateResult& result);
-  void emit(const std::string& tag, const LogLine& line, const std::string& prefix = "");
+  void emit(const std::string& tag, const LogLine& line, const std::string& prefix = "",
+            const std::vector<LayerLoad>& loads = {});
 
   const TrainOptions& options_;
   const Trainer& trainer_;
   EpochIterator& batches_;
   const RunTotals& totals_;
   std::optional<RunLog> log_;
+  std::optional<EventBoard> board_;
   Metrics metrics_;
   ProgressLine progress_;
   RouterWatch watch_;

@@ -103,8 +103,9 @@ void TrainingRun::begin(RankGroups groups) {
   epoch_ = start.epoch;
   offset_ = start.offset;
   first_update_ = saved_updates_ = trainer_->updates();
-  reporter_.emplace(options_, *trainer_, *data_.batches, totals_,
-                    open_folder(/*log_goes_on=*/first_update_ > 0 && start.in_own_folder));
+  const bool log_goes_on = first_update_ > 0 && start.in_own_folder;
+  reporter_.emplace(options_, *trainer_, *data_.batches, totals_, open_folder(log_goes_on),
+                    open_board(log_goes_on));
   if (!start.meters) return;
   totals_.restore(start.meters->progress);
   read_sections(start.path, [&] { reporter_->metrics().load(start.meters->progress.meters); });
@@ -122,6 +123,14 @@ std::optional<RunLog> TrainingRun::open_folder(bool log_goes_on) const {
   write_run_folder(options_, folder);
   write_data_record(options_, *data_.task, data_.valid, folder / "data.json");
   return log_file;
+}
+
+std::optional<EventBoard> TrainingRun::open_board(bool log_goes_on) {
+  const auto& folder = options_.common.tensorboard_logdir;
+  if (!folder) return std::nullopt;
+  const std::filesystem::path path = *folder;
+  board_lock_ = std::make_unique<RunLock>(path / "train_inner", "--tensorboard-logdir");
+  return EventBoard(path, config_yaml(options_), log_goes_on ? first_update_ : 0);
 }
 
 int TrainingRun::run() {
@@ -150,6 +159,14 @@ int TrainingRun::run() {
                trainer_->updates(), how_to_go_on(options_));
     return 128 + interruption_.signal;
   }
+  const auto& budget = options_.optimization.budget;
+  const auto warmup = options_.optimization.effective_warmup_updates();
+  if (budget && Budget(*budget).is_spent(spent()) && trainer_->updates() <= warmup) {
+    log().warn(
+        "--budget {} was spent after {} updates, within the warm-up of {} (--warmup-updates): "
+        "the learning rate has not come to --lr",
+        *budget, trainer_->updates(), warmup);
+  }
   log().info("done after {} updates in {}", trainer_->updates(), duration_text(totals_.seconds()));
   return 0;
 }
@@ -158,6 +175,7 @@ TrainingRun::Stop TrainingRun::train() {
   const auto train_inner = reporter_->metrics().aggregate("train_inner");
   forget_peak_resident_memory();  // loading a checkpoint needs its own
   totals_.start();
+  look_outside();
   const auto& optimization = options_.optimization;
   // A run that is already complete stays as it is.
   Stop stop = reached_limit() ? Stop::kLimit : patience_.is_used_up() ? Stop::kPatience : Stop::kNo;
@@ -216,12 +234,12 @@ TrainingRun::Stop TrainingRun::train_epoch() {
     const double seconds = totals_.seconds() - begin;
     offset_ = batches.batches_done();
     totals_.add(result.flops, static_cast<double>(result.sums.tokens));
+    look_outside();
     reporter_->update(result, seconds);
     if (profile_) {
       if (const auto summary = profile_->after_update(trainer_->updates()))
         reporter_->profile(*summary, profile_->trace().string());
     }
-    look_outside();
     stop = validate_and_save(batches.finished());
     if (stop != Stop::kNo) break;
   }
@@ -230,15 +248,20 @@ TrainingRun::Stop TrainingRun::train_epoch() {
 }
 
 void TrainingRun::look_outside() {
-  const double hours = options_.optimization.stop_time_hours;
-  interruption_ = agree({.signal = SignalWatch::received(),
-                         .time_is_up = hours > 0 && totals_.seconds() > hours * 3600},
+  interruption_ = agree({.signal = SignalWatch::received(), .seconds = totals_.seconds()},
                         trainer_->communicator());
+  trainer_->set_lr_schedule(options_.optimization.schedule(trainer_->updates(), spent()));
+}
+
+Spent TrainingRun::spent() const {
+  return {.tokens = totals_.tokens(), .flops = totals_.flops(), .seconds = interruption_.seconds};
 }
 
 bool TrainingRun::reached_limit() const {
   const auto& optimization = options_.optimization;
-  return interruption_.time_is_up ||
+  const double hours = optimization.stop_time_hours;
+  return (hours > 0 && interruption_.seconds > hours * 3600) ||
+         (optimization.budget && Budget(*optimization.budget).is_spent(spent())) ||
          (optimization.max_update > 0 && trainer_->updates() >= optimization.max_update);
 }
 

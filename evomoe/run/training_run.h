@@ -6,6 +6,7 @@
 #include <string>
 
 #include "evomoe/checkpoint/checkpoint_manager.h"
+#include "evomoe/checkpoint/run_lock.h"
 #include "evomoe/page/live_server.h"
 #include "evomoe/parallel/rank_groups.h"
 #include "evomoe/parallel/rank_place.h"
@@ -47,6 +48,9 @@ class TrainingRun {
   void begin(RankGroups ranks);
   /// Writes the run folder, as rank 0, and opens its log; nothing where this rank has none.
   std::optional<RunLog> open_folder(bool log_goes_on) const;
+  /// The folder of --tensorboard-logdir, which no other run may use meanwhile; nothing: none is
+  /// given, or this is not rank 0.
+  std::optional<EventBoard> open_board(bool log_goes_on);
 
   /// All epochs.
   Stop train();
@@ -62,8 +66,11 @@ class TrainingRun {
   bool validate_pass(const std::string& subset, const ValidationPass& pass,
                      std::optional<double>* metric);
 
-  /// What has come from outside until now, agreed on by all ranks.
+  /// What has come from outside until now, agreed on by all ranks, and what follows for the
+  /// schedule of a budget.
   void look_outside();
+  /// What the run has taken until now, the same on all ranks.
+  Spent spent() const;
   bool reached_limit() const;
   /// Has the learning rate of an epoch that would begin now come down to --stop-min-lr?
   bool lr_came_down(int64_t epoch) const;
@@ -83,6 +90,7 @@ class TrainingRun {
   std::optional<Validator> validator_;
   std::optional<MemoryPlanner> memory_;
   std::unique_ptr<CheckpointManager> checkpoints_;
+  std::unique_ptr<RunLock> board_lock_;
   std::unique_ptr<Trainer> trainer_;
   RunTotals totals_;
   Patience patience_;

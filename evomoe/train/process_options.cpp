@@ -70,6 +70,11 @@ void CommonOptions::describe(OptionTable& table) {
   table.add("log-format", &log_format, "Form of the log on stdout.")
       .choices({"json", "simple", "tqdm", "none"});
   table.add("log-interval", &log_interval, "Updates between log lines.").at_least(1);
+  table
+      .add("tensorboard-logdir", &tensorboard_logdir,
+           "Folder for TensorBoard's event files: the numbers of the log, the load of each layer's "
+           "experts as histogram and heat map, and the configuration (docs/tensorboard.md).")
+      .metavar("FOLDER");
   describe_device(table, *this);
 }
 

@@ -28,10 +28,11 @@ struct LiveOptions {
 /// What every command that computes has.
 struct CommonOptions {
   int64_t seed = 1;
-  std::string log_format = "simple";  ///< json | simple | tqdm | none
-  int64_t log_interval = 100;         ///< updates
-  std::string device = "auto";        ///< auto | cpu | cuda
-  int64_t threads = 0;                ///< 0: as many as the machine has
+  std::string log_format = "simple";              ///< json | simple | tqdm | none
+  int64_t log_interval = 100;                     ///< updates
+  std::optional<std::string> tensorboard_logdir;  ///< folder
+  std::string device = "auto";                    ///< auto | cpu | cuda
+  int64_t threads = 0;                            ///< 0: as many as the machine has
 
   void describe(OptionTable& table);
   /// As describe(), for a command that prints a result and no log of updates.

@@ -86,7 +86,7 @@ Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torc
     : options_(options),
       all_experts_(options.moe.moe_expert_count),
       device_(device),
-      lr_schedule_(options.optimization),
+      lr_schedule_(options.optimization.schedule(completed_updates, /*spent=*/{})),
       criterion_(options.criterion, vocabulary.padding, options.task.classification_head_name),
       ranks_(std::move(ranks)),
       updates_(completed_updates) {

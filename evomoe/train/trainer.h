@@ -77,6 +77,9 @@ class Trainer {
         lr_at(lr_schedule_, updates_, epoch) * rewarmup_factor(options_.evolution, updates_);
     return optimizer_->learning_rate(scheduled, updates_ + 1);
   }
+  /// The schedule of the learning rate from the next update on (--budget).
+  void set_lr_schedule(const LrScheduleOptions& schedule) { lr_schedule_ = schedule; }
+  const LrScheduleOptions& lr_schedule() const { return lr_schedule_; }
   StageState next_stage() const { return stage_at(options_.evolution, updates_); }
   /// Whether the MoE layers hold the one shared expert. At the end of that stage they do until the
   /// next update spawns the experts.

@@ -1,4 +1,5 @@
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 #include "tests/cli/commands_fixture.h"
@@ -76,6 +77,116 @@ TEST_F(ComparePlans, MakeTheirRunsAndGoOnWhereTheyStopped) {
                  {"were begun with other options of 'dense'"}, 1);
 }
 
+TEST_F(ComparePlans, ABudgetOfTokensOrOperationsEndsEachRunWhenItIsSpent) {
+  const auto result_of = [&](const std::string& lengths) {
+    const auto result =
+        evomoe("compare " + plan(lengths, "{}", "  lr-scheduler: cosine\n") + " --format json");
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return nlohmann::json::parse(result.out);
+  };
+  for (const auto& [unit, length] : {std::pair("tokens", 500.0), std::pair("flops", 2e7)}) {
+    const auto json = result_of(fmt::format("{}: [{}]\n", unit, length));
+    EXPECT_EQ(json.at("unit"), unit);
+    ASSERT_EQ(json.at("runs").size(), 2U);
+    for (const auto& entry : json.at("runs")) {
+      const auto spent = entry.at(unit).get<double>(), updates = entry.at("updates").get<double>();
+      EXPECT_GE(spent, length);
+      EXPECT_LT(spent * (updates - 1) / updates, length);  // the last update was needed
+      EXPECT_GT(entry.at("seconds").get<double>(), 0);
+    }
+  }
+  EXPECT_TRUE(fs::exists(run("switch.500tokens-1")));
+  EXPECT_TRUE(fs::exists(run("switch.2e7flops-1")));
+  // A dense update costs less.
+  const auto json = result_of("flops: 2e7\n");
+  EXPECT_GT(json.at("runs")[0].at("updates"), json.at("runs")[1].at("updates"));
+}
+
+TEST_F(ComparePlans, OtherDataThanThatOfEarlierRunsIsRefused) {
+  const auto file = plan("updates: [4]\n");
+  ASSERT_EQ(evomoe("compare " + file).exit_code, 0);
+  // Data of a run that somebody made in the folder.
+  const auto record = run("dense.4-1") / "data.json";
+  const auto before = testing::read_text(record);
+  auto other = before;
+  other.replace(other.find("\"tokens\":") + 9, 1, "1");
+  testing::write_text(record, other);
+  expect_refused("compare " + file, {"switch.4-1 and dense.4-1 have different data"}, 1);
+  testing::write_text(record, before);
+  // The data folder itself.
+  testing::write_text(folder_ / "bin/dict.txt",
+                      testing::read_text(folder_ / "bin/dict.txt") + "x 1\n");
+  expect_refused("compare " + file, {"were begun with other data"}, 1);
+}
+
+TEST_F(ComparePlans, ASearchTriesEachSettingAndTheChosenOneIsRunWithAllSeeds) {
+  const std::string more =
+      "seeds: [1, 2]\nupdates: [8]\n"
+      "search:\n  switch: {lr: [0.000001, 0.01], moe-gate-loss-wt: [0.01, 0.1]}\n"
+      "  dense: {lr: [0.01, 0.000001, 0.000002]}\n";
+  const auto file = plan(more);
+  auto result = evomoe("compare " + file + " --search --jobs 2 --format json");
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto json = nlohmann::json::parse(result.out);
+  const auto& of_switch = json.at("search").at("switch");
+  EXPECT_EQ(of_switch.at("settings"), 4);
+  EXPECT_EQ(of_switch.at("trials").size(), 6U);  // four of 4 updates, two of 8
+  EXPECT_EQ(of_switch.at("cost").at("updates"), 32);
+  EXPECT_THAT(of_switch.at("chosen").get<std::string>(), HasSubstr("lr 0.01"));
+  EXPECT_EQ(json.at("search").at("dense").at("chosen"), "lr 0.01");
+  EXPECT_EQ(json.at("search").at("dense").at("trials").size(), 5U);
+  // The better half was run longer.
+  double worst_kept = 0, best_dropped = 1e9;
+  std::set<std::string> kept;
+  for (const auto& trial : of_switch.at("trials")) {
+    if (trial.at("length") == 8) kept.insert(trial.at("setting"));
+  }
+  EXPECT_EQ(kept.size(), 2U);
+  for (const auto& trial : of_switch.at("trials")) {
+    if (trial.at("length") != 4) continue;
+    const auto value = trial.at("perplexity").get<double>();
+    if (kept.contains(trial.at("setting"))) {
+      worst_kept = std::max(worst_kept, value);
+    } else {
+      best_dropped = std::min(best_dropped, value);
+    }
+  }
+  EXPECT_LE(worst_kept, best_dropped);
+  EXPECT_TRUE(fs::exists(run("switch.s1.4-0") / "checkpoint_last"));
+  EXPECT_THAT(testing::read_text(run("dense.8-2") / "config.yaml"), HasSubstr("lr: [0.01]"));
+  ASSERT_EQ(json.at("runs").size(), 4U);
+
+  // The same again makes nothing.
+  const auto before = fs::last_write_time(run("switch.s1.4-0") / "log.jsonl");
+  result = evomoe("compare " + file + " --search");
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.err.find("begins"), std::string::npos) << result.err;
+  EXPECT_EQ(fs::last_write_time(run("switch.s1.4-0") / "log.jsonl"), before);
+  EXPECT_THAT(result.out, HasSubstr("3 for dense; 4 for switch"));
+
+  expect_refused("compare " + file, {"add --search"});
+}
+
+TEST_F(ComparePlans, ASearchThatCannotBeMeantIsRefused) {
+  const auto refused = [&](const std::string& search, const std::vector<std::string>& words,
+                           const std::string& more = "updates: [8]\n") {
+    expect_refused("compare --search " + plan(more + "search: " + search + "\n"), words);
+  };
+  refused("{swich: {lr: [0.1]}}", {"'swich'", "none of the methods"});
+  refused("{switch: {lr: 0.1}}", {"'switch'", "'lr' needs a list"});
+  refused("{switch: {lr: []}}", {"'lr' needs a list"});
+  refused("{switch: {lr: [0.1, 0.1]}}", {"'lr 0.1' comes twice"});
+  refused("{switch: {lr: [0.1, -1]}}", {"'switch'", "lr: '-1' is not allowed"});
+  refused("{switch: {batch-size: [2, 4]}}", {"--batch-size", "'base'"});
+  refused("{switch: {seed: [2, 4]}}", {"--seed"});
+  refused("[1]", {"'search' is a map"});
+  refused("{switch: {lr: [0.1, 0.2]}}", {"the seed 0"}, "updates: [8]\nseeds: [0, 1]\n");
+  refused("{switch: {lr: [0.1, 0.2, 0.3]}}", {"2 rounds", "less than one"}, "updates: [1]\n");
+  expect_refused("compare --search " + plan("updates: [8]\n"), {"has no 'search'"});
+  expect_refused("compare --search a b", {"--search is for plans"});
+  EXPECT_FALSE(fs::exists(folder_ / "runs"));
+}
+
 TEST_F(ComparePlans, ARunThatFailsIsShownAndDoesNotStopTheOthers) {
   const auto file =
       plan("updates: [4]\n", "{init-from: " + (folder_ / "absent.safetensors").string() + "}");
@@ -95,9 +206,18 @@ TEST_F(ComparePlans, WhatCannotBeComparedIsRefusedBeforeAnythingRuns) {
   refused(plan("updates: [4]\n", "{seed: 3}"), {"'dense'", "--seed"});
   refused(plan("updates: [4]\n", "{}", "  max-update: 7\n"), {"--max-update"});
   refused(plan("updates: [4]\n", "{moe-routr: switch}"), {"'dense'", "moe-routr"});
-  refused(plan(""), {"'updates' is missing"});
+  refused(plan(""), {"none of the keys updates, tokens, flops, seconds"});
+  refused(plan("updates: [4]\ntokens: [4]\n"), {"several of the keys"});
+  refused(plan("tokens: [1.5]\n"), {"'tokens' has 1.5", "whole numbers"});
+  refused(plan("updates: [4]\n", "{}", "  patience: 3\n"), {"--patience"});
+  refused(plan("updates: [4]\n", "{}", "  lr-scheduler: cosine\n  warmup-updates: 8\n"),
+          {"'dense'", "--warmup-updates 8", "--max-update 4"});
+  refused(plan("flops: [4]\n", "{}", "  total-num-update: 8\n"), {"--total-num-update"});
+  refused(plan("updates: [4]\n", "{skip-invalid-size-inputs-valid-test: true}"),
+          {"--skip-invalid-size-inputs-valid-test", "'base'"});
+  refused(plan("seconds: [4]\n") + " --jobs 2", {"--jobs 2", "seconds"});
   refused(plan("updates: [4, 4]\n"), {"'updates'", "once"});
-  refused(plan("updates: [0]\n"), {"'updates' must be above 0"});
+  refused(plan("updates: [0]\n"), {"'updates' has 0", "from 1"});
   refused(plan("updates: [four]\n"), {"'updates'", "another type"});
   refused(plan("updates: [4]\nseed: [4]\n"), {"'seed' means nothing"});
   refused(plan("updates: [4]\n", "no.yaml"), {"method 'dense'", "no.yaml"});

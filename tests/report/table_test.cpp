@@ -7,7 +7,7 @@
 namespace evomoe {
 namespace {
 
-Table sample() {
+Table sample_table() {
   Table table({"run", "perplexity", "time"});
   table.add_row({"évolution", "12.5", "1:06:40"});
   table.add_row({"a|b", "–", "58 s"});
@@ -15,7 +15,7 @@ Table sample() {
 }
 
 TEST(Table, AlignsTextLeftAndNumbersRight) {
-  EXPECT_EQ(sample().text(),
+  EXPECT_EQ(sample_table().text(),
             "run        perplexity     time\n"
             "---------  ----------  -------\n"
             "évolution        12.5  1:06:40\n"
@@ -23,7 +23,7 @@ TEST(Table, AlignsTextLeftAndNumbersRight) {
 }
 
 TEST(Table, MarkdownAlignsNumbersAndEscapesBars) {
-  EXPECT_EQ(sample().markdown(),
+  EXPECT_EQ(sample_table().markdown(),
             "| run | perplexity | time |\n"
             "| --- | ---: | ---: |\n"
             "| évolution | 12.5 | 1:06:40 |\n"
