@@ -187,6 +187,25 @@ TEST_F(ForeignValues, AnotherScheduleIsNamedWithTheRemedy) {
   expect_works(convert(path, "made") + "--no-save-optimizer-state");
 }
 
+TEST_F(ForeignValues, AScheduleOfThreeStagesIsTakenOver) {
+  const std::string shape =
+      "d['cfg']['lr_scheduler'] = {{'_name': 'tri_stage', 'warmup_steps': 2, 'hold_steps': 3, "
+      "'decay_steps': 4, 'phase_ratio': {}, 'init_lr_scale': 0.01, 'final_lr_scale': 0.05, "
+      "'max_update': 30, 'lr': [0.25]}}";
+  for (const std::string ratio : {"None", "(0.1, 0.4, 0.5)"}) {
+    SCOPED_TRACE(ratio);
+    std::filesystem::remove_all(folder_ / "made");
+    const auto path =
+        changed(ratio == "None" ? "steps" : "shares", fmt::format(fmt::runtime(shape), ratio));
+    expect_works(convert(path, "made"));
+    const auto info =
+        evomoe("info --log-format json " + (folder_ / "made/checkpoint_last").string());
+    EXPECT_THAT(info.out, HasSubstr("\"lr_scheduler\": \"tri_stage\""));
+    EXPECT_THAT(info.out, HasSubstr("\"hold_steps\": 3"));
+    EXPECT_THAT(info.out, HasSubstr("\"final_lr_scale\": 0.05"));
+  }
+}
+
 TEST_F(ForeignValues, AFileWithoutOptionsSaysWhichKindItIs) {
   expect_refused("info " + changed("old",
                                    "d['args'] = d['cfg']['model']; d['args']['arch'] = 'x'\n"
