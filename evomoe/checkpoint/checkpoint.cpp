@@ -244,7 +244,7 @@ void on_all(Communicator& ranks, const fs::path& path, const Work& work) {
 void describe_files(const char* kind, const FileDigest& own, Communicator& ranks, json& files) {
   std::vector<double> numbers(4 * static_cast<size_t>(ranks.size()));
   auto* const mine = numbers.data() + 4 * ranks.rank();
-  for (const auto [place, value] : {std::pair(0, own.bytes), std::pair(2, own.checksum)}) {
+  for (const auto& [place, value] : {std::pair(0, own.bytes), {2, own.checksum}}) {
     mine[place] = static_cast<double>(value >> 32);
     mine[place + 1] = static_cast<double>(value & 0xFFFFFFFF);
   }
@@ -407,7 +407,7 @@ Checkpoint load_checkpoint(const fs::path& path, bool with_optimizer) {
   const auto entry = without_last_slash(path);
   auto loaded = with_remedy(entry, with_optimizer, [&] { return load(entry, with_optimizer); });
   return {read_sections(path, [&] { return from_sections(loaded.sections); }),
-          std::move(loaded.model), std::move(loaded.optimizer)};
+          std::move(loaded.model), std::move(loaded.optimizer), /*pieces=*/{}};
 }
 
 void fail_sections(const fs::path& path, const json::exception& error) {

@@ -25,7 +25,7 @@ struct Done {
 struct LayerCase {
   std::string method = "switch";
   int64_t experts = 4;
-  RouterSchedule schedule;
+  RouterSchedule schedule = {};
   bool gated = false;
   bool recompute = false;
   int64_t exchange_parts = 1;
