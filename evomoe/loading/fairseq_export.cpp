@@ -225,18 +225,18 @@ std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::pat
   const auto options = stored_options(ours.state);
   const auto& router = options.moe.moe_router;
   const bool experts = has_experts(options);
-  if (experts && router != "switch" && router != "dts" && router != "gshard") {
-    fail_usage(
-        "{}: the authors' code has no routing method like --moe-router {}; it has switch, "
-        "gshard and dts",
-        checkpoint.string(), router);
-  }
   for (const auto& stack :
        stack_options(options, stored_vocabulary(ours.state.model), /*shared_expert=*/false)) {
     const auto ours_alone = beyond_reference(stack);
     if (ours_alone.empty()) continue;
     fail_usage("{}: fairseq has no word for {} of its {}, so that it cannot be written for it",
                checkpoint.string(), fmt::join(ours_alone, ", "), stack.half);
+  }
+  if (experts && router != "switch" && router != "dts" && router != "gshard") {
+    fail_usage(
+        "{}: the authors' code has no routing method like --moe-router {}; it has switch, "
+        "gshard and dts",
+        checkpoint.string(), router);
   }
   EVOMOE_CHECK(
       !ours.state.evolution.shared_expert,
