@@ -225,12 +225,6 @@ std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::pat
   const auto options = stored_model_options(ours.state);
   const auto& router = options.moe.moe_router;
   const bool experts = has_experts(options);
-  if (experts && router != "switch" && router != "dts" && router != "gshard") {
-    fail_usage(
-        "{}: the authors' code has no routing method like --moe-router {}; it has switch, "
-        "gshard and dts",
-        checkpoint.string(), router);
-  }
   const auto& moe = options.moe;
   if (experts && (moe.moe_shared_expert_hidden_dim > 0 || moe.moe_expert_hidden_dim > 0)) {
     const bool shared = moe.moe_shared_expert_hidden_dim > 0;
@@ -249,6 +243,12 @@ std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::pat
     if (ours_alone.empty()) continue;
     fail_usage("{}: fairseq has no word for {} of its {}, so that it cannot be written for it",
                checkpoint.string(), fmt::join(ours_alone, ", "), stack.half);
+  }
+  if (experts && router != "switch" && router != "dts" && router != "gshard") {
+    fail_usage(
+        "{}: the authors' code has no routing method like --moe-router {}; it has switch, "
+        "gshard and dts",
+        checkpoint.string(), router);
   }
   EVOMOE_CHECK(
       !ours.state.evolution.shared_expert,

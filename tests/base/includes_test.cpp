@@ -40,12 +40,13 @@ std::map<std::string, Rooms> allowed() {
   may["train"] = may["models"] + Rooms{"models", "optim", "checkpoint", "fairseq", "legacy",
                                        "text",   "data",  "score",      "report"};
   may["loading"] = may["train"] + Rooms{"train"};
+  may["hub"] = may["loading"] + Rooms{"loading"};
   may["generate"] = may["loading"] + Rooms{"loading", "runtime", "kernels"};
   may["run"] = may["generate"] + Rooms{"generate", "page"};
   may["bench"] = may["generate"] + Rooms{"generate"};
   may["compare"] = may["train"] + Rooms{"train", "runtime"};
   may["plan"] = may["train"] + Rooms{"train"};
-  may["cli"] = may["run"] + Rooms{"run", "bench", "plan", "compare"};
+  may["cli"] = may["run"] + Rooms{"run", "bench", "plan", "compare", "hub"};
   return may;
 }
 

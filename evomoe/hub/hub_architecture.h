@@ -1,0 +1,41 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+/// Models of Hugging Face's transformers (docs/huggingface.md).
+namespace evomoe {
+
+/// A class of transformers that a language model of ours can be, weight by weight: where it differs
+/// from Llama's. A field of config.json that decides nothing else is the same for all of them.
+struct HubArchitecture {
+  std::string type;         ///< `model_type`, and what --hf-architecture names: "olmoe"
+  std::string model_class;  ///< `architectures`: "OlmoeForCausalLM"
+  /// What transformers takes for fields that config.json leaves out.
+  nlohmann::json defaults = {};
+  std::string query_key_norm = "none";  ///< as --query-key-norm
+  std::string bias = "field";           ///< none | qkv | field: `attention_bias`, all or none
+  std::string window = "none";          ///< none | field: `sliding_window` | switch: with
+                                        ///< `use_sliding_window` | off: that must be false
+  bool head_dim = true;                 ///< it has the field `head_dim`
+
+  bool experts = false;
+  std::string experts_field = "num_experts";
+  std::string expert_width_field = "intermediate_size";
+  bool always_normalized = false;  ///< else `norm_topk_prob` says it
+  bool dense_layers = false;       ///< `decoder_sparse_step` and `mlp_only_layers`
+  std::string expert_block = "mlp";
+  std::string gate_name = "gate_proj", up_name = "up_proj", down_name = "down_proj";
+};
+
+/// All of them, those without experts first.
+const std::vector<HubArchitecture>& hub_architectures();
+
+/// Their types.
+std::vector<std::string> hub_architecture_names();
+
+/// The one of this type; UsageError that lists them.
+const HubArchitecture& find_hub_architecture(const std::string& type);
+
+}  // namespace evomoe

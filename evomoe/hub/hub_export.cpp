@@ -1,0 +1,93 @@
+#include "evomoe/hub/hub_export.h"
+
+#include <fmt/ranges.h>
+
+#include <ostream>
+
+#include "evomoe/base/error.h"
+#include "evomoe/base/write_file.h"
+#include "evomoe/checkpoint/checkpoint.h"
+#include "evomoe/hub/hub_config.h"
+#include "evomoe/hub/hub_files.h"
+#include "evomoe/hub/hub_tensors.h"
+#include "evomoe/loading/stored_state.h"
+#include "evomoe/train/model_family.h"
+
+namespace evomoe {
+namespace {
+
+namespace fs = std::filesystem;
+
+torch::ScalarType type_of(const std::string& dtype) {
+  if (dtype == "float32") return torch::kFloat32;
+  if (dtype == "float16") return torch::kFloat16;
+  if (dtype == "bfloat16") return torch::kBFloat16;
+  fail_usage("--dtype {}: allowed are float32, float16, bfloat16", dtype);
+}
+
+const HubArchitecture& choose_architecture(const std::string& asked, const GptOptions& gpt,
+                                           const std::string& checkpoint) {
+  if (!asked.empty()) {
+    const auto& architecture = find_hub_architecture(asked);
+    const auto lacks = what_hub_lacks(architecture, gpt);
+    if (!lacks.empty()) {
+      fail_usage("{}: it is no model of --hf-architecture {}: {}", checkpoint, asked,
+                 fmt::join(lacks, "; "));
+    }
+    return architecture;
+  }
+  std::string reasons;
+  for (const auto& architecture : hub_architectures()) {
+    const auto lacks = what_hub_lacks(architecture, gpt);
+    if (lacks.empty()) return architecture;
+    reasons += fmt::format("\n  {}: {}", architecture.type, fmt::join(lacks, "; "));
+  }
+  fail_usage("{}: no architecture of transformers is the same model:{}", checkpoint, reasons);
+}
+
+}  // namespace
+
+std::vector<fs::path> export_hub_model(const fs::path& checkpoint, const fs::path& folder,
+                                       const HubExportOptions& options) {
+  const auto dtype = type_of(options.dtype);
+  const auto config = folder / "config.json";
+  EVOMOE_CHECK(!fs::exists(config),
+               "--output {}: it holds a model already, which would be overwritten; name another "
+               "folder",
+               folder.string());
+  const auto name = checkpoint.string();
+  const auto state = read_state(checkpoint);
+  const auto trained = stored_options(state);
+  if (family_of(trained).declaration().name != "language_model") {
+    fail_usage("{}: it is {}; --to hf takes language models, --task language_modeling", name,
+               family_of(trained).declaration().words);
+  }
+  EVOMOE_CHECK(
+      !state.evolution.shared_expert,
+      "{}: it is in the shared-expert stage, where the router is not used; convert a later "
+      "checkpoint",
+      name);
+  const auto vocabulary = stored_vocabulary(state.model);
+  const auto gpt =
+      gpt_options(trained, vocabulary.target, vocabulary.padding, /*shared_expert=*/false);
+  const auto& architecture = choose_architecture(options.architecture, gpt, name);
+
+  const auto ours = load_checkpoint(checkpoint, /*with_optimizer=*/false);
+  std::vector<std::string> names;
+  TensorMap tensors;
+  for (const auto& each : hub_tensors(architecture, {ours.model.begin(), ours.model.end()},
+                                      [](const std::string&) { return false; })) {
+    names.push_back(each.name);
+    tensors[each.name] = each.parts.front();
+  }
+  fs::create_directories(folder);
+  auto files = write_hub_files(folder, names, tensors, options.shard_bytes, dtype);
+  // Last, so that a folder with config.json is whole.
+  write_file(config, [&](std::ostream& stream) {
+    stream << hub_config(architecture, gpt, options.dtype).dump(2) << "\n";
+  });
+  files.push_back(config);
+  return files;
+}
+
+}  // namespace evomoe
