@@ -95,21 +95,67 @@ std::string text_of(const YAML::Node& node) {
   return std::string(out.c_str()) + "\n";
 }
 
-/// Options as a YAML file has them: those of a map, or the content of a file.
-std::string options_text(const YAML::Node& node, const fs::path& file, const std::string& what) {
-  if (!node.IsDefined() || node.IsNull()) return "{}\n";
-  if (node.IsMap()) return text_of(node);
-  if (!node.IsScalar())
-    fail_usage("{}: {} must be options (a map), or the name of a file of options", file.string(),
-               what);
+/// The name of an option as a command line has it.
+std::string option_name(const YAML::Node& key) {
+  auto name = key.as<std::string>();
+  std::ranges::replace(name, '_', '-');
+  return name;
+}
+
+/// Takes an option out of options, which may be in groups.
+void remove_option(YAML::Node options, const std::string& name) {
+  std::vector<YAML::Node> found;
+  for (const auto& entry : options) {
+    if (entry.second.IsMap()) {
+      remove_option(entry.second, name);
+    } else if (option_name(entry.first) == name) {
+      found.push_back(entry.first);
+    }
+  }
+  for (const auto& key : found) options.remove(key);
+}
+
+/// Puts each option of `other` in the place of the one that is there.
+void lay_over(YAML::Node& options, const YAML::Node& other) {
+  for (const auto& entry : other) {
+    if (entry.second.IsMap()) {
+      lay_over(options, entry.second);
+    } else {
+      const auto name = option_name(entry.first);
+      remove_option(options, name);
+      options[name] = entry.second;
+    }
+  }
+}
+
+/// Options of a map, of a file, or of a list of these, of which later ones go over earlier ones.
+YAML::Node options_of(const YAML::Node& node, const fs::path& file, const std::string& what) {
+  if (!node.IsDefined() || node.IsNull()) return YAML::Node(YAML::NodeType::Map);
+  if (node.IsMap()) return YAML::Clone(node);
+  if (node.IsSequence()) {
+    YAML::Node all(YAML::NodeType::Map);
+    for (const auto& part : node) lay_over(all, options_of(part, file, what));
+    return all;
+  }
   // Beside the plan, or from where the command runs.
   const fs::path given = node.as<std::string>();
   const auto path = fs::exists(file.parent_path() / given) ? file.parent_path() / given : given;
+  YAML::Node options;
   try {
-    return text_of(YAML::LoadFile(path.string()));
+    options = YAML::LoadFile(path.string());
   } catch (const YAML::Exception& error) {
     fail_usage("{}: {}: cannot read {}: {}", file.string(), what, path.string(), error.what());
   }
+  if (options.IsNull()) return YAML::Node(YAML::NodeType::Map);
+  if (!options.IsMap())
+    fail_usage("{}: {}: {} holds no options", file.string(), what, path.string());
+  // A recipe of one run says what the plan says of each run.
+  for (const auto& name : kOptionsOfPlan) remove_option(options, name);
+  return options;
+}
+
+std::string options_text(const YAML::Node& node, const fs::path& file, const std::string& what) {
+  return text_of(options_of(node, file, what));
 }
 
 template <typename T>

@@ -66,7 +66,7 @@ struct PlannedRun {
 ///
 ///   folder: runs/books       # of the runs; from where the command runs
 ///   data: data-bin
-///   base: recipes/books_small.yaml   # a file, or options: {lr: 0.004, ...}
+///   base: recipes/books_small.yaml   # a file, options: {lr: 0.004, ...}, or a list of these
 ///   methods:                 # laid over the base
 ///     dense: {}
 ///     switch: {moe-freq: 1, moe-expert-count: 8, moe-router: switch}

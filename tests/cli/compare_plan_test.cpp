@@ -42,6 +42,23 @@ class ComparePlans : public Commands {
   fs::path run(const std::string& name) const { return folder_ / "runs" / name; }
 };
 
+TEST_F(ComparePlans, LayOptionsOverEachOther) {
+  // A recipe of one run has a seed and a length, which the plan says here.
+  testing::write_text(folder_ / "recipe.yaml",
+                      "common: {seed: 5}\noptimization: {clip_norm: 2, max_update: 7}\n");
+  const auto file =
+      plan("updates: 4\n", "[{clip-norm: 1, dropout: 0.2}, recipe.yaml, {clip_norm: 3}]");
+  ASSERT_EQ(evomoe("compare " + file).exit_code, 0);
+  const auto config = testing::read_text(run("dense.4-1") / "config.yaml");
+  for (const auto* line : {"clip_norm: 3", "dropout: 0.2", "seed: 1", "max_update: 4"})
+    EXPECT_THAT(config, HasSubstr(line));
+  testing::write_text(folder_ / "recipe.yaml", "[1, 2]\n");
+  const auto refused = evomoe("compare " + file);
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("method 'dense': "));
+  EXPECT_THAT(refused.err, HasSubstr("holds no options"));
+}
+
 TEST_F(ComparePlans, MakeTheirRunsAndGoOnWhereTheyStopped) {
   const auto file = plan("seeds: [1, 2]\nupdates: [4, 8]\n");
   auto result = evomoe("compare " + file + " --jobs 2 --format json");
