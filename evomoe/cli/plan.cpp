@@ -13,6 +13,7 @@
 #include "evomoe/report/table.h"
 #include "evomoe/routing/registry.h"
 #include "evomoe/text/dictionary.h"
+#include "evomoe/train/architecture_defaults.h"
 #include "evomoe/train/model_options.h"
 #include "evomoe/train/task.h"
 #include "evomoe/train/validate_options.h"
@@ -123,6 +124,7 @@ void PlanOptions::describe(OptionTable& table) {
   train.model.describe(table);
   train.moe.describe(table, {.encoder = encoder_tasks(), .decoder = decoder_tasks()});
   describe_router_options(table, train.routers);
+  follow_architecture(table, train);
   train.criterion.describe(table);
   train.optimizer.describe(table);
   train.optimization.describe(table);

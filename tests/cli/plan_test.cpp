@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -31,6 +32,14 @@ TEST_F(Plan, ListsWhatFitsBestFirst) {
     EXPECT_EQ(cost.at("bytes").get<double>() == 0, cost.at("ranks").get<int>() == 1);
   }
   EXPECT_EQ(count, 1 + 3 * 4);
+}
+
+TEST_F(Plan, ExpertsOfAnArchitectureAreDividedAsThoseThatAreGiven) {
+  const auto lines = evomoe(
+      "plan --json --ranks 1,4 --vocab-size 1000 --batch-size 4 --tokens-per-sample 64 --arch "
+      "olmoe_tiny");
+  ASSERT_EQ(lines.exit_code, 0) << lines.err;
+  EXPECT_EQ(std::ranges::count(lines.out, '\n'), 1 + 3 * 4);
 }
 
 TEST_F(Plan, TakesTheVocabularyOfAFolderOfData) {
