@@ -8,7 +8,7 @@ BUILD := build/$(PRESET)
 JOBS ?= $(shell nproc)
 export PATH := $(PATH):/usr/local/bin
 
-.PHONY: all setup configure build install demo test test-slow bench scaling format lint asan fuzz clean docs
+.PHONY: all setup configure build install demo test test-slow bench scaling results format lint asan fuzz clean docs
 
 all: build
 
@@ -51,6 +51,11 @@ bench: build
 # How a step grows with the number of ranks: writes scaling.md in docs.
 scaling: build
 	python3 scripts/scaling.py --evomoe $(BUILD)/evomoe
+
+# Methods beside each other on real text, as recipes/plans has them: writes results.md in docs. Hours of training; again
+# after an interruption it goes on.
+results: build
+	python3 scripts/results.py --evomoe $(BUILD)/evomoe
 
 asan:
 	$(MAKE) PRESET=asan test

@@ -13,6 +13,7 @@ import platform
 import shlex
 import subprocess
 import sys
+import textwrap
 from datetime import date
 from pathlib import Path
 
@@ -57,8 +58,6 @@ def question(plan):
 
 
 def number(value):
-    if value is None:
-        return "-"
     for size, unit in UNITS:
         if value >= size:
             return f"{value / size:.3g} {unit}"
@@ -66,7 +65,7 @@ def number(value):
 
 
 def duration(seconds):
-    return "-" if seconds is None else f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
 def spread(values):
@@ -74,6 +73,11 @@ def spread(values):
     if len(values) < 2:
         return f"{mean:.2f}"
     return f"{mean:.2f} ± {(sum((v - mean) ** 2 for v in values) / (len(values) - 1)) ** .5:.2f}"
+
+
+def filled(text, first="", then=""):
+    return textwrap.fill(" ".join(text.split()), 120, initial_indent=first, subsequent_indent=then,
+                         break_long_words=False, break_on_hyphens=False)
 
 
 def table(headings, rows):
@@ -84,38 +88,38 @@ def table(headings, rows):
 def rows_of(result):
     groups = {}
     for run in result["runs"]:
-        groups.setdefault((run["updates"], run["method"]), []).append(run)
-    for (updates, method), runs in sorted(groups.items(), key=lambda item: item[0][0]):
+        groups.setdefault((run["length"], run["method"]), []).append(run)
+    for (length, method), runs in sorted(groups.items(), key=lambda item: item[0][0]):
         made = [run for run in runs if run["failure"] is None and run["perplexity"] is not None]
         if not made:
-            yield [method, updates, f"0 of {len(runs)}"] + ["-"] * 6
+            yield [method, number(length), f"0 of {len(runs)}"] + ["-"] * 7
             continue
         mean = lambda key: sum(run[key] for run in made) / len(made)
         known = lambda key: all(run[key] is not None for run in made)
-        yield [method, updates, f"{len(made)} of {len(runs)}", spread([run["perplexity"] for run in made]),
-               number(mean("flops")), duration(mean("seconds")), f"{mean('tokens') / mean('seconds'):.0f}",
+        yield [method, number(length), f"{len(made)} of {len(runs)}", spread([run["perplexity"] for run in made]),
+               f"{mean('updates'):.0f}", number(mean("flops")), duration(mean("seconds")), f"{mean('tokens') / mean('seconds'):.0f}",
                f"{mean('active_experts'):.2f}" if known("active_experts") else "-",
                f"{mean('max_vio'):.2f}" if known("max_vio") else "-"]
 
 
 def section(plan, result, text):
     title, why = question(plan)
-    parts = [f"## {title}", why] if why else [f"## {title}"]
-    parts.append(table(("method", "updates", "runs", "perplexity", "FLOP", "time", "tokens/s", "experts/token at end",
-                        "max_vio"), rows_of(result)))
-    if len({run["updates"] for run in result["runs"]}) > 1 and result["target_perplexity"]:
+    parts = [f"## {title}", filled(why)]
+    parts.append(table(("method", result["unit"] + " given", "runs", "perplexity", "updates", "FLOP", "time", "tokens/s",
+                        "experts/token at end", "max_vio"), rows_of(result)))
+    if len({run["length"] for run in result["runs"]}) > 1 and result["target_perplexity"]:
         reach = result["to_reach_target"]
         base = reach[result["baseline"]]
-        ratio = lambda cost, key: f"{cost[key] / base[key]:.2f}" if cost[key] and base[key] else "-"
+        ratio = lambda cost, key: f"{cost[key] / base[key]:.2f}"
         parts.append(f"To reach {result['baseline']}'s perplexity after its longest runs, "
                      f"{result['target_perplexity']:.2f}:")
         parts.append(table(("method", "updates", "FLOP", "of the baseline's", "time", "of the baseline's"),
-                           [[name, "not reached" if cost["updates"] is None else f"{cost['updates']:.0f}",
-                             number(cost["flops"]), ratio(cost, "flops"), duration(cost["seconds"]),
-                             ratio(cost, "seconds")] for name, cost in reach.items()]))
+                           [[name, "not reached"] + ["-"] * 4 if cost is None else
+                            [name, f"{cost['updates']:.0f}", number(cost["flops"]), ratio(cost, "flops"),
+                             duration(cost["seconds"]), ratio(cost, "seconds")] for name, cost in reach.items()]))
     # What the program says of it: the sentences behind the tables.
-    said = [line for line in text.splitlines() if " updates: perplexity " in line or " has failed: " in line]
-    parts.append("\n".join(f"- {line}" for line in said))
+    said = [line for line in text.splitlines() if ": perplexity " in line or " has failed: " in line]
+    parts.append("\n".join(filled(line, "- ", "  ") for line in said))
     parts.append(f"`evomoe compare {plan.relative_to(ROOT)}`")
     return "\n\n".join(part for part in parts if part)
 
@@ -138,10 +142,13 @@ def main():
     plans = [plan.resolve() for plan in args.plans] or sorted((ROOT / "recipes/plans").glob("*.yaml"))
     evomoe = str(Path(args.evomoe).resolve())
     make_data(evomoe, Path(os.environ.get("EVOMOE_DATA", ROOT.parent / "shared/data")) / "books")
-    parts = ["# Results", f"""`make results` (`scripts/results.py`) makes the runs of `recipes/plans` and writes this
-page: do not edit it. {date.today()}, {platform.machine()} with {os.cpu_count()} cores, runs at a time: {args.jobs}.
-{args.note}""".rstrip(), """Text: 48 MB of books, byte-level BPE of 4096 symbols. Perplexity is that of the validation
-books, lower is better; ± is the standard deviation over seeds. How to read the rest: [comparing](comparing.md)."""]
+    parts = ["# Results",
+             filled(f"""`make results` (`scripts/results.py`) makes the runs of `recipes/plans` and writes this page: do not
+                    edit it. {date.today()}, {platform.machine()} with {os.cpu_count()} cores, runs at a time:
+                    {args.jobs}. {args.note}"""),
+             filled("""Text: 48 MB of books, byte-level BPE of 4096 symbols. Perplexity is that of the validation books,
+                    lower is better; ± is the standard deviation over seeds. How to read the rest:
+                    [comparing](comparing.md).""")]
     failed = False
     for plan in plans:
         made = compare(evomoe, plan, "--jobs", args.jobs)
