@@ -49,8 +49,10 @@ bool contains(const std::vector<std::string>& texts, const std::string& text) {
 /// Of an option that may stand alone: is the argument behind it its value?
 bool may_be_value(const Option& option, const std::string& text) {
   if (!option.choices().empty()) return contains(option.choices(), text);
-  if (option.type() == OptionType::kInteger)  // `--live RUN`
-    return text.find_first_not_of("0123456789") == std::string::npos && !text.empty();
+  if (option.type() == OptionType::kInteger) {  // `--live RUN`
+    const auto digits = text.starts_with('-') ? text.substr(1) : text;
+    return !digits.empty() && digits.find_first_not_of("0123456789") == std::string::npos;
+  }
   return !is_name(text);
 }
 

@@ -431,7 +431,7 @@ TEST_F(BadLaunch, OtherOptionsAndOtherDataAreNamedByAll) {
   const auto command = "$E " + arguments("run") + meet;
   const auto options =
       both(command + "--distributed-rank 0", command + "--distributed-rank 1 --dropout 0.3", 1);
-  EXPECT_THAT(options.err, HasSubstr("model.dropout is '0.3', and '"));
+  EXPECT_THAT(options.err, HasSubstr("--dropout is '0.3', and '"));
   for (const auto* waited : {"did not come", "did not answer"})
     EXPECT_THAT(options.err, Not(HasSubstr(waited)));
 
