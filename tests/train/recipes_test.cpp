@@ -31,6 +31,7 @@ TEST(Recipes, EachIsTakenOverTheOneThatItIsLaidOver) {
   const auto folder = testing::source_dir() / "recipes";
   int count = 0;
   for (const auto& entry : fs::directory_iterator(folder)) {
+    if (entry.is_directory()) continue;  // plans of comparisons
     const auto stem = entry.path().stem().string();  // demo, demo.switch
     const auto base = stem == "glue" ? "roberta_books" : stem.substr(0, stem.find('.'));
     std::vector<fs::path> files = {folder / (base + ".yaml")};
