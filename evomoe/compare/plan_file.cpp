@@ -29,15 +29,25 @@ constexpr const char* kFreeOption = "num-workers";
 
 /// What the plan itself says of each run, and what would end one before its length, or its schedule
 /// before or after its end.
-const std::vector<std::string> kOptionsOfPlan = {"save-dir",           "seed",
-                                                 "max-update",         "max-epoch",
-                                                 "stop-time-hours",    "budget",
-                                                 "patience",           "stop-min-lr",
-                                                 "total-num-update",   "lr-period-updates",
-                                                 "restore-file",       "log-format",
-                                                 "tensorboard-logdir", "reset-dataloader",
-                                                 "disable-validation", "no-save",
-                                                 "no-last-checkpoints"};
+const std::vector<std::string> kOptionsOfPlan = {"save-dir",
+                                                 "seed",
+                                                 "max-update",
+                                                 "max-epoch",
+                                                 "stop-time-hours",
+                                                 "budget",
+                                                 "patience",
+                                                 "stop-min-lr",
+                                                 "total-num-update",
+                                                 "lr-period-updates",
+                                                 "restore-file",
+                                                 "log-format",
+                                                 "tensorboard-logdir",
+                                                 "reset-dataloader",
+                                                 "disable-validation",
+                                                 "no-save",
+                                                 "no-last-checkpoints",
+                                                 "live",
+                                                 "live-address"};
 
 /// No method has the name of the file with the options of all.
 constexpr const char* kBaseName = "base";

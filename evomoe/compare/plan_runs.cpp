@@ -54,6 +54,16 @@ class PlanFolder {
     for (const auto& [method, options] : plan.methods) keep(method, options);
   }
 
+  /// Error where a run that is there was begun with a setting of a search and now has none, or the
+  /// reverse.
+  void check_begun(const PlannedRun& run) const {
+    if (run.is_trial || !fs::exists(plan_.folder / run.name())) return;
+    EVOMOE_CHECK(fs::exists(file(run.method + ".chosen")) == run.setting.has_value(),
+                 "{}: the run {} in {} was begun {} a setting of 'search'; name another folder, or "
+                 "remove it",
+                 plan_.file.string(), run.name(), plan_.folder.string(),
+                 run.setting ? "without" : "with");
+  }
   /// The file of a run's setting.
   std::string setting(const PlannedRun& run) const {
     const auto name =
@@ -176,6 +186,11 @@ class Jobs {
   std::vector<RunOutcome> make(const std::vector<PlannedRun>& runs) {
     std::vector<RunOutcome> outcomes;
     for (const auto& run : runs) outcomes.push_back({run, ""});
+    // Of all runs, also complete ones, before the file of a setting is written.
+    for (const auto& run : runs) files_.check_begun(run);
+    for (const auto& run : runs) {
+      if (run.setting) files_.setting(run);
+    }
     size_t next = 0;
     while (next < runs.size() || !running_.empty()) {
       while (signal_ == 0 && next < runs.size() && running_.size() < static_cast<size_t>(jobs_)) {

@@ -18,6 +18,7 @@ class Rounds {
     found_.method = method;
     left_.resize(plan.search.at(method).size());
     std::iota(left_.begin(), left_.end(), size_t{0});
+    if (left_.size() == 1) found_.chosen = 0;  // there is nothing to try
   }
 
   size_t count() const { return lengths_.size(); }

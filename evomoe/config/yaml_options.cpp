@@ -72,9 +72,19 @@ YAML::Node find_value(const YAML::Node& root, const std::string& name, const std
     if (group.IsDefined() && group.IsMap() && group[name.substr(dot + 1)].IsDefined())
       return group[name.substr(dot + 1)];
   }
+  const auto is_key = [&](const YAML::Node& node) {
+    auto text = node.Scalar();
+    std::replace(text.begin(), text.end(), '-', '_');
+    return text == key;
+  };
   for (const auto& entry : root) {
-    if (entry.first.Scalar() == key && !entry.second.IsMap()) return entry.second;
-    if (entry.second.IsMap() && entry.second[key].IsDefined()) return entry.second[key];
+    if (!entry.second.IsMap()) {
+      if (is_key(entry.first)) return entry.second;
+      continue;
+    }
+    for (const auto& inner : entry.second) {
+      if (is_key(inner.first)) return inner.second;
+    }
   }
   return YAML::Node(YAML::NodeType::Undefined);
 }

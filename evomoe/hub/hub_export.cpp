@@ -57,7 +57,7 @@ std::vector<fs::path> export_hub_model(const fs::path& checkpoint, const fs::pat
                folder.string());
   const auto name = checkpoint.string();
   const auto state = read_state(checkpoint);
-  const auto trained = stored_options(state);
+  const auto trained = stored_model_options(state);
   if (family_of(trained).declaration().name != "language_model") {
     fail_usage("{}: it is {}; --to hf takes language models, --task language_modeling", name,
                family_of(trained).declaration().words);

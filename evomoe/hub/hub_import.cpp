@@ -63,12 +63,15 @@ void check_size(const GptOptions& gpt, const HubFiles& files, const fs::path& fo
     numbers += of_tensor;
   }
   const auto D = static_cast<double>(gpt.embed_dim);
-  const auto blocks = gpt.moe_freq > 0 ? static_cast<double>(gpt.expert_dim()) *
-                                             static_cast<double>(gpt.moe.router.num_experts)
-                                       : static_cast<double>(gpt.ffn_dim);
+  const auto moe_layers =
+      gpt.moe_freq > 0 ? gpt.layers / gpt.moe_freq - gpt.first_dense_layers / gpt.moe_freq : 0;
+  const auto blocks =
+      static_cast<double>(moe_layers) * static_cast<double>(gpt.expert_dim()) *
+          static_cast<double>(gpt.moe.router.num_experts) +
+      static_cast<double>(gpt.layers - moe_layers) * static_cast<double>(gpt.ffn_dim);
   const auto Q = static_cast<double>(gpt.attention().query_width());
   const auto parameters =
-      D * (static_cast<double>(gpt.vocab_size) + static_cast<double>(gpt.layers) * (Q + blocks));
+      D * (static_cast<double>(gpt.vocab_size) + static_cast<double>(gpt.layers) * Q + blocks);
   EVOMOE_CHECK(
       parameters <= 2 * numbers,
       "{}: config.json makes a model of {:.3g} parameters or more, and its files hold {:.3g}",

@@ -270,7 +270,8 @@ std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::pat
         "on from this state; convert the weights alone with --no-save-optimizer-state",
         checkpoint.string());
   }
-  if (!ours.optimizer.empty() && rewarmup_factor(options.evolution, ours.state.updates) < 1.0) {
+  const double rewarmup = experts ? rewarmup_factor(options.evolution, ours.state.updates) : 1.0;
+  if (!ours.optimizer.empty() && rewarmup < 1.0) {
     log().warn(
         "{}: it is in the second warm-up of --lr-rewarmup-updates {}, which fairseq does not have: "
         "there the schedule goes on without it",
@@ -316,7 +317,7 @@ std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::pat
     const Spent spent{progress.tokens, progress.flops, progress.seconds};
     const auto scheduled =
         lr_at(options.optimization.schedule(updates, spent), updates, ours.state.data.epoch) *
-        rewarmup_factor(options.evolution, updates);
+        rewarmup;
     const auto lr = rule->learning_rate(scheduled, std::max<int64_t>(updates, 1));
     auto group = their_group(options.optimizer, lr, std::move(numbers));
     Dict optimizer;

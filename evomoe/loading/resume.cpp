@@ -174,11 +174,16 @@ Differences differences(TrainOptions stored, TrainOptions now) {
   return found;
 }
 
+/// What `now` is compared with: where nothing grows any more, the model that the checkpoint holds.
+TrainOptions compared_options(const RunState& state, const TrainOptions& now) {
+  return now.evolution.growth_experts.empty() ? stored_model_options(state) : stored_options(state);
+}
+
 }  // namespace
 
 std::string check_resume(const Checkpoint& checkpoint, const TrainOptions& now,
                          int64_t training_items, const std::filesystem::path& path) {
-  const auto found = differences(stored_options(checkpoint.state), now);
+  const auto found = differences(compared_options(checkpoint.state, now), now);
   EVOMOE_CHECK(
       found.model.empty(),
       "{}: it holds another model than these options make ({}); use the values of that "
@@ -208,7 +213,7 @@ std::string check_resume(const Checkpoint& checkpoint, const TrainOptions& now,
 }
 
 std::string model_differences(const RunState& state, const TrainOptions& now) {
-  auto stored = stored_options(state);
+  auto stored = compared_options(state, now);
   // The tasks of one family have the same models.
   if (family_of_task(stored.task.task).name == family_of_task(now.task.task).name)
     stored.task.task = now.task.task;
@@ -226,7 +231,7 @@ void check_experts(int64_t experts, const TrainOptions& now, int64_t completed_u
       experts == wanted || experts == before,
       "{}: its MoE layers have {} experts, but with --growth-experts {} --growth-updates {} "
       "and --moe-expert-count {} a run of {} updates has {}; use the values of that run, or "
-      "leave the growth out to go on with its experts",
+      "leave the growth out and give the number that it has as --moe-expert-count",
       checkpoint.string(), experts, fmt::join(now.evolution.growth_experts, ","),
       fmt::join(now.evolution.growth_updates, ","), all, completed_updates, wanted);
 }

@@ -125,7 +125,8 @@ double tri_stage_lr(const LrScheduleOptions& options, int64_t completed) {
   }
   const auto decayed = completed - warmup - hold;
   if (decayed < 0) return lr;
-  if (decayed > decay) return options.final_lr_scale * lr;
+  // With --budget a run may turn out too short for its decay.
+  if (decay < 1 || decayed > decay) return options.final_lr_scale * lr;
   const double rate = -std::log(options.final_lr_scale) / static_cast<double>(decay);
   return lr * std::exp(-rate * static_cast<double>(decayed));
 }

@@ -14,10 +14,13 @@
 #include <chrono>
 #include <condition_variable>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <list>
 #include <mutex>
 #include <random>
+#include <system_error>
 #include <thread>
 
 #include "evomoe/page/live_request.h"
@@ -32,6 +35,7 @@ constexpr Seconds kLookAtLogs{1};
 constexpr double kShareOfACore = 0.05;  ///< the most that bringing the page up to date may take
 constexpr Seconds kLongestPause{30};  ///< the first reading of a long log says nothing of the next
 constexpr Seconds kHeartbeat{15};     ///< an event stream without news shows that it lives
+constexpr Seconds kLastAnswers{4};    ///< at the end; then connections are cut
 constexpr size_t kMostConnections = 2 * LiveServer::kMostReaders;
 constexpr size_t kChunk = 1 << 16;
 
@@ -45,13 +49,20 @@ class ConnectionThreads : public httplib::TaskQueue {
     ++running_;
     threads_.emplace_back();
     const auto at = std::prev(threads_.end());
-    *at = std::thread([this, at, serve = std::move(serve)] {
-      serve();
-      const std::scoped_lock ends(mutex_);
+    try {
+      *at = std::thread([this, at, serve] {
+        serve();
+        const std::scoped_lock ends(mutex_);
+        --running_;
+        done_.splice(done_.end(), threads_, at);
+        ended_.notify_all();
+      });
+    } catch (const std::system_error&) {  // there are no more threads: this one serves it
+      threads_.pop_back();
       --running_;
-      done_.splice(done_.end(), threads_, at);
-      ended_.notify_all();
-    });
+      lock.unlock();
+      serve();
+    }
   }
 
   void shutdown() override {
@@ -98,6 +109,22 @@ std::string machine_name() {
   return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
 }
 
+/// Ends what is still connected to a port of this process: a client that sends a byte now and then
+/// would hold its thread for ever.
+void end_connections(int port) {
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd", ignored)) {
+    const int descriptor = std::atoi(entry.path().filename().c_str());
+    sockaddr_storage own{};
+    socklen_t size = sizeof(own);
+    if (::getsockname(descriptor, reinterpret_cast<sockaddr*>(&own), &size) != 0) continue;
+    const auto at = own.ss_family == AF_INET    ? reinterpret_cast<sockaddr_in&>(own).sin_port
+                    : own.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6&>(own).sin6_port
+                                                : in_port_t{0};
+    if (at != 0 && ntohs(at) == port) ::shutdown(descriptor, SHUT_RDWR);
+  }
+}
+
 /// SSE: an event of one line.
 std::string event_text(const std::string& name, std::string text) {
   std::replace(text.begin(), text.end(), '\n', ' ');
@@ -123,10 +150,10 @@ class LiveServer::Impl {
     }
     if (!is_loopback(place.address)) guard_ = {random_token(), machine_name()};
     set_up();
-    const int port = bind(place);
+    port_ = bind(place);
     const auto host =
         place.address.find(':') == std::string::npos ? place.address : "[" + place.address + "]";
-    url_ = fmt::format("http://{}:{}/{}", host, port,
+    url_ = fmt::format("http://{}:{}/{}", host, port_,
                        guard_.token.empty() ? "" : "?token=" + guard_.token);
     listener_ = quiet_thread([this] {
       server_.listen_after_bind();
@@ -136,6 +163,7 @@ class LiveServer::Impl {
   }
 
   ~Impl() {
+    tell_last_news();
     {
       const std::scoped_lock lock(news_mutex_);
       stopping_ = true;
@@ -146,6 +174,11 @@ class LiveServer::Impl {
     while (!server_.is_running() && !listened_)
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     server_.stop();
+    const auto patience = steady_clock::now() + kLastAnswers;
+    while (!listened_) {
+      if (steady_clock::now() > patience) end_connections(port_);
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
     listener_.join();
   }
 
@@ -193,6 +226,8 @@ class LiveServer::Impl {
       };
       if (request.method != "GET" && request.method != "HEAD")
         return refuse(405, "this server only answers GET");
+      // httplib would hand on one that goes beyond the end.
+      if (request.has_header("Range")) return refuse(416, "this server sends no parts");
       const auto reason = refusal({.host = request.get_header_value("Host"),
                                    .origin = request.get_header_value("Origin"),
                                    .token = request.get_param_value("token")},
@@ -213,8 +248,25 @@ class LiveServer::Impl {
   void send(const Text& text, const std::string& type, httplib::Response& response) {
     response.set_content_provider(
         text->size(), type, [this, text](size_t offset, size_t length, httplib::DataSink& sink) {
-          return !stopping_ && sink.write(text->data() + offset, std::min(length, kChunk));
+          if (stopping_ || offset >= text->size()) return false;
+          return sink.write(text->data() + offset,
+                            std::min({length, kChunk, text->size() - offset}));
         });
+  }
+
+  /// At the end of a run its readers fetch the last lines of its log.
+  void tell_last_news() {
+    {
+      const std::scoped_lock lock(news_mutex_);
+      if (readers_ == 0) return;
+    }
+    {
+      const std::scoped_lock lock(page_mutex_);
+      const auto before = text_;
+      bring_up_to_date();
+      if (text_ == before) return;
+    }
+    std::this_thread::sleep_for(std::chrono::seconds(1));
   }
 
   /// The data as of a moment ago.
@@ -318,6 +370,7 @@ class LiveServer::Impl {
   std::function<std::unique_ptr<ReportPage>()> make_page_;
   LiveGuard guard_;
   std::string url_;
+  int port_ = 0;
   /// A Server ignores SIGPIPE in the whole process. Its threads here have all signals blocked, so
   /// the run may go on to end where its own output ends.
   void (*before_httplib_)(int) = std::signal(SIGPIPE, SIG_IGN);

@@ -20,7 +20,9 @@ class Check {
     if (has_experts(options_)) evolution();
     warm_up();
     const auto& schedule = optimization_.lr_scheduler;
-    if (schedule == "polynomial_decay" || schedule == "wsd") decay_to_end();
+    // With --budget the decay ends with that, and is reckoned anew.
+    if (!optimization_.budget && (schedule == "polynomial_decay" || schedule == "wsd"))
+      decay_to_end();
     if (schedule == "cosine") cosine();
     if (schedule == "tri_stage") tri_stage();
     annealing();

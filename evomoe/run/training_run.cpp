@@ -160,7 +160,7 @@ int TrainingRun::run() {
     return 128 + interruption_.signal;
   }
   const auto& budget = options_.optimization.budget;
-  const auto warmup = options_.optimization.effective_warmup_updates();
+  const auto warmup = trainer_->lr_schedule().effective_warmup_updates();
   if (budget && Budget(*budget).is_spent(spent()) && trainer_->updates() <= warmup) {
     log().warn(
         "--budget {} was spent after {} updates, within the warm-up of {} (--warmup-updates): "
@@ -268,7 +268,7 @@ bool TrainingRun::reached_limit() const {
 bool TrainingRun::lr_came_down(int64_t epoch) const {
   const auto& optimization = options_.optimization;
   const auto updates = trainer_->updates();
-  const bool warm = updates >= optimization.effective_warmup_updates() &&
+  const bool warm = updates >= trainer_->lr_schedule().effective_warmup_updates() &&
                     rewarmup_factor(options_.evolution, updates) == 1.0;
   return warm && trainer_->next_lr(epoch) <= optimization.stop_min_lr;
 }

@@ -45,7 +45,9 @@ void OptimizationOptions::validate() const {
       }
     };
     refuse(max_update > 0, "--max-update");
-    refuse(lr_scheduler == "polynomial_decay" && total_num_update, "--total-num-update");
+    refuse((lr_scheduler == "polynomial_decay" || lr_scheduler == "wsd") && total_num_update,
+           "--total-num-update");
+    refuse(lr_scheduler == "tri_stage" && !phase_ratio && decay_steps > 0, "--decay-steps");
     refuse(lr_scheduler == "cosine" && lr_period_updates > 0, "--lr-period-updates");
   }
   schedule(/*completed=*/0, /*spent=*/{}).validate();

@@ -96,6 +96,8 @@ Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torc
   options_.moe.moe_expert_count =
       experts > 0 ? experts : experts_at(options.evolution, all_experts_, completed_updates);
   model_ = make_model(options_, vocabulary, shared_expert);
+  // Nothing is spawned in a dense model, nor grown.
+  if (model_->moe_layers().empty()) options_.evolution.lr_rewarmup_updates = 0;
   for (auto& [layer, moe] : model_->moe_layers())
     moe->divide_experts(ranks_.experts, options.distributed.expert_exchange_parts);
   model_->to(device_);

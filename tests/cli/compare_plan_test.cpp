@@ -182,6 +182,23 @@ TEST_F(ComparePlans, ASearchTriesEachSettingAndTheChosenOneIsRunWithAllSeeds) {
   EXPECT_THAT(result.out, HasSubstr("3 for dense; 4 for switch"));
 
   expect_refused("compare " + file, {"add --search"});
+  // Complete runs of other settings, or of none, are no runs of this plan.
+  for (const auto& [search, words] :
+       {std::pair{"search:\n  switch: {lr: [0.004, 0.01], moe-gate-loss-wt: [0.01, 0.1]}\n",
+                  "with other options of 'switch.s1'"},
+        {"", "was begun with a setting of 'search'"}}) {
+    result = evomoe("compare " + plan(std::string("seeds: [1, 2]\nupdates: [8]\n") + search) +
+                    (*search == 0 ? "" : " --search"));
+    EXPECT_EQ(result.exit_code, 1);
+    EXPECT_THAT(result.err, HasSubstr(words));
+  }
+}
+
+TEST_F(ComparePlans, ASearchOfOneSettingHasNothingToTry) {
+  const auto result =
+      evomoe("compare " + plan("updates: [4]\nsearch:\n  switch: {lr: [0.02]}\n") + " --search");
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(testing::read_text(run("switch.4-1") / "config.yaml"), HasSubstr("lr: [0.02]"));
 }
 
 TEST_F(ComparePlans, ASearchThatCannotBeMeantIsRefused) {

@@ -289,5 +289,15 @@ TEST(LrSchedule, IsFiniteAtItsEdges) {
   EXPECT_GT(valid, 40);
 }
 
+TEST(TriStage, ADecayOfNoUpdateIsOver) {
+  LrScheduleOptions options;
+  options.lr_scheduler = "tri_stage";
+  options.lr = {0.5};
+  options.max_update = 50;
+  options.phase_ratio = {0.1, 0.89, 0.01};
+  EXPECT_DOUBLE_EQ(lr_at(options, 48, 1), 0.5);
+  EXPECT_DOUBLE_EQ(lr_at(options, 49, 1), 0.5 * options.final_lr_scale);
+}
+
 }  // namespace
 }  // namespace evomoe

@@ -6,7 +6,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <fstream>
+#include <thread>
 
 #include "evomoe/base/error.h"
 #include "evomoe/page/embedded_files.h"
@@ -41,6 +43,10 @@ class Connection {
     EXPECT_EQ(::send(socket_, text.data(), text.size(), MSG_NOSIGNAL),
               static_cast<ssize_t>(text.size()));
     return *this;
+  }
+  /// A byte that may find the connection closed.
+  void drip(char byte) {
+    [[maybe_unused]] const auto sent = ::send(socket_, &byte, 1, MSG_NOSIGNAL);
   }
   Connection& get(const std::string& path, const std::string& headers = "Host: localhost\r\n") {
     return send("GET " + path + " HTTP/1.1\r\n" + headers + "Connection: close\r\n\r\n");
@@ -111,6 +117,33 @@ TEST_F(Live, RefusesOtherHostsOriginsAndMethods) {
                         "close\r\n\r\n")
                   .all(),
               StartsWith("HTTP/1.1 405"));
+}
+
+TEST_F(Live, SendsNoPartsAndNothingBeyondTheEnd) {
+  const auto server = serve();
+  for (const auto* range : {"0-100000000", "99999999-999999999", "0-1", "-5"}) {
+    const auto found =
+        answer("/data.json", fmt::format("Host: localhost\r\nRange: bytes={}\r\n", range));
+    EXPECT_THAT(found, StartsWith("HTTP/1.1 416")) << range;
+    EXPECT_LT(found.size(), 1000U) << range;
+  }
+}
+
+TEST_F(Live, EndsThoughAClientNeverEndsItsRequest) {
+  auto server = serve();
+  std::atomic<bool> ended = false;
+  std::thread client([&] {
+    Connection connection(port_);
+    connection.send("GET / HTTP/1.1\r\n");
+    while (!ended) {
+      connection.drip('a');
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    }
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  server.reset();
+  ended = true;
+  client.join();
 }
 
 TEST_F(Live, OnAllAddressesTheTokenIsNeeded) {

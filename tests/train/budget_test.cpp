@@ -92,6 +92,12 @@ TEST(Budgets, WhatElseSaysTheLengthIsRefused) {
   options.max_update = 0;
   options.total_num_update = 4;
   expect_error([&] { options.validate(); }, {"--total-num-update"});
+  options.lr_scheduler = "wsd";
+  expect_error([&] { options.validate(); }, {"--total-num-update"});
+  options.total_num_update.reset();
+  options.lr_scheduler = "tri_stage";
+  options.decay_steps = 10;
+  expect_error([&] { options.validate(); }, {"--decay-steps"});
   options.total_num_update.reset();
   options.lr_scheduler = "cosine";
   options.lr_period_updates = 4;
