@@ -13,9 +13,10 @@ import platform
 import shlex
 import subprocess
 import sys
-import textwrap
 from datetime import date
 from pathlib import Path
+
+from page_parts import filled, table
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/results.md"
@@ -75,16 +76,6 @@ def spread(values):
     return f"{mean:.2f} ± {(sum((v - mean) ** 2 for v in values) / (len(values) - 1)) ** .5:.2f}"
 
 
-def filled(text, first="", then=""):
-    return textwrap.fill(" ".join(text.split()), 120, initial_indent=first, subsequent_indent=then,
-                         break_long_words=False, break_on_hyphens=False)
-
-
-def table(headings, rows):
-    line = lambda cells: "| " + " | ".join(map(str, cells)) + " |"
-    return "\n".join([line(headings), line(["---"] + ["---:"] * (len(headings) - 1)), *map(line, rows)])
-
-
 def rows_of(result):
     groups = {}
     for run in result["runs"]:
@@ -97,7 +88,8 @@ def rows_of(result):
         mean = lambda key: sum(run[key] for run in made) / len(made)
         known = lambda key: all(run[key] is not None for run in made)
         yield [method, number(length), f"{len(made)} of {len(runs)}", spread([run["perplexity"] for run in made]),
-               f"{mean('updates'):.0f}", number(mean("flops")), duration(mean("seconds")), f"{mean('tokens') / mean('seconds'):.0f}",
+               f"{mean('updates'):.0f}", number(mean("flops")), duration(mean("seconds")),
+               f"{mean('tokens') / mean('seconds'):.0f}",
                f"{mean('active_experts'):.2f}" if known("active_experts") else "-",
                f"{mean('max_vio'):.2f}" if known("max_vio") else "-"]
 

@@ -15,9 +15,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import textwrap
 from datetime import date
 from pathlib import Path
+
+from page_parts import filled, table
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "scaling.md"
@@ -91,19 +92,6 @@ def measure_machine(program, folder, rounds, cores):
     seconds = (alone["ms_median"] - alone["optimizer_ms"]) / 1e3
     path.write_text(machine_yaml("this machine", alone, flops / seconds, told, cores), encoding="utf-8")
     return path, links
-
-
-def filled(part):
-    """A paragraph in lines of at most 120 columns; tables and code as they are."""
-    if part.startswith(("|", "```", "#")):
-        return part
-    return textwrap.fill(" ".join(part.split()), 120, break_long_words=False, break_on_hyphens=False)
-
-
-def table(headings, rows, left):
-    lines = ["| " + " | ".join(headings) + " |",
-             "| " + " | ".join(["---"] * left + ["---:"] * (len(headings) - left)) + " |"]
-    return "\n".join(lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows])
 
 
 def rows_of_layouts(program, machine, batch_of, ranks_list, rounds, base):
@@ -253,7 +241,9 @@ def main():
         """**Computed, not measured**, by `evomoe plan`: the fastest layout that fits, for a mixture of 32 layers of width
         4,096 with 64 experts in every second one, one for each token; 32,768 tokens of each rank an update.""",
         large]
-    PAGE.write_text("\n\n".join(filled(part) for part in parts) + "\n", encoding="utf-8")
+    as_they_are = ("|", "```", "#")  # tables, code and headings are lines already
+    parts = [part if part.startswith(as_they_are) else filled(part) for part in parts]
+    PAGE.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     progress(f"wrote {PAGE.relative_to(ROOT)}")
 
 

@@ -1,7 +1,8 @@
 """docs/performance.md: everything on it is computed from the kept results."""
 
-import textwrap
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import goals
 import growth
@@ -9,6 +10,9 @@ from cases import BY_VENDOR, GROUPS, OURS, PEERS
 from figures import mib_beyond_training_state, checksum_difference, spread_of
 from growth import SWEEPS
 from plots import svg
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+from page_parts import filled, table  # beside the folder of this program
 
 CHECKSUMS_AGREE = 1e-3  # relative; float32 sums in another order
 
@@ -116,13 +120,6 @@ COLUMNS = {
 LEFT = ("case", "label", "name", "impl", "command")
 
 
-def table(headings, rows, left=1):
-    """Markdown; the first `left` columns are text, the others stand to the right."""
-    lines = ["| " + " | ".join(headings) + " |",
-             "| " + " | ".join(["---"] * left + ["---:"] * (len(headings) - left)) + " |"]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
-
-
 def rows_of(case, records):
     own_lines = records.lines(case.name, OURS)
     own = tuple(next(iter(own_lines.values()))) if len(own_lines) == 1 else ()
@@ -175,12 +172,6 @@ def checksums(records):
                 if difference is not None:
                     found.append((case.name, row, difference))
     return found
-
-
-def filled(text, first="", others=""):
-    """A paragraph in lines of at most 120 columns, as all pages have them."""
-    return textwrap.fill(text, 120, initial_indent=first, subsequent_indent=others, break_long_words=False,
-                         break_on_hyphens=False)
 
 
 def machine_table(records):
