@@ -143,16 +143,16 @@ class ReceiveRows : public torch::autograd::Function<ReceiveRows> {
 
 }  // namespace
 
-ExpertExchange::ExpertExchange(const Routing& routing, const TokenRange& tokens,
-                               const NoiseKey& noise, const std::vector<ExpertRange>& owners,
+ExpertExchange::ExpertExchange(Routing routing, const TokenRange& tokens, const NoiseKey& noise,
+                               const std::vector<ExpertRange>& owners,
                                std::shared_ptr<Communicator> ranks, int64_t layer)
-    : routing_(routing.of_tokens(tokens.begin, tokens.end)),
+    : routing_(std::move(routing)),
       tokens_(tokens),
       noise_(noise),
       owners_(owners),
       ranks_(std::move(ranks)),
       layer_(layer) {
-  EVOMOE_CHECK(routing.token_A.is_cpu(), "experts are divided among ranks on the CPU only");
+  EVOMOE_CHECK(routing_.token_A.is_cpu(), "experts are divided among ranks on the CPU only");
   RECORD_USER_SCOPE("expert exchange");
   plan_own_tokens();
   exchange_plans();

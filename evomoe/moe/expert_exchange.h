@@ -39,9 +39,10 @@ struct TokenRange {
 /// things, in the backward pass as well: other tokens' experts, whose rows have arrived.
 class ExpertExchange {
  public:
-  /// `routing`: of the batch's tokens to all experts. `tokens`: those of this exchange. `noise`: of
-  /// their micro-batch. `layer`: for the messages of errors.
-  ExpertExchange(const Routing& routing, const TokenRange& tokens, const NoiseKey& noise,
+  /// `tokens`: those of this exchange, among the batch's. `routing`: of these to all experts, their
+  /// numbers counted from the first. `noise`: of their micro-batch. `layer`: for the messages of
+  /// errors.
+  ExpertExchange(Routing routing, const TokenRange& tokens, const NoiseKey& noise,
                  const std::vector<ExpertRange>& owners, std::shared_ptr<Communicator> ranks,
                  int64_t layer);
 
@@ -58,7 +59,7 @@ class ExpertExchange {
   void plan_own_tokens();
   void exchange_plans();
 
-  Routing routing_;  ///< of these tokens alone
+  Routing routing_;
   TokenRange tokens_;
   NoiseKey noise_;
   std::vector<ExpertRange> owners_;

@@ -176,7 +176,8 @@ torch::Tensor MoELayerImpl::apply_experts(const torch::Tensor& x_TD, const Routi
   std::vector<ExpertExchange> parts;
   for (int64_t i = 0; i < exchange_parts_; ++i) {
     const TokenRange tokens{T * i / exchange_parts_, T * (i + 1) / exchange_parts_};
-    parts.emplace_back(routing, tokens, context.noise, owners_, ranks_, options_.layer);
+    parts.emplace_back(exchange_parts_ == 1 ? routing : routing.of_tokens(tokens.begin, tokens.end),
+                       tokens, context.noise, owners_, ranks_, options_.layer);
   }
   for (auto& part : parts) part.start_dispatch(x_TD);
   for (auto& part : parts) {
