@@ -397,6 +397,31 @@ void Trainer::explain_non_finite(const Batch& batch, const std::string& found) {
       updates_ + 1, found, where);
 }
 
+std::vector<std::pair<int64_t, ExpertSimilarity>> Trainer::expert_similarity() const {
+  std::vector<std::pair<int64_t, ExpertSimilarity>> found;
+  for (const auto& [layer, moe] : model_->moe_layers()) {
+    if (moe->in_shared_expert_stage()) continue;
+    const auto& weights = moe->experts()->weights;
+    std::vector<ExpertElements> matrices;
+    for (const auto& matrix : {weights.w1_EHD, weights.w2_EDH, weights.w3_EHD}) {
+      if (!matrix.defined()) continue;
+      const auto& shard = shards_->of(matrix);
+      const auto& options = moe->experts()->options();
+      auto own = shard.own.detach().flatten();
+      if (!shard.divided && shard.ranks->rank() != 0)
+        own = own.slice(0, 0, 0);  // rank 0 has it too
+      matrices.push_back({.own = own,
+                          .of_expert = options.hidden_dim * options.model_dim,
+                          .first_expert = options.first_expert,
+                          .begin = shard.begin});
+    }
+    const auto similarity =
+        similarity_of_experts(moe->options().router.num_experts, matrices, *ranks_.all);
+    if (similarity) found.emplace_back(layer, *similarity);
+  }
+  return found;
+}
+
 TensorMap Trainer::model_state() const {
   TensorMap state;
   for (const auto& [name, tensor] : named_state(*model_)) state[name] = tensor.detach();

@@ -16,6 +16,7 @@
 #include "evomoe/data/dataset.h"
 #include "evomoe/models/model.h"
 #include "evomoe/moe/evolution.h"
+#include "evomoe/moe/expert_similarity.h"
 #include "evomoe/optim/lr_schedule.h"
 #include "evomoe/optim/optimizer.h"
 #include "evomoe/parallel/rank_groups.h"
@@ -109,6 +110,9 @@ class Trainer {
   [[nodiscard]] EvaluationScope evaluation(bool any_calls) const {
     return EvaluationScope(*shards_, any_calls);
   }
+  /// How alike the experts of each layer are, by its number; not in the shared-expert stage. All
+  /// ranks call it.
+  std::vector<std::pair<int64_t, ExpertSimilarity>> expert_similarity() const;
   /// Bytes of the optimiser's state that are in memory (--offload-moments).
   int64_t resident_optimizer_bytes() const { return optimizer_->resident_bytes(); }
   /// `state`: whole tensors, of which this rank takes its pieces.
