@@ -48,9 +48,10 @@ test-slow: build
 bench: build
 	python3 scripts/performance --evomoe $(BUILD)/evomoe $(BENCH)
 
-# How a step grows with the number of ranks: writes scaling.md in docs.
+# How a step grows with the number of ranks: writes scaling.md in docs; after an interruption:
+# make scaling SCALING=--continue.
 scaling: build
-	python3 scripts/scaling.py --evomoe $(BUILD)/evomoe
+	python3 scripts/scaling.py --evomoe $(BUILD)/evomoe $(SCALING)
 
 # Methods beside each other on real text, as recipes/plans has them: writes results.md in docs. Hours of training; again
 # after an interruption it goes on.

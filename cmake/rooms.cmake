@@ -126,6 +126,11 @@ function(evomoe_use_pch target pch)
   endif()
 endfunction()
 
+# What tests do themselves need not be fast: unoptimised, their files compile in a third of the time.
+function(evomoe_quick_compile target)
+  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O0>)
+endfunction()
+
 # evomoe_room_tests(<name> [PLAIN]): programs from tests/<name>/*_test.cpp. A file *_golden_test.cpp gets the label
 # golden, *_slow_test.cpp slow, every other one unit; each label is one program. Other sources there are helpers of them all.
 function(evomoe_room_tests name)
@@ -158,6 +163,7 @@ endfunction()
 function(evomoe_test_program name label)
   set(target evomoe_${name}_${label}_test)
   add_executable(${target} ${ARGN})
+  evomoe_quick_compile(${target})
   target_link_libraries(${target} PRIVATE evomoe_testing evomoe_test_main GTest::gmock)
   target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR})
   set(suites ${CMAKE_CURRENT_BINARY_DIR}/${target}_suites.cmake)

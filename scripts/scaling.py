@@ -45,13 +45,50 @@ def progress(text):
     print(text, file=sys.stderr, flush=True)
 
 
-def run(program, arguments):
-    """The JSON lines of a command."""
-    line = [program, *arguments.split()]
-    done = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(line)}: exit status {done.returncode}\n{done.stderr.strip()}")
-    return [json.loads(text) for text in done.stdout.splitlines() if text.startswith("{")]
+class Kept:
+    """What commands printed, in a file, so that an interrupted run can go on (--continue)."""
+
+    def __init__(self, path, go_on):
+        self.path, self.waiting = path, {}
+        if go_on and path.exists():
+            for text in path.read_text(encoding="utf-8").splitlines():
+                try:
+                    record = json.loads(text)
+                except ValueError:
+                    continue  # a run that was killed may leave half of its last line
+                self.waiting.setdefault(record["arguments"], []).append(record["lines"])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps({"arguments": arguments, "lines": lines}) + "\n"
+                                for arguments, kept in self.waiting.items() for lines in kept), encoding="utf-8")
+
+    def lines(self, arguments, measure):
+        """What was kept of the command, else what `measure` returns."""
+        if self.waiting.get(arguments):
+            return self.waiting[arguments].pop(0)
+        lines = measure()
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"arguments": arguments, "lines": lines}) + "\n")
+        return lines
+
+
+class Program:
+    """evomoe, or the Python of the peers."""
+
+    def __init__(self, path, kept):
+        self.path, self.kept = path, kept
+
+    def run(self, arguments):
+        """The JSON lines of a command; of one that measures perhaps those that were kept."""
+        if arguments.startswith("plan"):
+            return self._call(arguments)
+        return self.kept.lines(arguments, lambda: self._call(arguments))
+
+    def _call(self, arguments):
+        line = [self.path, *arguments.split()]
+        done = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            sys.exit(f"{' '.join(line)}: exit status {done.returncode}\n{done.stderr.strip()}")
+        return [json.loads(text) for text in done.stdout.splitlines() if text.startswith("{")]
 
 
 def step(program, ranks, batch, experts, stage, threads=1, rounds=1):
@@ -59,7 +96,7 @@ def step(program, ranks, batch, experts, stage, threads=1, rounds=1):
     flags = (f"bench step --suite small {MODEL} --batch {batch} --warmup 3 --steps 8 --peak-seconds 0 "
              f"--threads {threads} --distributed-world-size {ranks} --expert-parallel-size {experts} "
              f"--zero-stage {stage}")
-    lines = sorted((run(program, flags)[0] for _ in range(rounds)), key=lambda line: line["ms_median"])
+    lines = sorted((program.run(flags)[0] for _ in range(rounds)), key=lambda line: line["ms_median"])
     return lines[len(lines) // 2]
 
 
@@ -73,7 +110,7 @@ def machine_yaml(name, alone, flops, links, ranks_per_node):
 
 def planned(program, machine, batch, ranks):
     """What `evomoe plan` says, by (experts, stage)."""
-    lines = run(program, f"plan --json --machine {machine} --ranks {ranks} {PLANNED} --batch-size {batch // ranks}")
+    lines = program.run(f"plan --json --machine {machine} --ranks {ranks} {PLANNED} --batch-size {batch // ranks}")
     return {(line["expert_parallel_size"], line["zero_stage"]): line for line in lines}
 
 
@@ -83,7 +120,7 @@ def measure_machine(program, folder, rounds, cores):
     alone = step(program, 1, 4, 1, 0, rounds=rounds)
     progress("messages between two ranks")
     links = {line["impl"].split(":")[1]: line
-             for line in run(program, "bench link --mib 16 --repeats 20 --threads 1 --distributed-world-size 2")}
+             for line in program.run("bench link --mib 16 --repeats 20 --threads 1 --distributed-world-size 2")}
     told = {"bandwidth": links["all-reduce"]["sent_gbs"] * 1e9, "latency": links["all-reduce"]["latency_ms"] / 1e3}
     path = folder / "machine.yaml"
     # The plan's own count of operations, so that its time of one rank is that which was measured.
@@ -131,14 +168,14 @@ def beside_peers(program, python, peers, rounds):
         for model, flags, peer_model, impl in BESIDE:
             progress(f"round {number + 1}/{rounds}: {impl}, {model}")
             key = (model, impl)
-            own.setdefault(key, []).append(run(program, f"{common} {flags} --distributed-world-size 2 --threads 1")[0])
+            own.setdefault(key, []).append(program.run(f"{common} {flags} --distributed-world-size 2 --threads 1")[0])
             if impl == "ddp":
                 shape = "--moe-freq 0" if model == "dense" else ""
-                alone.setdefault(model, []).append(run(program, f"{common} {shape} --threads 2")[0])
-            line = [python, str(peers / "bench_parallel.py"), "--suite", "small", "--impl", impl, "--model", peer_model,
+                alone.setdefault(model, []).append(program.run(f"{common} {shape} --threads 2")[0])
+            line = [str(peers / "bench_parallel.py"), "--suite", "small", "--impl", impl, "--model", peer_model,
                     "--ranks", "2", "--threads", "1", "--warmup", "2", "--steps", "6", "--peak-seconds", "0",
                     "--keep-heap", "--no-table"]
-            found = [result for result in run(line[0], " ".join(line[1:])) if result["impl"] == f"{impl}:{peer_model}"]
+            found = [result for result in python.run(" ".join(line)) if result["impl"] == f"{impl}:{peer_model}"]
             theirs.setdefault(key, []).extend(found)
     rows = []
     for model, _, _, impl in BESIDE:
@@ -165,7 +202,7 @@ def large_table(program):
     rows = []
     for machine in ("h100_node", "h200_node"):
         progress(f"computed: {machine}")
-        lines = run(program, f"plan --json --machine {machine} --ranks {LARGE_RANKS} {LARGE}")
+        lines = program.run(f"plan --json --machine {machine} --ranks {LARGE_RANKS} {LARGE}")
         for ranks in map(int, LARGE_RANKS.split(",")):
             fitting = [line for line in lines if line["ranks"] == ranks and line["fits"]]
             if not fitting:
@@ -187,25 +224,28 @@ def main():
     parser.add_argument("--peers", default=os.environ.get("EVOMOE_PEERS", str(ROOT.parent / "shared/peers")),
                         help="folder of bench_parallel.py (default: EVOMOE_PEERS, or ../shared/peers)")
     parser.add_argument("--python", default=str(ROOT / ".venv/bin/python"), help="Python with torch, for the peers")
+    parser.add_argument("--continue", action="store_true", dest="go_on", help="keep what an interrupted run measured")
     args = parser.parse_args()
+    kept = Kept(ROOT / "build/scaling/results.jsonl", args.go_on)
+    program = Program(args.evomoe, kept)
     ranks_list = [int(text) for text in args.ranks.split(",")]
     cores = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as name:
-        machine, links = measure_machine(args.evomoe, Path(name), args.rounds, cores)
+        machine, links = measure_machine(program, Path(name), args.rounds, cores)
         told = machine.read_text(encoding="utf-8")
-        whole = step(args.evomoe, 1, 8, 1, 0, threads=min(2, cores), rounds=args.rounds)
-        single = step(args.evomoe, 1, 4, 1, 0, rounds=args.rounds)
-        strong, strong_gaps = rows_of_layouts(args.evomoe, machine, lambda ranks: 8, ranks_list, args.rounds,
+        whole = step(program, 1, 8, 1, 0, threads=min(2, cores), rounds=args.rounds)
+        single = step(program, 1, 4, 1, 0, rounds=args.rounds)
+        strong, strong_gaps = rows_of_layouts(program, machine, lambda ranks: 8, ranks_list, args.rounds,
                                               whole["tokens_per_s"])
-        weak, weak_gaps = rows_of_layouts(args.evomoe, machine, lambda ranks: 4 * ranks, ranks_list, args.rounds,
+        weak, weak_gaps = rows_of_layouts(program, machine, lambda ranks: 4 * ranks, ranks_list, args.rounds,
                                           single["tokens_per_s"])
         peers = Path(args.peers)
         if (peers / "bench_parallel.py").is_file():
-            beside = beside_peers(args.evomoe, args.python, peers, args.rounds)
+            beside = beside_peers(program, Program(args.python, kept), peers, args.rounds)
         else:
             progress(f"no bench_parallel.py in {peers}: ours is measured alone")
             beside = "Not measured: there were no peers."
-        large = large_table(args.evomoe)
+        large = large_table(program)
     within = len([ranks for ranks in ranks_list if ranks <= cores]) * len(LAYOUTS)
     bytes_gap = max(strong_gaps["bytes"] + weak_gaps["bytes"])
     time_gap = max(strong_gaps["time"][:within] + weak_gaps["time"][:within], default=float("nan"))
