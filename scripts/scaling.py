@@ -9,6 +9,7 @@ alone, for machines that were not there. Exit status: 0, or 1 when a command fai
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
@@ -18,6 +19,7 @@ import tempfile
 from datetime import date
 from pathlib import Path
 
+import two_hosts
 from page_parts import filled, table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -194,6 +196,71 @@ def beside_peers(program, python, peers, rounds):
                   "last loss", "its"), rows, 2)
 
 
+RATE = "1gbit"
+PARTS = (1, 2, 4)
+
+
+def on_link(program, kept, hosts, arguments):
+    """Rank 0's JSON lines of a command on both hosts, perhaps those that were kept."""
+    return kept.lines(f"{RATE} {arguments}", lambda: hosts.run(program.path, arguments))
+
+
+def link_step(program, kept, hosts, flags, rounds):
+    """The median of some pairs of processes."""
+    flags = f"bench step --suite small {MODEL} --batch 8 --warmup 3 --steps 8 --peak-seconds 0 --threads 1 {flags}"
+    lines = sorted((on_link(program, kept, hosts, flags)[0] for _ in range(rounds)), key=lambda line: line["ms_median"])
+    return lines[len(lines) // 2]
+
+
+def over_a_link(program, kept, rounds):
+    """What goes on at once, and what travels once, where two machines have a slow link between them."""
+    missing = two_hosts.why_not()
+    if missing:
+        progress(missing)
+        return [f"Not measured: {missing}."]
+    overlap, parts = [], []
+    with two_hosts.TwoHosts(RATE) as hosts:
+        progress(f"a link of {RATE}")
+        found = on_link(program, kept, hosts, "bench link --mib 16 --repeats 10 --threads 1")
+        links = {line["impl"].split(":")[1]: line for line in found}
+        for model, shape in (("dense", "--moe-freq 0"), ("mixture", "")):
+            progress(f"{RATE}, {model}")
+            own = program.run(f"bench step --suite small {MODEL} {shape} --batch 4 --warmup 3 --steps 8 --peak-seconds 0 "
+                              "--threads 1")[0]["ms_median"]
+            line = link_step(program, kept, hosts, f"{shape} --expert-parallel-size 1", rounds)
+            messages = line["comm_mb"] * MIB / links["all-reduce"]["sent_gbs"] / 1e6
+            overlap.append([model, f"{own:.0f}", f"{line['comm_mb']:.1f}", f"{messages:.0f}", f"{own + messages:.0f}",
+                            f"{line['ms_median']:.0f}", f"{(own + messages) / line['ms_median']:.2f}"])
+        for topk in (1, 2):
+            first = None
+            for count in PARTS:
+                progress(f"{RATE}, experts shared, {topk} for each token, {count} parts")
+                line = link_step(program, kept, hosts,
+                                 f"--topk {topk} --expert-parallel-size 2 --expert-exchange-parts {count}", rounds)
+                first = first or line["ms_median"]
+                parts.append([topk, count, f"{line['ms_median']:.0f}", f"{first / line['ms_median']:.2f}",
+                              f"{line['comm_mb']:.1f}", f"{line['comm_mb'] + saved_mib(topk):.1f}"])
+    return [f"""Two network namespaces with {RATE} between them, as measured: all-reduce
+            {links['all-reduce']['sent_gbs']:.3f} GB/s, all-to-all {links['all-to-all']['sent_gbs']:.3f} GB/s. 2,048 tokens
+            an update, a rank of one thread on each.""",
+            """Data parallel, where gradients travel while the backward pass goes on. *Alone*: a process with half of the
+            tokens; *messages*: their bytes at the measured rate; *gain*: both one after the other, beside what was
+            measured.""",
+            table(("model", "alone ms", "sent MiB", "messages ms", "one after the other ms", "measured ms", "gain"),
+                  overlap, 1),
+            """Experts shared by both, each token's row sent once to a rank (*sent*); one row for each of its experts there
+            would be the bytes of the last column, with even routers. *Parts*: `--expert-exchange-parts`.""",
+            table(("experts for each token", "parts", "ms", "gain", "sent MiB", "a row for each expert, MiB"), parts, 2)]
+
+
+def saved_mib(topk, experts=8, layers=4, tokens=1024, width=256):
+    """Of a rank's update: rows that another rank's experts share instead of having one each. To it and back, forward and
+    backward."""
+    none_there = math.comb(experts // 2, topk) / math.comb(experts, topk)
+    rows = tokens * (topk / 2 - (1 - none_there))
+    return rows * width * 4 * 4 * layers / MIB
+
+
 HEADINGS = ("ranks", "layout", "ms", "tokens/s", "of one process", "peak MiB", "sent MiB", "by formula", "on loopback",
             "computed ms", "last loss")
 
@@ -245,6 +312,7 @@ def main():
         else:
             progress(f"no bench_parallel.py in {peers}: ours is measured alone")
             beside = "Not measured: there were no peers."
+        slow_link = over_a_link(program, kept, args.rounds)
         large = large_table(program)
     within = len([ranks for ranks in ranks_list if ranks <= cores]) * len(LAYOUTS)
     bytes_gap = max(strong_gaps["bytes"] + weak_gaps["bytes"])
@@ -272,6 +340,8 @@ def main():
         `ep` experts divided by hand with all-to-all, `fsdp2` fully_shard (ours: `--zero-stage 3`). Its balance loss is that
         of the whole batch, ours the micro-batch's, so that last losses of mixtures differ a little.""",
         beside,
+        f"## Over a link of {RATE}",
+        *slow_link,
         "## Messages",
         "Two ranks, 16 MiB each; *sent* as messages go round a ring.",
         table(("operation", "sent GB/s", "one word, ms"), link_rows, 1),

@@ -26,7 +26,7 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   }
   size_ = status.st_size;
   if (size_ > 0) {
-    void* mapped = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, file, 0);
+    void* mapped = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file, 0);
     const int reason = errno;
     ::close(file);
     EVOMOE_CHECK(mapped != MAP_FAILED, "cannot map {} ({} bytes) into memory: {}", path.string(),
@@ -39,6 +39,16 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
 
 MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<char*>(data_), size_);
+}
+
+char* MappedFile::own_bytes() {
+  auto* bytes = const_cast<char*>(data_);
+  if (bytes != nullptr) {
+    EVOMOE_CHECK(::mprotect(bytes, size_, PROT_READ | PROT_WRITE) == 0,
+                 "cannot map {} ({} bytes) into memory for changes: {}", path_.string(), size_,
+                 std::strerror(errno));
+  }
+  return bytes;
 }
 
 void MappedFile::forget_pages() const {

@@ -15,6 +15,8 @@ class MappedFile {
   MappedFile& operator=(const MappedFile&) = delete;
 
   std::string_view bytes() const { return {data_, static_cast<size_t>(size_)}; }
+  /// The same bytes, to be changed in this process's memory alone: the file stays as it is.
+  char* own_bytes();
   const std::filesystem::path& path() const { return path_; }
   /// Tells the kernel that the pages need not stay in memory.
   void forget_pages() const;

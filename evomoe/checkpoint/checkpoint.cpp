@@ -85,15 +85,15 @@ std::pair<TensorMap, std::string> load_verified(const fs::path& folder, const st
                                                 const json& files) {
   const auto path = folder / name;
   const auto& expected = files.at(name);
-  const MappedFile file(path);
+  const auto file = std::make_shared<MappedFile>(path);
   const uint64_t bytes = expected.at("bytes").get<uint64_t>();
-  EVOMOE_CHECK(file.bytes().size() == bytes,
+  EVOMOE_CHECK(file->bytes().size() == bytes,
                "{} has {} bytes, but was written with {}: it is cut or damaged", path.string(),
-               file.bytes().size(), bytes);
-  EVOMOE_CHECK(hex(xxhash64(file.bytes())) == expected.at("xxh64").get<std::string>(),
+               file->bytes().size(), bytes);
+  EVOMOE_CHECK(hex(xxhash64(file->bytes())) == expected.at("xxh64").get<std::string>(),
                "{} does not match its checksum: it is damaged or was changed", path.string());
-  auto header = parse_safetensors_header(file.bytes(), path.string());
-  return {parse_safetensors(file.bytes(), header), header.metadata[kPieces]};
+  auto header = parse_safetensors_header(file->bytes(), path.string());
+  return {mapped_safetensors(file, header), header.metadata[kPieces]};
 }
 
 /// The file of a rank: "model.safetensors", of rank 2 "model.rank-2.safetensors".

@@ -216,6 +216,14 @@ std::string make_header(const std::vector<std::pair<std::string, torch::Tensor>>
   return text;
 }
 
+/// `data` begins with the first tensor of the file. It need not be aligned to the type.
+torch::Tensor copied(const SafetensorsEntry& entry, const char* data) {
+  auto tensor = torch::empty(entry.shape, torch::TensorOptions().dtype(entry.dtype));
+  if (entry.end > entry.begin)  // an empty tensor may have no memory at all
+    std::memcpy(tensor.mutable_data_ptr(), data + entry.begin, entry.end - entry.begin);
+  return tensor;
+}
+
 }  // namespace
 
 FileDigest write_safetensors(const std::filesystem::path& path, const TensorMap& tensors,
@@ -294,27 +302,32 @@ SafetensorsHeader parse_safetensors_header(std::string_view file, const std::str
 }
 
 TensorMap parse_safetensors(std::string_view file, const std::string& name) {
-  return parse_safetensors(file, parse_safetensors_header(file, name));
+  const auto header = parse_safetensors_header(file, name);
+  TensorMap tensors;
+  for (const auto& [key, entry] : header.tensors)
+    tensors.emplace(key, copied(entry, file.data() + header.data_offset));
+  return tensors;
 }
 
-TensorMap parse_safetensors(std::string_view file, const SafetensorsHeader& header) {
+TensorMap mapped_safetensors(const std::shared_ptr<MappedFile>& file,
+                             const SafetensorsHeader& header) {
   TensorMap tensors;
+  auto* data = file->own_bytes() + header.data_offset;
   for (const auto& [key, entry] : header.tensors) {
-    auto tensor = torch::empty(entry.shape, torch::TensorOptions().dtype(entry.dtype));
-    // Copied byte by byte, as the data need not be aligned to its type. An empty tensor may have no
-    // memory at all.
-    if (entry.end > entry.begin) {
-      std::memcpy(tensor.mutable_data_ptr(), file.data() + header.data_offset + entry.begin,
-                  entry.end - entry.begin);
-    }
-    tensors.emplace(key, std::move(tensor));
+    auto* begin = data + entry.begin;
+    const auto width = c10::elementSize(entry.dtype);
+    const bool as_it_lies =
+        entry.end > entry.begin && reinterpret_cast<uintptr_t>(begin) % width == 0;
+    tensors.emplace(key, as_it_lies ? torch::from_blob(
+                                          begin, entry.shape, [file](void*) {}, entry.dtype)
+                                    : copied(entry, data));
   }
   return tensors;
 }
 
 TensorMap read_safetensors(const std::filesystem::path& path) {
-  const MappedFile file(path);
-  return parse_safetensors(file.bytes(), path.string());
+  const auto file = std::make_shared<MappedFile>(path);
+  return mapped_safetensors(file, parse_safetensors_header(file->bytes(), path.string()));
 }
 
 SafetensorsHeader read_safetensors_header(const std::filesystem::path& path) {

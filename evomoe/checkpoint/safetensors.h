@@ -5,9 +5,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "evomoe/base/mapped_file.h"
 
 /// The safetensors format: eight bytes of header length (little-endian), a JSON header, then the
 /// raw tensors without gaps. Types: F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL, and U64 U32 U16 C64
@@ -44,9 +47,14 @@ struct SafetensorsHeader {
 FileDigest write_safetensors(const std::filesystem::path& path, const TensorMap& tensors,
                              const std::map<std::string, std::string>& metadata = {});
 
-/// Reads all tensors of a file to the CPU. Every violation of the format is an Error that names the
-/// file and what is wrong.
+/// All tensors of a file, on the CPU: views of its memory-mapped pages, so that only what is used
+/// is read. They may be changed, which does not change the file; while they exist the file may be
+/// replaced, but must not be cut. Every violation of the format is an Error that names the file and
+/// what is wrong.
 TensorMap read_safetensors(const std::filesystem::path& path);
+/// The same of a file whose header parse_safetensors_header() has checked.
+TensorMap mapped_safetensors(const std::shared_ptr<MappedFile>& file,
+                             const SafetensorsHeader& header);
 
 /// Reads and checks only the header: names, types and shapes without the data.
 SafetensorsHeader read_safetensors_header(const std::filesystem::path& path);
@@ -56,7 +64,5 @@ SafetensorsHeader parse_safetensors_header(std::string_view file, const std::str
 
 /// Copies the tensors out of a whole file that lies in memory.
 TensorMap parse_safetensors(std::string_view file, const std::string& name);
-/// The same with the header of the file, which parse_safetensors_header() has checked.
-TensorMap parse_safetensors(std::string_view file, const SafetensorsHeader& header);
 
 }  // namespace evomoe

@@ -55,6 +55,32 @@ TEST(Safetensors, RoundTripsEveryTypeAndShape) {
     EXPECT_EQ(entry.begin % c10::elementSize(entry.dtype), 0U) << name;
 }
 
+TEST(Safetensors, TensorsOfAFileMayBeChangedAndOutliveItsReplacement) {
+  const testing::TemporaryFolder folder;
+  write_safetensors(folder / "x", {{"a", torch::ones({3000})}, {"b", torch::zeros({2})}});
+  const auto before = testing::read_text(folder / "x");
+  auto tensors = read_safetensors(folder / "x");
+  tensors.at("a").add_(1);
+  EXPECT_EQ(testing::read_text(folder / "x"), before);
+  const auto a = tensors.at("a");
+  tensors.clear();
+  write_safetensors(folder / "x", {{"a", torch::full({3000}, 7.0)}});
+  EXPECT_TRUE(torch::equal(a, torch::full({3000}, 2.0)));
+}
+
+TEST(Safetensors, ReadsFilesOfOtherProgramsWhoseTensorsAreNotAligned) {
+  const testing::TemporaryFolder folder;
+  const std::vector<float> values = {1.5F, -2.0F};
+  const std::string data(reinterpret_cast<const char*>(values.data()), 8);
+  for (size_t spaces = 0; spaces < 8; ++spaces) {
+    const auto header =
+        R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})" + std::string(spaces, ' ');
+    testing::write_text(folder / "x", file_of(header, data));
+    EXPECT_TRUE(torch::equal(read_safetensors(folder / "x").at("a"), torch::tensor({1.5F, -2.0F})))
+        << spaces;
+  }
+}
+
 TEST(Safetensors, TensorsThatLieOnPagesAreWrittenAsTheyLie) {
   kernels::use_block_allocator();  // which begins large tensors on pages
   torch::manual_seed(3);
