@@ -7,11 +7,13 @@
 #include "evomoe/base/error.h"
 #include "evomoe/base/write_file.h"
 #include "evomoe/checkpoint/checkpoint.h"
-#include "evomoe/hub/hub_config.h"
+#include "evomoe/hub/hub_config_writer.h"
 #include "evomoe/hub/hub_files.h"
+#include "evomoe/hub/hub_fit.h"
 #include "evomoe/hub/hub_tensors.h"
 #include "evomoe/loading/stored_state.h"
 #include "evomoe/train/model_family.h"
+#include "evomoe/train/model_options.h"
 
 namespace evomoe {
 namespace {

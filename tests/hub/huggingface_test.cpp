@@ -13,11 +13,11 @@
 #include "evomoe/checkpoint/safetensors.h"
 #include "evomoe/config/option_table.h"
 #include "evomoe/hub/hub_architecture.h"
-#include "evomoe/hub/hub_config.h"
 #include "evomoe/hub/hub_export.h"
+#include "evomoe/hub/hub_fit.h"
 #include "evomoe/hub/hub_import.h"
 #include "evomoe/loading/loaded_model.h"
-#include "evomoe/train/model_family.h"
+#include "evomoe/train/model_options.h"
 #include "tests/testing/paths.h"
 
 namespace evomoe {
