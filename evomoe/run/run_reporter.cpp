@@ -5,7 +5,6 @@
 #include <filesystem>
 
 #include "evomoe/base/log.h"
-#include "evomoe/moe/expert_similarity.h"
 #include "evomoe/routing/router_metrics.h"
 #include "evomoe/run/announcements.h"
 #include "evomoe/runtime/compute_threads.h"
@@ -100,15 +99,13 @@ void RunReporter::validation(const std::string& tag, LogLine line) {
 }
 
 void RunReporter::expert_similarity(const std::string& when) {
-  if (!log_ || trainer_.ranks().all->size() > 1) return;
+  if (options_.checkpoint.no_save) return;
   auto layers = nlohmann::ordered_json::array();
-  for (const auto& [layer, moe] : trainer_.model().moe_layers()) {
-    const auto found = similarity_of_experts(moe->experts()->weights);
-    if (!found) continue;
+  for (const auto& [layer, found] : trainer_.expert_similarity()) {
     layers.push_back(
-        {{"layer", layer}, {"mean", found->mean}, {"least", found->least}, {"most", found->most}});
+        {{"layer", layer}, {"mean", found.mean}, {"least", found.least}, {"most", found.most}});
   }
-  if (!layers.empty())
+  if (log_ && !layers.empty())
     log_->append("expert_similarity", trainer_.updates(), {{"when", when}, {"layers", layers}});
 }
 

@@ -40,8 +40,7 @@ class RunReporter {
   void epoch();
   /// A line of a validation; `line` gets what the run took until now.
   void validation(const std::string& tag, LogLine line);
-  /// How alike the experts of each layer are, where this process holds them all. `when`: "spawn" or
-  /// "validation".
+  /// How alike the experts of each layer are. All ranks call it. `when`: "spawn" or "validation".
   void expert_similarity(const std::string& when);
   void threads(const ThreadChoice::Change& change);
   /// `trace`: the file of the same updates; empty: there is none.

@@ -159,6 +159,13 @@ void ParameterShards::add_to_unit(size_t index) {
   if (shard.divided) (shard.block < 0 ? outside() : block(shard.block)).members.push_back(index);
 }
 
+const ParameterShard& ParameterShards::of(const torch::Tensor& whole) const {
+  const auto found = std::ranges::find_if(
+      shards_, [&](const ParameterShard& shard) { return shard.whole.is_same(whole); });
+  EVOMOE_CHECK(found != shards_.end(), "this tensor is no parameter of the model");
+  return *found;
+}
+
 std::vector<NamedParameter> ParameterShards::own() const {
   std::vector<NamedParameter> own;
   for (const auto& shard : shards_) own.push_back({shard.name, shard.own, shard.kind});

@@ -66,6 +66,7 @@ class ParameterShards {
   const ZeroSettings& settings() const { return settings_; }
   const std::vector<ParameterShard>& all() const { return shards_; }
   const ParameterShard& of(const std::string& name) const { return shards_.at(index_.at(name)); }
+  const ParameterShard& of(const torch::Tensor& whole) const;  ///< a parameter of the model
   const ParameterShard* find(const std::string& name) const {  ///< null: there is none
     const auto found = index_.find(name);
     return found == index_.end() ? nullptr : &shards_[found->second];

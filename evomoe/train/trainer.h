@@ -16,6 +16,7 @@
 #include "evomoe/data/dataset.h"
 #include "evomoe/models/model.h"
 #include "evomoe/moe/evolution.h"
+#include "evomoe/moe/expert_similarity.h"
 #include "evomoe/optim/lr_schedule.h"
 #include "evomoe/optim/optimizer.h"
 #include "evomoe/parallel/rank_groups.h"
@@ -109,6 +110,9 @@ class Trainer {
   [[nodiscard]] EvaluationScope evaluation(bool any_calls) const {
     return EvaluationScope(*shards_, any_calls);
   }
+  /// How alike the experts of each layer are, by its number; not in the shared-expert stage. All
+  /// ranks call it.
+  std::vector<std::pair<int64_t, ExpertSimilarity>> expert_similarity() const;
   /// Bytes of the optimiser's state that are in memory (--offload-moments).
   int64_t resident_optimizer_bytes() const { return optimizer_->resident_bytes(); }
   /// `state`: whole tensors, of which this rank takes its pieces.
@@ -125,6 +129,8 @@ class Trainer {
   void begin_update(const std::vector<Batch>& micro_batches, UpdateResult& result);
   /// Each MoE layer gets more experts (--growth-experts).
   void grow_experts(int64_t experts);
+  /// What --freeze names has no gradient. To be called when parameters are new.
+  void freeze();
   /// Makes the gates point to directions of what their layers are given in the micro-batches of all
   /// ranks (--evolution-router-init kmeans).
   void point_gates(const std::vector<Batch>& micro_batches);

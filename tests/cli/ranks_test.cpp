@@ -57,11 +57,8 @@ class Ranks : public Commands {
   /// That of start().
   int process() const { return std::stoi(testing::read_text(folder_ / "pid")); }
 
-  /// Of a log, without what one process alone tells: how similar its experts are.
   std::vector<nlohmann::ordered_json> lines_of(const std::string& run) const {
-    auto lines = read_run_log(folder_ / (run + "/log.jsonl"));
-    std::erase_if(lines, [](const auto& line) { return line.at("tag") == "expert_similarity"; });
-    return lines;
+    return read_run_log(folder_ / (run + "/log.jsonl"));
   }
 
   void expect_same_numbers(const std::string& run, const std::string& as) {
