@@ -9,8 +9,9 @@
 namespace evomoe {
 
 /// The config.json of a model of ours that the architecture can say (hub_fit.h). `dtype`: of the
-/// file's tensors, as transformers names it.
+/// file's tensors, as transformers names it. `mask_padding`: --use-moe-pad-mask, which only our own
+/// class has: without capacity it makes no difference.
 nlohmann::ordered_json hub_config(const HubArchitecture& architecture, const GptOptions& gpt,
-                                  const std::string& dtype);
+                                  const std::string& dtype, bool mask_padding);
 
 }  // namespace evomoe

@@ -3,10 +3,13 @@
 #include <fmt/ranges.h>
 
 #include <ostream>
+#include <utility>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/log.h"
 #include "evomoe/base/write_file.h"
 #include "evomoe/checkpoint/checkpoint.h"
+#include "evomoe/hub/embedded_files.h"
 #include "evomoe/hub/hub_config_writer.h"
 #include "evomoe/hub/hub_files.h"
 #include "evomoe/hub/hub_fit.h"
@@ -47,6 +50,15 @@ const HubArchitecture& choose_architecture(const std::string& asked, const GptOp
   fail_usage("{}: no architecture of transformers is the same model:{}", checkpoint, reasons);
 }
 
+/// The modules that a model of our own class is loaded by.
+void write_code(const fs::path& folder, std::vector<fs::path>& files) {
+  for (const auto& [file, text] : {std::pair{"configuration_evomoe.py", configuration_evomoe_py()},
+                                   {"modeling_evomoe.py", modeling_evomoe_py()}}) {
+    files.push_back(folder / file);
+    write_file(files.back(), [&text = text](std::ostream& stream) { stream << text; });
+  }
+}
+
 }  // namespace
 
 std::vector<fs::path> export_hub_model(const fs::path& checkpoint, const fs::path& folder,
@@ -77,16 +89,26 @@ std::vector<fs::path> export_hub_model(const fs::path& checkpoint, const fs::pat
   const auto ours = load_checkpoint(checkpoint, /*with_optimizer=*/false);
   std::vector<std::string> names;
   TensorMap tensors;
-  for (const auto& each : hub_tensors(architecture, {ours.model.begin(), ours.model.end()},
+  for (const auto& each : hub_tensors(architecture, gpt, {ours.model.begin(), ours.model.end()},
                                       [](const std::string&) { return false; })) {
     names.push_back(each.name);
-    tensors[each.name] = each.parts.front();
+    tensors[each.name] = each.theirs();
   }
   fs::create_directories(folder);
   auto files = write_hub_files(folder, names, tensors, options.shard_bytes, dtype);
+  if (architecture.family == HubFamily::kEvomoe) {
+    if (options.architecture.empty()) {
+      log().info(
+          "{}: no class of transformers is the same model, so its code is written beside it; load "
+          "it with trust_remote_code=True",
+          name);
+    }
+    write_code(folder, files);
+  }
   // Last, so that a folder with config.json is whole.
   write_file(config, [&](std::ostream& stream) {
-    stream << hub_config(architecture, gpt, options.dtype).dump(2) << "\n";
+    stream << hub_config(architecture, gpt, options.dtype, trained.moe.use_moe_pad_mask).dump(2)
+           << "\n";
   });
   files.push_back(config);
   return files;

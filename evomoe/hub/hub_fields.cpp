@@ -90,11 +90,10 @@ void HubFields::end(const std::set<std::string>& harmless) const {
     if (!value.is_null() && !read_.contains(name) && !harmless.contains(name))
       unknown.push_back(name);
   }
-  EVOMOE_CHECK(
-      unknown.empty(),
-      "{}: what {} mean{} is not known, and it may change what the model computes; if it "
-      "does not, remove it from the file",
-      where_, fmt::join(unknown, ", "), unknown.size() == 1 ? "s" : "");
+  EVOMOE_CHECK(unknown.empty(),
+               "{}: what {} mean{} is not known, and it may change what the model computes; if it "
+               "does not, remove it from the file",
+               where_, fmt::join(unknown, ", "), unknown.size() == 1 ? "s" : "");
 }
 
 const json* HubFields::find(const std::string& name) {
@@ -113,16 +112,20 @@ const std::set<std::string>& harmless_hub_fields() {
                                               "_name_or_path",
                                               "architectures",
                                               "attention_dropout",
+                                              "auto_map",
                                               "bos_token_id",
                                               "chunk_size_feed_forward",
+                                              "decoder_start_token_id",
                                               "dtype",
                                               "eos_token_id",
                                               "id2label",
+                                              "init_std",
                                               "initializer_range",
                                               "is_decoder",
                                               "is_encoder_decoder",
                                               "is_llama_config",
                                               "label2id",
+                                              "layerdrop",
                                               "max_window_layers",
                                               "model_type",
                                               "name_or_path",
@@ -135,6 +138,7 @@ const std::set<std::string>& harmless_hub_fields() {
                                               "return_dict",
                                               "router_aux_loss_coef",
                                               "router_jitter_noise",
+                                              "task_specific_params",
                                               "torch_dtype",
                                               "transformers.js_config",
                                               "transformers_version",

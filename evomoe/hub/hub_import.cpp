@@ -24,11 +24,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kHead = "lm_head.weight";
-constexpr const char* kEmbedding = "model.embed_tokens.weight";
-
 /// What older versions stored although it is made anew.
-bool is_made_anew(const std::string& name) { return name.ends_with(".rotary_emb.inv_freq"); }
+bool is_made_anew(const std::string& name) {
+  return name.ends_with(".rotary_emb.inv_freq") || name.ends_with(".embed_positions.weights") ||
+         name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias");
+}
 
 /// Error where a layer has another number of experts than config.json says.
 void check_expert_counts(const HubModel& theirs, const HubFiles& files, const fs::path& folder) {
@@ -78,12 +78,22 @@ void check_size(const GptOptions& gpt, const HubFiles& files, const fs::path& fo
       folder.string(), parameters, numbers);
 }
 
-/// Error that names all tensors that are missing, too much, of another shape or type.
-void check_tensors(const std::vector<HubTensor>& wanted, const HubFiles& files, bool tied,
-                   const fs::path& folder) {
+/// The first files of GPT-2 have its tensors without "transformer.".
+void leave_base_out(const HubArchitecture& architecture, const HubFiles& files,
+                    std::vector<HubTensor>& wanted) {
+  if (architecture.family != HubFamily::kGpt2 || files.has(architecture.embedding)) return;
+  for (auto& each : wanted) {
+    if (each.name.starts_with(architecture.base)) each.name.erase(0, architecture.base.size());
+  }
+}
+
+/// Error that names all tensors that are missing, too much, of another shape or type. `tied_head`:
+/// may be there as well; empty: none.
+void check_tensors(const std::vector<HubTensor>& wanted, const HubFiles& files,
+                   const std::string& tied_head, const fs::path& folder) {
   std::vector<std::string> missing, different;
   std::map<std::string, bool> known;
-  if (tied) known[kHead] = true;
+  if (!tied_head.empty()) known[tied_head] = true;
   for (const auto& tensor : wanted) {
     known[tensor.name] = true;
     const auto found = files.tensors.find(tensor.name);
@@ -118,35 +128,26 @@ void check_tensors(const std::vector<HubTensor>& wanted, const HubFiles& files, 
   fail("{}", message);
 }
 
-/// Copies a tensor of theirs into the parts of ours that it is.
-void take(const HubTensor& to, const torch::Tensor& from) {
-  int64_t begin = 0;
-  for (auto part : to.parts) {
-    const auto rows = part.size(to.axis());
-    part.copy_(from.slice(to.axis(), begin, begin + rows));
-    begin += rows;
-  }
-}
-
 /// File by file, so that no more than one is held beside the model.
-void load(const std::vector<HubTensor>& wanted, const HubFiles& files, bool tied,
-          const fs::path& folder) {
+void load(const std::vector<HubTensor>& wanted, const HubFiles& files,
+          const HubArchitecture& architecture, bool tied, const fs::path& folder) {
   const torch::NoGradGuard no_grad;
   torch::Tensor head, embedding;
   for (const auto& path : files.files) {
     auto tensors = read_safetensors(path);
     for (const auto& each : wanted) {
       const auto found = tensors.find(each.name);
-      if (found != tensors.end()) take(each, found->second);
+      if (found != tensors.end()) each.take(found->second);
     }
     if (!tied) continue;
-    if (const auto found = tensors.find(kHead); found != tensors.end()) head = found->second;
-    if (const auto found = tensors.find(kEmbedding); found != tensors.end())
+    if (const auto found = tensors.find(architecture.head); found != tensors.end())
+      head = found->second;
+    if (const auto found = tensors.find(architecture.embedding); found != tensors.end())
       embedding = found->second;
   }
   EVOMOE_CHECK(!head.defined() || torch::equal(head, embedding),
                "{}: config.json ties the embeddings (`tie_word_embeddings`), but {} and {} differ",
-               folder.string(), kHead, kEmbedding);
+               folder.string(), architecture.head, architecture.embedding);
 }
 
 /// A dictionary whose symbols are the numbers of the tokens.
@@ -175,17 +176,20 @@ TrainOptions import_hub_model(const fs::path& folder, const std::string& data,
   check_expert_counts(theirs, files, folder);
   auto& options = theirs.options;
   const bool tied = options.model.share_decoder_input_output_embed.value();
-  check_size(gpt_options(options, theirs.vocab_size, Dictionary::kPad, /*shared_expert=*/false),
-             files, folder);
+  const auto& architecture = *theirs.architecture;
+  const auto gpt =
+      gpt_options(options, theirs.vocab_size, Dictionary::kPad, /*shared_expert=*/false);
+  check_size(gpt, files, folder);
   const auto dictionary = dictionary_of(data, theirs.vocab_size, folder);
   const auto model = make_model(options, Vocabulary::of_one(theirs.vocab_size, Dictionary::kPad),
                                 /*shared_expert=*/false);
   const auto state = named_state(*model);
-  const auto wanted = hub_tensors(*theirs.architecture, state, [&](const std::string& block) {
+  auto wanted = hub_tensors(architecture, gpt, state, [&](const std::string& block) {
     return files.has(block + "mlp.experts.gate_up_proj");
   });
-  check_tensors(wanted, files, tied, folder);
-  load(wanted, files, tied, folder);
+  leave_base_out(architecture, files, wanted);
+  check_tensors(wanted, files, tied ? architecture.head : "", folder);
+  load(wanted, files, architecture, tied, folder);
 
   fs::create_directories(output);
   options.data = data.empty() ? output.string() : data;
