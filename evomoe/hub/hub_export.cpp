@@ -10,6 +10,9 @@
 #include "evomoe/hub/hub_config.h"
 #include "evomoe/hub/hub_files.h"
 #include "evomoe/hub/hub_tensors.h"
+#include "evomoe/hub/hub_tokenizer.h"
+#include "evomoe/hub/hub_vocabulary.h"
+#include "evomoe/loading/run_folder.h"
 #include "evomoe/loading/stored_state.h"
 #include "evomoe/train/model_family.h"
 
@@ -72,20 +75,37 @@ std::vector<fs::path> export_hub_model(const fs::path& checkpoint, const fs::pat
       gpt_options(trained, vocabulary.target, vocabulary.padding, /*shared_expert=*/false);
   const auto& architecture = choose_architecture(options.architecture, gpt, name);
 
+  const auto run = run_folder_of(checkpoint);
+  // A checkpoint alone has no text.
+  const bool has_text = fs::exists(run / "dict.txt");
+  const auto dictionary =
+      has_text ? dictionaries_of(checkpoint, "", trained.task).target : Dictionary();
+  EVOMOE_CHECK(!has_text || dictionary.size() == vocabulary.target,
+               "{}: has {} symbols, and the model {}; the file is another one's",
+               (run / "dict.txt").string(), dictionary.size(), vocabulary.target);
+  const auto bpe = has_text ? bpe_in(run) : nullptr;
+  const HubTextExport text{.run = run,
+                           .dictionary = dictionary,
+                           .bpe = bpe.get(),
+                           .rows = hub_rows(dictionary, bpe.get()),
+                           .positions = gpt.max_positions,
+                           .add_bos = trained.task.add_bos_token};
   const auto ours = load_checkpoint(checkpoint, /*with_optimizer=*/false);
   std::vector<std::string> names;
   TensorMap tensors;
   for (const auto& each : hub_tensors(architecture, {ours.model.begin(), ours.model.end()},
                                       [](const std::string&) { return false; })) {
     names.push_back(each.name);
-    tensors[each.name] = each.parts.front();
+    tensors[each.name] = has_token_rows(each.name)
+                             ? in_their_rows(each.parts.front(), text.rows)
+                             : each.parts.front();
   }
   fs::create_directories(folder);
   auto files = write_hub_files(folder, names, tensors, options.shard_bytes, dtype);
+  auto fields = hub_config(architecture, gpt, options.dtype);
+  for (const auto& file : export_hub_text(text, folder, fields)) files.push_back(file);
   // Last, so that a folder with config.json is whole.
-  write_file(config, [&](std::ostream& stream) {
-    stream << hub_config(architecture, gpt, options.dtype).dump(2) << "\n";
-  });
+  write_file(config, [&](std::ostream& stream) { stream << fields.dump(2) << "\n"; });
   files.push_back(config);
   return files;
 }
