@@ -54,8 +54,7 @@ MaskedLanguageModelData::MaskedLanguageModelData(const std::string& paths,
   }
   std::unique_ptr<ByteBpe> bpe;
   if (options.masking.mask_whole_words) bpe = load_bpe(paths_.front(), dictionary_);
-  masking_ =
-      std::make_shared<TokenMasking>(options.masking, dictionary_, options.seed, bpe.get());
+  masking_ = std::make_shared<TokenMasking>(options.masking, dictionary_, options.seed, bpe.get());
 }
 
 std::shared_ptr<const TokenBlocks> MaskedLanguageModelData::blocks_of(

@@ -26,8 +26,8 @@ void check_encoding(const PreprocessOptions& options) {
   }
   if (options.keep_whitespace && !options.given()) {
     fail_usage(
-        "--keep-whitespace needs --bpe gpt2 or hf: without a BPE text is split at white space, which "
-        "is no part of it");
+        "--keep-whitespace needs --bpe gpt2 or hf: without a BPE text is split at white space, "
+        "which is no part of it");
   }
   if (options.workers < 1) fail_usage("--workers is {}; it must be at least 1", options.workers);
 }

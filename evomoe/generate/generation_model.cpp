@@ -64,6 +64,14 @@ void keep_answers(std::vector<Hypothesis>& hypotheses, size_t prefix,
                    [](const Hypothesis& a, const Hypothesis& b) { return a.score > b.score; });
 }
 
+/// The first token of a prompt, with which the search began, is a part of the text as others are.
+void write_start(std::vector<Hypothesis>& hypotheses, int64_t start) {
+  for (auto& hypothesis : hypotheses) {
+    hypothesis.token.insert(hypothesis.token.begin(), start);
+    hypothesis.positional_score.insert(hypothesis.positional_score.begin(), 0.0F);
+  }
+}
+
 }  // namespace
 
 GenerationModel generation_model(const std::vector<LoadedModel>& models, const SearchFlags& flags,
@@ -175,6 +183,9 @@ std::vector<std::vector<Hypothesis>> hypotheses_of(const GenerationModel& model,
   if (model.rules.continues_source && model.rules.answers) {
     for (size_t row = 0; row < found.size(); ++row)
       keep_answers(found[row], sentences.prefix[row].size(), options);
+  } else {
+    for (size_t row = 0; row < sentences.start.size(); ++row)
+      write_start(found[row], sentences.start[row]);
   }
   return found;
 }

@@ -96,9 +96,8 @@ std::vector<fs::path> export_hub_model(const fs::path& checkpoint, const fs::pat
   for (const auto& each : hub_tensors(architecture, {ours.model.begin(), ours.model.end()},
                                       [](const std::string&) { return false; })) {
     names.push_back(each.name);
-    tensors[each.name] = has_token_rows(each.name)
-                             ? in_their_rows(each.parts.front(), text.rows)
-                             : each.parts.front();
+    tensors[each.name] = has_token_rows(each.name) ? in_their_rows(each.parts.front(), text.rows)
+                                                   : each.parts.front();
   }
   fs::create_directories(folder);
   auto files = write_hub_files(folder, names, tensors, options.shard_bytes, dtype);

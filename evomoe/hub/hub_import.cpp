@@ -170,8 +170,7 @@ Dictionary dictionary_of(const std::string& data, int64_t symbols, const fs::pat
 void begin_as_tokenizer(TrainOptions& options, const ByteBpe& tokenizer,
                         const Dictionary& dictionary) {
   const auto& start = tokenizer.rules()->at_start;
-  if (start.empty() ||
-      text_token(std::to_string(start.front()), dictionary) != Dictionary::kBos)
+  if (start.empty() || text_token(std::to_string(start.front()), dictionary) != Dictionary::kBos)
     return;
   options.task.add_bos_token = true;
   auto& positions = options.model.max_target_positions;

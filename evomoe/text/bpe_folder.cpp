@@ -39,8 +39,7 @@ const std::vector<std::string>& hub_text_file_names() {
 
 std::unique_ptr<ByteBpe> bpe_in(const fs::path& folder) {
   if (fs::exists(folder / kEncoderFile)) {
-    return std::make_unique<ByteBpe>(
-        ByteBpe::load(folder / kEncoderFile, folder / kMergesFile));
+    return std::make_unique<ByteBpe>(ByteBpe::load(folder / kEncoderFile, folder / kMergesFile));
   }
   if (!fs::exists(folder / kTokenizerFile)) return nullptr;
   return std::make_unique<ByteBpe>(ByteBpe::load_tokenizer(folder / kTokenizerFile));
@@ -48,8 +47,7 @@ std::unique_ptr<ByteBpe> bpe_in(const fs::path& folder) {
 
 std::unique_ptr<ByteBpe> given_bpe(const BpeFiles& files) {
   if (files.hf_tokenizer) {
-    return std::make_unique<ByteBpe>(
-        ByteBpe::load_tokenizer(tokenizer_file(*files.hf_tokenizer)));
+    return std::make_unique<ByteBpe>(ByteBpe::load_tokenizer(tokenizer_file(*files.hf_tokenizer)));
   }
   if (!files.gpt2_encoder_json) return nullptr;
   return std::make_unique<ByteBpe>(

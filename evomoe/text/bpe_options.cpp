@@ -73,7 +73,8 @@ void validate_options(const BpeFiles& files) {
   const bool gpt2 = files.gpt2_encoder_json || files.gpt2_vocab_bpe;
   if (files.bpe == "gpt2" && !(files.gpt2_encoder_json && files.gpt2_vocab_bpe)) {
     fail_usage(
-        "--bpe gpt2 needs --gpt2-encoder-json and --gpt2-vocab-bpe (`evomoe bpe train` makes both)");
+        "--bpe gpt2 needs --gpt2-encoder-json and --gpt2-vocab-bpe (`evomoe bpe train` makes "
+        "both)");
   }
   if (files.bpe == "hf" && !files.hf_tokenizer)
     fail_usage("--bpe hf needs --hf-tokenizer, a tokenizer.json or the folder that has it");

@@ -63,8 +63,8 @@ class ByteBpe {
   /// The bytes of `ids`; an Error names an id outside [0, size()).
   std::string decode(const std::vector<int32_t>& ids) const;
 
-  /// The bytes of a token. A model of Hugging Face may have more rows than its tokenizer has tokens:
-  /// those have none.
+  /// The bytes of a token. A model of Hugging Face may have more rows than its tokenizer has
+  /// tokens: those have none.
   const std::string& bytes(int32_t id) const;
   /// The printable spelling of a token, as in encoder.json (a space is `Ġ`).
   std::string spelling(int32_t id) const;

@@ -29,10 +29,11 @@ Dictionary::SpecialIds read_special_ids(const std::filesystem::path& path) {
   for (size_t i = 0; i < ids.size(); ++i) {
     const bool there = json.is_object() && json.contains(kSpecialSymbols[i]) &&
                        json[kSpecialSymbols[i]].is_number_integer();
-    EVOMOE_CHECK(there && json[kSpecialSymbols[i]] >= 0,
-                 "{}: no id of `{}`; the file must be the one that `evomoe convert --from hf` wrote "
-                 "with the dictionary",
-                 path.string(), kSpecialSymbols[i]);
+    EVOMOE_CHECK(
+        there && json[kSpecialSymbols[i]] >= 0,
+        "{}: no id of `{}`; the file must be the one that `evomoe convert --from hf` wrote "
+        "with the dictionary",
+        path.string(), kSpecialSymbols[i]);
     ids[i] = json[kSpecialSymbols[i]].get<int64_t>();
   }
   return ids;

@@ -32,8 +32,8 @@ template <typename... Args>
                                    Args&&... args) {
   fail(
       "{}: {}, which is not read here; a byte-level BPE as of GPT-2, Llama 3, OLMo, SmolLM or Qwen "
-      "is. Let the tokenizer's own program turn text into ids, one line of numbers for each line of "
-      "text, and give these to the command with --bpe none",
+      "is. Let the tokenizer's own program turn text into ids, one line of numbers for each line "
+      "of text, and give these to the command with --bpe none",
       name, fmt::format(what, std::forward<Args>(args)...));
 }
 

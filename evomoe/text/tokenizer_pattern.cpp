@@ -31,11 +31,20 @@ std::string icu_pattern(std::string_view oniguruma) {
     EVOMOE_CHECK(is_class || kOthers.find(escaped) == std::string_view::npos,
                  "the pattern `{}` has `\\{}`, which is not known here", oniguruma, escaped);
     switch (escaped) {
-      case 's': pattern += R"(\p{White_Space})"; break;
-      case 'S': pattern += R"(\P{White_Space})"; break;
-      case 'w': pattern += R"([\p{L}\p{M}\p{N}\p{Pc}])"; break;
-      case 'W': pattern += R"([^\p{L}\p{M}\p{N}\p{Pc}])"; break;
-      default: pattern += {'\\', escaped};
+      case 's':
+        pattern += R"(\p{White_Space})";
+        break;
+      case 'S':
+        pattern += R"(\P{White_Space})";
+        break;
+      case 'w':
+        pattern += R"([\p{L}\p{M}\p{N}\p{Pc}])";
+        break;
+      case 'W':
+        pattern += R"([^\p{L}\p{M}\p{N}\p{Pc}])";
+        break;
+      default:
+        pattern += {'\\', escaped};
     }
   }
   return pattern;

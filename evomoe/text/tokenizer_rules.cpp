@@ -96,10 +96,9 @@ void split_at_matches(const std::vector<UnicodePattern::Match>& matches,
   };
   bool before = false;  // whether the last span is a match
   for (const auto& span : spans) {
-    const bool joins =
-        (behavior == Behavior::kContiguous && span.match == before) ||
-        (behavior == Behavior::kMergedWithPrevious && span.match && !before) ||
-        (behavior == Behavior::kMergedWithNext && !span.match && before);
+    const bool joins = (behavior == Behavior::kContiguous && span.match == before) ||
+                       (behavior == Behavior::kMergedWithPrevious && span.match && !before) ||
+                       (behavior == Behavior::kMergedWithNext && !span.match && before);
     before = span.match;
     if (joins) {
       word.end = span.end;
@@ -134,8 +133,7 @@ std::string normalized_text(std::string_view text, TokenizerRules::Normalization
 
 TokenizerWords::TokenizerWords(const TokenizerRules& rules) : rules_(rules) {
   for (const auto& token : rules.added) {
-    auto text =
-        token.normalized ? normalized_text(token.text, rules.normalization) : token.text;
+    auto text = token.normalized ? normalized_text(token.text, rules.normalization) : token.text;
     if (text.empty()) continue;
     auto& table = token.normalized ? normalized_ : plain_;
     table[static_cast<uint8_t>(text.front())].push_back({std::move(text), &token});
@@ -226,8 +224,8 @@ void TokenizerWords::cut_valid(std::string_view text) {
       pieces_.push_back(part);
       continue;
     }
-    const bool normal = rules_.normalization == TokenizerRules::Normalization::kNone ||
-                        is_ascii(part.text);
+    const bool normal =
+        rules_.normalization == TokenizerRules::Normalization::kNone || is_ascii(part.text);
     find_added(normal ? part.text : own(normalized_text(part.text, rules_.normalization)),
                normalized_, inner_);
     for (const auto& piece : inner_) {

@@ -85,7 +85,7 @@ class TokenizerWords {
   const TokenizerRules& rules_;
   Table plain_, normalized_;
   std::vector<std::optional<UnicodePattern::Finder>> finders_;  // by step
-  std::deque<std::string> texts_;                               // that are no part of the text given
+  std::deque<std::string> texts_;  // that are no part of the text given
   std::vector<Piece> pieces_, parts_, inner_;
   std::vector<std::string_view> words_, next_words_;
   std::vector<UnicodePattern::Match> digits_;

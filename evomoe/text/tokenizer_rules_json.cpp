@@ -72,8 +72,7 @@ class TokenizerParts {
   }
 
   void read_model(const json& model, TokenizerRules& rules) const {
-    only(model, "its model",
-         {"type", "unk_token", "fuse_unk", "ignore_merges", "vocab", "merges"});
+    only(model, "its model", {"type", "unk_token", "fuse_unk", "ignore_merges", "vocab", "merges"});
     rules.whole_words = flag(model, "ignore_merges", false);
     rules.joins_unknown = flag(model, "fuse_unk", false);
     if (const auto& unknown = tokenizer_field(model, "unk_token"); unknown.is_string())
@@ -115,8 +114,8 @@ class TokenizerParts {
       byte_level_ = true;
     } else if (type == "Digits") {
       only(part, what, {"type", "individual_digits"});
-      rules.steps.push_back({.kind = Step::Kind::kDigits,
-                             .single_digits = flag(part, "individual_digits", false)});
+      rules.steps.push_back(
+          {.kind = Step::Kind::kDigits, .single_digits = flag(part, "individual_digits", false)});
     } else if (type == "Split") {
       only(part, what, {"type", "pattern", "behavior", "invert"});
       rules.steps.push_back(split_step(part));
@@ -136,7 +135,8 @@ class TokenizerParts {
     const auto& behavior = tokenizer_field(part, "behavior");
     const auto found = std::ranges::find_if(
         behaviors, [&](const auto& each) { return behavior == json(each.first); });
-    if (found == behaviors.end()) refuse_tokenizer(name_, "the `behavior` of its Split is {}", shown_value(behavior));
+    if (found == behaviors.end())
+      refuse_tokenizer(name_, "the `behavior` of its Split is {}", shown_value(behavior));
     const auto& pattern = tokenizer_field(part, "pattern");
     const auto& expression = tokenizer_field(pattern, "Regex");
     const auto& text = tokenizer_field(pattern, "String");
@@ -202,8 +202,9 @@ class TokenizerParts {
       }
       const auto& name = tokenizer_field(tokenizer_field(piece, "SpecialToken"), "id");
       const auto& tokens =
-          name.is_string() ? tokenizer_field(tokenizer_field(special, name.get<std::string>()), "tokens")
-                           : name;
+          name.is_string()
+              ? tokenizer_field(tokenizer_field(special, name.get<std::string>()), "tokens")
+              : name;
       EVOMOE_CHECK(tokens.is_array(), "{}: its post_processor has {}, which `special_tokens` lacks",
                    name_, shown_value(piece));
       for (const auto& each : tokens) {

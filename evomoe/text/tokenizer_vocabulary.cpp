@@ -61,12 +61,11 @@ class VocabularyReader {
     TokenizerRules::AddedToken token;
     token.text = content.get<std::string>();
     token.id = id_in(tokenizer_field(each, "id"), token.text);
-    const std::vector<std::pair<const char*, bool*>> flags = {
-        {"special", &token.special},
-        {"single_word", &token.single_word},
-        {"lstrip", &token.strip_left},
-        {"rstrip", &token.strip_right},
-        {"normalized", &token.normalized}};
+    const std::vector<std::pair<const char*, bool*>> flags = {{"special", &token.special},
+                                                              {"single_word", &token.single_word},
+                                                              {"lstrip", &token.strip_left},
+                                                              {"rstrip", &token.strip_right},
+                                                              {"normalized", &token.normalized}};
     for (const auto& item : each.items()) {
       const auto& name = item.key();
       if (name == "content" || name == "id") continue;

@@ -16,9 +16,9 @@ namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
 const std::vector<std::string>& prompts() {
-  static const std::vector<std::string> texts = {
-      "the w4 sees", " naïve 12345 日本語 ", "a<|im_end|>b\nnext  line\n\n", "<s> </s> <unk> x",
-      "👩‍👩‍👧‍👦 \"quoted\" 'single'"};
+  static const std::vector<std::string> texts = {"the w4 sees", " naïve 12345 日本語 ",
+                                                 "a<|im_end|>b\nnext  line\n\n", "<s> </s> <unk> x",
+                                                 "👩‍👩‍👧‍👦 \"quoted\" 'single'"};
   return texts;
 }
 
@@ -75,14 +75,13 @@ class HuggingFaceText : public Commands {
       SCOPED_TRACE(prompts()[i]);
       const auto tokens = source_tokens(model, prompts()[i], /*keep_whitespace=*/true);
       std::vector<int64_t> expected;
-      for (const auto& id : theirs.at("ids")[i])
-        expected.push_back(rows.ours.at(id.get<size_t>()));
+      for (const auto& id : theirs.at("ids")[i]) expected.push_back(rows.ours.at(id.get<size_t>()));
       EXPECT_EQ(tokens, expected);
       const torch::NoGradGuard no_grad;
       auto gpt = models.front().language_model("a test");
       const auto x = gpt->forward(torch::tensor(tokens).unsqueeze(0), ForwardContext()).x_BSD;
-      const auto found = torch::matmul(x, gpt->output_weight().t())[0].index_select(
-          1, torch::tensor(rows.ours));
+      const auto found =
+          torch::matmul(x, gpt->output_weight().t())[0].index_select(1, torch::tensor(rows.ours));
       const auto& wanted = logits.at(std::to_string(i));
       ASSERT_EQ(found.sizes(), wanted.sizes());
       EXPECT_LT((found - wanted).abs().max().item<double>(),
@@ -123,14 +122,17 @@ TEST_F(HuggingFaceText, OfTheirModelsIsTheSameHereAndBackThere) {
   }
 
   // Their text becomes data of ours; what is trained on it goes back with the tokenizer.
-  run(fmt::format("preprocess --only-source --bpe hf --hf-tokenizer {0}/theirs/smollm --srcdict "
+  run(
+      fmt::format("preprocess --only-source --bpe hf --hf-tokenizer {0}/theirs/smollm --srcdict "
                   "{0}/smollm/dict.txt --trainpref {0}/train.txt --validpref {0}/valid.txt "
                   "--destdir {0}/data",
                   folder_.path().string()));
-  run(fmt::format("eval-lm {0}/data --path {0}/smollm/checkpoint_last --gen-subset valid "
+  run(
+      fmt::format("eval-lm {0}/data --path {0}/smollm/checkpoint_last --gen-subset valid "
                   "--log-format json",
                   folder_.path().string()));
-  run(fmt::format("train {0}/data --config {0}/smollm/config.yaml --finetune-from-model "
+  run(
+      fmt::format("train {0}/data --config {0}/smollm/config.yaml --finetune-from-model "
                   "{0}/smollm/checkpoint_last --save-dir {0}/tuned --tokens-per-sample 16 "
                   "--batch-size 4 --lr 0.001 --max-update 2 --log-format none --threads 1",
                   folder_.path().string()));
@@ -144,7 +146,8 @@ TEST_F(HuggingFaceText, OfTheirModelsIsTheSameHereAndBackThere) {
 TEST_F(HuggingFaceText, OfOurModelsIsTheSameThereAndBackHere) {
   run(fmt::format("bpe train {0}/train.txt --vocab-size 300 --destdir {0}/bpe --keep-whitespace",
                   folder_.path().string()));
-  run(fmt::format("preprocess --only-source --trainpref {0}/train.txt --validpref {0}/valid.txt "
+  run(
+      fmt::format("preprocess --only-source --trainpref {0}/train.txt --validpref {0}/valid.txt "
                   "--destdir {0}/data --bpe gpt2 --gpt2-encoder-json {0}/bpe/encoder.json "
                   "--gpt2-vocab-bpe {0}/bpe/vocab.bpe --keep-whitespace",
                   folder_.path().string()));
@@ -153,7 +156,8 @@ TEST_F(HuggingFaceText, OfOurModelsIsTheSameThereAndBackHere) {
       {"llama_tiny", ""}, {"qwen3_moe_tiny", "--add-bos-token"}, {"qwen2", ""}};
   for (const auto& [arch, more] : runs) {
     const auto which = arch == "qwen2" ? "llama_tiny --attention-bias qkv" : arch;
-    run(fmt::format("train {0}/data --save-dir {0}/{1} --arch {2} --decoder-layers 2 "
+    run(
+        fmt::format("train {0}/data --save-dir {0}/{1} --arch {2} --decoder-layers 2 "
                     "--decoder-embed-dim 16 --decoder-ffn-embed-dim 32 --tokens-per-sample 16 "
                     "--max-target-positions 256 --batch-size 4 --lr 0.003 --max-update 3 "
                     "--log-format none --threads 1 {3}",

@@ -118,7 +118,7 @@ nlohmann::json small_tokenizer() {
   testing::write_text(folder / "text", "ab ab ab");
   const auto bpe = ByteBpe::train({folder / "text"}, 258, 1);
   for (int32_t id = 0; id < bpe.size(); ++id) model["vocab"][bpe.spelling(id)] = id;
-  model["merges"] = {"a b"};
+  model["merges"] = nlohmann::json::array({"a b"});
   return tokenizer;
 }
 
@@ -167,9 +167,12 @@ TEST_F(TokenizerJson, NamesWhatIsNotRead) {
       {[](auto& t) { t["model"]["dropout"] = 0.1; }, {"`dropout` 0.1"}},
       {[](auto& t) { t["model"]["end_of_word_suffix"] = "</w>"; }, {"`end_of_word_suffix`"}},
       {[](auto& t) { t["model"]["unk_token"] = "<unk>"; }, {"`<unk>` is not in the vocabulary"}},
-      {[](auto& t) { t["model"]["merges"] = {"a b", "ab c"}; },
+      {[](auto& t) {
+         t["model"]["merges"] = {"a b", "ab c"};
+       },
        {"merge of `ab` and `c`", "`abc`, which is not in the vocabulary"}},
-      {[](auto& t) { t["model"]["merges"] = {"a b c"}; }, {"\"a b c\" is no pair"}},
+      {[](auto& t) { t["model"]["merges"] = nlohmann::json::array({"a b c"}); },
+       {"\"a b c\" is no pair"}},
       {[](auto& t) { t["model"]["vocab"]["b"] = t["model"]["vocab"]["a"]; }, {"both have id"}},
       {[](auto& t) { t["model"]["vocab"]["b"] = -1; }, {"token `b` has id -1"}},
       {[](auto& t) { t["model"].erase("vocab"); }, {"`vocab` of its model is null"}},
