@@ -27,6 +27,7 @@ class VocabularyReader {
       if (unspell_bytes(spelling, plain)) bytes = plain;
       add(spelling, id_in(id, spelling), std::move(bytes));
     }
+    of_model_ = static_cast<int32_t>(all_.id_of.size());
     const auto& added_tokens = tokenizer_field(file, "added_tokens");
     for (const auto& each : added_tokens) add_token(each);
     return std::move(all_);
@@ -78,17 +79,26 @@ class VocabularyReader {
     }
     const auto known = all_.id_of.find(token.text);
     if (known == all_.id_of.end()) {
+      // tokenizers counts them itself, whatever the file says.
+      const auto counted = last_added_ < of_model_ ? of_model_ : last_added_ + 1;
+      EVOMOE_CHECK(token.id == counted,
+                   "{}: added token `{}` has id {}, and tokenizers would give it {}; write the "
+                   "file anew with its save_pretrained()",
+                   name_, token.text, token.id, counted);
       add(token.text, token.id, token.text);
     } else {
       EVOMOE_CHECK(known->second == token.id, "{}: `{}` has id {} as an added token, else {}",
                    name_, token.text, token.id, known->second);
       all_.bytes[static_cast<size_t>(token.id)] = token.text;
     }
+    last_added_ = std::max(last_added_, token.id);
     all_.added.push_back(std::move(token));
   }
 
   std::string name_;
   TokenizerVocabulary all_;
+  int32_t of_model_ = 0;     // tokens of the model
+  int32_t last_added_ = -1;  // the highest id of an added one
   std::vector<bool> taken_;
 };
 

@@ -25,7 +25,7 @@ std::vector<std::string> tokenizer_seeds(const std::filesystem::path& folder) {
         {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"use_regex", true}}}}};
   tokenizer["decoder"] = {{"type", "ByteLevel"}};
   tokenizer["added_tokens"] = nlohmann::json::array(
-      {{{"id", 260}, {"content", "<x>"}, {"lstrip", true}, {"single_word", true}}});
+      {{{"id", bpe.size()}, {"content", "<x>"}, {"lstrip", true}, {"single_word", true}}});
   auto& model = tokenizer["model"];
   model["ignore_merges"] = true;
   for (int32_t id = 0; id < bpe.size(); ++id) model["vocab"][bpe.spelling(id)] = id;

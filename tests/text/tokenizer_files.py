@@ -110,22 +110,24 @@ def make(folder, name, settings, texts):
                                   initial_alphabet=[] if few_bytes else sorted(pre_tokenizers.ByteLevel.alphabet()),
                                   limit_alphabet=70 if few_bytes else 256)
     tokenizer.train_from_iterator(texts[:len(texts) // 4], trainer)
-    tokenizer.add_tokens([each if isinstance(each, AddedToken) else AddedToken(each, special=True, normalized=False)
-                          for each in added])
-    if post_processor is not None:
-        tokenizer.post_processor = post_processor(tokenizer)
     state = json.loads(tokenizer.to_str())
     model = state['model']
     model.update(fields)
     # A word that no merges make, and a merge whose rank is below that of what makes it possible.
-    for token in ('Ġunreachable', 'unreachable', 'pq', 'pqp'):
-        model['vocab'].setdefault(token, len(model['vocab']) + len(state['added_tokens']))
+    for token in ['Ġunreachable', 'unreachable', 'pq', 'pqp', *[fields[key] for key in fields if key == 'unk_token']]:
+        model['vocab'].setdefault(token, len(model['vocab']))
     if not few_bytes:
         model['merges'] = [['pq', 'p'], ['p', 'q']] + [m for m in model['merges'] if m != ['p', 'q']]
-    if name == 'gpt2':
-        model['merges'] = [' '.join(merge) for merge in model['merges']]
+    tokenizer = Tokenizer.from_str(json.dumps(state))
+    tokenizer.add_tokens([each if isinstance(each, AddedToken) else AddedToken(each, special=True, normalized=False)
+                          for each in added])
+    if post_processor is not None:
+        tokenizer.post_processor = post_processor(tokenizer)
     (folder / name).mkdir()
     path = folder / name / 'tokenizer.json'
+    state = json.loads(tokenizer.to_str())
+    if name == 'gpt2':  # as it was written before
+        state['model']['merges'] = [' '.join(merge) for merge in state['model']['merges']]
     path.write_text(json.dumps(state), encoding='utf-8')
     tokenizer = Tokenizer.from_file(str(path))
     encoded = tokenizer.encode_batch_fast(texts, add_special_tokens=False)

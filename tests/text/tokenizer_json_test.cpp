@@ -206,9 +206,13 @@ TEST_F(TokenizerJson, NamesWhatIsNotRead) {
        {"its post_processor is Other"}},
       {[](auto& t) { t["something"] = 1; }, {"it has `something` 1"}},
       {[](auto& t) {
-         t["added_tokens"] = {{{"id", 900}, {"content", "<x>"}, {"strange", true}}};
+         t["added_tokens"] = {{{"id", 258}, {"content", "<x>"}, {"strange", true}}};
        },
        {"added token `<x>` has `strange` true"}},
+      {[](auto& t) {
+         t["added_tokens"] = {{{"id", 900}, {"content", "<x>"}}};
+       },
+       {"`<x>` has id 900, and tokenizers would give it 258"}},
       {[](auto& t) {
          t["added_tokens"] = {{{"id", 3}, {"content", "ab"}}};
        },
