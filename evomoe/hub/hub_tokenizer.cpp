@@ -186,6 +186,12 @@ std::vector<fs::path> export_hub_text(const HubTextExport& text, const fs::path&
     }
   } else if (text.bpe != nullptr) {
     files = write_own_tokenizer(text, folder);
+    if (config.at("model_type") == "qwen2") {
+      log().warn(
+          "AutoTokenizer of transformers 5 cuts text in a way of its own for models of qwen2; load "
+          "this tokenizer with PreTrainedTokenizerFast.from_pretrained(\"{}\")",
+          folder.string());
+    }
     const auto copies = std::ranges::count(text.rows.ours, Dictionary::kUnk) - 1;
     if (copies > 0) {
       log().warn("{} tokens of the BPE are not in the dictionary: their rows are copies of <unk>'s",
