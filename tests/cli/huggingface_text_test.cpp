@@ -121,6 +121,24 @@ TEST_F(HuggingFaceText, OfTheirModelsIsTheSameHereAndBackThere) {
     }
   }
 
+  run(fmt::format("bpe encode {0}/valid.txt --hf-tokenizer {0}/llama --output {0}/ids.txt",
+                  folder_.path().string()));
+  run(
+      fmt::format("bpe decode {0}/ids.txt --hf-tokenizer {0}/llama/tokenizer.json --output "
+                  "{0}/again.txt",
+                  folder_.path().string()));
+  EXPECT_EQ(testing::read_text(folder_ / "again.txt"), testing::read_text(folder_ / "valid.txt"));
+
+  // A line that one prompt does not share with the next: each has a start of its own.
+  testing::write_text(folder_ / "lines.txt", "the w4\nw5 sees\nnaïve\n");
+  const auto written = evomoe(fmt::format(
+      "interactive --path {0}/smollm/checkpoint_last --input {0}/lines.txt --buffer-size 3 "
+      "--batch-size 3 --beam 1 --max-len-b 9 --threads 1",
+      folder_.path().string()));
+  ASSERT_EQ(written.exit_code, 0) << written.err;
+  for (const auto* line : {"the w4", "w5 sees", "naïve"})
+    EXPECT_THAT(written.out, HasSubstr(std::string("\t") + line));
+
   // Their text becomes data of ours; what is trained on it goes back with the tokenizer.
   run(
       fmt::format("preprocess --only-source --bpe hf --hf-tokenizer {0}/theirs/smollm --srcdict "
