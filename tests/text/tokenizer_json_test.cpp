@@ -64,15 +64,18 @@ TEST_F(TokenizersPackage, GivesTheSameIdsToTextsOfManyScripts) {
     SCOPED_TRACE(entry.path().filename());
     const auto bpe = ByteBpe::load_tokenizer(entry.path() / "tokenizer.json");
     std::istringstream expected(testing::read_text(entry.path() / "ids.txt"));
-    int differing = 0;
+    int differing = 0, same_texts = 0;
     BpeEncoder encoder(bpe);
     for (const auto& each : texts) {
       const auto text = each.get<std::string>();
       std::string line;
-      std::getline(expected, line);
+      if (!std::getline(expected, line)) break;
       std::vector<int32_t> ids;
       encoder.encode(text, ids);
-      if (numbers(ids) == line) continue;
+      if (numbers(ids) == line) {
+        ++same_texts;
+        continue;
+      }
       if (++differing > 2) break;
       std::vector<int32_t> theirs;
       std::istringstream words(line);
@@ -85,6 +88,7 @@ TEST_F(TokenizersPackage, GivesTheSameIdsToTextsOfManyScripts) {
                     << "\n ours " << (same < ids.size() ? ids[same] : -1) << ", theirs "
                     << (same < theirs.size() ? theirs[same] : -1) << " in " << text.substr(0, 100);
     }
+    EXPECT_GT(same_texts, 60);
   }
   EXPECT_GE(kinds, 10);
 }
@@ -149,7 +153,7 @@ TEST_F(TokenizerJson, IsFoundInAFolder) {
   copy_bpe({.bpe = "hf", .hf_tokenizer = (folder_ / "tokenizer.json").string()}, data.path());
   EXPECT_THAT(bpe_in(data.path())->encode("ab"), ElementsAre(ab));
   EXPECT_THAT([&] { given_bpe({.bpe = "hf", .hf_tokenizer = (folder_ / "none").string()}); },
-              ThrowsMessage<Error>(HasSubstr("none: cannot open")));
+              ThrowsMessage<Error>(HasSubstr("none: No such file")));
   fs::create_directory(folder_ / "empty");
   EXPECT_THAT([&] { given_bpe({.bpe = "hf", .hf_tokenizer = (folder_ / "empty").string()}); },
               ThrowsMessage<Error>(HasSubstr("empty: the folder has no tokenizer.json")));
