@@ -2,6 +2,7 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <map>
 #include <regex>
 #include <vector>
@@ -12,10 +13,14 @@
 #include "evomoe/hub/hub_config.h"
 #include "evomoe/hub/hub_files.h"
 #include "evomoe/hub/hub_tensors.h"
+#include "evomoe/hub/hub_tokenizer.h"
+#include "evomoe/hub/hub_vocabulary.h"
 #include "evomoe/loading/run_folder.h"
 #include "evomoe/loading/stored_state.h"
 #include "evomoe/report/meters.h"
 #include "evomoe/text/dictionary.h"
+#include "evomoe/text/text_tokens.h"
+#include "evomoe/text/tokenizer_rules.h"
 #include "evomoe/train/model_options.h"
 #include "evomoe/train/trainer.h"
 
@@ -150,21 +155,28 @@ void load(const std::vector<HubTensor>& wanted, const HubFiles& files,
                folder.string(), architecture.head, architecture.embedding);
 }
 
-/// A dictionary whose symbols are the numbers of the tokens.
-Dictionary numbered_dictionary(int64_t symbols) {
-  Dictionary dictionary;
-  for (int64_t i = dictionary.size(); i < symbols; ++i) dictionary.add(std::to_string(i));
-  return dictionary;
-}
-
-Dictionary dictionary_of(const std::string& data, int64_t symbols, const fs::path& folder) {
-  if (data.empty()) return numbered_dictionary(symbols);
+Dictionary dictionary_of(const std::string& data, int64_t symbols, const fs::path& folder,
+                         const ByteBpe* tokenizer) {
+  if (data.empty()) return hub_dictionary(folder, symbols, tokenizer);
   const auto path = fs::path(split_data_paths(data).front()) / "dict.txt";
   auto dictionary = Dictionary::load(path);
   EVOMOE_CHECK(dictionary.size() == symbols,
                "{}: has {} symbols, and the model in {} {} (`vocab_size`)", path.string(),
                dictionary.size(), folder.string(), symbols);
   return dictionary;
+}
+
+/// Where the tokenizer puts <s> before each text, so do training and evaluation. The model has no
+/// more positions for that.
+void begin_as_tokenizer(TrainOptions& options, const ByteBpe& tokenizer,
+                        const Dictionary& dictionary) {
+  const auto& start = tokenizer.rules()->at_start;
+  if (start.empty() || text_token(std::to_string(start.front()), dictionary) != Dictionary::kBos)
+    return;
+  options.task.add_bos_token = true;
+  auto& positions = options.model.max_target_positions;
+  positions = positions.value() - 1;
+  options.task.tokens_per_sample = std::min(options.task.tokens_per_sample, *positions);
 }
 
 }  // namespace
@@ -180,7 +192,9 @@ TrainOptions import_hub_model(const fs::path& folder, const std::string& data,
   const auto gpt =
       gpt_options(options, theirs.vocab_size, Dictionary::kPad, /*shared_expert=*/false);
   check_size(gpt, files, folder);
-  const auto dictionary = dictionary_of(data, theirs.vocab_size, folder);
+  const auto tokenizer = data.empty() ? hub_tokenizer(folder) : nullptr;
+  const auto dictionary = dictionary_of(data, theirs.vocab_size, folder, tokenizer.get());
+  if (tokenizer) begin_as_tokenizer(options, *tokenizer, dictionary);
   const auto model = make_model(options, Vocabulary::of_one(theirs.vocab_size, Dictionary::kPad),
                                 /*shared_expert=*/false);
   const auto state = named_state(*model);
@@ -190,6 +204,10 @@ TrainOptions import_hub_model(const fs::path& folder, const std::string& data,
   leave_base_out(architecture, files, wanted);
   check_tensors(wanted, files, tied ? architecture.head : "", folder);
   load(wanted, files, architecture, tied, folder);
+  const auto rows = hub_rows(dictionary, /*bpe=*/nullptr);
+  for (const auto& each : wanted) {
+    if (each.of_tokens) to_our_rows(each.parts.front(), rows);
+  }
 
   fs::create_directories(output);
   options.data = data.empty() ? output.string() : data;
@@ -201,6 +219,7 @@ TrainOptions import_hub_model(const fs::path& folder, const std::string& data,
                                           /*shared_expert=*/false);
   ours.state.model = model_record(dictionary, dictionary);
   ours.state.progress.meters = Metrics().state();
+  if (tokenizer) import_hub_text(folder, output);
   write_run_folder(options, output);
   dictionary.save(output / "dict.txt");
   write_checkpoint(output / "checkpoint_last", ours);

@@ -158,6 +158,21 @@ std::vector<HubTensor> renamed_tensors(const HubArchitecture& architecture,
   return tensors;
 }
 
+std::vector<HubTensor> tensors_of_family(const HubArchitecture& architecture, const GptOptions& gpt,
+                                         const NamedTensors& ours,
+                                         const std::function<bool(const std::string&)>& fused) {
+  switch (architecture.family) {
+    case HubFamily::kLlama:
+      return llama_tensors(architecture, gpt, ours, fused);
+    case HubFamily::kGpt2:
+      return gpt2_tensors(gpt, ours);
+    case HubFamily::kFairseq:
+    case HubFamily::kEvomoe:
+      return renamed_tensors(architecture, ours);
+  }
+  fail("the architecture {} has no names of tensors", architecture.type);
+}
+
 }  // namespace
 
 int64_t HubTensor::axis() const { return std::max<int64_t>(parts.front().dim() - 2, 0); }
@@ -197,16 +212,10 @@ void HubTensor::take(const torch::Tensor& theirs) const {
 std::vector<HubTensor> hub_tensors(const HubArchitecture& architecture, const GptOptions& gpt,
                                    const NamedTensors& ours,
                                    const std::function<bool(const std::string&)>& fused) {
-  switch (architecture.family) {
-    case HubFamily::kLlama:
-      return llama_tensors(architecture, gpt, ours, fused);
-    case HubFamily::kGpt2:
-      return gpt2_tensors(gpt, ours);
-    case HubFamily::kFairseq:
-    case HubFamily::kEvomoe:
-      return renamed_tensors(architecture, ours);
-  }
-  fail("the architecture {} has no names of tensors", architecture.type);
+  auto tensors = tensors_of_family(architecture, gpt, ours, fused);
+  for (auto& each : tensors)
+    each.of_tokens = each.name == architecture.embedding || each.name == architecture.head;
+  return tensors;
 }
 
 }  // namespace evomoe

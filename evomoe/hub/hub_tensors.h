@@ -21,6 +21,7 @@ struct HubTensor {
   bool transposed = false;           ///< theirs has the last two axes exchanged
   double scale = 1;                  ///< theirs is ours times this
   bool zeros = false;                ///< ours has none, where theirs is zero
+  bool of_tokens = false;            ///< it has a row for each token
 
   /// Its shape there.
   std::vector<int64_t> sizes() const;
