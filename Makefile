@@ -8,7 +8,7 @@ BUILD := build/$(PRESET)
 JOBS ?= $(shell nproc)
 export PATH := $(PATH):/usr/local/bin
 
-.PHONY: all setup configure build install demo test test-slow bench scaling results format lint asan fuzz clean docs
+.PHONY: all setup configure build install demo test test-slow bench scaling results smollm2 format lint asan fuzz clean docs
 
 all: build
 
@@ -57,6 +57,12 @@ scaling: build
 # after an interruption it goes on.
 results: build
 	python3 scripts/results.py --evomoe $(BUILD)/evomoe
+
+# A Llama of 135 million parameters is taken in, measured beside transformers, upcycled, trained and given back: writes
+# smollm2.md in docs. Lengths are variables of scripts/smollm2.sh: make smollm2 UPDATES=20
+smollm2: configure
+	cmake --build $(BUILD) --parallel $(JOBS) --target evomoe
+	@scripts/smollm2.sh $(BUILD)/evomoe build/smollm2
 
 asan:
 	$(MAKE) PRESET=asan test

@@ -9,6 +9,7 @@
 #include "evomoe/base/write_file.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
+#include "evomoe/text/bpe_folder.h"
 #include "evomoe/text/bpe_options.h"
 #include "evomoe/text/byte_bpe.h"
 
@@ -60,7 +61,8 @@ int convert(const BpeFlags& flags) {
     fail_usage("--keep-whitespace is for evomoe bpe train; {} keeps every byte anyway",
                flags.action);
   }
-  const auto bpe = ByteBpe::load(*flags.gpt2_encoder_json, *flags.gpt2_vocab_bpe);
+  const auto given = given_bpe(flags.files());
+  const auto& bpe = *given;
   const auto name = flags.input.empty() ? std::string("-") : flags.input[0];
   std::ifstream file;
   if (name != "-") {
@@ -85,7 +87,7 @@ int convert(const BpeFlags& flags) {
   if (statistics.returns > 0) {
     log().warn(
         "{} lines end with \\r\\n, and their \\r was encoded like every byte; "
-        "`preprocess --bpe gpt2` takes it for a part of the line's end, as would this command "
+        "`preprocess --bpe` takes it for a part of the line's end, as would this command "
         "behind `tr -d '\\r'`",
         statistics.returns);
   }

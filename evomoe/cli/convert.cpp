@@ -37,8 +37,8 @@ void ConvertOptions::describe(OptionTable& table) {
       .required();
   table
       .add("data", &data,
-           "to evomoe: its data-bin folder; not given: the one it was trained on (--from hf: none, "
-           "tokens are written as their numbers).")
+           "to evomoe: its data-bin folder; not given: the one it was trained on; --from hf: the "
+           "model's tokenizer, or numbers where there is none that can be read.")
       .metavar("DATA");
   table.add("no-save-optimizer-state", &no_save_optimizer_state,
             "Leaves the optimiser's state out; to evomoe: its options and those of the learning "

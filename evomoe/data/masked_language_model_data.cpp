@@ -1,9 +1,10 @@
 #include "evomoe/data/masked_language_model_data.h"
 
 #include <algorithm>
-#include <optional>
+#include <memory>
 
 #include "evomoe/base/error.h"
+#include "evomoe/text/bpe_folder.h"
 
 namespace evomoe {
 namespace {
@@ -18,15 +19,14 @@ bool holds_bpe_ids(const Dictionary& dictionary) {
   return 2 * numbers > symbols;
 }
 
-std::optional<ByteBpe> load_bpe(const std::filesystem::path& folder, const Dictionary& dictionary) {
-  const auto encoder = folder / "encoder.json";
-  const auto merges = folder / "vocab.bpe";
-  if (std::filesystem::exists(merges)) return ByteBpe::load(encoder, merges);
-  EVOMOE_CHECK(!holds_bpe_ids(dictionary),
+std::unique_ptr<ByteBpe> load_bpe(const std::filesystem::path& folder,
+                                  const Dictionary& dictionary) {
+  auto bpe = bpe_in(folder);
+  EVOMOE_CHECK(bpe != nullptr || !holds_bpe_ids(dictionary),
                "--mask-whole-words needs the BPE that {} was made with, and {} is not there; copy "
-               "encoder.json and vocab.bpe into the folder",
-               folder.string(), merges.string());
-  return std::nullopt;
+               "encoder.json and vocab.bpe (or tokenizer.json) into the folder",
+               folder.string(), (folder / "vocab.bpe").string());
+  return bpe;
 }
 
 }  // namespace
@@ -52,10 +52,9 @@ MaskedLanguageModelData::MaskedLanguageModelData(const std::string& paths,
     fail_usage("--tokens-per-sample is {}; masked_lm needs room for <s> and a token, at least 2",
                options.tokens_per_sample);
   }
-  std::optional<ByteBpe> bpe;
+  std::unique_ptr<ByteBpe> bpe;
   if (options.masking.mask_whole_words) bpe = load_bpe(paths_.front(), dictionary_);
-  masking_ = std::make_shared<TokenMasking>(options.masking, dictionary_, options.seed,
-                                            bpe ? &*bpe : nullptr);
+  masking_ = std::make_shared<TokenMasking>(options.masking, dictionary_, options.seed, bpe.get());
 }
 
 std::shared_ptr<const TokenBlocks> MaskedLanguageModelData::blocks_of(

@@ -1,9 +1,9 @@
 #include <fstream>
 
 #include "evomoe/base/error.h"
-#include "evomoe/base/write_file.h"
 #include "evomoe/data/binarize.h"
 #include "evomoe/data/preprocess_checks.h"
+#include "evomoe/text/bpe_folder.h"
 #include "evomoe/text/text_lines.h"
 
 namespace evomoe {
@@ -139,15 +139,12 @@ PreprocessResult preprocess(const PreprocessOptions& options) {
   auto sides = sides_of(options);
   check(options, sides);
 
-  std::optional<ByteBpe> bpe;
-  if (options.gpt2_encoder_json) {
-    bpe = ByteBpe::load(*options.gpt2_encoder_json, *options.gpt2_vocab_bpe);
-  }
+  const auto bpe = given_bpe(options);
   for (auto& side : sides) {
     if (!side.given_dictionary.empty()) side.dictionary = Dictionary::load(side.given_dictionary);
   }
   make_destination(options.destdir);
-  const LineEncoding encoding{bpe ? &*bpe : nullptr, options.keep_whitespace};
+  const LineEncoding encoding{bpe.get(), options.keep_whitespace};
   const auto progress = [&](const std::string& step) -> BinarizeProgress {
     if (!options.progress) return {};
     return [&options, step](int64_t done, int64_t all) { options.progress(step, done, all); };
@@ -207,12 +204,9 @@ PreprocessResult preprocess(const PreprocessOptions& options) {
       result.splits.push_back(split);
     }
   }
-  if (bpe) {
-    // The BPE goes with the data, so that what is trained on it can be given raw text. Last, so
-    // that a folder with vocab.bpe is a complete one.
-    copy_file_to(*options.gpt2_encoder_json, fs::path(options.destdir) / "encoder.json");
-    copy_file_to(*options.gpt2_vocab_bpe, fs::path(options.destdir) / "vocab.bpe");
-  }
+  // The BPE goes with the data, so that what is trained on it can be given raw text. Last, so that
+  // a folder with vocab.bpe is a complete one.
+  copy_bpe(options, options.destdir);
   return result;
 }
 

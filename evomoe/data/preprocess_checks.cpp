@@ -24,10 +24,10 @@ void check_encoding(const PreprocessOptions& options) {
   if (options.gpt2_encoder_json.has_value() != options.gpt2_vocab_bpe.has_value()) {
     fail_usage("a GPT-2 BPE needs both files; give --gpt2-encoder-json and --gpt2-vocab-bpe");
   }
-  if (options.keep_whitespace && !options.gpt2_encoder_json) {
+  if (options.keep_whitespace && !options.given()) {
     fail_usage(
-        "--keep-whitespace needs --bpe gpt2: without a BPE text is split at white space, which is "
-        "no part of it");
+        "--keep-whitespace needs --bpe gpt2 or hf: without a BPE text is split at white space, "
+        "which is no part of it");
   }
   if (options.workers < 1) fail_usage("--workers is {}; it must be at least 1", options.workers);
 }

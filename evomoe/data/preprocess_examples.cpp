@@ -7,11 +7,11 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
-#include "evomoe/base/write_file.h"
 #include "evomoe/data/binarize.h"
 #include "evomoe/data/example_files.h"
 #include "evomoe/data/indexed_dataset.h"
 #include "evomoe/data/preprocess_checks.h"
+#include "evomoe/text/bpe_folder.h"
 #include "evomoe/text/encoder_pool.h"
 #include "evomoe/text/symbol_counts.h"
 #include "evomoe/text/text_lines.h"
@@ -169,14 +169,12 @@ PreprocessResult preprocess_examples(const PreprocessOptions& options) {
   }
   const auto dictionary_path = fs::path(options.destdir) / "dict.txt";
   check_no_dictionary(dictionary_path, options.srcdict.value_or(""), "--srcdict");
-  std::optional<ByteBpe> bpe;
-  if (options.gpt2_encoder_json)
-    bpe = ByteBpe::load(*options.gpt2_encoder_json, *options.gpt2_vocab_bpe);
+  const auto bpe = given_bpe(options);
   Dictionary dictionary;
   if (options.srcdict) dictionary = Dictionary::load(*options.srcdict);
   make_destination(options.destdir);
 
-  ExampleTexts texts({bpe ? &*bpe : nullptr, options.keep_whitespace});
+  ExampleTexts texts({bpe.get(), options.keep_whitespace});
   if (!options.srcdict) {
     dictionary = texts.make_dictionary(splits, static_cast<int>(options.workers));
     dictionary.finalize(options.thresholdsrc, options.nwordssrc, options.padding_factor);
@@ -212,8 +210,8 @@ PreprocessResult preprocess_examples(const PreprocessOptions& options) {
     if (replaced > 0 && replaced * 100 >= tokens) {
       log().warn(
           "{}: {:.1f} % of its tokens are not in the dictionary and become {}. Is it the model's "
-          "dictionary, and are its BPE files given (--bpe gpt2, --gpt2-encoder-json, "
-          "--gpt2-vocab-bpe)? A dictionary made of lines of text has no symbol for a line break "
+          "dictionary, and are its BPE files given (--bpe gpt2 or hf)? A "
+          "dictionary made of lines of text has no symbol for a line break "
           "within a text, as chat messages have them",
           split.source, 100.0 * static_cast<double>(replaced) / static_cast<double>(tokens),
           dictionary.symbol(Dictionary::kUnk));
@@ -223,10 +221,7 @@ PreprocessResult preprocess_examples(const PreprocessOptions& options) {
                      dictionary.symbol(Dictionary::kUnk)));
   }
   // Last, as for other data: a folder with vocab.bpe is a complete one.
-  if (bpe) {
-    copy_file_to(*options.gpt2_encoder_json, fs::path(options.destdir) / "encoder.json");
-    copy_file_to(*options.gpt2_vocab_bpe, fs::path(options.destdir) / "vocab.bpe");
-  }
+  copy_bpe(options, options.destdir);
   return result;
 }
 

@@ -54,6 +54,10 @@ class Search {
  private:
   static size_t size(int64_t count) { return static_cast<size_t>(count); }
 
+  int64_t start_of(const Live& hypothesis) const {
+    return batch_.start.empty() ? options_.start_token : batch_.start[size(hypothesis.sentence)];
+  }
+
   void take_step(int64_t step) {
     auto log_probability_NV = read(step);
     const auto vocabulary = log_probability_NV.size(1);
@@ -79,7 +83,7 @@ class Search {
     std::vector<int64_t> order, last;
     for (const auto& hypothesis : live_) {
       order.push_back(hypothesis.row);
-      last.push_back(step == 0 ? options_.start_token : hypothesis.token.back());
+      last.push_back(step == 0 ? start_of(hypothesis) : hypothesis.token.back());
     }
     bool same = rows == rows_;
     for (int64_t i = 0; same && i < rows; ++i) same = order[size(i)] == i;
@@ -146,7 +150,7 @@ class Search {
     const auto n = options_.no_repeat_ngram;
     std::vector<int64_t> tokens;
     if (n <= 0) return tokens;
-    std::vector<int64_t> all = {options_.start_token};
+    std::vector<int64_t> all = {start_of(hypothesis)};
     all.insert(all.end(), hypothesis.token.begin(), hypothesis.token.end());
     const auto length = static_cast<int64_t>(all.size());
     for (int64_t i = 0; i + n <= length; ++i) {

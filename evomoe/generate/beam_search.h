@@ -60,6 +60,8 @@ struct SearchBatch {
   /// Tokens that each hypothesis of a sentence begins with; the end token among them ends it,
   /// padding leaves the token free. Empty: none for any; else one list for each sentence.
   std::vector<std::vector<int64_t>> prefix;
+  /// What is read first of each sentence. Empty: BeamSearchOptions::start_token.
+  std::vector<int64_t> start;
   /// Numbers of the sentences in the whole data, part of the key of sampling, so that a sentence's
   /// samples do not depend on its batch. Empty: 0, 1, ...
   std::vector<int64_t> ids;

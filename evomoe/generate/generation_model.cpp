@@ -13,6 +13,7 @@
 #include "evomoe/text/text_lines.h"
 #include "evomoe/text/text_tokens.h"
 #include "evomoe/text/token_text.h"
+#include "evomoe/text/tokenizer_rules.h"
 #include "evomoe/train/contexts.h"
 
 namespace evomoe {
@@ -63,6 +64,14 @@ void keep_answers(std::vector<Hypothesis>& hypotheses, size_t prefix,
                    [](const Hypothesis& a, const Hypothesis& b) { return a.score > b.score; });
 }
 
+/// The first token of a prompt, with which the search began, is a part of the text as others are.
+void write_start(std::vector<Hypothesis>& hypotheses, int64_t start) {
+  for (auto& hypothesis : hypotheses) {
+    hypothesis.token.insert(hypothesis.token.begin(), start);
+    hypothesis.positional_score.insert(hypothesis.positional_score.begin(), 0.0F);
+  }
+}
+
 }  // namespace
 
 GenerationModel generation_model(const std::vector<LoadedModel>& models, const SearchFlags& flags,
@@ -78,6 +87,13 @@ GenerationModel generation_model(const std::vector<LoadedModel>& models, const S
   model.bpe = first.bpe.get();
   if (model.rules.continues_source) {
     model.start_token = task.add_bos_token ? Dictionary::kBos : Dictionary::kEos;
+    // A model of Hugging Face; one of ours begins with </s>, whatever cuts its text.
+    if (model.bpe != nullptr && model.bpe->rules() != nullptr && model.source->special_ids()) {
+      model.rules.whole_prompts = true;
+      model.prompt_start.emplace();
+      for (const auto id : model.bpe->rules()->at_start)
+        model.prompt_start->push_back(text_token(std::to_string(id), *model.source));
+    }
   } else {
     model.left_pad_source = task.left_pad_source;
   }
@@ -92,9 +108,13 @@ GenerationModel generation_model(const std::vector<LoadedModel>& models, const S
 
 std::vector<int64_t> source_tokens(const GenerationModel& model, std::string_view text,
                                    bool keep_whitespace) {
-  std::vector<int64_t> tokens;
-  if (model.rules.continues_source) tokens.push_back(model.start_token);
   if (!keep_whitespace) text = strip(text);
+  std::vector<int64_t> tokens;
+  if (model.prompt_start) tokens = *model.prompt_start;
+  // There must be something that a text can begin with.
+  const bool nothing = tokens.empty() && text.empty();
+  if (model.rules.continues_source && (!model.prompt_start || nothing))
+    tokens.push_back(model.start_token);
   if (model.rules.whole_prompts) {
     const auto of_text = text_tokens(text, *model.source, model.bpe);
     tokens.insert(tokens.end(), of_text.begin(), of_text.end());
@@ -110,7 +130,7 @@ std::vector<int64_t> source_tokens(const GenerationModel& model, std::string_vie
       return;
     }
     for (const auto id : model.bpe->encode(line))
-      tokens.push_back(model.source->index(std::to_string(id)));
+      tokens.push_back(text_token(std::to_string(id), *model.source));
   });
   if (text.ends_with('\n') || text.ends_with('\r')) tokens.push_back(Dictionary::kEos);
   // A language model goes on behind the text; others know from </s> that it is whole.
@@ -134,6 +154,11 @@ std::vector<std::vector<Hypothesis>> hypotheses_of(const GenerationModel& model,
     };
     if (std::all_of(sentences.prefix.begin(), sentences.prefix.end(), begins)) {
       for (auto& prefix : sentences.prefix) prefix.erase(prefix.begin());
+    } else if (model.prompt_start) {
+      for (auto& prefix : sentences.prefix) {
+        sentences.start.push_back(prefix.empty() ? options.start_token : prefix.front());
+        if (!prefix.empty()) prefix.erase(prefix.begin());
+      }
     }
     if (model.rules.answers) {
       // The limits are those of what stands behind the longest source.
@@ -158,6 +183,9 @@ std::vector<std::vector<Hypothesis>> hypotheses_of(const GenerationModel& model,
   if (model.rules.continues_source && model.rules.answers) {
     for (size_t row = 0; row < found.size(); ++row)
       keep_answers(found[row], sentences.prefix[row].size(), options);
+  } else {
+    for (size_t row = 0; row < sentences.start.size(); ++row)
+      write_start(found[row], sentences.start[row]);
   }
   return found;
 }

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,9 @@ struct GenerationModel {
   const ByteBpe* bpe = nullptr;  ///< null: text is words
   TextRules rules;
   int64_t start_token = Dictionary::kEos;  ///< read before a hypothesis
+  /// Read before a prompt, in place of it, by a language model of Hugging Face: what its tokenizer
+  /// puts there; it may be nothing.
+  std::optional<std::vector<int64_t>> prompt_start;
   bool left_pad_source = false;
   int64_t max_source_positions = 0;
   /// One for each model.
@@ -38,7 +42,8 @@ GenerationModel generation_model(const std::vector<LoadedModel>& models, const S
 
 /// What the model reads of a text: for a language model its start of a sentence (<s> with
 /// --add-bos-token, else </s>) and then the text, else the text and </s>. White space at both ends
-/// is left out unless it is to be kept; an end of line within is an </s>.
+/// is left out unless it is to be kept; an end of line within is an </s>. For a model of Hugging
+/// Face its tokenizer says what stands before a text, and an end of line is a byte like others.
 std::vector<int64_t> source_tokens(const GenerationModel& model, std::string_view text,
                                    bool keep_whitespace);
 

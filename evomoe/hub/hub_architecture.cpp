@@ -7,7 +7,8 @@
 namespace evomoe {
 
 const std::vector<HubArchitecture>& hub_architectures() {
-  // Read in transformers 5.24.0, models/*/configuration_*.py and modeling_*.py.
+  // Read in transformers 5.24.0, models/*/configuration_*.py and modeling_*.py. What fits several
+  // is the first of them.
   static const std::vector<HubArchitecture> all = {
       {.type = "llama", .model_class = "LlamaForCausalLM", .defaults = {{"rms_norm_eps", 1e-6}}},
       {.type = "mistral",
@@ -25,6 +26,24 @@ const std::vector<HubArchitecture>& hub_architectures() {
        .defaults = {{"rms_norm_eps", 1e-6}, {"num_key_value_heads", 32}, {"head_dim", 128}},
        .query_key_norm = "head",
        .window = "off"},
+      {.type = "xglm",
+       .model_class = "XGLMForCausalLM",
+       .family = HubFamily::kFairseq,
+       .defaults = {{"max_position_embeddings", 2048}, {"tie_word_embeddings", true}}},
+      {.type = "biogpt",
+       .model_class = "BioGptForCausalLM",
+       .family = HubFamily::kFairseq,
+       .defaults = {{"max_position_embeddings", 1024}, {"tie_word_embeddings", true}},
+       .base = "biogpt.",
+       .embedding = "biogpt.embed_tokens.weight",
+       .head = "output_projection.weight",
+       .learned_positions = true},
+      {.type = "gpt2",
+       .model_class = "GPT2LMHeadModel",
+       .family = HubFamily::kGpt2,
+       .defaults = {{"n_positions", 1024}, {"tie_word_embeddings", true}},
+       .base = "transformer.",
+       .embedding = "transformer.wte.weight"},
       {.type = "mixtral",
        .model_class = "MixtralForCausalLM",
        .defaults = {{"rms_norm_eps", 1e-5},
@@ -59,6 +78,23 @@ const std::vector<HubArchitecture>& hub_architectures() {
        .experts = true,
        .expert_width_field = "moe_intermediate_size",
        .dense_layers = true},
+      {.type = "qwen2_moe",
+       .model_class = "Qwen2MoeForCausalLM",
+       .defaults = {{"rms_norm_eps", 1e-6},
+                    {"num_key_value_heads", 16},
+                    {"num_experts", 60},
+                    {"num_experts_per_tok", 4},
+                    {"moe_intermediate_size", 1408},
+                    {"shared_expert_intermediate_size", 5632},
+                    {"qkv_bias", true}},
+       .bias = "qkv_field",
+       .window = "off",
+       .head_dim = false,
+       .experts = true,
+       .expert_width_field = "moe_intermediate_size",
+       .dense_layers = true,
+       .shared_expert = true},
+      {.type = "evomoe", .model_class = "EvomoeForCausalLM", .family = HubFamily::kEvomoe},
   };
   return all;
 }

@@ -7,15 +7,35 @@
 /// Models of Hugging Face's transformers (docs/huggingface.md).
 namespace evomoe {
 
+/// How a class of transformers names fields and tensors, and what its models are made of.
+enum class HubFamily {
+  kLlama,    ///< RMS norms, rotary positions, gated blocks: decoders of today
+  kFairseq,  ///< fairseq's decoder, which is ours: layer norms, biases, tensors named as ours
+  kGpt2,    ///< the same with other names, its matrices transposed, queries, keys and values joined
+  kEvomoe,  ///< our own class (modeling_evomoe.py), which has what transformers has not
+};
+
 /// A class of transformers that a language model of ours can be, weight by weight: where it differs
-/// from Llama's. A field of config.json that decides nothing else is the same for all of them.
+/// from the first one of its family. A field of config.json that decides nothing else is the same
+/// for all of them.
 struct HubArchitecture {
   std::string type;         ///< `model_type`, and what --hf-architecture names: "olmoe"
   std::string model_class;  ///< `architectures`: "OlmoeForCausalLM"
+  HubFamily family = HubFamily::kLlama;
   /// What transformers takes for fields that config.json leaves out.
   nlohmann::json defaults = {};
+  // Names of tensors.
+  std::string base = "model.";  ///< what all but the head begin with
+  std::string embedding = "model.embed_tokens.weight";
+  std::string head = "lm_head.weight";
+
+  // Of the family kFairseq.
+  bool learned_positions = false;  ///< else sinusoids
+
+  // Of the family kLlama.
   std::string query_key_norm = "none";  ///< as --query-key-norm
-  std::string bias = "field";           ///< none | qkv | field: `attention_bias`, all or none
+  std::string bias = "field";           ///< none | qkv | field: `attention_bias`, all or none |
+                                        ///< qkv_field: `qkv_bias`, qkv or none
   std::string window = "none";          ///< none | field: `sliding_window` | switch: with
                                         ///< `use_sliding_window` | off: that must be false
   bool head_dim = true;                 ///< it has the field `head_dim`
@@ -25,11 +45,12 @@ struct HubArchitecture {
   std::string expert_width_field = "intermediate_size";
   bool always_normalized = false;  ///< else `norm_topk_prob` says it
   bool dense_layers = false;       ///< `decoder_sparse_step` and `mlp_only_layers`
+  bool shared_expert = false;      ///< beside the others, weighed by a gate of its own
   std::string expert_block = "mlp";
   std::string gate_name = "gate_proj", up_name = "up_proj", down_name = "down_proj";
 };
 
-/// All of them, those without experts first.
+/// All of them, those without experts first and ours last.
 const std::vector<HubArchitecture>& hub_architectures();
 
 /// Their types.

@@ -3,15 +3,23 @@
 #include <fmt/ranges.h>
 
 #include <ostream>
+#include <utility>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/log.h"
 #include "evomoe/base/write_file.h"
 #include "evomoe/checkpoint/checkpoint.h"
-#include "evomoe/hub/hub_config.h"
+#include "evomoe/hub/embedded_files.h"
+#include "evomoe/hub/hub_config_writer.h"
 #include "evomoe/hub/hub_files.h"
+#include "evomoe/hub/hub_fit.h"
 #include "evomoe/hub/hub_tensors.h"
+#include "evomoe/hub/hub_tokenizer.h"
+#include "evomoe/hub/hub_vocabulary.h"
+#include "evomoe/loading/run_folder.h"
 #include "evomoe/loading/stored_state.h"
 #include "evomoe/train/model_family.h"
+#include "evomoe/train/model_options.h"
 
 namespace evomoe {
 namespace {
@@ -45,6 +53,21 @@ const HubArchitecture& choose_architecture(const std::string& asked, const GptOp
   fail_usage("{}: no architecture of transformers is the same model:{}", checkpoint, reasons);
 }
 
+/// XGLM makes zeros of the sinusoids of that number, which it takes for a place that no token has.
+void check_padding(const HubArchitecture& architecture, nlohmann::ordered_json& config) {
+  auto& padding = config["pad_token_id"];
+  if (architecture.type == "xglm" && padding.is_number() && padding > 1) padding = nullptr;
+}
+
+/// The modules that a model of our own class is loaded by.
+void write_code(const fs::path& folder, std::vector<fs::path>& files) {
+  for (const auto& [file, text] : {std::pair{"configuration_evomoe.py", configuration_evomoe_py()},
+                                   {"modeling_evomoe.py", modeling_evomoe_py()}}) {
+    files.push_back(folder / file);
+    write_file(files.back(), [&text = text](std::ostream& stream) { stream << text; });
+  }
+}
+
 }  // namespace
 
 std::vector<fs::path> export_hub_model(const fs::path& checkpoint, const fs::path& folder,
@@ -72,20 +95,46 @@ std::vector<fs::path> export_hub_model(const fs::path& checkpoint, const fs::pat
       gpt_options(trained, vocabulary.target, vocabulary.padding, /*shared_expert=*/false);
   const auto& architecture = choose_architecture(options.architecture, gpt, name);
 
+  const auto run = run_folder_of(checkpoint);
+  // A checkpoint alone has no text.
+  const bool has_text = fs::exists(run / "dict.txt");
+  const auto dictionary =
+      has_text ? dictionaries_of(checkpoint, "", trained.task).target : Dictionary();
+  EVOMOE_CHECK(!has_text || dictionary.size() == vocabulary.target,
+               "{}: has {} symbols, and the model {}; the file is another one's",
+               (run / "dict.txt").string(), dictionary.size(), vocabulary.target);
+  const auto bpe = has_text ? bpe_in(run) : nullptr;
+  const HubTextExport text{.run = run,
+                           .dictionary = dictionary,
+                           .bpe = bpe.get(),
+                           .rows = hub_rows(dictionary, bpe.get()),
+                           .positions = gpt.max_positions,
+                           .add_bos = trained.task.add_bos_token};
   const auto ours = load_checkpoint(checkpoint, /*with_optimizer=*/false);
   std::vector<std::string> names;
   TensorMap tensors;
-  for (const auto& each : hub_tensors(architecture, {ours.model.begin(), ours.model.end()},
+  for (const auto& each : hub_tensors(architecture, gpt, {ours.model.begin(), ours.model.end()},
                                       [](const std::string&) { return false; })) {
     names.push_back(each.name);
-    tensors[each.name] = each.parts.front();
+    const auto theirs = each.theirs();
+    tensors[each.name] = each.of_tokens ? in_their_rows(theirs, text.rows) : theirs;
   }
   fs::create_directories(folder);
   auto files = write_hub_files(folder, names, tensors, options.shard_bytes, dtype);
+  if (architecture.family == HubFamily::kEvomoe) {
+    if (options.architecture.empty()) {
+      log().info(
+          "{}: no class of transformers is the same model, so its code is written beside it; load "
+          "it with trust_remote_code=True",
+          name);
+    }
+    write_code(folder, files);
+  }
+  auto fields = hub_config(architecture, gpt, options.dtype, trained.moe.use_moe_pad_mask);
+  for (const auto& file : export_hub_text(text, folder, fields)) files.push_back(file);
+  check_padding(architecture, fields);
   // Last, so that a folder with config.json is whole.
-  write_file(config, [&](std::ostream& stream) {
-    stream << hub_config(architecture, gpt, options.dtype).dump(2) << "\n";
-  });
+  write_file(config, [&](std::ostream& stream) { stream << fields.dump(2) << "\n"; });
   files.push_back(config);
   return files;
 }

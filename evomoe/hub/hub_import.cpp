@@ -2,6 +2,7 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <map>
 #include <regex>
 #include <vector>
@@ -12,10 +13,14 @@
 #include "evomoe/hub/hub_config.h"
 #include "evomoe/hub/hub_files.h"
 #include "evomoe/hub/hub_tensors.h"
+#include "evomoe/hub/hub_tokenizer.h"
+#include "evomoe/hub/hub_vocabulary.h"
 #include "evomoe/loading/run_folder.h"
 #include "evomoe/loading/stored_state.h"
 #include "evomoe/report/meters.h"
 #include "evomoe/text/dictionary.h"
+#include "evomoe/text/text_tokens.h"
+#include "evomoe/text/tokenizer_rules.h"
 #include "evomoe/train/model_options.h"
 #include "evomoe/train/trainer.h"
 
@@ -24,11 +29,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kHead = "lm_head.weight";
-constexpr const char* kEmbedding = "model.embed_tokens.weight";
-
 /// What older versions stored although it is made anew.
-bool is_made_anew(const std::string& name) { return name.ends_with(".rotary_emb.inv_freq"); }
+bool is_made_anew(const std::string& name) {
+  return name.ends_with(".rotary_emb.inv_freq") || name.ends_with(".embed_positions.weights") ||
+         name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias");
+}
 
 /// Error where a layer has another number of experts than config.json says.
 void check_expert_counts(const HubModel& theirs, const HubFiles& files, const fs::path& folder) {
@@ -78,12 +83,22 @@ void check_size(const GptOptions& gpt, const HubFiles& files, const fs::path& fo
       folder.string(), parameters, numbers);
 }
 
-/// Error that names all tensors that are missing, too much, of another shape or type.
-void check_tensors(const std::vector<HubTensor>& wanted, const HubFiles& files, bool tied,
-                   const fs::path& folder) {
+/// The first files of GPT-2 have its tensors without "transformer.".
+void leave_base_out(const HubArchitecture& architecture, const HubFiles& files,
+                    std::vector<HubTensor>& wanted) {
+  if (architecture.family != HubFamily::kGpt2 || files.has(architecture.embedding)) return;
+  for (auto& each : wanted) {
+    if (each.name.starts_with(architecture.base)) each.name.erase(0, architecture.base.size());
+  }
+}
+
+/// Error that names all tensors that are missing, too much, of another shape or type. `tied_head`:
+/// may be there as well; empty: none.
+void check_tensors(const std::vector<HubTensor>& wanted, const HubFiles& files,
+                   const std::string& tied_head, const fs::path& folder) {
   std::vector<std::string> missing, different;
   std::map<std::string, bool> known;
-  if (tied) known[kHead] = true;
+  if (!tied_head.empty()) known[tied_head] = true;
   for (const auto& tensor : wanted) {
     known[tensor.name] = true;
     const auto found = files.tensors.find(tensor.name);
@@ -118,52 +133,50 @@ void check_tensors(const std::vector<HubTensor>& wanted, const HubFiles& files, 
   fail("{}", message);
 }
 
-/// Copies a tensor of theirs into the parts of ours that it is.
-void take(const HubTensor& to, const torch::Tensor& from) {
-  int64_t begin = 0;
-  for (auto part : to.parts) {
-    const auto rows = part.size(to.axis());
-    part.copy_(from.slice(to.axis(), begin, begin + rows));
-    begin += rows;
-  }
-}
-
 /// File by file, so that no more than one is held beside the model.
-void load(const std::vector<HubTensor>& wanted, const HubFiles& files, bool tied,
-          const fs::path& folder) {
+void load(const std::vector<HubTensor>& wanted, const HubFiles& files,
+          const HubArchitecture& architecture, bool tied, const fs::path& folder) {
   const torch::NoGradGuard no_grad;
   torch::Tensor head, embedding;
   for (const auto& path : files.files) {
     auto tensors = read_safetensors(path);
     for (const auto& each : wanted) {
       const auto found = tensors.find(each.name);
-      if (found != tensors.end()) take(each, found->second);
+      if (found != tensors.end()) each.take(found->second);
     }
     if (!tied) continue;
-    if (const auto found = tensors.find(kHead); found != tensors.end()) head = found->second;
-    if (const auto found = tensors.find(kEmbedding); found != tensors.end())
+    if (const auto found = tensors.find(architecture.head); found != tensors.end())
+      head = found->second;
+    if (const auto found = tensors.find(architecture.embedding); found != tensors.end())
       embedding = found->second;
   }
   EVOMOE_CHECK(!head.defined() || torch::equal(head, embedding),
                "{}: config.json ties the embeddings (`tie_word_embeddings`), but {} and {} differ",
-               folder.string(), kHead, kEmbedding);
+               folder.string(), architecture.head, architecture.embedding);
 }
 
-/// A dictionary whose symbols are the numbers of the tokens.
-Dictionary numbered_dictionary(int64_t symbols) {
-  Dictionary dictionary;
-  for (int64_t i = dictionary.size(); i < symbols; ++i) dictionary.add(std::to_string(i));
-  return dictionary;
-}
-
-Dictionary dictionary_of(const std::string& data, int64_t symbols, const fs::path& folder) {
-  if (data.empty()) return numbered_dictionary(symbols);
+Dictionary dictionary_of(const std::string& data, int64_t symbols, const fs::path& folder,
+                         const ByteBpe* tokenizer) {
+  if (data.empty()) return hub_dictionary(folder, symbols, tokenizer);
   const auto path = fs::path(split_data_paths(data).front()) / "dict.txt";
   auto dictionary = Dictionary::load(path);
   EVOMOE_CHECK(dictionary.size() == symbols,
                "{}: has {} symbols, and the model in {} {} (`vocab_size`)", path.string(),
                dictionary.size(), folder.string(), symbols);
   return dictionary;
+}
+
+/// Where the tokenizer puts <s> before each text, so do training and evaluation. The model has no
+/// more positions for that.
+void begin_as_tokenizer(TrainOptions& options, const ByteBpe& tokenizer,
+                        const Dictionary& dictionary) {
+  const auto& start = tokenizer.rules()->at_start;
+  if (start.empty() || text_token(std::to_string(start.front()), dictionary) != Dictionary::kBos)
+    return;
+  options.task.add_bos_token = true;
+  auto& positions = options.model.max_target_positions;
+  positions = positions.value() - 1;
+  options.task.tokens_per_sample = std::min(options.task.tokens_per_sample, *positions);
 }
 
 }  // namespace
@@ -175,17 +188,26 @@ TrainOptions import_hub_model(const fs::path& folder, const std::string& data,
   check_expert_counts(theirs, files, folder);
   auto& options = theirs.options;
   const bool tied = options.model.share_decoder_input_output_embed.value();
-  check_size(gpt_options(options, theirs.vocab_size, Dictionary::kPad, /*shared_expert=*/false),
-             files, folder);
-  const auto dictionary = dictionary_of(data, theirs.vocab_size, folder);
+  const auto& architecture = *theirs.architecture;
+  const auto gpt =
+      gpt_options(options, theirs.vocab_size, Dictionary::kPad, /*shared_expert=*/false);
+  check_size(gpt, files, folder);
+  const auto tokenizer = data.empty() ? hub_tokenizer(folder) : nullptr;
+  const auto dictionary = dictionary_of(data, theirs.vocab_size, folder, tokenizer.get());
+  if (tokenizer) begin_as_tokenizer(options, *tokenizer, dictionary);
   const auto model = make_model(options, Vocabulary::of_one(theirs.vocab_size, Dictionary::kPad),
                                 /*shared_expert=*/false);
   const auto state = named_state(*model);
-  const auto wanted = hub_tensors(*theirs.architecture, state, [&](const std::string& block) {
+  auto wanted = hub_tensors(architecture, gpt, state, [&](const std::string& block) {
     return files.has(block + "mlp.experts.gate_up_proj");
   });
-  check_tensors(wanted, files, tied, folder);
-  load(wanted, files, tied, folder);
+  leave_base_out(architecture, files, wanted);
+  check_tensors(wanted, files, tied ? architecture.head : "", folder);
+  load(wanted, files, architecture, tied, folder);
+  const auto rows = hub_rows(dictionary, /*bpe=*/nullptr);
+  for (const auto& each : wanted) {
+    if (each.of_tokens) to_our_rows(each.parts.front(), rows);
+  }
 
   fs::create_directories(output);
   options.data = data.empty() ? output.string() : data;
@@ -197,6 +219,7 @@ TrainOptions import_hub_model(const fs::path& folder, const std::string& data,
                                           /*shared_expert=*/false);
   ours.state.model = model_record(dictionary, dictionary);
   ours.state.progress.meters = Metrics().state();
+  if (tokenizer) import_hub_text(folder, output);
   write_run_folder(options, output);
   dictionary.save(output / "dict.txt");
   write_checkpoint(output / "checkpoint_last", ours);

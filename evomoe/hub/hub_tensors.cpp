@@ -1,20 +1,15 @@
 #include "evomoe/hub/hub_tensors.h"
 
+#include <algorithm>
 #include <map>
+#include <utility>
 
 #include "evomoe/base/error.h"
+#include "evomoe/hub/gpt2_tensors.h"
+#include "evomoe/hub/state_names.h"
 
 namespace evomoe {
 namespace {
-
-/// Outside of blocks.
-const std::map<std::string, std::string>& names_outside() {
-  static const std::map<std::string, std::string> theirs = {
-      {"decoder.embed_tokens.weight", "model.embed_tokens.weight"},
-      {"decoder.layer_norm.weight", "model.norm.weight"},
-      {"decoder.output_projection.weight", "lm_head.weight"}};
-  return theirs;
-}
 
 /// Within a block, what all architectures name alike.
 const std::map<std::string, std::string>& names_in_block() {
@@ -37,34 +32,40 @@ const std::map<std::string, std::string>& names_in_block() {
   return theirs;
 }
 
-const std::string kOurBlocks = "decoder.layers.", kTheirBlocks = "model.layers.";
-
-/// The names of a layer's experts and router.
-class MoeNames {
+/// Where a layer's router and experts are in files of the family kLlama.
+class MoeTensors {
  public:
-  MoeNames(const HubArchitecture& architecture, bool fused, const NamedTensors& ours)
-      : architecture_(architecture), fused_(fused), ours_(ours) {}
+  /// `block`, `their_block`: what comes before the names.
+  MoeTensors(const HubArchitecture& architecture, const NamedTensors& ours, std::string block,
+             std::string their_block, bool fused)
+      : architecture_(architecture),
+        ours_(ours),
+        block_(std::move(block)),
+        where_(their_block + (fused ? "mlp" : architecture.expert_block) + "."),
+        fused_(fused) {}
 
-  /// Adds the tensors that `name` of a block is; false when it is neither of router nor experts.
-  /// `block`, `their_block`: what comes before.
-  bool add(const std::string& block, const std::string& their_block, const std::string& name,
-           const torch::Tensor& tensor, std::vector<HubTensor>& tensors) const {
-    const auto where = their_block + (fused_ ? "mlp" : architecture_.expert_block) + ".";
+  /// Adds the tensors that `name` of the block is; false when it is none of an MoE layer.
+  bool add(const std::string& name, const torch::Tensor& tensor,
+           std::vector<HubTensor>& tensors) const {
     const std::string experts = "moe_layer.experts.";
     if (name == "moe_layer.gate.wg.weight") {
-      tensors.push_back({where + "gate.weight", {tensor}});
+      tensors.push_back({.name = where_ + "gate.weight", .parts = {tensor}});
+      if (architecture_.shared_expert) add_gate_of_shared_expert(tensor, tensors);
     } else if (name == experts + "w1" && fused_) {
-      tensors.push_back({where + "experts.gate_up_proj", {tensor, weight(block + experts + "w3")}});
+      tensors.push_back({.name = where_ + "experts.gate_up_proj",
+                         .parts = {tensor, tensor_named(ours_, block_ + experts + "w3")}});
     } else if (name == experts + "w2" && fused_) {
-      tensors.push_back({where + "experts.down_proj", {tensor}});
+      tensors.push_back({.name = where_ + "experts.down_proj", .parts = {tensor}});
     } else if (name == experts + "w3" && fused_) {
       // With w1.
     } else if (name == experts + "w1") {
-      add_each(where, architecture_.gate_name, tensor, tensors);
+      add_each(architecture_.gate_name, tensor, tensors);
     } else if (name == experts + "w2") {
-      add_each(where, architecture_.down_name, tensor, tensors);
+      add_each(architecture_.down_name, tensor, tensors);
     } else if (name == experts + "w3") {
-      add_each(where, architecture_.up_name, tensor, tensors);
+      add_each(architecture_.up_name, tensor, tensors);
+    } else if (name == "fc1.weight" || name == "fc2.weight" || name == "fc3.weight") {
+      add_shared_expert(name, tensor, tensors);
     } else {
       return false;
     }
@@ -72,22 +73,105 @@ class MoeNames {
   }
 
  private:
-  static void add_each(const std::string& where, const std::string& name,
-                       const torch::Tensor& stacked, std::vector<HubTensor>& tensors) {
-    for (int64_t e = 0; e < stacked.size(0); ++e)
-      tensors.push_back({fmt::format("{}experts.{}.{}.weight", where, e, name), {stacked[e]}});
-  }
-  const torch::Tensor& weight(const std::string& name) const {
-    for (const auto& [each, tensor] : ours_) {
-      if (each == name) return tensor;
+  void add_each(const std::string& name, const torch::Tensor& stacked,
+                std::vector<HubTensor>& tensors) const {
+    for (int64_t e = 0; e < stacked.size(0); ++e) {
+      tensors.push_back(
+          {.name = fmt::format("{}experts.{}.{}.weight", where_, e, name), .parts = {stacked[e]}});
     }
-    fail("the model has no {}", name);
+  }
+  /// Their gate weighs a shared expert by a half when it is zero; ours has none, and weight 1.
+  void add_gate_of_shared_expert(const torch::Tensor& gate_ED,
+                                 std::vector<HubTensor>& tensors) const {
+    const auto D = gate_ED.size(1);
+    const auto add_zeros = [&](const char* name, std::vector<int64_t> sizes) {
+      tensors.push_back({.name = where_ + name,
+                         .parts = {torch::zeros(sizes, gate_ED.options().requires_grad(false))},
+                         .zeros = true});
+    };
+    add_zeros("shared_expert_gate.weight", {1, D});
+    const bool has_one = std::ranges::any_of(
+        ours_, [&](const auto& entry) { return entry.first == block_ + "fc1.weight"; });
+    if (has_one) return;
+    add_zeros("shared_expert.gate_proj.weight", {0, D});
+    add_zeros("shared_expert.up_proj.weight", {0, D});
+    add_zeros("shared_expert.down_proj.weight", {D, 0});
+  }
+  void add_shared_expert(const std::string& name, const torch::Tensor& tensor,
+                         std::vector<HubTensor>& tensors) const {
+    const bool down = name == "fc2.weight";
+    const auto* theirs = down ? "down_proj" : name == "fc1.weight" ? "gate_proj" : "up_proj";
+    tensors.push_back({.name = fmt::format("{}shared_expert.{}.weight", where_, theirs),
+                       .parts = {tensor},
+                       .scale = down ? 2.0 : 1.0});
   }
 
   const HubArchitecture& architecture_;
-  bool fused_;
   const NamedTensors& ours_;
+  std::string block_, where_;
+  bool fused_;
 };
+
+std::vector<HubTensor> llama_tensors(const HubArchitecture& architecture, const GptOptions& gpt,
+                                     const NamedTensors& ours,
+                                     const std::function<bool(const std::string&)>& fused) {
+  const std::map<std::string, std::string> outside = {
+      {"decoder.embed_tokens.weight", architecture.embedding},
+      {"decoder.layer_norm.weight", architecture.base + "norm.weight"},
+      {"decoder.output_projection.weight", architecture.head}};
+  std::vector<HubTensor> tensors;
+  for (const auto& [name, tensor] : ours) {
+    if (is_of_training(name)) continue;
+    if (const auto found = outside.find(name); found != outside.end()) {
+      tensors.push_back({.name = found->second, .parts = {tensor}});
+      continue;
+    }
+    const auto of_block = parse_block_tensor(name);
+    EVOMOE_CHECK(of_block, "{} has no name in a model of {}", name, architecture.type);
+    const auto their_block = fmt::format("{}layers.{}.", architecture.base, of_block->layer);
+    if (gpt.is_moe(of_block->layer)) {
+      const MoeTensors of_moe(architecture, ours, of_block->block, their_block, fused(their_block));
+      if (of_moe.add(of_block->rest, tensor, tensors)) continue;
+    }
+    const auto inside = names_in_block().find(of_block->rest);
+    EVOMOE_CHECK(inside != names_in_block().end(), "{} has no name in a model of {}", name,
+                 architecture.type);
+    tensors.push_back({.name = their_block + inside->second, .parts = {tensor}});
+  }
+  return tensors;
+}
+
+/// Under our names, but for what they begin with.
+std::vector<HubTensor> renamed_tensors(const HubArchitecture& architecture,
+                                       const NamedTensors& ours) {
+  const std::string decoder = "decoder.";
+  std::vector<HubTensor> tensors;
+  for (const auto& [name, tensor] : ours) {
+    if (is_of_training(name)) continue;
+    EVOMOE_CHECK(name.starts_with(decoder), "{} has no name in a model of {}", name,
+                 architecture.type);
+    tensors.push_back({.name = name == "decoder.output_projection.weight"
+                                   ? architecture.head
+                                   : architecture.base + name.substr(decoder.size()),
+                       .parts = {tensor}});
+  }
+  return tensors;
+}
+
+std::vector<HubTensor> tensors_of_family(const HubArchitecture& architecture, const GptOptions& gpt,
+                                         const NamedTensors& ours,
+                                         const std::function<bool(const std::string&)>& fused) {
+  switch (architecture.family) {
+    case HubFamily::kLlama:
+      return llama_tensors(architecture, gpt, ours, fused);
+    case HubFamily::kGpt2:
+      return gpt2_tensors(gpt, ours);
+    case HubFamily::kFairseq:
+    case HubFamily::kEvomoe:
+      return renamed_tensors(architecture, ours);
+  }
+  fail("the architecture {} has no names of tensors", architecture.type);
+}
 
 }  // namespace
 
@@ -97,29 +181,40 @@ std::vector<int64_t> HubTensor::sizes() const {
   auto sizes = parts.front().sizes().vec();
   for (size_t i = 1; i < parts.size(); ++i)
     sizes[static_cast<size_t>(axis())] += parts[i].size(axis());
+  if (transposed) std::swap(sizes.at(sizes.size() - 2), sizes.back());
   return sizes;
 }
 
-std::vector<HubTensor> hub_tensors(const HubArchitecture& architecture, const NamedTensors& ours,
-                                   const std::function<bool(const std::string&)>& fused) {
-  std::vector<HubTensor> tensors;
-  for (const auto& [name, tensor] : ours) {
-    if (const auto outside = names_outside().find(name); outside != names_outside().end()) {
-      tensors.push_back({outside->second, {tensor}});
-      continue;
-    }
-    const auto end = name.starts_with(kOurBlocks) ? name.find('.', kOurBlocks.size()) : name.npos;
-    EVOMOE_CHECK(end != name.npos, "{} has no name in a model of {}", name, architecture.type);
-    const auto block = name.substr(0, end + 1), rest = name.substr(end + 1);
-    const auto their_block = kTheirBlocks + block.substr(kOurBlocks.size());
-    if (const auto inside = names_in_block().find(rest); inside != names_in_block().end()) {
-      tensors.push_back({their_block + inside->second, {tensor}});
-      continue;
-    }
-    const MoeNames of_moe(architecture, fused(their_block), ours);
-    EVOMOE_CHECK(of_moe.add(block, their_block, rest, tensor, tensors),
-                 "{} has no name in a model of {}", name, architecture.type);
+torch::Tensor HubTensor::theirs() const {
+  auto tensor = parts.size() == 1 ? parts.front() : torch::cat(parts, axis());
+  if (scale != 1) tensor = tensor * scale;
+  return transposed ? tensor.transpose(-2, -1) : tensor;
+}
+
+void HubTensor::take(const torch::Tensor& theirs) const {
+  if (zeros) {
+    EVOMOE_CHECK(theirs.count_nonzero().item<int64_t>() == 0,
+                 "{} is not zero: it weighs a shared expert by each token, and shared experts here "
+                 "always have weight 1",
+                 name);
+    return;
   }
+  const auto from = transposed ? theirs.transpose(-2, -1) : theirs;
+  int64_t begin = 0;
+  for (auto part : parts) {
+    const auto rows = part.size(axis());
+    part.copy_(from.slice(axis(), begin, begin + rows));
+    if (scale != 1) part.div_(scale);
+    begin += rows;
+  }
+}
+
+std::vector<HubTensor> hub_tensors(const HubArchitecture& architecture, const GptOptions& gpt,
+                                   const NamedTensors& ours,
+                                   const std::function<bool(const std::string&)>& fused) {
+  auto tensors = tensors_of_family(architecture, gpt, ours, fused);
+  for (auto& each : tensors)
+    each.of_tokens = each.name == architecture.embedding || each.name == architecture.head;
   return tensors;
 }
 

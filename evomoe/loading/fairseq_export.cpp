@@ -283,6 +283,13 @@ std::vector<std::filesystem::path> export_fairseq_run(const std::filesystem::pat
         "go on with one learning rate",
         checkpoint.string(), fmt::join(options.optimizer.lr_factor, ","));
   }
+  if (!ours.optimizer.empty() && !options.optimizer.freeze.empty()) {
+    fail_usage(
+        "{}: it was trained with --freeze {}, so that its optimiser has no state of these, and "
+        "fairseq wants one of every parameter; convert the weights alone with "
+        "--no-save-optimizer-state",
+        checkpoint.string(), fmt::join(options.optimizer.freeze, ","));
+  }
   if (!ours.optimizer.empty() && sets_own_learning_rate(options)) {
     log().warn(
         "{}: it was trained with --relative-step, which fairseq refuses beside a learning rate, "

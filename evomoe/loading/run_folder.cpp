@@ -25,10 +25,12 @@ void write_run_folder(const TrainOptions& options, const std::filesystem::path& 
     if (std::filesystem::exists(from / name)) copy_file_to(from / name, folder / name);
   };
   const auto data = split_data_paths(options.data).front();
-  for (const auto* name : {"encoder.json", "vocab.bpe"}) copy_from(data, name);
+  copy_bpe(std::filesystem::path(data), folder);
   const auto& task = find_task(options.task.task);
-  for (const auto& name : task.dictionary_names(options.task))
+  for (const auto& name : task.dictionary_names(options.task)) {
     copy_from(task.dictionary_folder(data), name);
+    copy_from(task.dictionary_folder(data), special_ids_file(name).string());
+  }
 }
 
 std::filesystem::path named_checkpoint(const std::filesystem::path& given) {
@@ -60,17 +62,10 @@ Dictionaries dictionaries_of(const std::filesystem::path& checkpoint, const std:
   return {source, names.size() > 1 ? task.load_dictionary(folder, names.back()) : source};
 }
 
-std::unique_ptr<ByteBpe> bpe_in(const std::filesystem::path& folder) {
-  if (!std::filesystem::exists(folder / "encoder.json")) return nullptr;
-  return std::make_unique<ByteBpe>(ByteBpe::load(folder / "encoder.json", folder / "vocab.bpe"));
-}
-
 std::unique_ptr<ByteBpe> bpe_of(const std::filesystem::path& checkpoint, const std::string& data,
                                 const BpeFiles& files) {
-  if (files.gpt2_encoder_json) {  // and then both, as validate_options() saw to
-    return std::make_unique<ByteBpe>(
-        ByteBpe::load(*files.gpt2_encoder_json, files.gpt2_vocab_bpe.value()));
-  }
+  if (files.bpe == "none") return nullptr;
+  if (auto given = given_bpe(files)) return given;
   auto bpe = bpe_in(run_folder_of(checkpoint));
   return bpe || data.empty() ? std::move(bpe) : bpe_in(split_data_paths(data).front());
 }

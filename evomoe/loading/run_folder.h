@@ -5,6 +5,7 @@
 #include <string>
 
 #include "evomoe/data/language_model_dataset.h"
+#include "evomoe/text/bpe_folder.h"
 #include "evomoe/text/bpe_options.h"
 #include "evomoe/text/byte_bpe.h"
 #include "evomoe/text/dictionary.h"
@@ -12,8 +13,7 @@
 
 /// A run folder holds everything that its checkpoints need to be used: config.yaml, log.jsonl,
 /// checkpoints, and copies of the data's dict.txt (of a translation: dict.de.txt, dict.en.txt) and,
-/// if there is one, of its byte-level BPE
-/// (encoder.json, vocab.bpe).
+/// if there is one, of its byte-level BPE (encoder.json and vocab.bpe, or tokenizer.json).
 namespace evomoe {
 
 /// All options, as config.yaml has them.
@@ -36,9 +36,6 @@ struct Dictionaries {
 /// The dictionaries of a task for a checkpoint: of `data` if given, else those in its run folder.
 Dictionaries dictionaries_of(const std::filesystem::path& checkpoint, const std::string& data,
                              const TaskOptions& task);
-
-/// The BPE in a folder of data or of a run; null where there is none.
-std::unique_ptr<ByteBpe> bpe_in(const std::filesystem::path& folder);
 
 /// The BPE for a checkpoint: from the files given, else the one in its run folder, else the one of
 /// `data` (may be empty), else none.

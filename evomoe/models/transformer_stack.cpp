@@ -215,6 +215,11 @@ StackOutput TransformerStackImpl::forward(const torch::Tensor& token_BS,
   context.token_id_T = token_BS.flatten();
   StackOutput output;
   auto x = embed(token_BS, context);
+  // Blocks that are made again in the backward pass are reached through their input, also where the
+  // embeddings are not trained.
+  if (options_.checkpoint_activations && context.training && torch::GradMode::is_enabled() &&
+      !x.requires_grad())
+    x.requires_grad_();
   if (context.segment_BS.defined()) {
     context.segment_mask_B1SS =
         segment_mask(context.segment_BS, options_.causal, x.scalar_type(), options_.window);

@@ -25,7 +25,8 @@ using torch::autograd::variable_list;
 /// What forward and backward pass share: who goes where, and how dropout is keyed.
 struct Plan {
   std::vector<int64_t> offset_E1;
-  ExpertWeightsOf<bool> has;  ///< the weights that the experts have
+  ExpertWeightsOf<bool> has;      ///< the weights that the experts have
+  ExpertWeightsOf<bool> trained;  ///< those of them that need a gradient
   Activation activation = Activation::kGelu;
   double activation_dropout = 0, dropout = 0;
   bool recompute = false;
@@ -291,8 +292,13 @@ class ExpertMlp : public torch::autograd::Function<ExpertMlp> {
     const auto weights = weights_of(saved, plan);
     const Hidden hidden{saved[saved.size() - 2], saved[saved.size() - 1]};
     const auto grad_y_TD = gradients[0].contiguous();
-    const auto returned = [](const Gradients& grad) {
-      auto list = as_list(grad.x_TD, grad.weight_A, grad.of_experts);
+    const auto returned = [&](const Gradients& grad) {
+      variable_list list = {grad.x_TD, grad.weight_A};
+      for_each_weight(
+          [&](const Tensor& gradient, bool there) {
+            if (there) list.push_back(gradient);
+          },
+          grad.of_experts, plan.has);
       list.resize(list.size() + 4);  // tokens, plan, need_backward, sums
       return list;
     };
@@ -306,6 +312,11 @@ class ExpertMlp : public torch::autograd::Function<ExpertMlp> {
     const auto like = [](const Tensor& tensor) { return torch::empty_like(tensor); };
     Gradients grad{like(x_TD), like(weight_A), of_each_weight(weights, like)};
     if (fused(x_TD)) {
+      for_each_weight(
+          [](Tensor& gradient, bool wanted) {
+            if (!wanted) gradient = Tensor();
+          },
+          grad.of_experts, plan.trained);
       const auto data = [](const Tensor& tensor) { return tensor.data_ptr<float>(); };
       kernels::expert_mlp_backward(
           kernel_view(x_TD, weight_A, weights, token_A, plan), grad_y_TD.const_data_ptr<float>(),
@@ -403,6 +414,8 @@ Plan make_plan(const ExpertMlpOptions& options, NoiseSite activation_site, Noise
 Tensor apply_experts(const Tensor& x_TD, const Tensor& token_A, const Tensor& weight_A,
                      const ExpertWeights& weights, Plan plan, const Tensor* act_sum_EH = nullptr) {
   plan.has = of_each_weight(weights, [](const Tensor&) { return true; });
+  plan.trained =
+      of_each_weight(weights, [](const Tensor& tensor) { return tensor.requires_grad(); });
   const auto contiguous = [](const Tensor& tensor) { return tensor.contiguous(); };
   const auto inputs =
       as_list(contiguous(x_TD), contiguous(weight_A), of_each_weight(weights, contiguous));

@@ -57,6 +57,27 @@ void OptimizerOptions::describe(OptionTable& table) {
            "Factors of the learning rate by what a parameter is, e.g. router=2,expert=0.5. Kinds: "
            "expert, router, embedding, head, norm, bias, matrix (docs/optimizers.md).")
       .metavar("KIND=X,...");
+  table
+      .add("freeze", &freeze,
+           "What is not trained, by what a parameter is (the kinds of --lr-factor): it needs no "
+           "memory for gradients and the optimiser's state, e.g. embedding,head,norm,bias,matrix "
+           "to train experts and routers alone.")
+      .metavar("KIND,...");
+}
+
+std::set<ParameterKind> OptimizerOptions::frozen() const {
+  std::set<ParameterKind> kinds;
+  for (const auto& name : freeze) {
+    const auto kind = parse_parameter_kind(name);
+    if (!kind) {
+      fail_usage("--freeze {}: there is no kind of parameter '{}'; known: {}",
+                 fmt::join(freeze, ","), name, fmt::join(parameter_kind_names(), ", "));
+    }
+    kinds.insert(*kind);
+  }
+  if (kinds.size() == parameter_kind_names().size())
+    fail_usage("--freeze {}: nothing is left to train", fmt::join(freeze, ","));
+  return kinds;
 }
 
 std::unique_ptr<const UpdateRule> OptimizerOptions::make_rule() const {

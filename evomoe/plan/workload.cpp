@@ -53,9 +53,11 @@ Workload workload_of(const TrainOptions& options, const Vocabulary& vocabulary,
                      double active_experts) {
   const auto batch = micro_batch_of(options);
   const std::shared_ptr<const UpdateRule> rule = options.optimizer.make_rule();
+  const auto frozen = options.optimizer.frozen();
   Workload work;
   work.memory = family_of(options).memory(
       options, vocabulary, batch, [&](ParameterKind kind, const std::vector<int64_t>& sizes) {
+        if (frozen.contains(kind)) return kFrozen;
         return state_bytes(*rule, kind, sizes, options.resources.offload_moments.has_value());
       });
   work.tokens = batch.tokens;

@@ -44,6 +44,7 @@ void announce_run(const TrainOptions& options, const RunData& data, Trainer& tra
   if (distributed.log_all_ranks && (ranks.all->size() == 1 || options.checkpoint.no_save))
     log().info("--log-all-ranks has no effect with one rank, or with --no-save");
   announce_lr_factors(options, of_model);
+  announce_frozen(options, of_model);
   log().info("losses are in bits (log base 2), as in fairseq");
   if (trainer.model().moe_layers().empty() && options.model.arch.ends_with("_moe")) {
     const auto kind = trainer.criterion().kind();

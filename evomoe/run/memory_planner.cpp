@@ -51,8 +51,9 @@ LargestBatch largest_batch(const TrainOptions& options, const Dataset& data) {
 StateBytes state_bytes_of(const TrainOptions& options) {
   const std::shared_ptr<const UpdateRule> rule = options.optimizer.make_rule();
   const bool offloads = options.resources.offload_moments.has_value();
-  return [=](ParameterKind kind, const std::vector<int64_t>& sizes) {
-    return state_bytes(*rule, kind, sizes, offloads);
+  return [=, frozen = options.optimizer.frozen()](ParameterKind kind,
+                                                  const std::vector<int64_t>& sizes) {
+    return frozen.contains(kind) ? kFrozen : state_bytes(*rule, kind, sizes, offloads);
   };
 }
 

@@ -4,12 +4,28 @@
 #include "evomoe/config/option_table.h"
 
 namespace evomoe {
+namespace {
+
+void add_hf_tokenizer(OptionTable& table, std::optional<std::string>& target,
+                      const std::string& where) {
+  table
+      .add("hf-tokenizer", &target,
+           where + "tokenizer.json of a byte-level BPE, or the folder of a model that has it.")
+      .metavar("PATH");
+}
+
+}  // namespace
 
 void BpeFiles::describe(OptionTable& table) {
-  table.add("bpe", &bpe, "How text becomes symbols; not given: it is split at spaces.")
-      .choices({"gpt2"});
+  table
+      .add("bpe", &bpe,
+           "How text becomes symbols: by GPT-2's byte-level BPE, by a tokenizer of Hugging Face, "
+           "or split at spaces (none). Not given: at spaces; with a checkpoint by the BPE that its "
+           "run folder has.")
+      .choices({"gpt2", "hf", "none"});
   table.add("gpt2-encoder-json", &gpt2_encoder_json, "encoder.json of the BPE.").metavar("FILE");
   table.add("gpt2-vocab-bpe", &gpt2_vocab_bpe, "vocab.bpe of the BPE.").metavar("FILE");
+  add_hf_tokenizer(table, hf_tokenizer, "--bpe hf: ");
 }
 
 void BpeFlags::describe(OptionTable& table) {
@@ -36,6 +52,7 @@ void BpeFlags::describe(OptionTable& table) {
       .metavar("FILE");
   table.add("gpt2-vocab-bpe", &gpt2_vocab_bpe, "encode, decode: vocab.bpe of the BPE.")
       .metavar("FILE");
+  add_hf_tokenizer(table, hf_tokenizer, "encode, decode, instead of these: ");
   table.add("workers", &workers, "train, encode: threads; the result does not depend on it.")
       .range(1, 1024);
   table.example("evomoe bpe train corpus/ --vocab-size 8192 --destdir bpe", "learn a BPE");
@@ -45,26 +62,37 @@ void BpeFlags::describe(OptionTable& table) {
       "use it");
 }
 
+BpeFiles BpeFlags::files() const {
+  return {.bpe = hf_tokenizer ? "hf" : "gpt2",
+          .gpt2_encoder_json = gpt2_encoder_json,
+          .gpt2_vocab_bpe = gpt2_vocab_bpe,
+          .hf_tokenizer = hf_tokenizer};
+}
+
 void validate_options(const BpeFiles& files) {
-  const bool both = files.gpt2_encoder_json && files.gpt2_vocab_bpe;
-  if (files.bpe && !both) {
+  const bool gpt2 = files.gpt2_encoder_json || files.gpt2_vocab_bpe;
+  if (files.bpe == "gpt2" && !(files.gpt2_encoder_json && files.gpt2_vocab_bpe)) {
     fail_usage(
-        "--bpe {} needs --gpt2-encoder-json and --gpt2-vocab-bpe (`evomoe bpe train` makes both)",
-        *files.bpe);
+        "--bpe gpt2 needs --gpt2-encoder-json and --gpt2-vocab-bpe (`evomoe bpe train` makes "
+        "both)");
   }
-  if (!files.bpe && (files.gpt2_encoder_json || files.gpt2_vocab_bpe)) {
+  if (files.bpe == "hf" && !files.hf_tokenizer)
+    fail_usage("--bpe hf needs --hf-tokenizer, a tokenizer.json or the folder that has it");
+  if (gpt2 && files.bpe != "gpt2")
     fail_usage("--gpt2-encoder-json and --gpt2-vocab-bpe need --bpe gpt2");
-  }
+  if (files.hf_tokenizer && files.bpe != "hf") fail_usage("--hf-tokenizer needs --bpe hf");
 }
 
 void validate_options(const BpeFlags& options) {
-  const bool both = options.gpt2_encoder_json && options.gpt2_vocab_bpe;
-  if (options.action != "train" && !both) {
+  if (options.action == "train") return;
+  const bool gpt2 = options.gpt2_encoder_json || options.gpt2_vocab_bpe;
+  if (gpt2 == options.hf_tokenizer.has_value()) {
     fail_usage(
         "evomoe bpe {} needs --gpt2-encoder-json and --gpt2-vocab-bpe (`evomoe bpe train` makes "
-        "both)",
+        "both), or --hf-tokenizer",
         options.action);
   }
+  validate_options(options.files());
 }
 
 }  // namespace evomoe

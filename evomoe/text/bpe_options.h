@@ -9,12 +9,15 @@ namespace evomoe {
 
 class OptionTable;
 
-/// The files of a GPT-2 byte-level BPE.
+/// The files of a byte-level BPE: GPT-2's, or a tokenizer of Hugging Face.
 struct BpeFiles {
-  std::optional<std::string> bpe;  ///< gpt2, or none
+  std::optional<std::string> bpe;  ///< gpt2 | hf | none
   std::optional<std::string> gpt2_encoder_json;
   std::optional<std::string> gpt2_vocab_bpe;
+  std::optional<std::string> hf_tokenizer;  ///< tokenizer.json, or the folder that has it
 
+  /// Whether files are named; as validate_options() sees to, then all that are needed.
+  bool given() const { return gpt2_encoder_json || hf_tokenizer; }
   void describe(OptionTable& table);
 };
 
@@ -26,8 +29,11 @@ struct BpeFlags {
   std::string destdir = ".";       ///< train: folder of encoder.json and vocab.bpe
   int64_t vocab_size = 8192;       ///< train
   bool keep_whitespace = false;    ///< train: the ends of lines are not stripped
-  std::optional<std::string> gpt2_encoder_json, gpt2_vocab_bpe;  ///< encode, decode
+  /// encode, decode
+  std::optional<std::string> gpt2_encoder_json, gpt2_vocab_bpe, hf_tokenizer;
   int64_t workers = 1;
+
+  BpeFiles files() const;
 
   void describe(OptionTable& table);
 };

@@ -3,13 +3,11 @@
 #include <algorithm>
 #include <charconv>
 #include <ostream>
-#include <queue>
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/parse_json.h"
 #include "evomoe/base/philox.h"
 #include "evomoe/base/write_file.h"
-#include "evomoe/text/bpe_words.h"
 #include "evomoe/text/byte_alphabet.h"
 #include "evomoe/text/text_lines.h"
 
@@ -17,8 +15,6 @@ namespace evomoe {
 namespace {
 
 constexpr uint64_t kNoPair = ~uint64_t{0};
-constexpr size_t kLongWord = 64;  // bytes; longer words are merged with a heap and not remembered
-constexpr size_t kMostWords = 1'000'000;  // remembered; then the memory starts anew
 
 uint64_t pair_key(int32_t left, int32_t right) {
   return uint64_t{static_cast<uint32_t>(left)} << 32 | static_cast<uint32_t>(right);
@@ -125,6 +121,8 @@ void ByteBpe::save(const std::filesystem::path& encoder_json,
 }
 
 const std::string& ByteBpe::bytes(int32_t id) const {
+  static const std::string none;
+  if (rules_ && id >= size()) return none;
   EVOMOE_CHECK(id >= 0 && id < size(),
                "token {} is outside the vocabulary of {} tokens; text and vocabulary do not match",
                id, size());
@@ -132,6 +130,12 @@ const std::string& ByteBpe::bytes(int32_t id) const {
 }
 
 std::string ByteBpe::spelling(int32_t id) const { return spell_bytes(bytes(id)); }
+
+std::optional<int32_t> ByteBpe::token_of(std::string_view text) const {
+  const auto found = std::ranges::find(bytes_of_, text);
+  if (text.empty() || found == bytes_of_.end()) return std::nullopt;
+  return static_cast<int32_t>(found - bytes_of_.begin());
+}
 
 std::vector<int32_t> ByteBpe::encode(std::string_view text) const {
   std::vector<int32_t> ids;
@@ -143,105 +147,6 @@ std::string ByteBpe::decode(const std::vector<int32_t>& ids) const {
   std::string text;
   for (const int32_t id : ids) text += bytes(id);
   return text;
-}
-
-void BpeEncoder::encode(std::string_view text, std::vector<int32_t>& ids) {
-  BpeWords words(text);
-  for (std::string_view word; words.next(word);) encode_word(word, ids);
-}
-
-void BpeEncoder::encode_word(std::string_view word, std::vector<int32_t>& ids) {
-  if (const auto found = cache_.find(word); found != cache_.end()) {
-    const int32_t* begin = cached_ids_.data() + found->second.begin;
-    ids.insert(ids.end(), begin, begin + found->second.length);
-    return;
-  }
-  word_.clear();
-  for (const char byte : word) word_.push_back(bpe_.byte_id_[static_cast<uint8_t>(byte)]);
-  if (word.size() > kLongWord) {
-    merge_long_word();
-  } else {
-    merge_short_word();
-    if (cache_.size() >= kMostWords) {
-      cache_.clear();
-      cached_ids_.clear();
-    }
-    cache_.emplace(
-        word, Span{static_cast<uint32_t>(cached_ids_.size()), static_cast<uint32_t>(word_.size())});
-    cached_ids_.insert(cached_ids_.end(), word_.begin(), word_.end());
-  }
-  ids.insert(ids.end(), word_.begin(), word_.end());
-}
-
-void BpeEncoder::merge_short_word() {
-  // As GPT-2: find the pair of lowest rank, merge all its occurrences from the left, begin again.
-  while (word_.size() > 1) {
-    ByteBpe::Merge best;
-    std::pair<int32_t, int32_t> pair;
-    for (size_t i = 0; i + 1 < word_.size(); ++i) {
-      const auto merge = bpe_.find_merge(word_[i], word_[i + 1]);
-      if (merge.rank >= 0 && (best.rank < 0 || merge.rank < best.rank)) {
-        best = merge;
-        pair = {word_[i], word_[i + 1]};
-      }
-    }
-    if (best.rank < 0) return;
-    size_t out = 0;
-    for (size_t i = 0; i < word_.size(); ++i, ++out) {
-      const bool match =
-          word_[i] == pair.first && i + 1 < word_.size() && word_[i + 1] == pair.second;
-      word_[out] = match ? best.merged : word_[i];
-      if (match) ++i;
-    }
-    word_.resize(out);
-  }
-}
-
-void BpeEncoder::merge_long_word() {
-  // The same result in n log n: a heap of pairs by rank, then place. Pairs that a merge makes wait
-  // until all occurrences of the merged pair are done, even when their rank is lower.
-  struct Candidate {
-    ByteBpe::Merge merge;
-    int32_t left, right;  // places of the two symbols
-    int32_t left_id, right_id;
-    bool operator<(const Candidate& other) const {  // std's heap puts the largest first
-      return merge.rank != other.merge.rank ? merge.rank > other.merge.rank : left > other.left;
-    }
-  };
-  const auto count = static_cast<int32_t>(word_.size());
-  std::vector<int32_t> previous(count);
-  std::vector<int32_t> next(count);
-  std::vector<Candidate> fresh;
-  const auto consider = [&](int32_t left, int32_t right) {
-    if (left < 0 || right >= count) return;
-    const auto merge = bpe_.find_merge(word_[left], word_[right]);
-    if (merge.rank >= 0) fresh.push_back({merge, left, right, word_[left], word_[right]});
-  };
-  for (int32_t i = 0; i < count; ++i) {
-    previous[i] = i - 1;
-    next[i] = i + 1;
-    consider(i - 1, i);
-  }
-  std::priority_queue<Candidate> heap(fresh.begin(), fresh.end());
-  while (!heap.empty()) {
-    const int32_t rank = heap.top().merge.rank;
-    fresh.clear();
-    while (!heap.empty() && heap.top().merge.rank == rank) {
-      const Candidate top = heap.top();
-      heap.pop();
-      const bool stale = word_[top.left] != top.left_id || next[top.left] != top.right ||
-                         word_[top.right] != top.right_id;
-      if (stale) continue;
-      word_[top.left] = top.merge.merged;
-      word_[top.right] = -1;
-      next[top.left] = next[top.right];
-      if (next[top.left] < count) previous[next[top.left]] = top.left;
-      consider(previous[top.left], top.left);
-      consider(top.left, next[top.left]);
-    }
-    for (const auto& candidate : fresh) heap.push(candidate);
-  }
-  std::erase(word_, -1);
 }
 
 std::optional<int32_t> bpe_token_of(std::string_view symbol) {

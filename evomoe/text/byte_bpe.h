@@ -15,10 +15,14 @@
 
 namespace evomoe {
 
+class TokenizerWords;
+struct TokenizerRules;
+
 /// Byte-level byte-pair encoding of GPT-2 ("Language Models are Unsupervised Multitask
 /// Learners", 2.2): text is split into words by a regular expression, the bytes of a word are
 /// merged in the order of the merge table. Every string of bytes can be encoded, and decodes to
-/// itself. Immutable and safe to share between threads; each thread encodes through its own
+/// itself. A tokenizer of Hugging Face is the same with rules of its own for what stands before the
+/// merges. Immutable and safe to share between threads; each thread encodes through its own
 /// BpeEncoder.
 class ByteBpe {
  public:
@@ -33,6 +37,11 @@ class ByteBpe {
   static ByteBpe load(const std::filesystem::path& encoder_json,
                       const std::filesystem::path& vocab_bpe);
 
+  /// Reads a `tokenizer.json` of Hugging Face's tokenizers. Its ids are those that `tokenizers`
+  /// gives, without the tokens that it puts around a text (rules()->at_start). Error, which names
+  /// the file and the part: a tokenizer that is no byte-level BPE, or has a part that is not known.
+  static ByteBpe load_tokenizer(const std::filesystem::path& tokenizer_json);
+
   /// Learns `vocab_size` tokens (256 bytes, merges, and `<|endoftext|>` as the last) from the lines
   /// of text files, stripped at both ends unless `keep_whitespace`. Ties of the pair counts go to
   /// the smaller ids, so that the result does not depend on `threads`. `progress` gets (tokens
@@ -45,6 +54,7 @@ class ByteBpe {
   void save(const std::filesystem::path& encoder_json,
             const std::filesystem::path& vocab_bpe) const;
 
+  /// One more than the highest id.
   int64_t size() const { return static_cast<int64_t>(bytes_of_.size()); }
 
   /// The ids of `text`. Convenient for a single string; BpeEncoder remembers words and is much
@@ -53,10 +63,17 @@ class ByteBpe {
   /// The bytes of `ids`; an Error names an id outside [0, size()).
   std::string decode(const std::vector<int32_t>& ids) const;
 
-  /// The bytes of a token.
+  /// The bytes of a token. A model of Hugging Face may have more rows than its tokenizer has
+  /// tokens: those have none.
   const std::string& bytes(int32_t id) const;
   /// The printable spelling of a token, as in encoder.json (a space is `Ġ`).
   std::string spelling(int32_t id) const;
+  /// The token that `text` spells, or has as an added token; nothing where there is none.
+  std::optional<int32_t> token_of(std::string_view text) const;
+  /// The merges, the first ones first.
+  const std::vector<std::pair<int32_t, int32_t>>& merges() const { return merges_; }
+  /// The rules of a `tokenizer.json`; null: GPT-2's.
+  const TokenizerRules* rules() const { return rules_.get(); }
 
  private:
   friend class BpeEncoder;
@@ -64,16 +81,19 @@ class ByteBpe {
   void add_merge(int32_t left, int32_t right, int32_t merged);
   Merge find_merge(int32_t left, int32_t right) const;
 
-  std::vector<std::string> bytes_of_;                // by id
-  std::vector<int32_t> byte_id_;                     // 256 entries: the id of each single byte
+  std::vector<std::string> bytes_of_;  // by id
+  std::vector<int32_t> byte_id_;       // 256 entries: the id of each single byte; -1: none
   std::vector<std::pair<int32_t, int32_t>> merges_;  // by rank
   std::vector<std::pair<uint64_t, Merge>> table_;    // open addressing by pair; size a power of 2
+  std::shared_ptr<const TokenizerRules> rules_;      // null: GPT-2's
+  StringMap<int32_t> id_of_;  // of the bytes of whole words, where the rules want them
 };
 
 /// Encodes with a memory of the words seen so far. Not safe to share between threads.
 class BpeEncoder {
  public:
-  explicit BpeEncoder(const ByteBpe& bpe) : bpe_(bpe) {}
+  explicit BpeEncoder(const ByteBpe& bpe);
+  ~BpeEncoder();
 
   /// Appends the ids of `text` to `ids`.
   void encode(std::string_view text, std::vector<int32_t>& ids);
@@ -84,13 +104,17 @@ class BpeEncoder {
     uint32_t length;
   };
   void encode_word(std::string_view word, std::vector<int32_t>& ids);
+  void read_word(std::string_view word);
   void merge_short_word();
+  void merge_short_word_by_place();
   void merge_long_word();
 
   const ByteBpe& bpe_;
   StringMap<Span> cache_;
   std::vector<int32_t> cached_ids_;
-  std::vector<int32_t> word_;  // the symbols of the word at hand
+  std::vector<int32_t> word_;            // the symbols of the word at hand
+  std::vector<ByteBpe::Merge> merges_;   // of each symbol with the next one
+  std::unique_ptr<TokenizerWords> cut_;  // by the rules; null: as GPT-2
 };
 
 struct BpeFileStatistics {

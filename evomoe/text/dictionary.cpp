@@ -1,12 +1,14 @@
 #include "evomoe/text/dictionary.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <numeric>
 #include <optional>
 #include <ostream>
 #include <unordered_set>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/parse_json.h"
 #include "evomoe/base/write_file.h"
 #include "evomoe/text/parse_number.h"
 #include "evomoe/text/text_lines.h"
@@ -17,10 +19,34 @@ namespace {
 /// Behind a count: the symbol takes the place of an earlier one that is spelled alike.
 constexpr std::string_view kOverwrite = " #fairseq:overwrite";
 
+constexpr std::array<const char*, Dictionary::kSpecials> kSpecialSymbols = {"<s>", "<pad>", "</s>",
+                                                                            "<unk>"};
+
+Dictionary::SpecialIds read_special_ids(const std::filesystem::path& path) {
+  const MappedFile file(path);
+  const auto json = parse_json(file.bytes());
+  Dictionary::SpecialIds ids{};
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const bool there = json.is_object() && json.contains(kSpecialSymbols[i]) &&
+                       json[kSpecialSymbols[i]].is_number_integer();
+    EVOMOE_CHECK(
+        there && json[kSpecialSymbols[i]] >= 0,
+        "{}: no id of `{}`; the file must be the one that `evomoe convert --from hf` wrote "
+        "with the dictionary",
+        path.string(), kSpecialSymbols[i]);
+    ids[i] = json[kSpecialSymbols[i]].get<int64_t>();
+  }
+  return ids;
+}
+
 }  // namespace
 
+std::filesystem::path special_ids_file(const std::filesystem::path& dictionary) {
+  return std::filesystem::path(dictionary).replace_extension(".ids.json");
+}
+
 Dictionary::Dictionary() {
-  for (const char* special : {"<s>", "<pad>", "</s>", "<unk>"}) add(special, 1);
+  for (const char* special : kSpecialSymbols) add(special, 1);
 }
 
 Dictionary Dictionary::load(const std::filesystem::path& path) {
@@ -51,6 +77,14 @@ Dictionary Dictionary::load(const std::filesystem::path& path) {
                "{}: no symbol in it; copy the dict.txt that the data was made with again, or make "
                "both with `evomoe preprocess`",
                path.string());
+  if (const auto ids = special_ids_file(path); std::filesystem::exists(ids)) {
+    const auto special_ids = read_special_ids(ids);
+    try {
+      dictionary.set_special_ids(special_ids);
+    } catch (const Error& error) {
+      fail("{}: {}", ids.string(), error.what());
+    }
+  }
   return dictionary;
 }
 
@@ -62,6 +96,25 @@ void Dictionary::save(const std::filesystem::path& path) const {
       stream << symbols_[i] << ' ' << counts_[i] << (overwrites ? kOverwrite : "") << '\n';
     }
   });
+  const auto ids_path = special_ids_file(path);
+  if (!special_ids_) {
+    std::filesystem::remove(ids_path);
+    return;
+  }
+  nlohmann::ordered_json ids;
+  for (size_t i = 0; i < kSpecials; ++i) ids[kSpecialSymbols[i]] = (*special_ids_)[i];
+  write_file(ids_path, [&](std::ostream& stream) { stream << ids.dump(2) << '\n'; });
+}
+
+void Dictionary::set_special_ids(const SpecialIds& ids) {
+  for (size_t i = 0; i < kSpecials; ++i) {
+    const auto symbol = std::to_string(ids[i]);
+    const auto known = indices_.find(symbol);
+    EVOMOE_CHECK(known == indices_.end(), "{} is the id of `{}`, and of token {}, `{}`, already",
+                 symbol, kSpecialSymbols[i], known->second, symbols_[known->second]);
+    indices_.emplace(symbol, static_cast<int64_t>(i));
+  }
+  special_ids_ = ids;
 }
 
 int64_t Dictionary::add(std::string_view symbol, int64_t count, bool overwrite) {

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -20,8 +22,12 @@ struct StringHash {
 template <typename Value>
 using StringMap = std::unordered_map<std::string, Value, StringHash, std::equal_to<>>;
 
+/// Beside a dictionary: the ids that the specials have in a tokenizer (`dict.ids.json`).
+std::filesystem::path special_ids_file(const std::filesystem::path& dictionary);
+
 /// The symbols of a model in fairseq's order and file format (`dict.txt`: a line `symbol count` for
-/// each symbol but the four specials). Symbols are UTF-8.
+/// each symbol but the four specials). Symbols are UTF-8. Where the symbols are the ids of a
+/// tokenizer, the specials may have ids as well: those are other spellings of them.
 class Dictionary {
  public:
   static constexpr int64_t kBos = 0;  ///< <s>
@@ -29,16 +35,18 @@ class Dictionary {
   static constexpr int64_t kEos = 2;  ///< </s>
   static constexpr int64_t kUnk = 3;  ///< <unk>
   static constexpr int64_t kSpecials = 4;
+  using SpecialIds = std::array<int64_t, kSpecials>;  ///< by special
 
   Dictionary();
 
   /// Reads a dict.txt. A count is what Python's int() reads, within 64 bits (parse_int). A missing
   /// or empty file, a malformed line and a symbol that comes twice (unless its second line ends in
-  /// ` #fairseq:overwrite`) are Errors that name the line.
+  /// ` #fairseq:overwrite`) are Errors that name the line. special_ids_file(path) is read where it
+  /// is there.
   static Dictionary load(const std::filesystem::path& path);
 
   /// Writes a dict.txt that load() reads back to the same, all symbols but the specials, under a
-  /// temporary name first.
+  /// temporary name first, and the file of its special ids.
   void save(const std::filesystem::path& path) const;
 
   /// Adds `count` occurrences of `symbol`, which is appended when new (or always, when
@@ -58,6 +66,11 @@ class Dictionary {
   const std::string& symbol(int64_t index) const;
   int64_t count(int64_t index) const;
 
+  /// The ids of the specials in a tokenizer; nothing: they have none.
+  const std::optional<SpecialIds>& special_ids() const { return special_ids_; }
+  /// Error where one is the symbol of another token already, or two are the same.
+  void set_special_ids(const SpecialIds& ids);
+
   /// The ids of a line that is split at (Unicode) white space. When `replaced` is given, it is
   /// raised by the number of words that are not in the dictionary.
   std::vector<int64_t> encode_line(std::string_view line, bool append_eos = true,
@@ -70,6 +83,7 @@ class Dictionary {
   std::vector<std::string> symbols_;
   std::vector<int64_t> counts_;
   StringMap<int64_t> indices_;
+  std::optional<SpecialIds> special_ids_;
 };
 
 }  // namespace evomoe

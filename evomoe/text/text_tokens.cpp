@@ -6,7 +6,10 @@ namespace evomoe {
 
 int64_t text_token(std::string_view symbol, const Dictionary& dictionary) {
   const auto index = dictionary.index(symbol);
-  return index < Dictionary::kSpecials ? Dictionary::kUnk : index;
+  if (index >= Dictionary::kSpecials) return index;
+  // An id of a tokenizer may be that of a start or an end; others have no place in a text.
+  const bool framing = index == Dictionary::kBos || index == Dictionary::kEos;
+  return framing && symbol != dictionary.symbol(index) ? index : Dictionary::kUnk;
 }
 
 std::vector<int64_t> tokens_of_bpe_ids(const ByteBpe& bpe, const Dictionary& dictionary) {

@@ -10,7 +10,7 @@
 namespace evomoe {
 
 /// The token of a symbol of a text. A text that spells <s>, <pad> or </s> has none of these: they
-/// are unknown words to it.
+/// are unknown words to it. An id of a tokenizer that means <s> or </s> (special_ids()) does.
 int64_t text_token(std::string_view symbol, const Dictionary& dictionary);
 
 /// The token of each id of a BPE: the symbols of a dictionary over BPE text are the decimal ids.

@@ -46,9 +46,7 @@ class Parameters {
     int64_t words = 1;
     for (const auto size : sizes) words *= size;
     words_ += words;
-    if (!trained) return;
-    trained_words_ += words;
-    trained_.emplace_back(kind, std::move(sizes));
+    if (trained) trained_.push_back({kind, std::move(sizes), words});
   }
   void add_linear(int64_t rows, int64_t columns, bool bias = true) {
     add(ParameterKind::kMatrix, {rows, columns});
@@ -56,20 +54,29 @@ class Parameters {
   }
   void add(const Parameters& others) {
     words_ += others.words_;
-    trained_words_ += others.trained_words_;
     trained_.insert(trained_.end(), others.trained_.begin(), others.trained_.end());
   }
   int64_t words() const { return words_; }
-  int64_t trained_words() const { return trained_words_; }
+  int64_t trained_words(const StateBytes& of) const {
+    int64_t all = 0;
+    for (const auto& [kind, sizes, words] : trained_) all += of(kind, sizes) == kFrozen ? 0 : words;
+    return all;
+  }
   int64_t state_bytes(const StateBytes& of) const {
     int64_t bytes = 0;
-    for (const auto& [kind, sizes] : trained_) bytes += of(kind, sizes);
+    for (const auto& [kind, sizes, words] : trained_)
+      bytes += std::max<int64_t>(of(kind, sizes), 0);
     return bytes;
   }
 
  private:
-  int64_t words_ = 0, trained_words_ = 0;
-  std::vector<std::pair<ParameterKind, std::vector<int64_t>>> trained_;
+  struct Trained {
+    ParameterKind kind;
+    std::vector<int64_t> sizes;
+    int64_t words;
+  };
+  int64_t words_ = 0;
+  std::vector<Trained> trained_;
 };
 
 /// An encoder or a decoder, without an output projection. What cross-attention reads has as many
@@ -317,7 +324,7 @@ Words words_of(const StackCounter& stack) {
 MemoryEstimate in_bytes(const Words& words, const StateBytes& state) {
   MemoryEstimate estimate;
   estimate.parameters = kWord * (words.parameters.words() + words.constants);
-  estimate.gradients = kWord * words.parameters.trained_words();
+  estimate.gradients = kWord * words.parameters.trained_words(state);
   estimate.moments = words.parameters.state_bytes(state);
   estimate.activations = kWord * words.activations;
   estimate.workspace = kWord * words.workspace;
@@ -338,7 +345,9 @@ MemoryEstimate share_of_rank(const MemoryEstimate& whole, const RankDivision& di
   }
   // All of it without ZeRO, a part with it.
   const auto trained = whole.gradients, part = trained / division.ranks;
-  const auto of_rank = trained - experts + experts / division.expert_ranks;
+  // Where experts are not trained they are more than all that is.
+  const auto of_rank =
+      std::max<int64_t>(trained - experts, 0) + std::min(experts, trained) / division.expert_ranks;
   const auto outside = trained - of_blocks;
   auto share = whole;
   share.parameters -= trained - of_rank;

@@ -57,7 +57,9 @@ struct LargestBatch {
   bool segments = false;  ///< rows hold several sequences (ForwardContext::segment_BS)
 };
 
-/// Bytes that the optimiser keeps in memory of a parameter.
+/// Bytes that the optimiser keeps in memory of a parameter; kFrozen: it is not trained, and so has
+/// no gradient either.
+inline constexpr int64_t kFrozen = -1;
 using StateBytes = std::function<int64_t(ParameterKind kind, const std::vector<int64_t>& sizes)>;
 
 /// What the model's parameters, gradients, activations and workspace take in the update that needs

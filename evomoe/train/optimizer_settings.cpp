@@ -58,6 +58,7 @@ void check_optimizer(const TrainOptions& options) {
   options.optimizer.make_rule();
   check_zero_stage(options, options.distributed.distributed_world_size);
   LrFactors(options.optimizer.lr_factor);
+  options.optimizer.frozen();
   const auto& name = options.optimizer.optimizer;
   const auto& schedule = options.optimization.lr_scheduler;
   const bool relative = sets_own_learning_rate(options);
@@ -119,6 +120,18 @@ void announce_lr_factors(const TrainOptions& options,
                  name);
     }
   }
+}
+
+void announce_frozen(const TrainOptions& options, const std::vector<NamedParameter>& parameters) {
+  const auto frozen = options.optimizer.frozen();
+  if (frozen.empty()) return;
+  int64_t trained = 0, all = 0;
+  for (const auto& parameter : parameters) {
+    all += parameter.tensor.numel();
+    trained += frozen.contains(parameter.kind) ? 0 : parameter.tensor.numel();
+  }
+  log().info("{} of {} parameters are trained (--freeze {})", trained, all,
+             fmt::join(options.optimizer.freeze, ","));
 }
 
 }  // namespace evomoe

@@ -35,4 +35,7 @@ void check_optimizer_state(const TrainOptions& stored, const TrainOptions& now,
 void announce_lr_factors(const TrainOptions& options,
                          const std::vector<NamedParameter>& parameters);
 
+/// Logs how many parameters --freeze leaves.
+void announce_frozen(const TrainOptions& options, const std::vector<NamedParameter>& parameters);
+
 }  // namespace evomoe

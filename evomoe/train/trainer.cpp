@@ -1,6 +1,7 @@
 #include "evomoe/train/trainer.h"
 
 #include <ATen/record_function.h>
+#include <fmt/ranges.h>
 
 #include <cmath>
 #include <span>
@@ -101,6 +102,7 @@ Trainer::Trainer(const TrainOptions& options, const Vocabulary& vocabulary, torc
   for (auto& [layer, moe] : model_->moe_layers())
     moe->divide_experts(ranks_.experts, options.distributed.expert_exchange_parts);
   model_->to(device_);
+  freeze();
   shards_ = std::make_unique<ParameterShards>(
       *model_, named_parameters(*model_), ranks_, shares_experts(),
       ZeroSettings{.stage = zero_stage(options.distributed),
@@ -220,6 +222,7 @@ void Trainer::spawn_experts() {
   for (auto& [layer, moe] : model_->moe_layers()) {
     moe->spawn(experts, diversify, static_cast<uint64_t>(options_.common.seed));
   }
+  freeze();
   for (const auto& parameter : named_parameters(*model_)) {
     if (parameter.kind != ParameterKind::kExpert) continue;
     const auto before = shards_->of(parameter.name);
@@ -241,6 +244,7 @@ void Trainer::grow_experts(int64_t experts) {
     moe->grow(experts, options_.evolution.growth_noise,
               static_cast<uint64_t>(options_.common.seed));
   }
+  freeze();
   for (const auto& parameter : named_parameters(*model_)) {
     const auto before = shards_->of(parameter.name);
     if (before.whole.is_same(parameter.tensor)) continue;
@@ -257,6 +261,21 @@ void Trainer::grow_experts(int64_t experts) {
     });
   }
   gradients_->watch_parameters();
+}
+
+void Trainer::freeze() {
+  const auto frozen = options_.optimizer.frozen();
+  if (frozen.empty()) return;
+  bool any_trained = false;
+  for (const auto& parameter : named_parameters(*model_)) {
+    const bool trained = !frozen.contains(parameter.kind);
+    auto tensor = parameter.tensor;
+    if (!trained) tensor.set_requires_grad(false);
+    any_trained = any_trained || trained;
+  }
+  if (any_trained) return;
+  fail_usage("--freeze {}: nothing is left to train: this model has no other parameters",
+             fmt::join(options_.optimizer.freeze, ","));
 }
 
 void Trainer::forward_backward(const Batch& batch, int64_t micro_batch, bool last,

@@ -129,6 +129,8 @@ class Trainer {
   void begin_update(const std::vector<Batch>& micro_batches, UpdateResult& result);
   /// Each MoE layer gets more experts (--growth-experts).
   void grow_experts(int64_t experts);
+  /// What --freeze names has no gradient. To be called when parameters are new.
+  void freeze();
   /// Makes the gates point to directions of what their layers are given in the micro-batches of all
   /// ranks (--evolution-router-init kmeans).
   void point_gates(const std::vector<Batch>& micro_batches);

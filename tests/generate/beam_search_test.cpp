@@ -165,6 +165,16 @@ void expect_same(const std::vector<Hypothesis>& actual, const std::vector<Text>&
   }
 }
 
+TEST(BeamSearch, ASentenceMayHaveAStartOfItsOwn) {
+  auto options = short_search(3, 4);
+  ToyModel model(2, random_distribution);
+  const auto found = beam_search(model, {.sentences = 2, .start = {5, 3}}, options);
+  for (int64_t sentence = 0; sentence < 2; ++sentence) {
+    options.start_token = sentence == 0 ? 5 : 3;
+    expect_same(found[static_cast<size_t>(sentence)], plain_beam(sentence, options));
+  }
+}
+
 TEST(BeamSearch, WithABeamThatHoldsEverythingItFindsTheBestTexts) {
   for (const double lenpen : {1.0, 0.3, 2.0}) {
     for (const bool normalize : {true, false}) {

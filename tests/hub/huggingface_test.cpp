@@ -12,13 +12,13 @@
 #include "evomoe/base/error.h"
 #include "evomoe/checkpoint/safetensors.h"
 #include "evomoe/config/option_table.h"
+#include "evomoe/hub/evaluation_topk.h"
 #include "evomoe/hub/hub_architecture.h"
-#include "evomoe/hub/hub_config.h"
 #include "evomoe/hub/hub_export.h"
+#include "evomoe/hub/hub_fit.h"
 #include "evomoe/hub/hub_import.h"
-#include "evomoe/loading/loaded_model.h"
-#include "evomoe/train/model_family.h"
-#include "tests/testing/paths.h"
+#include "evomoe/train/model_options.h"
+#include "tests/hub/transformers_fixture.h"
 
 namespace evomoe {
 namespace {
@@ -27,11 +27,10 @@ namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
-class HuggingFace : public ::testing::Test {
+class HuggingFace : public Transformers {
  protected:
   static void SetUpTestSuite() {
-    if (testing::run_command(python() + " -c 'import transformers, safetensors'").exit_code != 0)
-      return;
+    if (!has_transformers()) return;
     theirs_ = new testing::TemporaryFolder;
     const auto made = testing::run_command(
         fmt::format("{} {} make {}", python(), script(), theirs_->path().string()));
@@ -40,34 +39,6 @@ class HuggingFace : public ::testing::Test {
   static void TearDownTestSuite() {
     delete theirs_;
     theirs_ = nullptr;
-  }
-  void SetUp() override {
-    if (theirs_ == nullptr) {
-      GTEST_SKIP() << "no transformers in " << python()
-                   << "; EVOMOE_PYTHON names a Python that has it";
-    }
-  }
-
-  static std::string python() { return testing::python().string(); }
-  static std::string script() {
-    return (testing::source_dir() / "tests/hub/huggingface_models.py").string();
-  }
-
-  static torch::Tensor logits_of(const fs::path& checkpoint, const torch::Tensor& token_BS) {
-    const torch::NoGradGuard no_grad;
-    LoadOptions load;
-    load.common.device = "cpu";
-    auto model = load_model(checkpoint, load).language_model("a test");
-    const auto x = model->forward(token_BS, ForwardContext()).x_BSD;
-    return torch::matmul(x, model->output_weight().t());
-  }
-
-  static void expect_close(const torch::Tensor& found, const torch::Tensor& expected,
-                           const std::string& name) {
-    ASSERT_EQ(found.sizes(), expected.sizes()) << name;
-    const auto scale = expected.abs().max().item<double>();
-    EXPECT_GT(scale, 0.1) << name;
-    EXPECT_LT((found - expected).abs().max().item<double>(), 1e-4 * scale) << name;
   }
 
   /// All models, in order.
@@ -105,49 +76,42 @@ class HuggingFace : public ::testing::Test {
   }
 
   inline static testing::TemporaryFolder* theirs_ = nullptr;
-  testing::TemporaryFolder folder_;
   int copies_ = 0;
 };
 
 TEST_F(HuggingFace, ModelsOfEveryArchitectureHaveTheSameLogitsHereAndBackThere) {
   std::map<std::string, int> of_architecture;
-  std::string written;
   torch::Tensor token_BS;
-  std::map<std::string, torch::Tensor> ours;
+  std::vector<fs::path> written;
+  std::vector<TensorMap> ours;
   for (const auto& name : names()) {
     SCOPED_TRACE(name);
     const auto expected = read_safetensors(*theirs_ / (name + "/expected.safetensors"));
     const auto run = folder_ / (name + "-run");
     import_hub_model(*theirs_ / name, "", run);
     const auto checkpoint = run / "checkpoint_last";
-    expect_close(logits_of(checkpoint, expected.at("tokens")), expected.at("logits"), name);
+    expect_same_answers(our_answers(checkpoint, expected.at("tokens")), expected, name);
 
     const auto type =
         testing::read_json(*theirs_ / (name + "/config.json")).at("model_type").get<std::string>();
-    const auto back = folder_ / (name + "-back");
-    export_hub_model(checkpoint, back, {.architecture = type});
+    written.push_back(folder_ / (name + "-back"));
+    export_hub_model(checkpoint, written.back(), {.architecture = type});
     if (!token_BS.defined()) token_BS = expected.at("tokens");
-    ours[name] = logits_of(checkpoint, token_BS);
-    written += " " + back.string();
+    ours.push_back(our_answers(checkpoint, token_BS));
     ++of_architecture[type];
   }
-  for (const auto& type : hub_architecture_names()) EXPECT_GT(of_architecture[type], 0) << type;
-
-  // All at once: what is slow is to start Python.
-  const auto tokens = folder_ / "tokens.safetensors";
-  write_safetensors(tokens, {{"tokens", token_BS}});
-  const auto run = testing::run_command(
-      fmt::format("{} {} logits {}{}", python(), script(), tokens.string(), written));
-  ASSERT_EQ(run.exit_code, 0) << run.err;
-  EXPECT_THAT(run.err, ::testing::Not(HasSubstr("newly initialized")));
-  for (const auto& [name, logits] : ours) {
-    expect_close(read_safetensors(folder_ / (name + "-back/logits.safetensors")).at("logits"),
-                 logits, name);
+  for (const auto& each : hub_architectures()) {
+    if (each.family == HubFamily::kEvomoe) continue;  // evomoe_class_test.cpp
+    EXPECT_GT(of_architecture[each.type], 0) << each.type;
   }
+  const auto theirs = their_answers(written, token_BS);
+  for (size_t i = 0; i < ours.size(); ++i)
+    expect_same_answers(theirs[i], ours[i], written[i].filename().string());
 }
 
 TEST_F(HuggingFace, WhatGoesThereAndComesBackIsBitIdentical) {
-  for (const std::string name : {"llama", "mixtral", "qwen3_moe_dense_layers"}) {
+  for (const std::string name :
+       {"llama", "mixtral", "qwen3_moe_dense_layers", "qwen2_moe", "xglm", "gpt2_untied"}) {
     import_hub_model(*theirs_ / name, "", folder_ / name);
     const auto weights = name + "/checkpoint_last/model.safetensors";
     for (const int64_t shard_bytes : {int64_t{1} << 30, int64_t{10000}}) {
@@ -180,8 +144,8 @@ TEST_F(HuggingFace, HalfPrecisionIsThatOfTheWeights) {
 
 TEST_F(HuggingFace, WhatIsNotTheModelOfItsConfigIsNamed) {
   auto model = copy_of("llama");
-  change_config(model, [](auto& c) { c["architectures"] = {"GPT2LMHeadModel"}; });
-  expect_import_refused(model, {"GPT2LMHeadModel", "LlamaForCausalLM, MistralForCausalLM"});
+  change_config(model, [](auto& c) { c["architectures"] = {"BloomForCausalLM"}; });
+  expect_import_refused(model, {"BloomForCausalLM", "LlamaForCausalLM, MistralForCausalLM"});
   const std::vector<std::pair<std::function<void(nlohmann::json&)>, std::string>> configs = {
       {[](auto& c) { c.erase("hidden_size"); }, "`hidden_size` is missing"},
       {[](auto& c) { c["hidden_size"] = "24"; },
@@ -225,6 +189,28 @@ TEST_F(HuggingFace, WhatIsNotTheModelOfItsConfigIsNamed) {
   });
   expect_import_refused(model, {"missing: model.layers.0.mlp.up_proj.weight, model.norm.weight",
                                 "unknown: model.layers.1.extra", "lm_head.weight is of Char"});
+}
+
+TEST_F(HuggingFace, ASharedExpertThatAGateWeighsIsRefused) {
+  const auto model = copy_of("qwen2_moe");
+  change_tensors(model, [](auto& tensors) {
+    tensors["model.layers.1.mlp.shared_expert_gate.weight"] = torch::ones({1, 24});
+  });
+  expect_import_refused(model, {"model.layers.1.mlp.shared_expert_gate.weight is not zero"});
+}
+
+TEST_F(HuggingFace, TheFirstFilesOfGpt2HaveNoPrefix) {
+  const auto model = copy_of("gpt2");
+  change_tensors(model, [](auto& tensors) {
+    TensorMap plain;
+    for (const auto& [name, tensor] : tensors) plain[name.substr(name.find('.') + 1)] = tensor;
+    plain["h.0.attn.bias"] = torch::ones({1, 1, 64, 64});
+    tensors = plain;
+  });
+  const auto expected = read_safetensors(model / "expected.safetensors");
+  import_hub_model(model, "", folder_ / "run");
+  expect_same_answers(our_answers(folder_ / "run/checkpoint_last", expected.at("tokens")), expected,
+                      "gpt2 without a prefix");
 }
 
 TEST_F(HuggingFace, ShardsThatAreAbsentAreNamed) {
@@ -271,22 +257,65 @@ std::vector<std::string> fitting(const std::string& arguments) {
 
 TEST(HubArchitecture, AModelIsWhatFitsExactly) {
   using ::testing::ElementsAre;
-  EXPECT_THAT(fitting("--arch llama_tiny"), ElementsAre("llama", "mistral"));
-  EXPECT_THAT(fitting("--arch llama_tiny --sliding-window 8"), ElementsAre("mistral"));
-  EXPECT_THAT(fitting("--arch llama_tiny --attention-bias qkv"), ElementsAre("qwen2"));
-  EXPECT_THAT(fitting("--arch llama_tiny --query-key-norm head"), ElementsAre("qwen3"));
-  EXPECT_THAT(fitting("--arch mixtral_tiny"), ElementsAre("mixtral"));
-  EXPECT_THAT(fitting("--arch olmoe_tiny"), ElementsAre("olmoe"));
-  EXPECT_THAT(fitting("--arch qwen3_moe_tiny"), ElementsAre("qwen3_moe"));
+  EXPECT_THAT(fitting("--arch llama_tiny"), ElementsAre("llama", "mistral", "evomoe"));
+  EXPECT_THAT(fitting("--arch llama_tiny --sliding-window 8"), ElementsAre("mistral", "evomoe"));
+  EXPECT_THAT(fitting("--arch llama_tiny --attention-bias qkv"), ElementsAre("qwen2", "evomoe"));
+  EXPECT_THAT(fitting("--arch llama_tiny --query-key-norm head"), ElementsAre("qwen3", "evomoe"));
+  EXPECT_THAT(fitting("--arch mixtral_tiny"), ElementsAre("mixtral", "qwen2_moe", "evomoe"));
+  EXPECT_THAT(fitting("--arch olmoe_tiny"), ElementsAre("olmoe", "evomoe"));
+  EXPECT_THAT(fitting("--arch qwen3_moe_tiny"), ElementsAre("qwen3_moe", "evomoe"));
   EXPECT_THAT(fitting("--arch qwen3_moe_tiny --moe-first-dense-layers 1"),
-              ElementsAre("qwen3_moe"));
-  for (const auto* none :
-       {"--arch transformer_lm_gpt2_tiny", "--arch llama_tiny --decoder-norm layer_norm",
-        "--arch olmoe_tiny --moe-router sigmoid", "--arch mixtral_tiny --moe-freq 2",
-        "--arch mixtral_tiny --moe-train-capacity-token-fraction 1",
-        "--arch mixtral_tiny --moe-no-normalize-topk", "--arch olmoe_tiny --decoder-head-dim 8"}) {
+              ElementsAre("qwen3_moe", "evomoe"));
+  for (const auto* other :
+       {"--arch mixtral_tiny --moe-freq 2", "--arch mixtral_tiny --moe-no-normalize-topk",
+        "--arch mixtral_tiny --moe-shared-expert-hidden-dim 16",
+        "--arch mixtral_tiny --attention-bias qkv"}) {
+    EXPECT_THAT(fitting(other), ElementsAre("qwen2_moe", "evomoe")) << other;
+  }
+  for (const auto* ours :
+       {"--arch transformer_lm_gpt2_tiny --moe-freq 2 --moe-expert-count 4",
+        "--arch transformer_lm_gpt2_tiny --decoder-norm rms_norm",
+        "--arch llama_tiny --decoder-norm layer_norm", "--arch olmoe_tiny --decoder-head-dim 8",
+        "--arch mixtral_tiny --moe-train-capacity-token-fraction 1"}) {
+    EXPECT_THAT(fitting(ours), ElementsAre("evomoe")) << ours;
+  }
+  for (const auto* none : {"--arch olmoe_tiny --moe-router sigmoid",
+                           "--arch transformer_lm --adaptive-softmax-cutoff 10,20"}) {
     EXPECT_THAT(fitting(none), ::testing::IsEmpty()) << none;
   }
+}
+
+TEST(HubArchitecture, ADenseGptIsXglmOrWhatHasLearnedPositions) {
+  using ::testing::ElementsAre;
+  const std::string gpt = "--arch transformer_lm_gpt --activation-fn gelu ";
+  EXPECT_THAT(fitting(gpt), ElementsAre("xglm", "gpt2", "evomoe"));
+  EXPECT_THAT(fitting(gpt + "--decoder-learned-pos"), ElementsAre("biogpt", "gpt2", "evomoe"));
+  EXPECT_THAT(fitting(gpt + "--no-token-positional-embeddings"), ElementsAre("evomoe"));
+}
+
+/// What counts is what a router does when nothing is trained.
+TEST(HubArchitecture, RoutersAreWhatTheyDoInEvaluation) {
+  const std::string model = "--arch llama_tiny --moe-freq 2 --moe-expert-count 4 ";
+  const auto topk = [&](const std::string& router) {
+    return evaluation_topk(gpt_of(model + router).moe.router);
+  };
+  const std::string all = " --moe-eval-capacity-token-fraction 1 ";
+  const auto expect = [&](const std::string& router, int64_t k, bool normalized) {
+    const auto found = topk(router);
+    ASSERT_TRUE(found) << router;
+    EXPECT_EQ(found->k, k) << router;
+    EXPECT_EQ(found->normalized, normalized) << router;
+  };
+  expect("--moe-router switch" + all, 1, false);
+  expect("--moe-router switch --moe-train-capacity-token-fraction 0", 1, false);
+  expect("--moe-router gshard" + all, 2, true);
+  expect("--moe-router topk --moe-k 3" + all, 3, true);
+  expect("--moe-router topk --moe-no-normalize-topk" + all, 2, false);
+  expect("--moe-router dts --moe-eval-capacity-token-fraction -1", 1, false);
+  expect("--moe-router dts --dts-final-k 2 --dts-scale-weights" + all, 2, true);
+  for (const std::string drops : {"switch", "gshard", "topk", "dts"})
+    EXPECT_FALSE(topk("--moe-router " + drops)) << drops;
+  EXPECT_FALSE(topk("--moe-router sigmoid"));
 }
 
 }  // namespace

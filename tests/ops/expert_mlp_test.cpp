@@ -412,6 +412,35 @@ TEST(ExpertMlp, ATokenHasOtherDropoutAtEachExpert) {
   EXPECT_FALSE(torch::allclose(run(problem, first, options), run(problem, second, options)));
 }
 
+TEST(ExpertMlp, WeightsThatNeedNoGradientGetNoneAndChangeNoOther) {
+  for (const auto type : {torch::kFloat32, torch::kFloat64}) {
+    for (const auto& kind : kKinds) {
+      SCOPED_TRACE(kind.name);
+      const auto problem = make_problem({{0, 2}, {}, {1, 2, 3}}, 4, 6, 5, type, kind);
+      const auto gradients = [&](const std::vector<size_t>& frozen) {
+        std::vector<torch::Tensor> in;
+        for (const auto& tensor : problem.inputs) in.push_back(tensor.clone().requires_grad_());
+        for (const auto i : frozen) in[i].requires_grad_(false);
+        run(problem, in, {}).square().sum().backward();
+        std::vector<torch::Tensor> found;
+        for (const auto& tensor : in) found.push_back(tensor.grad());
+        return found;
+      };
+      const auto all = gradients({});
+      for (size_t only = 2; only < problem.inputs.size(); ++only) {
+        std::vector<size_t> frozen;
+        for (size_t i = 2; i < problem.inputs.size(); ++i) {
+          if (i != only) frozen.push_back(i);
+        }
+        const auto found = gradients(frozen);
+        for (const auto i : frozen) EXPECT_FALSE(found[i].defined()) << i;
+        for (const size_t i : {size_t{0}, size_t{1}, only})
+          EXPECT_TRUE(torch::equal(found[i], all[i])) << i;
+      }
+    }
+  }
+}
+
 TEST(ExpertMlp, ATokenWithoutAssignmentGetsZeros) {
   const auto problem = make_problem({{1}, {3}}, 4, 3, 5, torch::kFloat32);
   const auto y = run(problem, problem.inputs, {});

@@ -16,6 +16,16 @@ TEST(BpeOptions, BothFilesAreNeeded) {
   EXPECT_NO_THROW(validate_options(files));
   files.gpt2_vocab_bpe = "vocab.bpe";
   EXPECT_THROW(validate_options(files), UsageError);
+  EXPECT_THROW(validate_options(BpeFiles{.bpe = "hf"}), UsageError);
+  EXPECT_THROW(validate_options(BpeFiles{.bpe = "gpt2", .hf_tokenizer = "x"}), UsageError);
+  EXPECT_THROW(validate_options(BpeFiles{.hf_tokenizer = "x"}), UsageError);
+  EXPECT_NO_THROW(validate_options(BpeFiles{.bpe = "hf", .hf_tokenizer = "x"}));
+  EXPECT_NO_THROW(validate_options(BpeFiles{.bpe = "none"}));
+
+  bpe.hf_tokenizer = "tokenizer.json";
+  EXPECT_NO_THROW(validate_options(bpe));
+  bpe.gpt2_encoder_json = "encoder.json";
+  EXPECT_THROW(validate_options(bpe), UsageError);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <limits>
 #include <random>
 
+#include "evomoe/text/text_tokens.h"
 #include "tests/testing/expect_error.h"
 #include "tests/testing/paths.h"
 
@@ -159,6 +160,32 @@ TEST(Dictionary, JoinsSymbolsWithoutTheEndsOfSentences) {
   dictionary.add("a");
   EXPECT_EQ(dictionary.string({0, 4, 3, 4, 2}), "a <unk> a");
   expect_error([&] { dictionary.string({5}); }, {"token 5", "5 symbols"});
+}
+
+TEST(Dictionary, SpecialsMayHaveIdsOfATokenizer) {
+  const TemporaryFolder folder;
+  Dictionary dictionary;
+  for (const auto* symbol : {"0", "2", "4", "7"}) dictionary.add(symbol);
+  dictionary.set_special_ids({1, 3, 5, 6});
+  dictionary.save(folder / "dict.txt");
+  const auto loaded = Dictionary::load(folder / "dict.txt");
+  EXPECT_EQ(loaded.special_ids(), dictionary.special_ids());
+  EXPECT_EQ(loaded.index("5"), Dictionary::kEos);
+  // A text has starts and ends by their ids, but no padding; and what it spells is text.
+  EXPECT_EQ(text_token("1", loaded), Dictionary::kBos);
+  EXPECT_EQ(text_token("5", loaded), Dictionary::kEos);
+  EXPECT_EQ(text_token("3", loaded), Dictionary::kUnk);
+  EXPECT_EQ(text_token("</s>", loaded), Dictionary::kUnk);
+  EXPECT_EQ(text_token("7", loaded), 7);
+
+  EXPECT_EQ(special_ids_file("a/dict.de.txt"), "a/dict.de.ids.json");
+  write_text(folder / "dict.ids.json", R"({"<s>": 1, "<pad>": 2})");
+  expect_error([&] { Dictionary::load(folder / "dict.txt"); }, {"dict.ids.json", "`</s>`"});
+  write_text(folder / "dict.ids.json", R"({"<s>": 1, "<pad>": 2, "</s>": 5, "<unk>": 6})");
+  expect_error([&] { Dictionary::load(folder / "dict.txt"); },
+               {"dict.ids.json", "2 is the id of `<pad>`, and of token 5, `2`"});
+  Dictionary().save(folder / "dict.txt");
+  EXPECT_FALSE(std::filesystem::exists(folder / "dict.ids.json"));
 }
 
 }  // namespace

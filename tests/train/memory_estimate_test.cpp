@@ -290,6 +290,21 @@ TEST(MemoryEstimate, PaddedBatchesCountInTheExperts) {
   EXPECT_GE(padded.activations - plain.activations, 4 * 3 * 8 * tokens * 256);
 }
 
+TEST(MemoryEstimate, WhatIsFrozenHasNeitherGradientsNorMoments) {
+  const auto model = mixture("dts");
+  const LargestBatch batch{kRows * kColumns, kColumns, kRows * kColumns};
+  const auto whole = estimate_memory(model, batch, kept_state);
+  const auto experts = estimate_memory(model, batch, [](ParameterKind kind, const auto& sizes) {
+    return kind == ParameterKind::kExpert ? kept_state(kind, sizes) : kFrozen;
+  });
+  int64_t of_experts = 0;
+  for (const auto& block : whole.blocks) of_experts += block.experts;
+  EXPECT_EQ(experts.gradients, of_experts);
+  EXPECT_LT(experts.moments, whole.moments);
+  EXPECT_GT(experts.moments, 0);
+  EXPECT_EQ(experts.parameters, whole.parameters);
+}
+
 void fill(TransformerStackOptions& options) {
   options.vocab_size = 500;
   options.layers = 6;

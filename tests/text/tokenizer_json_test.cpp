@@ -1,0 +1,240 @@
+// Tokenizers of Hugging Face: the ids are those of the package `tokenizers` (EVOMOE_PYTHON), whose
+// tokenizers tokenizer_files.py trains with the settings of the kinds that are read.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "evomoe/base/error.h"
+#include "evomoe/text/bpe_folder.h"
+#include "evomoe/text/byte_bpe.h"
+#include "evomoe/text/text_lines.h"
+#include "evomoe/text/tokenizer_pattern.h"
+#include "evomoe/text/tokenizer_rules.h"
+#include "tests/testing/paths.h"
+
+namespace evomoe {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+class TokenizersPackage : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    const auto python = testing::python().string();
+    if (testing::run_command(python + " -c 'import tokenizers'").exit_code != 0) return;
+    made_ = new testing::TemporaryFolder;
+    const auto script = testing::source_dir() / "tests/text/tokenizer_files.py";
+    const auto made = testing::run_command(
+        fmt::format("{} {} {}", python, script.string(), made_->path().string()));
+    if (made.exit_code != 0) ADD_FAILURE() << made.err;
+  }
+  static void TearDownTestSuite() {
+    delete made_;
+    made_ = nullptr;
+  }
+  void SetUp() override {
+    if (made_ == nullptr) {
+      GTEST_SKIP() << "no package tokenizers in " << testing::python()
+                   << "; EVOMOE_PYTHON names a Python that has it";
+    }
+  }
+
+  inline static testing::TemporaryFolder* made_ = nullptr;
+};
+
+/// Ids as a line of numbers.
+std::string numbers(const std::vector<int32_t>& ids) {
+  return fmt::format("{}", fmt::join(ids, " "));
+}
+
+TEST_F(TokenizersPackage, GivesTheSameIdsToTextsOfManyScripts) {
+  const auto texts = testing::read_json(made_->path() / "texts.json");
+  int kinds = 0;
+  for (const auto& entry : fs::directory_iterator(made_->path())) {
+    if (!entry.is_directory()) continue;
+    ++kinds;
+    SCOPED_TRACE(entry.path().filename());
+    const auto bpe = ByteBpe::load_tokenizer(entry.path() / "tokenizer.json");
+    std::istringstream expected(testing::read_text(entry.path() / "ids.txt"));
+    int differing = 0, same_texts = 0;
+    BpeEncoder encoder(bpe);
+    for (const auto& each : texts) {
+      const auto text = each.get<std::string>();
+      std::string line;
+      if (!std::getline(expected, line)) break;
+      std::vector<int32_t> ids;
+      encoder.encode(text, ids);
+      if (numbers(ids) == line) {
+        ++same_texts;
+        continue;
+      }
+      if (++differing > 2) break;
+      std::vector<int32_t> theirs;
+      std::istringstream words(line);
+      for (int32_t id = 0; words >> id;) theirs.push_back(id);
+      size_t same = 0;
+      while (same < std::min(ids.size(), theirs.size()) && ids[same] == theirs[same]) ++same;
+      const std::vector<int32_t> before(ids.begin(), ids.begin() + static_cast<int64_t>(same));
+      ADD_FAILURE() << "after " << same << " ids: ..."
+                    << nlohmann::json(bpe.decode(before)).dump(-1, ' ', true).substr(0, 4000)
+                    << "\n ours " << (same < ids.size() ? ids[same] : -1) << ", theirs "
+                    << (same < theirs.size() ? theirs[same] : -1) << " in " << text.substr(0, 100);
+    }
+    EXPECT_GT(same_texts, 60);
+  }
+  EXPECT_GE(kinds, 10);
+}
+
+TEST_F(TokenizersPackage, SaysWhatStandsBeforeAText) {
+  const auto start = [&](const std::string& kind) {
+    return ByteBpe::load_tokenizer(made_->path() / kind / "tokenizer.json").rules()->at_start;
+  };
+  const auto llama = ByteBpe::load_tokenizer(made_->path() / "llama3/tokenizer.json");
+  EXPECT_THAT(start("llama3"), ElementsAre(*llama.token_of("<|begin_of_text|>")));
+  EXPECT_THAT(start("roberta"), ::testing::SizeIs(1));
+  EXPECT_THAT(start("gpt2"), ::testing::IsEmpty());
+}
+
+TEST_F(TokenizersPackage, DecodesToTheText) {
+  for (const auto* kind : {"gpt2", "llama3", "smollm2"}) {
+    const auto bpe = ByteBpe::load_tokenizer(made_->path() / kind / "tokenizer.json");
+    for (const auto* text : {"naïve <|endoftext|> 日本\r\n  x", "\xff\xfe bytes \xc0", ""})
+      EXPECT_EQ(bpe.decode(bpe.encode(text)), text) << kind;
+  }
+}
+
+/// The smallest tokenizer: 256 bytes, and `ab`.
+nlohmann::json small_tokenizer() {
+  nlohmann::json tokenizer;
+  tokenizer["pre_tokenizer"] = {{"type", "ByteLevel"}, {"add_prefix_space", false}};
+  tokenizer["decoder"] = {{"type", "ByteLevel"}};
+  tokenizer["added_tokens"] = nlohmann::json::array();
+  auto& model = tokenizer["model"] = {{"type", "BPE"}};
+  testing::TemporaryFolder folder;
+  testing::write_text(folder / "text", "ab ab ab");
+  const auto bpe = ByteBpe::train({folder / "text"}, 258, 1);
+  for (int32_t id = 0; id < bpe.size(); ++id) model["vocab"][bpe.spelling(id)] = id;
+  model["merges"] = nlohmann::json::array({"a b"});
+  return tokenizer;
+}
+
+class TokenizerJson : public ::testing::Test {
+ protected:
+  fs::path written(const std::string& text) {
+    testing::write_text(folder_ / "tokenizer.json", text);
+    return folder_ / "tokenizer.json";
+  }
+  void expect_refused(const std::string& text, const std::vector<std::string>& words) {
+    const auto path = written(text);
+    for (const auto& word : words) {
+      EXPECT_THAT([&] { ByteBpe::load_tokenizer(path); }, ThrowsMessage<Error>(HasSubstr(word)));
+    }
+  }
+
+  testing::TemporaryFolder folder_;
+};
+
+TEST_F(TokenizerJson, IsFoundInAFolder) {
+  auto tokenizer = small_tokenizer();
+  const auto ab = tokenizer["model"]["vocab"]["ab"].get<int32_t>();
+  written(tokenizer.dump());
+  EXPECT_THAT(bpe_in(folder_.path())->encode("ab"), ElementsAre(ab));
+  EXPECT_THAT(given_bpe({.bpe = "hf", .hf_tokenizer = folder_.path().string()})->encode("ab"),
+              ElementsAre(ab));
+  const testing::TemporaryFolder data;
+  copy_bpe({.bpe = "hf", .hf_tokenizer = (folder_ / "tokenizer.json").string()}, data.path());
+  EXPECT_THAT(bpe_in(data.path())->encode("ab"), ElementsAre(ab));
+  EXPECT_THAT([&] { given_bpe({.bpe = "hf", .hf_tokenizer = (folder_ / "none").string()}); },
+              ThrowsMessage<Error>(HasSubstr("none: No such file")));
+  fs::create_directory(folder_ / "empty");
+  EXPECT_THAT([&] { given_bpe({.bpe = "hf", .hf_tokenizer = (folder_ / "empty").string()}); },
+              ThrowsMessage<Error>(HasSubstr("empty: the folder has no tokenizer.json")));
+}
+
+TEST_F(TokenizerJson, NamesWhatIsNotRead) {
+  const auto whole = small_tokenizer().dump();
+  expect_refused(whole.substr(0, whole.size() / 2), {"tokenizer.json: is no tokenizer", "cut off"});
+  using Change = std::function<void(nlohmann::json&)>;
+  const std::vector<std::pair<Change, std::vector<std::string>>> cases = {
+      {[](auto& t) { t["model"]["type"] = "WordPiece"; },
+       {"its model is \"WordPiece\"", "--bpe none"}},
+      {[](auto& t) { t["model"]["type"] = "Unigram"; }, {"its model is \"Unigram\""}},
+      {[](auto& t) { t["model"]["byte_fallback"] = true; }, {"`byte_fallback` true"}},
+      {[](auto& t) { t["model"]["dropout"] = 0.1; }, {"`dropout` 0.1"}},
+      {[](auto& t) { t["model"]["end_of_word_suffix"] = "</w>"; }, {"`end_of_word_suffix`"}},
+      {[](auto& t) { t["model"]["unk_token"] = "<unk>"; }, {"`<unk>` is not in the vocabulary"}},
+      {[](auto& t) {
+         t["model"]["merges"] = {"a b", "ab c"};
+       },
+       {"merge of `ab` and `c`", "`abc`, which is not in the vocabulary"}},
+      {[](auto& t) { t["model"]["merges"] = nlohmann::json::array({"a b c"}); },
+       {"\"a b c\" is no pair"}},
+      {[](auto& t) { t["model"]["vocab"]["b"] = t["model"]["vocab"]["a"]; }, {"both have id"}},
+      {[](auto& t) { t["model"]["vocab"]["b"] = -1; }, {"token `b` has id -1"}},
+      {[](auto& t) { t["model"].erase("vocab"); }, {"`vocab` of its model is null"}},
+      {[](auto& t) {
+         t["normalizer"] = {{"type", "Lowercase"}};
+       },
+       {"its normalizer is Lowercase"}},
+      {[](auto& t) {
+         t["pre_tokenizer"] = {{"type", "Metaspace"}};
+       },
+       {"its pre_tokenizer is Metaspace"}},
+      {[](auto& t) { t["pre_tokenizer"] = nullptr; }, {"has no ByteLevel"}},
+      {[](auto& t) {
+         t["pre_tokenizer"] = {
+             {"type", "Split"}, {"pattern", {{"Regex", R"(\h+)"}}}, {"behavior", "Isolated"}};
+       },
+       {R"(`\h`)"}},
+      {[](auto& t) {
+         t["pre_tokenizer"] = {
+             {"type", "Split"}, {"pattern", {{"Regex", "(a"}}}, {"behavior", "Isolated"}};
+       },
+       {"'(a'"}},
+      {[](auto& t) { t["decoder"] = nullptr; }, {"it has no decoder"}},
+      {[](auto& t) {
+         t["decoder"] = {{"type", "WordPiece"}};
+       },
+       {"its decoder is WordPiece"}},
+      {[](auto& t) {
+         t["post_processor"] = {{"type", "Other"}};
+       },
+       {"its post_processor is Other"}},
+      {[](auto& t) { t["something"] = 1; }, {"it has `something` 1"}},
+      {[](auto& t) {
+         t["added_tokens"] = {{{"id", 258}, {"content", "<x>"}, {"strange", true}}};
+       },
+       {"added token `<x>` has `strange` true"}},
+      {[](auto& t) {
+         t["added_tokens"] = {{{"id", 900}, {"content", "<x>"}}};
+       },
+       {"`<x>` has id 900, and tokenizers would give it 258"}},
+      {[](auto& t) {
+         t["added_tokens"] = {{{"id", 3}, {"content", "ab"}}};
+       },
+       {"`ab` has id 3 as an added token, else"}}};
+  for (const auto& [change, words] : cases) {
+    auto tokenizer = small_tokenizer();
+    change(tokenizer);
+    expect_refused(tokenizer.dump(), words);
+  }
+}
+
+TEST(TokenizerPattern, IsTranslatedForIcu) {
+  EXPECT_EQ(icu_pattern(R"([^\s\p{L}]+\S\\s\d)"),
+            R"([^\p{White_Space}\p{L}]+\P{White_Space}\\s\d)");
+  EXPECT_EQ(pattern_of_text("a.é("), R"(a\.é\()");
+  EXPECT_THROW(icu_pattern("(?m:a)"), Error);
+  EXPECT_NO_THROW(icu_pattern("(?i:a)(?!b)(?<=c)(?:d)"));
+}
+
+}  // namespace
+}  // namespace evomoe
