@@ -136,8 +136,8 @@ void plain_backward(const Tensor& x_TD, const Tensor& weight_A, const ExpertWeig
       grad_weight_N = grad_weight_N + torch::mv(grad_out_ND, expert.b2_ED);
     grad.weight_A.slice(0, begin, end).copy_(grad_weight_N);
     const auto weighted_out_ND = grad_out_ND * weight_N1;
-    torch::mm_out(grad_of.w2_EDH, weighted_out_ND.t(), act_NH);
-    if (expert.b2_ED.defined()) torch::sum_out(grad_of.b2_ED, weighted_out_ND, /*dim=*/0);
+    if (grad_of.w2_EDH.defined()) torch::mm_out(grad_of.w2_EDH, weighted_out_ND.t(), act_NH);
+    if (grad_of.b2_ED.defined()) torch::sum_out(grad_of.b2_ED, weighted_out_ND, /*dim=*/0);
     drop_rows(grad_act_NH, plan, e, plan.activation_dropout, plan.activation_key, token_A);
     Tensor grad_factor_NH;
     if (gated) {
@@ -145,11 +145,11 @@ void plain_backward(const Tensor& x_TD, const Tensor& weight_A, const ExpertWeig
       grad_act_NH = grad_act_NH * factor_NH;
     }
     const auto grad_NH = activate_backward(grad_act_NH, pre_NH, plan.activation) * weight_N1;
-    torch::mm_out(grad_of.w1_EHD, grad_NH.t(), x_ND);
-    if (expert.b1_EH.defined()) torch::sum_out(grad_of.b1_EH, grad_NH, /*dim=*/0);
+    if (grad_of.w1_EHD.defined()) torch::mm_out(grad_of.w1_EHD, grad_NH.t(), x_ND);
+    if (grad_of.b1_EH.defined()) torch::sum_out(grad_of.b1_EH, grad_NH, /*dim=*/0);
     auto grad_x_ND = torch::mm(grad_NH, expert.w1_EHD);
     if (gated) {
-      torch::mm_out(grad_of.w3_EHD, grad_factor_NH.t(), x_ND);
+      if (grad_of.w3_EHD.defined()) torch::mm_out(grad_of.w3_EHD, grad_factor_NH.t(), x_ND);
       grad_x_ND.addmm_(grad_factor_NH, expert.w3_EHD);
     }
     grad.x_TD.index_add_(0, token_N, grad_x_ND);
@@ -267,10 +267,11 @@ CudaExpertOutput run_forward(const Tensor& x_TD, const Tensor& weight_A,
   return output;
 }
 
-/// The backward pass; weights' gradients that are defined in `into` are made there.
+/// The backward pass; weights' gradients that are defined in `into` are made there, and none
+/// without `of_weights`.
 Gradients run_backward(const Tensor& x_TD, const Tensor& weight_A, const ExpertWeights& weights,
                        const Tensor& token_A, const Plan& plan, const Hidden& hidden,
-                       const Tensor& grad_y_TD, const ExpertWeights& into) {
+                       const Tensor& grad_y_TD, const ExpertWeights& into, bool of_weights) {
   if constexpr (kHasCudaKernels) {
     if (cuda_kernels_take(x_TD)) {
       auto made = cuda_experts_backward(cuda_view(x_TD, weight_A, weights, token_A, plan), hidden,
@@ -280,7 +281,7 @@ Gradients run_backward(const Tensor& x_TD, const Tensor& weight_A, const ExpertW
             if (gradient.defined() && place.defined()) gradient = place.copy_(gradient);
           },
           made.weights, into);
-      return {made.x_TD, made.weight_A, made.weights};
+      return {made.x_TD, made.weight_A, of_weights ? made.weights : ExpertWeights()};
     }
   }
   const auto like = [](const Tensor& tensor) {
@@ -289,7 +290,7 @@ Gradients run_backward(const Tensor& x_TD, const Tensor& weight_A, const ExpertW
   Gradients grad{like(x_TD), like(weight_A), {}};
   for_each_weight(
       [&](Tensor& gradient, const Tensor& weight, const Tensor& place) {
-        if (weight.defined()) gradient = place.defined() ? place : like(weight);
+        if (weight.defined() && of_weights) gradient = place.defined() ? place : like(weight);
       },
       grad.weights, weights, into);
   if (fused(x_TD)) {
@@ -328,11 +329,13 @@ class ExpertMlp : public torch::autograd::Function<ExpertMlp> {
     const auto plan = saved_value<Plan>(context, "plan");
     const auto saved = context->get_saved_variables();
     const Hidden hidden{saved[saved.size() - 2], saved[saved.size() - 1]};
-    const auto grad = run_backward(saved[0], saved[1], weights_of(saved, plan),
-                                   saved[saved.size() - 3], plan, hidden,
-                                   gradients[0].contiguous(), {});
+    const size_t inputs = saved.size() - 3;
+    bool of_weights = false;  // not for frozen experts
+    for (size_t i = 2; i < inputs; ++i) of_weights |= context->needs_input_grad(i);
+    const auto grad = run_backward(saved[0], saved[1], weights_of(saved, plan), saved[inputs],
+                                   plan, hidden, gradients[0].contiguous(), {}, of_weights);
     auto list = as_list(grad.x_TD, grad.weight_A, grad.weights);
-    list.resize(list.size() + 4);  // tokens, plan, need_backward, sums
+    list.resize(inputs + 4);  // tokens, plan, need_backward, sums
     return list;
   }
 };
@@ -498,7 +501,7 @@ ExpertMlpGradients expert_mlp_backward(const Tensor& x_TD, const Tensor& token_A
                                        const ExpertWeights& weights,
                                        const ExpertMlpOptions& options,
                                        const ExpertMlpOutput& forward, const Tensor& grad_y_TD,
-                                       const ExpertWeights& into) {
+                                       const ExpertWeights& into, bool of_weights) {
   const torch::NoGradGuard no_grad;
   const auto token = token_A.contiguous();
   const auto plan = checked_plan(x_TD, token, weight_A, offset_E1, weights, options);
@@ -507,7 +510,8 @@ ExpertMlpGradients expert_mlp_backward(const Tensor& x_TD, const Tensor& token_A
                c10::toString(x_TD.scalar_type()), c10::str(x_TD.sizes()),
                c10::toString(grad_y_TD.scalar_type()), c10::str(grad_y_TD.sizes()));
   return run_backward(x_TD.contiguous(), weight_A.contiguous(), dense_experts(weights), token,
-                      plan, {forward.pre_AH, forward.factor_AH}, grad_y_TD.contiguous(), into);
+                      plan, {forward.pre_AH, forward.factor_AH}, grad_y_TD.contiguous(), into,
+                      of_weights);
 }
 
 Tensor feed_forward(const Tensor& x, const ExpertWeights& weights,

@@ -25,18 +25,18 @@ ExpertMlpOutput expert_mlp_forward(const torch::Tensor& x_TD, const torch::Tenso
 
 struct ExpertMlpGradients {
   torch::Tensor x_TD, weight_A;
-  ExpertWeights weights;  ///< defined where the weights are
+  ExpertWeights weights;  ///< defined where the weights are, or undefined
 };
 
 /// `forward` is what the forward pass has kept; what is undefined of it is made again. The
 /// gradients of weights go into those of `into` that are defined, which have the shapes of the
-/// weights, and into new tensors else.
+/// weights, and into new tensors else. Without `of_weights` there are none: frozen experts.
 ExpertMlpGradients expert_mlp_backward(const torch::Tensor& x_TD, const torch::Tensor& token_A,
                                        const torch::Tensor& weight_A,
                                        const torch::Tensor& offset_E1, const ExpertWeights& weights,
                                        const ExpertMlpOptions& options,
                                        const ExpertMlpOutput& forward,
                                        const torch::Tensor& grad_y_TD,
-                                       const ExpertWeights& into = {});
+                                       const ExpertWeights& into = {}, bool of_weights = true);
 
 }  // namespace evomoe

@@ -54,11 +54,11 @@ def _(x, token, weight, offset, w1, w2, b1, b2, w3, activation, gate_up, keep):
 
 
 @torch.library.register_fake("evomoe::expert_mlp_backward")
-def _(grad_y, x, token, weight, offset, w1, w2, b1, b2, w3, pre, factor, activation, gate_up):
+def _(grad_y, x, token, weight, offset, w1, w2, b1, b2, w3, pre, factor, activation, gate_up, of_weights):
     def like(tensor):
-        return x.new_empty((0,) if tensor is None else tensor.shape)
+        return x.new_empty(tensor.shape if tensor is not None and of_weights else (0,))
 
-    return like(x), like(weight), like(w1), like(w2), like(b1), like(b2), like(w3)
+    return (x.new_empty(x.shape), x.new_empty(weight.shape), like(w1), like(w2), like(b1), like(b2), like(w3))
 
 
 @torch.library.register_fake("evomoe::assignments")

@@ -76,23 +76,24 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> backward(
     const Tensor& grad_y, const Tensor& x, const Tensor& token, const Tensor& weight,
     const Tensor& offset, const Tensor& w1, const Tensor& w2, const MaybeTensor& b1,
     const MaybeTensor& b2, const MaybeTensor& w3, const Tensor& pre, const Tensor& factor,
-    std::string_view activation, bool gate_up) {
+    std::string_view activation, bool gate_up, bool of_weights) {
   // Empty is what the forward pass gave for what it did not keep; or there are no assignments.
   const auto kept = [&](const Tensor& tensor) { return tensor.dim() == 2 ? tensor : Tensor(); };
   Tensor grad_w1;
   ExpertWeights into;
-  if (gate_up) {
+  if (gate_up && of_weights) {
     grad_w1 = torch::empty(w1.sizes(), w1.options());
     into.w1_EHD = half(grad_w1, 0);
     into.w3_EHD = half(grad_w1, 1);
   }
   const auto grad = expert_mlp_backward(
       x, token, weight, offset, expert_weights(w1, w2, b1, b2, w3, gate_up),
-      mlp_options(activation, false), {{}, kept(pre), kept(factor)}, grad_y, into);
+      mlp_options(activation, false), {{}, kept(pre), kept(factor)}, grad_y, into,
+      of_weights);
   return {grad.x_TD,
           grad.weight_A,
-          gate_up ? grad_w1 : grad.weights.w1_EHD,
-          grad.weights.w2_EDH,
+          or_empty(gate_up ? grad_w1 : grad.weights.w1_EHD, x),
+          or_empty(grad.weights.w2_EDH, x),
           or_empty(grad.weights.b1_EH, x),
           or_empty(grad.weights.b2_ED, x),
           gate_up ? or_empty({}, x) : or_empty(grad.weights.w3_EHD, x)};
@@ -139,16 +140,20 @@ class ExpertMlpFunction : public torch::autograd::Function<ExpertMlpFunction> {
       return saved[i].defined() ? MaybeTensor(saved[i]) : MaybeTensor();
     };
     const bool gate_up = context->saved_data["gate_up"].toBool();
+    bool of_weights = false;  // not for frozen experts
+    for (size_t i = 4, edge = 4; i <= 8; ++i) {
+      if (saved[i].defined()) of_weights |= context->needs_input_grad(edge++);
+    }
     static const auto op =
         operator_of<decltype(python::backward)>("evomoe::expert_mlp_backward");
     auto [x, weight, w1, w2, b1, b2, w3] =
         op.call(gradients[0], saved[0], saved[1], saved[2], saved[3], saved[4], saved[5], maybe(6),
                 maybe(7), maybe(8), saved[9], saved[10],
-                context->saved_data["activation"].toStringRef(), gate_up);
+                context->saved_data["activation"].toStringRef(), gate_up, of_weights);
     const auto of = [&](size_t i, const Tensor& gradient) {
-      return saved[i].defined() ? gradient : Tensor();
+      return saved[i].defined() && of_weights ? gradient : Tensor();
     };
-    return {x, {}, weight, {}, w1, w2, of(6, b1), of(7, b2), of(8, w3), {}, {}, {}};
+    return {x, {}, weight, {}, of(4, w1), of(5, w2), of(6, b1), of(7, b2), of(8, w3), {}, {}, {}};
   }
 };
 
@@ -214,7 +219,8 @@ TORCH_LIBRARY(evomoe, library) {
   library.def(
       "expert_mlp_backward(Tensor grad_y, Tensor x, Tensor token, Tensor weight, Tensor offset, "
       "Tensor w1, Tensor w2, Tensor? b1, Tensor? b2, Tensor? w3, Tensor pre, Tensor factor, "
-      "str activation, bool gate_up) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
+      "str activation, bool gate_up, bool of_weights) -> "
+      "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
   library.def("assignments(Tensor expert, int experts) -> (Tensor, Tensor, Tensor)");
 }
 

@@ -38,6 +38,20 @@ class Values(unittest.TestCase):
                             torch.testing.assert_close(ours[name].grad, theirs[name].grad, rtol=tolerance,
                                                        atol=tolerance, msg=lambda text, name=name: f"{name}: {text}")
 
+    def test_frozen_experts_have_no_gradients_and_others_the_same(self):
+        for kind in KINDS:
+            for dtype in (torch.float32, torch.float64):
+                with self.subTest(kind=kind, dtype=dtype):
+                    problem = Problem(kind, dtype)
+                    both = []
+                    for trained in (("x", "weight"), tuple(problem.floats())):
+                        inputs = {name: value.clone().requires_grad_(name in trained)
+                                  for name, value in problem.floats().items()}
+                        call(problem, **inputs).square().sum().backward()
+                        self.assertEqual([name for name in inputs if inputs[name].grad is not None], list(trained))
+                        both.append((inputs["x"].grad, inputs["weight"].grad))
+                    torch.testing.assert_close(*both, rtol=0, atol=0)
+
     def test_gradcheck(self):
         """In float64, which plain operations compute; float32's kernels are compared with them above."""
         for kind in KINDS:

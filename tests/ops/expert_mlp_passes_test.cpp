@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <vector>
+
 #include "evomoe/base/error.h"
 
 namespace evomoe {
@@ -74,8 +76,36 @@ TEST(ExpertMlpPasses, AreThoseOfTheFunctionWithAutograd) {
       EXPECT_TRUE(torch::allclose(GatedCase::half(all, 1), weights.w3_EHD.grad()));
       EXPECT_TRUE(torch::allclose(grad.weights.w2_EDH, weights.w2_EDH.grad()));
       EXPECT_EQ(all[2].abs().sum().item<double>(), 0);  // zeros, of the expert without tokens
+
+      const auto frozen = expert_mlp_backward(given.x_TD, given.token_A, given.weight_A,
+                                              given.offset_E1, given.in_place(), given.options,
+                                              forward, grad_y_TD, {}, /*of_weights=*/false);
+      EXPECT_TRUE(torch::equal(frozen.x_TD, grad.x_TD));
+      EXPECT_TRUE(torch::equal(frozen.weight_A, grad.weight_A));
+      for_each_weight([](const torch::Tensor& none) { EXPECT_FALSE(none.defined()); },
+                      frozen.weights);
     }
   }
+}
+
+TEST(ExpertMlpPasses, FrozenExpertsHaveNoGradientsAndTheirTokensTheSame) {
+  const GatedCase given;
+  std::vector<torch::Tensor> gradients;
+  for (const bool trained : {false, true}) {
+    auto weights = given.apart();
+    for_each_weight(
+        [&](torch::Tensor& tensor) {
+          if (tensor.defined()) tensor = tensor.clone().requires_grad_(trained);
+        },
+        weights);
+    const auto x_TD = given.x_TD.clone().requires_grad_();
+    expert_mlp(x_TD, given.token_A, given.weight_A, given.offset_E1, weights, given.options)
+        .sum()
+        .backward();
+    EXPECT_EQ(weights.w1_EHD.grad().defined(), trained);
+    gradients.push_back(x_TD.grad());
+  }
+  EXPECT_TRUE(torch::equal(gradients[0], gradients[1]));
 }
 
 TEST(ExpertMlpPasses, ReadPartsOfLargerTensorsWhateverTheirSteps) {

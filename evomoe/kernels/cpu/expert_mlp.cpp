@@ -361,11 +361,14 @@ void backward_block(const ExpertMlp& mlp, const Block& block, bool first, const 
   drop(mlp, block, act, H, mlp.activation_dropout, mlp.activation_key);
 
   // act holds weight * act now, so the weight need not be multiplied into grad_out.
-  matmul(MatrixView{grad_out, n, D}.t(), {act, n, H}, grad.w2_EDH, !first);
+  if (grad.w2_EDH != nullptr)
+    matmul(MatrixView{grad_out, n, D}.t(), {act, n, H}, grad.w2_EDH, !first);
   if (grad.b2_ED != nullptr) sum_rows(grad_out, weight, n, D, !first, grad.b2_ED);
-  matmul(MatrixView{grad_hidden, n, H}.t(), {x, n, D}, grad.w1_EHD, !first);
+  if (grad.w1_EHD != nullptr)
+    matmul(MatrixView{grad_hidden, n, H}.t(), {x, n, D}, grad.w1_EHD, !first);
   if (grad.b1_EH != nullptr) sum_rows(grad_hidden, nullptr, n, H, !first, grad.b1_EH);
-  if (mlp.gated()) matmul(MatrixView{grad_factor, n, H}.t(), {x, n, D}, grad.w3_EHD, !first);
+  if (grad.w3_EHD != nullptr)
+    matmul(MatrixView{grad_factor, n, H}.t(), {x, n, D}, grad.w3_EHD, !first);
   float* grad_x =
       to.assignment_AD != nullptr ? to.assignment_AD + block.begin * D : memory.grad_ND.get();
   matmul({grad_hidden, n, H}, matrix.w1, grad_x);

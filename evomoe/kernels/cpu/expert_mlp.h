@@ -48,7 +48,8 @@ struct ExpertHidden {
 void expert_mlp_forward(const ExpertMlp& mlp, const ExpertHidden& hidden, float* y,
                         float* act_sum = nullptr);
 
-/// Where the gradients go; all of each is written, zeros for experts without rows.
+/// Where the gradients go; all of each is written, zeros for experts without rows. Those of weights
+/// may be null: they are not made.
 struct ExpertMlpGradients {
   float* x;                            ///< [T, D]
   float* weight;                       ///< [A]
