@@ -11,10 +11,21 @@ import shutil
 import subprocess
 import sys
 
+import setuptools
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 HERE = pathlib.Path(__file__).resolve().parent
+
+
+def require_wheels():
+    """Older setuptools make wheels with the package wheel alone."""
+    if "bdist_wheel" in sys.argv and tuple(map(int, setuptools.__version__.split(".")[:2])) < (70, 1):
+        try:
+            import wheel  # noqa: F401
+        except ImportError:
+            sys.exit(f"evomoe needs setuptools 70.1 or later to be built, and this Python has {setuptools.__version__}: "
+                     "pip install --upgrade setuptools")
 
 
 def running_torch():
@@ -57,4 +68,5 @@ class CMakeBuild(build_ext):
         (package / "_build.py").write_text(f'"""Written by setup.py."""\n\nTORCH_VERSION = "{version}"\n')
 
 
+require_wheels()
 setup(ext_modules=[Extension("evomoe._C", sources=[])], cmdclass={"build_ext": CMakeBuild})
