@@ -48,7 +48,7 @@ def _why_not(experts: nn.Module) -> str:
 
 
 def _is_experts(module: nn.Module) -> bool:
-    return all(hasattr(module, name) for name in ("has_gate", "has_bias", "is_transposed", "is_concatenated", "act_fn"))
+    return all(hasattr(module, name) for name in ("has_gate", "has_bias", "is_transposed", "is_concatenated"))
 
 
 def _forward(self: nn.Module, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:

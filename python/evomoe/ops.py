@@ -35,6 +35,8 @@ def _check(x: Tensor, token: Tensor, weight: Tensor, w1: Tensor) -> None:
     torch._check(x.dim() == 2 and w1.dim() == 3, lambda: f"the experts' input must be [T,D] and w1 [E,H,D], not "
                  f"{tuple(x.shape)} and {tuple(w1.shape)}")
     torch._check(x.shape[1] == w1.shape[2], lambda: f"the experts' input has {x.shape[1]} columns, w1 {w1.shape[2]}")
+    torch._check(x.device == w1.device and x.device == weight.device, lambda: "input, assignments and weights of the "
+                 f"experts must share one device, not {x.device}, {weight.device} and {w1.device}")
     torch._check(x.dtype == w1.dtype and x.dtype == weight.dtype, lambda: "input, assignments and weights of the "
                  f"experts must share one floating type, not {x.dtype}, {weight.dtype} and {w1.dtype}")
 

@@ -181,7 +181,7 @@ class Options(unittest.TestCase):
         self.assertIn("dts", evomoe.routers.names())
         by_name = {option.name: option for option in evomoe.routers.options("topk")}
         self.assertEqual(by_name["moe_k"].default, 2)
-        self.assertIn("experts", by_name["moe_k"].help)
+        self.assertIn("Experts per token", by_name["moe_k"].help)
 
     def test_errors(self):
         for message, method, options in (("unknown method; allowed are base", "topq", {}),
