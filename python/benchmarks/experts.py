@@ -1,7 +1,7 @@
 """The experts of a transformers model by evomoe.accelerate beside its own grouped_mm and eager loops, in one process,
 turn by turn: milliseconds (medians) of the forward pass and of both passes, and how many times faster ours are.
 
-    python python/benchmark.py --experts 8 64 --threads 2
+    python python/benchmarks/experts.py --experts 8 64 --threads 2
 """
 import argparse
 import statistics
