@@ -24,7 +24,7 @@ configure: setup
 build: configure
 	cmake --build $(BUILD) --parallel $(JOBS)
 
-# The program, its manual pages and completions: make install PREFIX=$HOME/.local
+# The program, its manual pages and completions, and the library (docs/library.md): make install PREFIX=$HOME/.local
 PREFIX ?= /usr/local
 install: check-prefix configure
 	cmake --build $(BUILD) --parallel $(JOBS) --target evomoe_manual

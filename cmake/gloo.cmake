@@ -16,12 +16,10 @@ set(missing "")
 if(NOT EVOMOE_GLOO_INCLUDE)
   set(missing "Gloo's headers are not there (apt-get install libgloo-dev)")
 elseif(NOT DEFINED CACHE{EVOMOE_GLOO_WORKS})
-  get_target_property(torch_include evomoe_torch INTERFACE_SYSTEM_INCLUDE_DIRECTORIES)
-  get_target_property(torch_libraries evomoe_torch INTERFACE_LINK_LIBRARIES)
   try_run(run_code compiled SOURCES ${PROJECT_SOURCE_DIR}/cmake/check_gloo.cpp
-          CMAKE_FLAGS "-DINCLUDE_DIRECTORIES=${torch_include};${EVOMOE_GLOO_INCLUDE}" "-DCMAKE_BUILD_RPATH=${EVOMOE_TORCH_FOLDER}/lib"
+          CMAKE_FLAGS "-DINCLUDE_DIRECTORIES=${EVOMOE_TORCH_INCLUDES};${EVOMOE_GLOO_INCLUDE}" "-DCMAKE_BUILD_RPATH=${EVOMOE_TORCH_FOLDER}/lib"
           COMPILE_DEFINITIONS -DUSE_C10D_GLOO
-          LINK_LIBRARIES ${torch_libraries}
+          LINK_LIBRARIES ${EVOMOE_TORCH_LIBRARIES}
           CXX_STANDARD 20
           COMPILE_OUTPUT_VARIABLE compile_output RUN_OUTPUT_VARIABLE run_output)
   set(works FALSE)

@@ -1,6 +1,7 @@
-# `cmake --install`: the program, its manual pages and completions, licence and documents. The program finds LibTorch
-# where it was when it was built. The headers are used by add_subdirectory (docs/library.md).
+# `cmake --install`: the program, its manual pages and completions, licence and documents, and the library (package.cmake).
+# The program finds LibTorch where it was when it was built.
 include(GNUInstallDirs)
+include(${PROJECT_SOURCE_DIR}/cmake/package.cmake)
 
 # Manual pages and completions are made by the program, from its option table.
 set(share ${PROJECT_BINARY_DIR}/share)

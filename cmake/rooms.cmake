@@ -2,7 +2,7 @@
 
 # Finds LibTorch: EVOMOE_TORCH (a libtorch folder), else the torch package of the .venv that scripts/setup.sh makes. Its
 # own CMake package is passed by: that of a CUDA build asks for a CUDA compiler, which we do not need. Sets
-# EVOMOE_TORCH_FOLDER.
+# EVOMOE_TORCH_FOLDER, EVOMOE_TORCH_VERSION, EVOMOE_TORCH_INCLUDES and EVOMOE_TORCH_LIBRARIES.
 function(evomoe_find_torch)
   set(torch "$ENV{EVOMOE_TORCH}")
   if(torch)  # kept for when CMake runs again by itself
@@ -42,18 +42,23 @@ function(evomoe_find_torch)
   mark_as_advanced(EVOMOE_FMT_INCLUDE)
   file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/include)
   file(CREATE_LINK ${EVOMOE_FMT_INCLUDE}/fmt ${PROJECT_BINARY_DIR}/include/fmt SYMBOLIC)
-  target_include_directories(evomoe_torch INTERFACE ${PROJECT_BINARY_DIR}/include)
-  target_include_directories(evomoe_torch SYSTEM INTERFACE ${torch}/include ${torch}/include/torch/csrc/api/include)
-  set(EVOMOE_TORCH_FOLDER ${torch} PARENT_SCOPE)
+  set(includes ${torch}/include ${torch}/include/torch/csrc/api/include)
   set(libraries torch torch_cpu c10)
   list(TRANSFORM libraries REPLACE "(.+)" "${torch}/lib/lib\\1.so")
-  target_link_libraries(evomoe_torch INTERFACE ${libraries})
   if(EXISTS "${torch}/lib/libtorch_cuda.so")
     # Nothing refers to this library by name: it registers the CUDA kernels when it is loaded.
-    target_link_libraries(evomoe_torch INTERFACE -Wl,--no-as-needed ${torch}/lib/libtorch_cuda.so
-                          ${torch}/lib/libc10_cuda.so -Wl,--as-needed)
+    list(APPEND libraries -Wl,--no-as-needed ${torch}/lib/libtorch_cuda.so ${torch}/lib/libc10_cuda.so -Wl,--as-needed)
     set(EVOMOE_TORCH_HAS_CUDA TRUE PARENT_SCOPE)
   endif()
+  # A project that takes the installed library finds a LibTorch of its own, evomoe::libtorch (evomoe-config.cmake).
+  set_target_properties(evomoe_torch PROPERTIES EXPORT_NAME torch)
+  target_include_directories(evomoe_torch INTERFACE $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>)
+  target_include_directories(evomoe_torch SYSTEM INTERFACE "$<BUILD_INTERFACE:${includes}>")
+  target_link_libraries(evomoe_torch INTERFACE "$<BUILD_INTERFACE:${libraries}>" $<INSTALL_INTERFACE:evomoe::libtorch>)
+  set(EVOMOE_TORCH_FOLDER ${torch} PARENT_SCOPE)
+  set(EVOMOE_TORCH_VERSION ${version} PARENT_SCOPE)
+  set(EVOMOE_TORCH_INCLUDES ${includes} PARENT_SCOPE)
+  set(EVOMOE_TORCH_LIBRARIES ${libraries} PARENT_SCOPE)
   evomoe_pch(evomoe_pch LIBRARIES evomoe_torch HEADERS <torch/torch.h>)
 endfunction()
 
@@ -96,12 +101,13 @@ function(evomoe_room name)
     add_library(evomoe_${name} INTERFACE)
   endif()
   add_library(evomoe::${name} ALIAS evomoe_${name})
+  set_target_properties(evomoe_${name} PROPERTIES EXPORT_NAME ${name})
   target_compile_features(evomoe_${name} ${scope} cxx_std_20)
   target_link_libraries(evomoe_${name} ${scope} ${links})
   if(PROJECT_IS_TOP_LEVEL)
-    target_include_directories(evomoe_${name} ${scope} ${PROJECT_SOURCE_DIR})
+    target_include_directories(evomoe_${name} ${scope} $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
   else()  # our headers need not pass the warnings of another project
-    target_include_directories(evomoe_${name} SYSTEM ${scope} ${PROJECT_SOURCE_DIR})
+    target_include_directories(evomoe_${name} SYSTEM ${scope} $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
   endif()
 endfunction()
 

@@ -12,6 +12,7 @@
 #include "evomoe/ops/activation.h"
 #include "evomoe/ops/cuda_kernels.h"
 #include "evomoe/ops/expert_mlp_cuda.h"
+#include "evomoe/ops/expert_mlp_passes.h"
 #include "evomoe/ops/philox_dropout.h"
 #include "evomoe/ops/saved_value.h"
 
@@ -25,8 +26,7 @@ using torch::autograd::variable_list;
 /// What forward and backward pass share: who goes where, and how dropout is keyed.
 struct Plan {
   std::vector<int64_t> offset_E1;
-  ExpertWeightsOf<bool> has;      ///< the weights that the experts have
-  ExpertWeightsOf<bool> trained;  ///< those of them that need a gradient
+  ExpertWeightsOf<bool> has;  ///< the weights that the experts have
   Activation activation = Activation::kGelu;
   double activation_dropout = 0, dropout = 0;
   bool recompute = false;
@@ -51,6 +51,9 @@ void drop_rows(Tensor rows, const Plan& plan, int64_t expert, double probability
 
 /// What the backward pass reads of the forward pass, on any device.
 using Hidden = CudaExpertHidden;
+
+/// What the backward pass makes, on any device.
+using Gradients = ExpertMlpGradients;
 
 /// The weights of expert e.
 ExpertWeights of_expert(const ExpertWeights& weights, int64_t e) {
@@ -90,11 +93,6 @@ void plain_forward(const Tensor& x_TD, const Tensor& weight_A, const ExpertWeigh
   }
 }
 
-struct Gradients {
-  Tensor x_TD, weight_A;
-  ExpertWeights of_experts;
-};
-
 /// The backward pass in plain tensor operations.
 void plain_backward(const Tensor& x_TD, const Tensor& weight_A, const ExpertWeights& weights,
                     const Tensor& token_A, const Plan& plan, const Hidden& hidden,
@@ -102,7 +100,7 @@ void plain_backward(const Tensor& x_TD, const Tensor& weight_A, const ExpertWeig
   grad.x_TD.zero_();
   for (int64_t e = 0; e < plan.num_experts(); ++e) {
     const auto begin = plan.begin(e), end = plan.end(e);
-    auto grad_of = of_expert(grad.of_experts, e);
+    auto grad_of = of_expert(grad.weights, e);
     if (begin == end) {
       // Zeros, not nothing: the reference's optimiser moves an idle expert all the same.
       for_each_weight(
@@ -138,8 +136,8 @@ void plain_backward(const Tensor& x_TD, const Tensor& weight_A, const ExpertWeig
       grad_weight_N = grad_weight_N + torch::mv(grad_out_ND, expert.b2_ED);
     grad.weight_A.slice(0, begin, end).copy_(grad_weight_N);
     const auto weighted_out_ND = grad_out_ND * weight_N1;
-    torch::mm_out(grad_of.w2_EDH, weighted_out_ND.t(), act_NH);
-    if (expert.b2_ED.defined()) torch::sum_out(grad_of.b2_ED, weighted_out_ND, /*dim=*/0);
+    if (grad_of.w2_EDH.defined()) torch::mm_out(grad_of.w2_EDH, weighted_out_ND.t(), act_NH);
+    if (grad_of.b2_ED.defined()) torch::sum_out(grad_of.b2_ED, weighted_out_ND, /*dim=*/0);
     drop_rows(grad_act_NH, plan, e, plan.activation_dropout, plan.activation_key, token_A);
     Tensor grad_factor_NH;
     if (gated) {
@@ -147,11 +145,11 @@ void plain_backward(const Tensor& x_TD, const Tensor& weight_A, const ExpertWeig
       grad_act_NH = grad_act_NH * factor_NH;
     }
     const auto grad_NH = activate_backward(grad_act_NH, pre_NH, plan.activation) * weight_N1;
-    torch::mm_out(grad_of.w1_EHD, grad_NH.t(), x_ND);
-    if (expert.b1_EH.defined()) torch::sum_out(grad_of.b1_EH, grad_NH, /*dim=*/0);
+    if (grad_of.w1_EHD.defined()) torch::mm_out(grad_of.w1_EHD, grad_NH.t(), x_ND);
+    if (grad_of.b1_EH.defined()) torch::sum_out(grad_of.b1_EH, grad_NH, /*dim=*/0);
     auto grad_x_ND = torch::mm(grad_NH, expert.w1_EHD);
     if (gated) {
-      torch::mm_out(grad_of.w3_EHD, grad_factor_NH.t(), x_ND);
+      if (grad_of.w3_EHD.defined()) torch::mm_out(grad_of.w3_EHD, grad_factor_NH.t(), x_ND);
       grad_x_ND.addmm_(grad_factor_NH, expert.w3_EHD);
     }
     grad.x_TD.index_add_(0, token_N, grad_x_ND);
@@ -160,6 +158,11 @@ void plain_backward(const Tensor& x_TD, const Tensor& weight_A, const ExpertWeig
 
 bool fused(const Tensor& x) {
   return x.is_cpu() && x.scalar_type() == torch::kFloat32 && kernels::has_matmul();
+}
+
+/// The steps between experts, of the kernels' views.
+ExpertWeightsOf<int64_t> steps(const ExpertWeights& weights) {
+  return of_each_weight(weights, [](const Tensor& tensor) { return tensor.stride(0); });
 }
 
 /// The kernels' view of the same.
@@ -176,6 +179,7 @@ kernels::ExpertMlp kernel_view(const Tensor& x_TD, const Tensor& weight_A,
           .x = data(x_TD),
           .weight = data(weight_A),
           .of_experts = of_each_weight(weights, data),
+          .step = steps(weights),
           .activation = plan.activation,
           .activation_dropout = plan.activation_dropout,
           .dropout = plan.dropout,
@@ -238,49 +242,85 @@ ExpertWeights weights_of(torch::TensorList list, const Plan& plan) {
   return weights;
 }
 
+/// The forward pass. `act_sum_EH`: null, or zeros that receive the sums of activations.
+CudaExpertOutput run_forward(const Tensor& x_TD, const Tensor& weight_A,
+                             const ExpertWeights& weights, const Tensor& token_A, const Plan& plan,
+                             bool keep, const Tensor* act_sum_EH) {
+  if constexpr (kHasCudaKernels) {
+    // They make no sums.
+    if (cuda_kernels_take(x_TD) && act_sum_EH == nullptr)
+      return cuda_experts_forward(cuda_view(x_TD, weight_A, weights, token_A, plan), keep);
+  }
+  CudaExpertOutput output{torch::empty_like(x_TD), {}};
+  const auto rows = [&] {
+    return torch::empty({token_A.size(0), weights.w1_EHD.size(1)}, x_TD.options());
+  };
+  if (keep) output.hidden.pre_AH = rows();
+  if (keep && weights.w3_EHD.defined()) output.hidden.factor_AH = rows();
+  if (fused(x_TD)) {
+    kernels::expert_mlp_forward(kernel_view(x_TD, weight_A, weights, token_A, plan),
+                                kernel_view(output.hidden), output.y_TD.data_ptr<float>(),
+                                act_sum_EH != nullptr ? act_sum_EH->data_ptr<float>() : nullptr);
+  } else {
+    plain_forward(x_TD, weight_A, weights, token_A, plan, output.hidden, act_sum_EH, output.y_TD);
+  }
+  return output;
+}
+
+/// The backward pass; weights' gradients that are defined in `into` are made there, and none
+/// without `of_weights`.
+Gradients run_backward(const Tensor& x_TD, const Tensor& weight_A, const ExpertWeights& weights,
+                       const Tensor& token_A, const Plan& plan, const Hidden& hidden,
+                       const Tensor& grad_y_TD, const ExpertWeights& into, bool of_weights) {
+  if constexpr (kHasCudaKernels) {
+    if (cuda_kernels_take(x_TD)) {
+      auto made = cuda_experts_backward(cuda_view(x_TD, weight_A, weights, token_A, plan), hidden,
+                                        grad_y_TD);
+      for_each_weight(
+          [](Tensor& gradient, const Tensor& place) {
+            if (gradient.defined() && place.defined()) gradient = place.copy_(gradient);
+          },
+          made.weights, into);
+      return {made.x_TD, made.weight_A, of_weights ? made.weights : ExpertWeights()};
+    }
+  }
+  const auto like = [](const Tensor& tensor) {
+    return torch::empty(tensor.sizes(), tensor.options());
+  };
+  Gradients grad{like(x_TD), like(weight_A), {}};
+  for_each_weight(
+      [&](Tensor& gradient, const Tensor& weight, const Tensor& place) {
+        if (weight.defined() && of_weights) gradient = place.defined() ? place : like(weight);
+      },
+      grad.weights, weights, into);
+  if (fused(x_TD)) {
+    const auto data = [](const Tensor& tensor) { return tensor.data_ptr<float>(); };
+    kernels::expert_mlp_backward(
+        kernel_view(x_TD, weight_A, weights, token_A, plan), grad_y_TD.const_data_ptr<float>(),
+        kernel_view(hidden),
+        {data(grad.x_TD), data(grad.weight_A), of_each_weight(grad.weights, data),
+         steps(grad.weights)});
+  } else {
+    plain_backward(x_TD, weight_A, weights, token_A, plan, hidden, grad_y_TD, grad);
+  }
+  return grad;
+}
+
 class ExpertMlp : public torch::autograd::Function<ExpertMlp> {
  public:
-  /// `inputs`: as_list(). `act_sum_EH`: null, or zeros that receive the sums of activations.
+  /// `inputs`: as_list().
   static Tensor forward(AutogradContext* context, const torch::TensorList& inputs,
                         const Tensor& token_A, const Plan& plan, bool need_backward,
                         const Tensor* act_sum_EH) {
-    const auto &x_TD = inputs[0], &weight_A = inputs[1];
-    const auto weights = weights_of(inputs, plan);
-    const bool keep = need_backward && !plan.recompute;
-    Tensor y_TD;
-    Hidden hidden;
-    if constexpr (kHasCudaKernels) {
-      // They make no sums.
-      if (cuda_kernels_take(x_TD) && act_sum_EH == nullptr) {
-        const auto output =
-            cuda_experts_forward(cuda_view(x_TD, weight_A, weights, token_A, plan), keep);
-        y_TD = output.y_TD;
-        hidden = output.hidden;
-      }
-    }
-    if (!y_TD.defined()) {
-      y_TD = torch::empty_like(x_TD);
-      const auto rows = [&] {
-        return torch::empty({token_A.size(0), weights.w1_EHD.size(1)}, x_TD.options());
-      };
-      if (keep) hidden.pre_AH = rows();
-      if (keep && weights.w3_EHD.defined()) hidden.factor_AH = rows();
-      if (fused(x_TD)) {
-        kernels::expert_mlp_forward(
-            kernel_view(x_TD, weight_A, weights, token_A, plan), kernel_view(hidden),
-            y_TD.data_ptr<float>(),
-            act_sum_EH != nullptr ? act_sum_EH->data_ptr<float>() : nullptr);
-      } else {
-        plain_forward(x_TD, weight_A, weights, token_A, plan, hidden, act_sum_EH, y_TD);
-      }
-    }
+    auto output = run_forward(inputs[0], inputs[1], weights_of(inputs, plan), token_A, plan,
+                              need_backward && !plan.recompute, act_sum_EH);
     if (need_backward) {
       save_value(context, "plan", plan);
       auto saved = inputs.vec();
-      saved.insert(saved.end(), {token_A, hidden.pre_AH, hidden.factor_AH});
+      saved.insert(saved.end(), {token_A, output.hidden.pre_AH, output.hidden.factor_AH});
       context->save_for_backward(std::move(saved));
     }
-    return y_TD;
+    return output.y_TD;
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
@@ -288,44 +328,15 @@ class ExpertMlp : public torch::autograd::Function<ExpertMlp> {
                  "expert_mlp cannot be differentiated twice; call backward without create_graph");
     const auto plan = saved_value<Plan>(context, "plan");
     const auto saved = context->get_saved_variables();
-    const auto &x_TD = saved[0], &weight_A = saved[1], &token_A = saved[saved.size() - 3];
-    const auto weights = weights_of(saved, plan);
     const Hidden hidden{saved[saved.size() - 2], saved[saved.size() - 1]};
-    const auto grad_y_TD = gradients[0].contiguous();
-    const auto returned = [&](const Gradients& grad) {
-      variable_list list = {grad.x_TD, grad.weight_A};
-      for_each_weight(
-          [&](const Tensor& gradient, bool there) {
-            if (there) list.push_back(gradient);
-          },
-          grad.of_experts, plan.has);
-      list.resize(list.size() + 4);  // tokens, plan, need_backward, sums
-      return list;
-    };
-    if constexpr (kHasCudaKernels) {
-      if (cuda_kernels_take(x_TD)) {
-        auto grad = cuda_experts_backward(cuda_view(x_TD, weight_A, weights, token_A, plan), hidden,
-                                          grad_y_TD);
-        return returned({grad.x_TD, grad.weight_A, grad.weights});
-      }
-    }
-    const auto like = [](const Tensor& tensor) { return torch::empty_like(tensor); };
-    Gradients grad{like(x_TD), like(weight_A), of_each_weight(weights, like)};
-    if (fused(x_TD)) {
-      for_each_weight(
-          [](Tensor& gradient, bool wanted) {
-            if (!wanted) gradient = Tensor();
-          },
-          grad.of_experts, plan.trained);
-      const auto data = [](const Tensor& tensor) { return tensor.data_ptr<float>(); };
-      kernels::expert_mlp_backward(
-          kernel_view(x_TD, weight_A, weights, token_A, plan), grad_y_TD.const_data_ptr<float>(),
-          kernel_view(hidden),
-          {data(grad.x_TD), data(grad.weight_A), of_each_weight(grad.of_experts, data)});
-    } else {
-      plain_backward(x_TD, weight_A, weights, token_A, plan, hidden, grad_y_TD, grad);
-    }
-    return returned(grad);
+    const size_t inputs = saved.size() - 3;
+    bool of_weights = false;  // not for frozen experts
+    for (size_t i = 2; i < inputs; ++i) of_weights |= context->needs_input_grad(i);
+    const auto grad = run_backward(saved[0], saved[1], weights_of(saved, plan), saved[inputs],
+                                   plan, hidden, gradients[0].contiguous(), {}, of_weights);
+    auto list = as_list(grad.x_TD, grad.weight_A, grad.weights);
+    list.resize(inputs + 4);  // tokens, plan, need_backward, sums
+    return list;
   }
 };
 
@@ -411,14 +422,19 @@ Plan make_plan(const ExpertMlpOptions& options, NoiseSite activation_site, Noise
   return plan;
 }
 
+/// Weights as the kernels take them: each expert's own numbers without gaps.
+ExpertWeights dense_experts(const ExpertWeights& weights) {
+  return of_each_weight(weights, [](const Tensor& all) {
+    const bool dense = all.is_cpu() && all.size(0) > 0 && all[0].is_contiguous() &&
+                       all.stride(0) >= all[0].numel();
+    return dense ? all : all.contiguous();
+  });
+}
+
 Tensor apply_experts(const Tensor& x_TD, const Tensor& token_A, const Tensor& weight_A,
                      const ExpertWeights& weights, Plan plan, const Tensor* act_sum_EH = nullptr) {
   plan.has = of_each_weight(weights, [](const Tensor&) { return true; });
-  plan.trained =
-      of_each_weight(weights, [](const Tensor& tensor) { return tensor.requires_grad(); });
-  const auto contiguous = [](const Tensor& tensor) { return tensor.contiguous(); };
-  const auto inputs =
-      as_list(contiguous(x_TD), contiguous(weight_A), of_each_weight(weights, contiguous));
+  const auto inputs = as_list(x_TD.contiguous(), weight_A.contiguous(), dense_experts(weights));
   bool need_backward = false;
   for (const auto& tensor : inputs)
     need_backward |= torch::GradMode::is_enabled() && tensor.requires_grad();
@@ -434,30 +450,68 @@ Tensor output_sums(const Tensor& act_sum_EH, const ExpertWeights& weights,
   return sum_ED + offset_E1.diff().to(sum_ED.options()).unsqueeze(1) * weights.b2_ED;
 }
 
-}  // namespace
-
-Tensor expert_mlp(const Tensor& x_TD, const Tensor& token_A, const Tensor& weight_A,
+/// What expert_mlp() is asked for, checked. `token_A` is contiguous.
+Plan checked_plan(const Tensor& x_TD, const Tensor& token_A, const Tensor& weight_A,
                   const Tensor& offset_E1, const ExpertWeights& weights,
-                  const ExpertMlpOptions& options, Tensor* output_sum_ED) {
+                  const ExpertMlpOptions& options) {
   check_shapes(x_TD, token_A, weight_A, weights);
-  const auto token = token_A.contiguous();
   auto plan = make_plan(options, NoiseSite::kExpertActivationDropout,
                         NoiseSite::kExpertOutputDropout, "the experts' ");
-  plan.offset_E1 = checked_offsets(offset_E1, token, weights.w1_EHD.size(0), x_TD.size(0));
+  plan.offset_E1 = checked_offsets(offset_E1, token_A, weights.w1_EHD.size(0), x_TD.size(0));
   plan.first_expert = options.first_expert;
   if (options.noise_token_T.defined() && (options.activation_dropout > 0 || options.dropout > 0)) {
     EVOMOE_CHECK(x_TD.is_cpu() && options.noise_token_T.numel() == x_TD.size(0),
                  "rows of the experts have noise of their own on the CPU only, one number for each "
                  "of {} rows, not {} on {}",
                  x_TD.size(0), options.noise_token_T.numel(), c10::str(x_TD.device()));
-    plan.noise_token_A = options.noise_token_T.index_select(0, token);
+    plan.noise_token_A = options.noise_token_T.index_select(0, token_A);
   }
+  return plan;
+}
+
+}  // namespace
+
+Tensor expert_mlp(const Tensor& x_TD, const Tensor& token_A, const Tensor& weight_A,
+                  const Tensor& offset_E1, const ExpertWeights& weights,
+                  const ExpertMlpOptions& options, Tensor* output_sum_ED) {
+  const auto token = token_A.contiguous();
+  const auto plan = checked_plan(x_TD, token, weight_A, offset_E1, weights, options);
   if (output_sum_ED == nullptr) return apply_experts(x_TD, token, weight_A, weights, plan);
   const auto act_sum_EH = torch::zeros({weights.w1_EHD.size(0), weights.w1_EHD.size(1)},
                                        x_TD.options().requires_grad(false));
   auto y_TD = apply_experts(x_TD, token, weight_A, weights, plan, &act_sum_EH);
   *output_sum_ED = output_sums(act_sum_EH, weights, offset_E1);
   return y_TD;
+}
+
+ExpertMlpOutput expert_mlp_forward(const Tensor& x_TD, const Tensor& token_A,
+                                   const Tensor& weight_A, const Tensor& offset_E1,
+                                   const ExpertWeights& weights, const ExpertMlpOptions& options,
+                                   bool keep_hidden) {
+  const torch::NoGradGuard no_grad;
+  const auto token = token_A.contiguous();
+  const auto plan = checked_plan(x_TD, token, weight_A, offset_E1, weights, options);
+  const auto output = run_forward(x_TD.contiguous(), weight_A.contiguous(), dense_experts(weights),
+                                  token, plan, keep_hidden && !options.recompute, nullptr);
+  return {output.y_TD, output.hidden.pre_AH, output.hidden.factor_AH};
+}
+
+ExpertMlpGradients expert_mlp_backward(const Tensor& x_TD, const Tensor& token_A,
+                                       const Tensor& weight_A, const Tensor& offset_E1,
+                                       const ExpertWeights& weights,
+                                       const ExpertMlpOptions& options,
+                                       const ExpertMlpOutput& forward, const Tensor& grad_y_TD,
+                                       const ExpertWeights& into, bool of_weights) {
+  const torch::NoGradGuard no_grad;
+  const auto token = token_A.contiguous();
+  const auto plan = checked_plan(x_TD, token, weight_A, offset_E1, weights, options);
+  EVOMOE_CHECK(grad_y_TD.sizes() == x_TD.sizes() && grad_y_TD.scalar_type() == x_TD.scalar_type(),
+               "the gradient of the experts' output must be like their input {} {}, not {} {}",
+               c10::toString(x_TD.scalar_type()), c10::str(x_TD.sizes()),
+               c10::toString(grad_y_TD.scalar_type()), c10::str(grad_y_TD.sizes()));
+  return run_backward(x_TD.contiguous(), weight_A.contiguous(), dense_experts(weights), token,
+                      plan, {forward.pre_AH, forward.factor_AH}, grad_y_TD.contiguous(), into,
+                      of_weights);
 }
 
 Tensor feed_forward(const Tensor& x, const ExpertWeights& weights,

@@ -16,6 +16,7 @@
 #include "evomoe/routing/gshard_router.h"
 #include "evomoe/routing/hash_router.h"
 #include "evomoe/routing/longcat_router.h"
+#include "evomoe/routing/method_options.h"
 #include "evomoe/routing/moepp_router.h"
 #include "evomoe/routing/quantile_router.h"
 #include "evomoe/routing/relu_router.h"
@@ -130,6 +131,17 @@ std::set<std::string> router_option_names() {
   describe_router_options(table, options);
   std::set<std::string> names;
   for (const auto& option : table.options()) names.insert(option->name());
+  return names;
+}
+
+std::vector<std::string> options_of_method(const std::string& method) {
+  const auto* found = find(method);
+  if (found == nullptr) fail_unknown(method);
+  OptionSet options;
+  OptionTable table("", "");
+  for (const auto& type : found->options) type.describe(options, table);
+  std::vector<std::string> names;
+  for (const auto& option : table.options()) names.push_back(option->name());
   return names;
 }
 

@@ -1,55 +1,49 @@
-// A mixture-of-experts layer in a program of your own (docs/library.md). It learns four functions,
-// one for each kind of token, with a dense-to-sparse gate: every token begins with all experts and
-// ends with one.
-#include <cmath>
+// A mixture-of-experts layer in a LibTorch model of your own (docs/library.md).
 #include <cstdio>
+#include <utility>
 
 #include "evomoe/moe/moe_layer.h"
 
+struct Model : torch::nn::Module {
+  Model() {
+    evomoe::MoELayerOptions options;
+    options.router.method = "topk";  // two experts a token; docs/routing.md has all methods
+    options.router.model_dim = 32;
+    options.router.num_experts = 8;
+    options.hidden_dim = 64;
+    moe = register_module("moe", evomoe::MoELayer(options));
+  }
+
+  std::pair<torch::Tensor, torch::Tensor> forward(const torch::Tensor& x_BSD, uint32_t update) {
+    evomoe::RoutingContext context;  // of training; noise is a function of seed, update and place
+    context.noise.update = update;
+    auto output = moe(in(x_BSD), context);
+    auto router_loss = torch::zeros({});
+    for (const auto& loss : output.losses) router_loss = router_loss + 0.01 * loss.value;
+    return {out(output.y_BSD), router_loss};
+  }
+
+  torch::nn::Linear in = register_module("in", torch::nn::Linear(16, 32));
+  evomoe::MoELayer moe{nullptr};
+  torch::nn::Linear out = register_module("out", torch::nn::Linear(32, 1));
+};
+
 int main() {
-  constexpr int64_t kBatch = 8, kSequence = 32, kDim = 16, kExperts = 4, kSteps = 300;
-
-  evomoe::MoELayerOptions options;
-  options.router.method = "dts";  // docs/routing.md has them all
-  options.router.model_dim = kDim;
-  options.router.num_experts = kExperts;
-  options.hidden_dim = 32;
-  options.initial_seed = 1;  // of all parameters
-  evomoe::MoELayer layer(options);
-  torch::optim::Adam adam(layer->parameters(), torch::optim::AdamOptions(1e-2));
-
-  // A token's kind is written in its first components; each kind has a matrix of its own.
   torch::manual_seed(1);
-  const auto kind_BS = torch::randint(kExperts, {kBatch, kSequence}, torch::kInt64);
-  const auto x_BSD =
-      torch::randn({kBatch, kSequence, kDim}) + 3 * torch::one_hot(kind_BS, kDim).to(torch::kFloat);
-  const auto matrix_KDD = torch::randn({kExperts, kDim, kDim}) / std::sqrt(double{kDim});
-  const auto target_BSD =
-      torch::matmul(matrix_KDD.index({kind_BS}), x_BSD.unsqueeze(-1)).squeeze(-1);
-
-  evomoe::SelfCommunicator communicator;  // one process
+  Model model;
+  torch::optim::Adam adam(model.parameters(), torch::optim::AdamOptions(3e-3));
+  const auto x_BSD = torch::randn({8, 32, 16});
+  const auto target_BS1 = (3 * x_BSD).sin().mean(2, /*keepdim=*/true) * 4;
   double first = 0, last = 0;
-  for (int64_t step = 0; step < kSteps; ++step) {
-    // Noise is a function of seed, update and place: the same run gives the same numbers.
-    evomoe::RoutingContext context;
-    context.communicator = &communicator;
-    context.noise.update = static_cast<uint32_t>(step);
-    context.noise.sequence_length = kSequence;
-    const double temperature = std::max(0.1, 2.0 * std::exp(-step / 60.0));
-    context.schedule = {.temperature = temperature, .hard = step >= 200};
-
-    const auto output = layer->forward(x_BSD, context);
-    auto loss = torch::mse_loss(output.y_BSD, target_BSD);
+  for (uint32_t step = 0; step < 100; ++step) {
+    const auto [y_BS1, router_loss] = model.forward(x_BSD, step);
+    const auto loss = torch::mse_loss(y_BS1, target_BS1);
+    adam.zero_grad();
+    (loss + router_loss).backward();
+    adam.step();
     last = loss.item<double>();
     if (step == 0) first = last;
-    for (const auto& router_loss : output.losses) loss = loss + 0.01 * router_loss.value;
-    adam.zero_grad();
-    loss.backward();
-    adam.step();
-    if (step % 50 == 0 || step == kSteps - 1) {
-      std::printf("step %3d  loss %.4f  experts per token %.2f\n", static_cast<int>(step), last,
-                  static_cast<double>(output.stats.assignments) / (kBatch * kSequence));
-    }
+    if (step % 20 == 0 || step == 99) std::printf("step %3u  loss %.4f\n", step, last);
   }
   return last < first / 2 ? 0 : 1;
 }

@@ -4,6 +4,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/routing/dense_router.h"
+#include "evomoe/routing/method_options.h"
 #include "evomoe/routing/registry.h"
 #include "evomoe/routing/topk_router.h"
 #include "tests/routing/word_router.h"
@@ -48,6 +49,16 @@ TEST(Registry, ANewMethodIsOneClassAndOneLine) {
               ThrowsMessage<UsageError>(HasSubstr("--word-offset 1 does nothing")));
   EXPECT_THAT([] { register_router("switch", router_method<DenseRouter>()); },
               ThrowsMessage<Error>(HasSubstr("exists already")));
+}
+
+TEST(Registry, KnowsTheOptionsOfAMethod) {
+  EXPECT_THAT(options_of_method("topk"), ::testing::ElementsAre(
+                                             "moe-train-capacity-token-fraction",
+                                             "moe-eval-capacity-token-fraction", "moe-drop-policy",
+                                             "moe-capacity-scope", "moe-k", "moe-no-normalize-topk"));
+  EXPECT_THAT(options_of_method("dense"), ::testing::IsEmpty());
+  EXPECT_THAT([] { options_of_method("topq"); },
+              ThrowsMessage<UsageError>(HasSubstr("did you mean topk?")));
 }
 
 TEST(Docs, TheExampleOfRoutingMdIsTheOneThatIsTestedHere) {

@@ -7,7 +7,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 GENERATED = {"options.md", "migration.md"}  # evomoe options writes these from the option table
 PAGES = [page for folder in ("", "docs", "tests/golden", "tests/golden/training")
          for page in sorted((ROOT / folder).glob("*.md"))]
-SOURCES = [path for folder in ("apps", "cmake", "evomoe", "examples", "recipes", "scripts", "tests")
+SOURCES = [path for folder in ("apps", "cmake", "evomoe", "examples", "python", "recipes", "scripts", "tests")
            for path in sorted((ROOT / folder).rglob("*"))
            if path.suffix in {".h", ".cpp", ".cu", ".cuh", ".py", ".sh", ".cmake", ".yaml"}]
 

@@ -238,11 +238,14 @@ ExpertWeightsOf<int64_t> sizes_of_one(const ExpertMlp& mlp) {
 
 /// The weights of expert e, or their gradients.
 template <typename T>
-ExpertWeightsOf<T*> of_expert(const ExpertMlp& mlp, const ExpertWeightsOf<T*>& all, int64_t e) {
+ExpertWeightsOf<T*> of_expert(const ExpertMlp& mlp, const ExpertWeightsOf<T*>& all,
+                              const ExpertWeightsOf<int64_t>& step, int64_t e) {
   ExpertWeightsOf<T*> one;
   for_each_weight(
-      [e](T*& its, T* first, int64_t size) { its = first == nullptr ? nullptr : first + e * size; },
-      one, all, sizes_of_one(mlp));
+      [e](T*& its, T* first, int64_t size, int64_t to_next) {
+        its = first == nullptr ? nullptr : first + e * (to_next == 0 ? size : to_next);
+      },
+      one, all, sizes_of_one(mlp), step);
   return one;
 }
 
@@ -278,7 +281,7 @@ struct ForwardMemory {
 void forward_block(const ExpertMlp& mlp, const Block& block, bool first, const ExpertHidden& kept,
                    const Destination& to, float* act_sum, const ForwardMemory& memory) {
   const auto D = mlp.model_dim, H = mlp.hidden_dim, n = block.rows;
-  const auto expert = of_expert(mlp, mlp.of_experts, block.expert);
+  const auto expert = of_expert(mlp, mlp.of_experts, mlp.step, block.expert);
   const Matrices matrix(mlp, expert);
   const float* x = rows_of(mlp, block, mlp.x, memory.row_ND.get());
   float* pre = hidden_rows(mlp, block, kept.pre, memory.pre_NH);
@@ -316,8 +319,8 @@ void backward_block(const ExpertMlp& mlp, const Block& block, bool first, const 
                     const ExpertHidden& kept, const ExpertMlpGradients& all, const Destination& to,
                     const BackwardMemory& memory) {
   const auto D = mlp.model_dim, H = mlp.hidden_dim, n = block.rows;
-  const auto expert = of_expert(mlp, mlp.of_experts, block.expert);
-  const auto grad = of_expert(mlp, all.of_experts, block.expert);
+  const auto expert = of_expert(mlp, mlp.of_experts, mlp.step, block.expert);
+  const auto grad = of_expert(mlp, all.of_experts, all.step, block.expert);
   const Matrices matrix(mlp, expert);
   const float* weight = mlp.weight + block.begin;
   float* act = memory.act_NH.get();
@@ -421,7 +424,7 @@ void expert_mlp_backward(const ExpertMlp& mlp, const float* grad_y, const Expert
         [](float* its, int64_t size) {
           if (its != nullptr) std::fill_n(its, size, 0.0F);
         },
-        of_expert(mlp, grad.of_experts, e), sizes_of_one(mlp));
+        of_expert(mlp, grad.of_experts, grad.step, e), sizes_of_one(mlp));
   }
   const auto shifts = plan_shifts(mlp);
   const auto staged = staging(mlp, shifts);

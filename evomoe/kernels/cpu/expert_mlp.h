@@ -22,6 +22,8 @@ struct ExpertMlp {
   const float* x;                                  ///< [T, D]
   const float* weight;                             ///< [A], combine weights
   ExpertWeightsOf<const float*> of_experts;        ///< null: the experts do not have it
+  /// Numbers from a weight of one expert to that of the next; 0: they follow each other.
+  ExpertWeightsOf<int64_t> step = {};
   Activation activation = Activation::kGelu;
   double activation_dropout = 0, dropout = 0;
   NoiseKey activation_key, output_key;
@@ -47,11 +49,12 @@ void expert_mlp_forward(const ExpertMlp& mlp, const ExpertHidden& hidden, float*
                         float* act_sum = nullptr);
 
 /// Where the gradients go; all of each is written, zeros for experts without rows. Those of weights
-/// may be null: they are not wanted.
+/// may be null: they are not made.
 struct ExpertMlpGradients {
   float* x;                            ///< [T, D]
   float* weight;                       ///< [A]
   ExpertWeightsOf<float*> of_experts;  ///< as the weights
+  ExpertWeightsOf<int64_t> step = {};  ///< likewise
 };
 
 /// `hidden` is what the forward pass kept; it is only read.

@@ -1,0 +1,165 @@
+"""The routing methods of evomoe (docs/routing.md), as modules of PyTorch."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from evomoe import _C
+from evomoe._C import Routing, RouterStats
+
+__all__ = ["Option", "Router", "RouterStats", "Routing", "RoutingContext", "names", "options"]
+
+
+class Option(NamedTuple):
+    """An option of a method, given to Router and MoELayer by its name."""
+
+    name: str
+    default: Any
+    help: str
+
+
+def names() -> list[str]:
+    """The methods that there are."""
+    return _C.router_names()
+
+
+def options(method: str) -> list[Option]:
+    """The options of a method."""
+    return [Option(*option) for option in _C.router_options(method)]
+
+
+@dataclasses.dataclass(frozen=True)
+class RoutingContext:
+    """All that routing depends on and that is no parameter. Noise is a function of seed, update, layer, sequence and
+    position: the same run gives the same numbers, and no generator of torch is used."""
+
+    update: int = 0
+    """Completed updates of the optimiser; keys the noise."""
+    seed: int = 1
+    first_sequence: int = 0
+    """The number of the batch's first sequence among all of the update: 0, or what micro-batches before had."""
+    temperature: float = -1.0
+    """Of the Gumbel-softmax of `dts` and `switch`; 0 or less: none."""
+    hard: bool = False
+    """One expert per token, in `dts`."""
+    noise_scale: float = 1.0
+    valid: Tensor | None = None
+    """bool, one for each token: false for padding."""
+    token_id: Tensor | None = None
+    """int64, one for each token: its number in the vocabulary, for `hash` and `stablemoe`."""
+
+
+class _Names(nn.Module):
+    """The part of a parameter's name before a dot."""
+
+
+class Router(nn.Module):
+    """x [T,D] -> Routing: who computes what, with which combine weight. A router of the C++ library; its parameters and
+    buffers are those of this module. `layer` keys first values and noise; `options` are the method's own."""
+
+    def __init__(self, method: str, model_dim: int, num_experts: int, *, seed: int = 1, layer: int = 0,
+                 vocab_size: int = 0, z_loss_weight: float = 0.0, balance_scope: str = "micro-batch",
+                 **options: Any) -> None:
+        super().__init__()
+        self.method, self.model_dim, self.num_experts, self.layer = method, model_dim, num_experts, layer
+        self._arguments = dict(seed=seed, layer=layer, vocab_size=vocab_size, z_loss_weight=z_loss_weight,
+                               balance_scope=balance_scope, **options)
+        self._router = _C.Router(method, model_dim, num_experts, seed, layer, vocab_size, z_loss_weight, balance_scope,
+                                 options)
+        for name, tensor in self._router.parameters():
+            # The very tensor of the C++ module, so that both sides see every change.
+            tensor.__class__ = nn.Parameter
+            parent, last = self._place(name, make=True)
+            parent.register_parameter(last, tensor)
+        for name, tensor in self._router.buffers():
+            parent, last = self._place(name, make=True)
+            parent.register_buffer(last, tensor)
+
+    def _place(self, name: str, make: bool = False) -> tuple[nn.Module, str]:
+        *path, last = name.split(".")
+        parent: nn.Module = self
+        for part in path:
+            if make and part not in parent._modules:
+                parent.add_module(part, _Names())
+            parent = parent._modules[part]
+        return parent, last
+
+    def _follow(self) -> None:
+        """Brings what was put in the place of a parameter or buffer (`to()`, `load_state_dict(assign=True)`) to the C++
+        side, which goes on with its own tensors."""
+        with torch.no_grad():
+            for tensors, kind in ((self._router.parameters(), "_parameters"), (self._router.buffers(), "_buffers")):
+                for name, own in tensors:
+                    parent, last = self._place(name)
+                    there = getattr(parent, kind)[last]
+                    if there is not own:
+                        own.data = there.data
+                        own.requires_grad_(there.requires_grad)
+                        getattr(parent, kind)[last] = own
+
+    def _apply(self, fn, recurse=True):
+        super()._apply(fn, recurse)
+        self._follow()
+        return self
+
+    @property
+    def most_experts_per_token(self) -> int:
+        return self._router.most_experts_per_token
+
+    @property
+    def follows_schedule(self) -> bool:
+        """Whether temperature, hard and noise_scale change the routing."""
+        return self._router.follows_schedule
+
+    @property
+    def sees_future(self) -> str:
+        """Why a token's experts depend on tokens behind it, so that it is not for causal models; empty: they do not."""
+        return self._router.sees_future
+
+    @torch.compiler.disable
+    def forward(self, x: Tensor, context: RoutingContext | None = None, sequence_length: int = 0) -> Routing:
+        """Noise in training only. `sequence_length`: of the sequences that x [T,D] is made of; 0: it is one."""
+        c = context or RoutingContext()
+        self._follow()
+        return self._router.route(
+            x, training=self.training, seed=c.seed, update=c.update, first_sequence=c.first_sequence,
+            sequence_length=sequence_length, temperature=c.temperature, hard=c.hard, noise_scale=c.noise_scale,
+            valid=None if c.valid is None else c.valid.reshape(-1),
+            token_id=None if c.token_id is None else c.token_id.reshape(-1))
+
+    def begin_update(self) -> None:
+        self._router.begin_update()
+
+    def end_update(self, stats: RouterStats, of_all_layers: list[RouterStats] | None = None) -> None:
+        """After an update of the optimiser: moves biases, thresholds and tables by what the whole batch did."""
+        self._follow()
+        self._router.end_update(stats, of_all_layers if of_all_layers is not None else [stats])
+
+    def extra_repr(self) -> str:
+        return f"{self.method}, model_dim={self.model_dim}, num_experts={self.num_experts}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The C++ router is made anew; its tensors travel as the module's.
+        state = self.__dict__.copy()
+        del state["_router"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        a = dict(self._arguments)
+        fixed = [a.pop(name) for name in ("seed", "layer", "vocab_size", "z_loss_weight", "balance_scope")]
+        self._router = _C.Router(self.method, self.model_dim, self.num_experts, *fixed, a)
+        for _, tensor in self._router.parameters():
+            tensor.__class__ = nn.Parameter
+        self._follow()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Router:
+        new = self.__class__.__new__(self.__class__)
+        memo[id(self)] = new
+        new.__setstate__({name: copy.deepcopy(value, memo) for name, value in self.__getstate__().items()})
+        return new
