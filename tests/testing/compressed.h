@@ -1,0 +1,36 @@
+#pragma once
+
+#include <zlib.h>
+#include <zstd.h>
+
+#include <stdexcept>
+#include <string>
+
+namespace evomoe::testing {
+
+/// `text` as a gzip file of one member.
+inline std::string gzipped(const std::string& text) {
+  z_stream zlib{};
+  if (deflateInit2(&zlib, 6, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+    throw std::runtime_error("deflateInit2");
+  std::string made(deflateBound(&zlib, text.size()), '\0');
+  zlib.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+  zlib.avail_in = static_cast<uInt>(text.size());
+  zlib.next_out = reinterpret_cast<Bytef*>(made.data());
+  zlib.avail_out = static_cast<uInt>(made.size());
+  if (deflate(&zlib, Z_FINISH) != Z_STREAM_END) throw std::runtime_error("deflate");
+  made.resize(zlib.total_out);
+  deflateEnd(&zlib);
+  return made;
+}
+
+/// `text` as a Zstandard file of one frame.
+inline std::string zstd_compressed(const std::string& text) {
+  std::string made(ZSTD_compressBound(text.size()), '\0');
+  const size_t size = ZSTD_compress(made.data(), made.size(), text.data(), text.size(), 3);
+  if (ZSTD_isError(size) != 0U) throw std::runtime_error("ZSTD_compress");
+  made.resize(size);
+  return made;
+}
+
+}  // namespace evomoe::testing
