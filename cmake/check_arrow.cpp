@@ -1,4 +1,5 @@
-// Whether Arrow works: text goes into a Parquet file in memory and comes out of it (cmake/arrow.cmake).
+// Whether Arrow works: text goes into a Parquet file in memory and comes out of it
+// (cmake/arrow.cmake).
 #include <arrow/api.h>
 #include <arrow/io/api.h>
 #include <arrow/ipc/api.h>

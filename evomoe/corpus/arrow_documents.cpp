@@ -52,10 +52,13 @@ int column_of(const arrow::Schema& schema, const std::string& column,
                          field->type()->ToString());
   }
   const auto found = schema.GetAllFieldIndices(column);
-  EVOMOE_CHECK(!found.empty(), "{}: it has no column `{}`; name one of these with --text-column: {}",
-               path.string(), column, there.empty() ? "(it has none)" : there);
-  EVOMOE_CHECK(found.size() == 1, "{}: it has {} columns of the name `{}`; which one is meant "
-               "cannot be known", path.string(), found.size(), column);
+  EVOMOE_CHECK(!found.empty(),
+               "{}: it has no column `{}`; name one of these with --text-column: {}", path.string(),
+               column, there.empty() ? "(it has none)" : there);
+  EVOMOE_CHECK(found.size() == 1,
+               "{}: it has {} columns of the name `{}`; which one is meant "
+               "cannot be known",
+               path.string(), found.size(), column);
   const auto& type = *schema.field(found.front())->type();
   EVOMOE_CHECK(holds_strings(type),
                "{}: the column `{}` holds {}, not strings; name another one with --text-column: {}",
@@ -122,9 +125,9 @@ class ColumnOfText : public DocumentReader {
     }
     // By rows: how much of the file Arrow has read is not known.
     const auto all = std::max<int64_t>(rows_in_all(), 1);
-    piece.file_position = static_cast<int64_t>(static_cast<double>(file_bytes_) *
-                                               static_cast<double>(std::min(rows_, all)) /
-                                               static_cast<double>(all));
+    piece.file_position =
+        static_cast<int64_t>(static_cast<double>(file_bytes_) *
+                             static_cast<double>(std::min(rows_, all)) / static_cast<double>(all));
     return !piece.ends.empty();
   }
   int64_t for_each(const DocumentPiece& piece, const TextFunction& document,
@@ -228,8 +231,8 @@ class ArrowText : public ColumnOfText {
                  "{}: this is Feather of version 1; write it again as version 2 "
                  "(pyarrow.feather.write_feather), or as Parquet",
                  path.string());
-    source_ = value_of(
-        arrow::io::MemoryMappedFile::Open(path.string(), arrow::io::FileMode::READ), path);
+    source_ =
+        value_of(arrow::io::MemoryMappedFile::Open(path.string(), arrow::io::FileMode::READ), path);
     is_file_ = magic == "ARROW1";
     // Once to learn the columns, and again to read one alone.
     arrow::ipc::IpcReadOptions options;
@@ -262,8 +265,7 @@ class ArrowText : public ColumnOfText {
     }
     const auto status = source_->Seek(0);
     EVOMOE_CHECK(status.ok(), "{}: {}", path_.string(), status.message());
-    stream_ = value_of(
-        arrow::ipc::RecordBatchStreamReader::Open(source_.get(), options), path_);
+    stream_ = value_of(arrow::ipc::RecordBatchStreamReader::Open(source_.get(), options), path_);
     return stream_->schema();
   }
 
@@ -314,7 +316,8 @@ namespace {
   const MappedFile there(path);
   fail(
       "{}: this program was built without Arrow, which reads Parquet and Arrow files; run "
-      "scripts/setup.sh (it installs pyarrow into .venv) and build again, or write the text as JSON "
+      "scripts/setup.sh (it installs pyarrow into .venv) and build again, or write the text as "
+      "JSON "
       "lines: python3 -c \"import pandas; pandas.read_parquet('{}').to_json('{}.jsonl', "
       "orient='records', lines=True)\"",
       path.string(), path.string(), path.stem().string());

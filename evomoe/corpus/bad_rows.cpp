@@ -21,8 +21,7 @@ void BadRows::add(const std::string& file, int64_t row, const std::string& where
 }
 
 std::string BadRows::summary() const {
-  return count_ == 1 ? "1 bad row was left out"
-                     : fmt::format("{} bad rows were left out", count_);
+  return count_ == 1 ? "1 bad row was left out" : fmt::format("{} bad rows were left out", count_);
 }
 
 }  // namespace evomoe

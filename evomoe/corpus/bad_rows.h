@@ -10,8 +10,8 @@ namespace evomoe {
 inline constexpr const char* kNotUtf8 =
     "not UTF-8; convert the file, by its encoding (`iconv -f latin1 -t UTF-8`)";
 
-/// What becomes of rows of which nothing can be made (`--on-bad-row`): the first one is an Error, or
-/// they are left out, counted, and the first few are printed.
+/// What becomes of rows of which nothing can be made (`--on-bad-row`): the first one is an Error,
+/// or they are left out, counted, and the first few are printed.
 class BadRows {
  public:
   explicit BadRows(bool skip) : skip_(skip) {}

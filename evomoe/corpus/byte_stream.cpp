@@ -42,10 +42,11 @@ void check_magic(bool right, std::string_view bytes, const std::filesystem::path
                  const char* ending, const char* format) {
   EVOMOE_CHECK(!bytes.empty(), "{}: the file is empty, which is no {} data; {}", path.string(),
                format, kCutOff);
-  EVOMOE_CHECK(right,
-               "{}: its name ends in {}, but it begins with the bytes {}, which is no {} data; give "
-               "it the name of what it is",
-               path.string(), ending, first_bytes(bytes), format);
+  EVOMOE_CHECK(
+      right,
+      "{}: its name ends in {}, but it begins with the bytes {}, which is no {} data; give "
+      "it the name of what it is",
+      path.string(), ending, first_bytes(bytes), format);
 }
 
 class GzipStream : public ByteStream {
@@ -153,14 +154,13 @@ class ZstdStream : public ByteStream {
 
 Compression compression_of(const std::filesystem::path& path) {
   const auto ending = path.extension();
-  return ending == ".gz" ? Compression::kGzip
+  return ending == ".gz"    ? Compression::kGzip
          : ending == ".zst" ? Compression::kZstd
                             : Compression::kNone;
 }
 
 std::filesystem::path without_compression(const std::filesystem::path& path) {
-  return compression_of(path) == Compression::kNone ? path
-                                                    : path.parent_path() / path.stem();
+  return compression_of(path) == Compression::kNone ? path : path.parent_path() / path.stem();
 }
 
 void ByteStream::forget_pages() {

@@ -11,7 +11,8 @@ void CorpusOptions::describe(OptionTable& table) {
       .metavar("NAME");
   table
       .add("on-bad-row", &on_bad_row,
-           "A row that is no JSON, has no text or is not UTF-8: stop with an error that names it, or "
+           "A row that is no JSON, has no text or is not UTF-8: stop with an error that names it, "
+           "or "
            "skip it, and say how many there were.")
       .choices({"stop", "skip"});
 }

@@ -23,9 +23,9 @@ enum class DocumentKind {
 
 /// A part of a file, as it was read.
 struct DocumentPiece {
-  std::string bytes;             ///< lines, or texts one behind the other
-  std::vector<int64_t> ends;     ///< where each text ends in `bytes`; -1: the row has no text
-  int64_t file_position = 0;     ///< bytes of the file that have been read up to its end
+  std::string bytes;          ///< lines, or texts one behind the other
+  std::vector<int64_t> ends;  ///< where each text ends in `bytes`; -1: the row has no text
+  int64_t file_position = 0;  ///< bytes of the file that have been read up to its end
 };
 
 /// A row of which no document can be made.
@@ -55,10 +55,10 @@ class DocumentReader {
 };
 
 struct DocumentOptions {
-  std::string text_column = "text";     ///< of JSON, Parquet and Arrow
+  std::string text_column = "text";  ///< of JSON, Parquet and Arrow
   /// The token that ends a document of a Megatron dataset.
   std::optional<int64_t> megatron_eod = std::nullopt;
-  bool utf8_lines = true;               ///< a line that is not UTF-8 is a bad row
+  bool utf8_lines = true;  ///< a line that is not UTF-8 is a bad row
 };
 
 /// Opens a file; its name says what it is (docs/data.md). An Error names a file that cannot be read

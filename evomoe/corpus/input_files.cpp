@@ -42,18 +42,16 @@ std::vector<fs::path> files_of_folder(const fs::path& folder) {
   }
   std::sort(taken.begin(), taken.end());
   std::sort(ignored.begin(), ignored.end());
-  const auto others = ignored.empty()
-                          ? std::string("no file")
-                          : fmt::format("{} file{} of other names ({}{})", ignored.size(),
-                                        ignored.size() == 1 ? "" : "s",
-                                        ignored.front().filename().string(),
-                                        ignored.size() == 1 ? "" : ", ...");
-  EVOMOE_CHECK(!taken.empty(),
-               "{}: the folder has {}, and none that ends in .txt, .jsonl, .json, .parquet, .arrow "
-               "or .feather; name the files themselves",
-               folder.string(), others);
-  if (!ignored.empty())
-    log().info("{}: {} files are read; {} are ignored", folder.string(), taken.size(), others);
+  EVOMOE_CHECK(
+      !taken.empty(),
+      "{}: none of the {} files in the folder ends in .txt, .jsonl, .json, .parquet, .arrow "
+      "or .feather; name the files themselves",
+      folder.string(), ignored.size());
+  if (!ignored.empty()) {
+    log().info("{}: files with other endings, which are ignored: {} ({}{})", folder.string(),
+               ignored.size(), ignored.front().filename().string(),
+               ignored.size() == 1 ? "" : ", ...");
+  }
   return taken;
 }
 

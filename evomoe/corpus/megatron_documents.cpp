@@ -58,10 +58,11 @@ class MegatronDocuments : public DocumentReader {
     EVOMOE_CHECK(bytes.starts_with(kMagic) || bytes.starts_with(kOlderMagic),
                  "{}: it does not begin as the index of a Megatron dataset (MMIDIDX); {}", name,
                  kCopyAgain);
-    EVOMOE_CHECK(!bytes.starts_with(kOlderMagic) && !is_fairseq_index(bytes),
-                 "{}: this is an index of fairseq (a data folder, as `evomoe preprocess` makes it), "
-                 "not of Megatron; train on its folder as it is",
-                 name);
+    EVOMOE_CHECK(
+        !bytes.starts_with(kOlderMagic) && !is_fairseq_index(bytes),
+        "{}: this is an index of fairseq (a data folder, as `evomoe preprocess` makes it), "
+        "not of Megatron; train on its folder as it is",
+        name);
     EVOMOE_CHECK(has_layout(bytes, layout_),
                  "{}: its {} bytes are not what its header of a Megatron dataset says: it was cut "
                  "off or is damaged; {}",
@@ -168,9 +169,10 @@ class MegatronDocuments : public DocumentReader {
     int64_t tokens = 0;
     for (int64_t i = 0; i < layout_.sequences; ++i) {
       const auto at = element<int64_t>(idx_.bytes(), layout_.bytes_at(), i);
-      EVOMOE_CHECK(length_of(i) >= 0 && at == tokens * width(),
-                   "{}: sequence {} has {} tokens at byte {}, expected at byte {}: it is damaged; {}",
-                   name, i, length_of(i), at, tokens * width(), kCopyAgain);
+      EVOMOE_CHECK(
+          length_of(i) >= 0 && at == tokens * width(),
+          "{}: sequence {} has {} tokens at byte {}, expected at byte {}: it is damaged; {}", name,
+          i, length_of(i), at, tokens * width(), kCopyAgain);
       tokens += length_of(i);
     }
     int64_t before = 0;
@@ -182,10 +184,11 @@ class MegatronDocuments : public DocumentReader {
                    first, layout_.sequences, kCopyAgain);
       before = first;
     }
-    EVOMOE_CHECK(static_cast<int64_t>(bin_.bytes().size()) == tokens * width(),
-                 "{}: {} bytes, but {} says {} tokens of {} bytes: it was cut off or does not belong "
-                 "to this index; {}",
-                 bin_.path().string(), bin_.bytes().size(), name, tokens, width(), kCopyAgain);
+    EVOMOE_CHECK(
+        static_cast<int64_t>(bin_.bytes().size()) == tokens * width(),
+        "{}: {} bytes, but {} says {} tokens of {} bytes: it was cut off or does not belong "
+        "to this index; {}",
+        bin_.path().string(), bin_.bytes().size(), name, tokens, width(), kCopyAgain);
   }
 
   MappedFile idx_;

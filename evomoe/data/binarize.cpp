@@ -66,8 +66,8 @@ BinarizeStatistics binarize(const BinarizeOptions& options) {
       if (megatron != nullptr && tokens.empty()) return;
       if (!drops_ends) tokens.push_back(Dictionary::kEos);
       for (const int64_t token : tokens) {
-        append_token(builder.type(),
-                     megatron != nullptr ? megatron->of(token, dictionary) : token, piece.bytes);
+        append_token(builder.type(), megatron != nullptr ? megatron->of(token, dictionary) : token,
+                     piece.bytes);
       }
       EVOMOE_CHECK(tokens.size() <= static_cast<size_t>(std::numeric_limits<int32_t>::max()),
                    "{}: an item of {} tokens is too long; split it into lines",

@@ -48,9 +48,9 @@ struct BinarizeStatistics {
 };
 
 /// Encodes a corpus, of which a text file's line is an item, and a document of another file. Every
-/// item gets an </s>; an empty one becomes `</s>` alone (a document separator). Of a Megatron dataset
-/// the numbers of its tokens are the symbols, with a BPE as well as without one. Into a Megatron
-/// dataset empty items are not written.
+/// item gets an </s>; an empty one becomes `</s>` alone (a document separator). Of a Megatron
+/// dataset the numbers of its tokens are the symbols, with a BPE as well as without one. Into a
+/// Megatron dataset empty items are not written.
 BinarizeStatistics binarize(const BinarizeOptions& options);
 
 /// Counts the words (or BPE ids) of a corpus. Not yet sorted or cut: see Dictionary::finalize.
@@ -61,8 +61,8 @@ struct PreprocessResult {
   int64_t dictionary_size = 0;         ///< of the source
   int64_t target_dictionary_size = 0;  ///< 0: there is no target
   struct Split {
-    std::string name;  ///< of its files: train, train1, train.de-en.de, ...
-    std::string lang;  ///< empty: none
+    std::string name;    ///< of its files: train, train1, train.de-en.de, ...
+    std::string lang;    ///< empty: none
     std::string source;  ///< as it was given
     BinarizeStatistics statistics;
   };

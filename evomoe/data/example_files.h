@@ -25,8 +25,8 @@ struct Example {
 ///
 /// Errors name the file and the line: no JSON, or none of these objects; a prompt or answer that is
 /// no string; an answer of white space alone; a last line that is cut off. A file without an
-/// example is an Error too. The file may be compressed (.gz, .zst). `bad_rows`: what becomes of lines
-/// of which no example can be made; null: they are Errors.
+/// example is an Error too. The file may be compressed (.gz, .zst). `bad_rows`: what becomes of
+/// lines of which no example can be made; null: they are Errors.
 std::vector<Example> read_json_examples(const std::filesystem::path& path,
                                         BadRows* bad_rows = nullptr);
 

@@ -39,9 +39,10 @@ TokenType token_type_for(int64_t vocabulary, IndexFormat format = IndexFormat::k
 
 /// Opens `<prefix>.idx` and `<prefix>.bin`, in fairseq's mmap (`MMIDIDX`) or legacy lazy/cached
 /// (`TNTIDX`) format, whichever the magic says, memory-mapped: memory does not grow with the
-/// corpus. Megatron's is refused: its tokens are those of another tokenizer, and `evomoe preprocess`
-/// translates them. The structure is checked at once (magic, version, type, counts against file sizes,
-/// offsets); a truncated, empty or foreign file is an Error that names the file and what to do.
+/// corpus. Megatron's is refused: its tokens are those of another tokenizer, and `evomoe
+/// preprocess` translates them. The structure is checked at once (magic, version, type, counts
+/// against file sizes, offsets); a truncated, empty or foreign file is an Error that names the file
+/// and what to do.
 std::shared_ptr<const TokenStream> open_indexed(const std::filesystem::path& prefix);
 
 /// Reads a text file, a line an item, encoded with `dictionary` as fairseq's `raw` format (all
@@ -56,8 +57,8 @@ bool token_file_exists(const std::filesystem::path& prefix);
 std::shared_ptr<const TokenStream> open_tokens(const std::filesystem::path& prefix,
                                                const Dictionary& dictionary);
 
-/// Writes an mmap pair of files, byte for byte as fairseq does, or Megatron. They appear under their
-/// names only in finish().
+/// Writes an mmap pair of files, byte for byte as fairseq does, or Megatron. They appear under
+/// their names only in finish().
 class IndexedBuilder {
  public:
   /// `vocabulary` chooses the element type, see token_type_for.

@@ -26,7 +26,8 @@ MegatronIds::MegatronIds(const Dictionary& dictionary, std::optional<int64_t> eo
 int64_t MegatronIds::of(int64_t token, const Dictionary& dictionary) const {
   EVOMOE_CHECK(of_token[token] >= 0,
                "the text has the symbol {}, which is no number that --output-format megatron could "
-               "write; use a dictionary of all symbols (without --nwordssrc and --thresholdsrc)",
+               "write; give --bpe, and a dictionary of all its symbols (without --nwordssrc and "
+               "--thresholdsrc)",
                dictionary.symbol(token));
   return of_token[token];
 }

@@ -8,8 +8,8 @@
 
 namespace evomoe {
 
-/// What is written for the tokens of a dictionary into a Megatron dataset, which knows no dictionary:
-/// the numbers that their symbols are, as for a dictionary over BPE text.
+/// What is written for the tokens of a dictionary into a Megatron dataset, which knows no
+/// dictionary: the numbers that their symbols are, as for a dictionary over BPE text.
 struct MegatronIds {
   std::vector<int64_t> of_token;  ///< -1: there is none
   int64_t vocabulary = 0;         ///< above all of them

@@ -60,9 +60,10 @@ void PreprocessOptions::describe(OptionTable& table) {
            "own token numbers, a document each item.")
       .choices({"fairseq", "megatron"});
   table
-      .add("megatron-eod", &megatron_eod,
-           "Token that ends a document in Megatron datasets: </s> when one is read, and written for "
-           "it; not given: they have none.")
+      .add(
+          "megatron-eod", &megatron_eod,
+          "Token that ends a document in Megatron datasets: </s> when one is read, and written for "
+          "it; not given: they have none.")
       .at_least(0)
       .metavar("ID");
   table.example(
@@ -117,7 +118,8 @@ void validate_options(const PreprocessOptions& options) {
   }
   if (options.skips_bad_rows() && (options.source_lang || options.examples == "pairs")) {
     fail_usage(
-        "--on-bad-row skip is not for pairs of files: line n of one belongs to line n of the other; "
+        "--on-bad-row skip is not for pairs of files: line n of one belongs to line n of the "
+        "other; "
         "mend the line, or take it out of both");
   }
   for (const auto& lang : {options.source_lang, options.target_lang}) {

@@ -31,8 +31,8 @@ struct PreprocessOptions : BpeFiles, CorpusOptions {
   int64_t padding_factor = 8;
   bool dict_only = false;  ///< makes the dictionaries alone
   int64_t workers = 1;
-  bool keep_whitespace = false;  ///< with a BPE, see LineEncoding
-  bool document_lines = false;   ///< see Corpus
+  bool keep_whitespace = false;           ///< with a BPE, see LineEncoding
+  bool document_lines = false;            ///< see Corpus
   std::string output_format = "fairseq";  ///< fairseq | megatron
   /// The token that ends a document in Megatron datasets that are read or written.
   std::optional<int64_t> megatron_eod;

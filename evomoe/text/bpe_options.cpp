@@ -19,7 +19,8 @@ void BpeFlags::describe(OptionTable& table) {
       .required();
   table
       .positional("input", &input,
-                  "train: files, patterns in quotes or folders, as for preprocess --trainpref; encode, decode: "
+                  "train: files, patterns in quotes or folders, as for preprocess --trainpref; "
+                  "encode, decode: "
                   "one file, none or -: stdin.")
       .metavar("FILE...");
   table

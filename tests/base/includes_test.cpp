@@ -38,8 +38,8 @@ std::map<std::string, Rooms> allowed() {
   may["fairseq"] = {"base", "checkpoint"};
   may["moe"] = may["routing"] + Rooms{"routing"};
   may["models"] = may["moe"] + Rooms{"moe"};
-  may["train"] = may["models"] + Rooms{"models", "optim", "checkpoint", "fairseq", "legacy",
-                                       "text",   "corpus", "data", "score", "report"};
+  may["train"] = may["models"] + Rooms{"models", "optim",  "checkpoint", "fairseq", "legacy",
+                                       "text",   "corpus", "data",       "score",   "report"};
   may["loading"] = may["train"] + Rooms{"train"};
   may["hub"] = may["loading"] + Rooms{"loading"};
   may["generate"] = may["loading"] + Rooms{"loading", "runtime", "kernels"};

@@ -57,8 +57,8 @@ class ArrowFiles : public ::testing::Test {
     if (!has_arrow()) return;
     folder_ = new testing::TemporaryFolder;
     testing::write_text(*folder_ / "make.py", kMakeFiles);
-    const auto made = testing::run_command(fmt::format(
-        "{} {} {}", testing::python().string(), at("make.py"), folder_->path().string()));
+    const auto made = testing::run_command(fmt::format("{} {} {}", testing::python().string(),
+                                                       at("make.py"), folder_->path().string()));
     problem_ = made.exit_code == 0 ? "" : made.err;
   }
   static void TearDownTestSuite() {

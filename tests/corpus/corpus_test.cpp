@@ -31,9 +31,8 @@ class Corpora : public ::testing::Test {
       each_item([&](std::string_view item) { items.emplace_back(item); });
       return items;
     };
-    corpus.read<Items>({.threads = threads, .utf8_lines = utf8_lines}, collect, [&](Items& part) {
-      all.insert(all.end(), part.begin(), part.end());
-    });
+    corpus.read<Items>({.threads = threads, .utf8_lines = utf8_lines}, collect,
+                       [&](Items& part) { all.insert(all.end(), part.begin(), part.end()); });
     return all;
   }
   /// What is said of a line of a JSON file behind a sound one.
@@ -67,8 +66,9 @@ TEST_F(Corpora, DocumentsMayBecomeLinesWithAnEmptyOneBehindThem) {
 }
 
 TEST_F(Corpora, OnlyTheTextOfTheOneKeyIsTaken) {
-  const auto text = corpus({{"x.json", R"({"meta": {"text": "no", "a": [1, {"text": "no"}]}, "text":)"
-                                       "\"\\u00e9\\ud83d\\ude00 \\\"\", \"other\": null}\n"}});
+  const auto text =
+      corpus({{"x.json", R"({"meta": {"text": "no", "a": [1, {"text": "no"}]}, "text":)"
+                         "\"\\u00e9\\ud83d\\ude00 \\\"\", \"other\": null}\n"}});
   EXPECT_EQ(items(text), (Items{"é😀 \""}));
   const auto column = corpus({{"x.json", "{\"text\": 1, \"body\": \"b\"}\n"}});
   EXPECT_EQ(items(Corpus(column.files(), {.text_column = "body"})), (Items{"b"}));
@@ -89,8 +89,11 @@ TEST_F(Corpora, BadRowsAreNamedWithTheirReason) {
   expect_bad("{\"text\": 3.5}", {"\"text\" is a number"});
   expect_bad("{\"text\": \"a\", \"text\": \"b\"}", {"comes twice"});
   expect_bad("{\"text\": \"\xff\"}", {"not UTF-8", "iconv"});
-  expect_error([&] { items(corpus({{"x.jsonl", "{\"text\": \"a\"}\n{\"te"}})); },
-               {"x.jsonl:2", "cut off"});
+  expect_error(
+      [&] {
+        items(corpus({{"x.jsonl", "{\"text\": \"a\"}\n{\"te"}}));
+      },
+      {"x.jsonl:2", "cut off"});
   expect_error([&] { items(corpus({{"x", "a\n\xff\n"}})); }, {"x:2", "not UTF-8"});
   EXPECT_EQ(items(corpus({{"x", "a\n\xff\n"}}), 1, /*utf8_lines=*/false), (Items{"a", "\xff"}));
 }

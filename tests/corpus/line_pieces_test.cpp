@@ -57,7 +57,8 @@ TEST(LinePieces, AnEndOfALineOfTwoBytesIsNotCut) {
   for (const int64_t border : {int64_t{4096}, kPieceBytes, kPieceBytes + 4096}) {
     for (int64_t length = border - 3; length <= border + 1; ++length) {
       for (const char* end : {"\r\n", "\r"}) {
-        const auto text = std::string(length, 'a') + end + "b" + end + std::string(kPieceBytes, 'c');
+        const auto text =
+            std::string(length, 'a') + end + "b" + end + std::string(kPieceBytes, 'c');
         EXPECT_EQ(read(text).lines.size(), 3u) << length;
       }
     }

@@ -22,8 +22,8 @@ std::string raw(std::initializer_list<T> values) {
 /// Megatron's index: three sequences of 3, 0 and 2 tokens; the first two are a document.
 std::string index(uint8_t type = 8, int64_t width = 2) {
   return std::string("MMIDIDX\0\0", 9) + raw<int64_t>({1}) + raw<uint8_t>({type}) +
-         raw<int64_t>({3, 3}) + raw<int32_t>({3, 0, 2}) +
-         raw<int64_t>({0, 3 * width, 3 * width}) + raw<int64_t>({0, 2, 3});
+         raw<int64_t>({3, 3}) + raw<int32_t>({3, 0, 2}) + raw<int64_t>({0, 3 * width, 3 * width}) +
+         raw<int64_t>({0, 2, 3});
 }
 
 class MegatronDatasets : public ::testing::Test {
@@ -37,7 +37,8 @@ class MegatronDatasets : public ::testing::Test {
     Texts texts;
     std::vector<BadRow> bad;
     for (DocumentPiece piece; reader->next(piece);)
-      reader->for_each(piece, [&](std::string_view text) { texts.emplace_back(text); }, bad);
+      reader->for_each(
+          piece, [&](std::string_view text) { texts.emplace_back(text); }, bad);
     EXPECT_TRUE(bad.empty());
     return texts;
   }

@@ -47,7 +47,8 @@ TEST(OrderedPipeline, DoesNotReadFarAheadOfWhatIsCollected) {
   std::atomic<int> most{0};
   std::atomic<int> finished{0};
   Pipeline::run(
-      3, [&](int& piece) {
+      3,
+      [&](int& piece) {
         most = std::max(most.load(), next - finished.load());
         piece = next;
         return next++ < 100;
@@ -80,15 +81,17 @@ TEST(OrderedPipeline, ThrowsTheErrorOfTheEarliestPieceBehindAllBeforeIt) {
       if (piece == 9) throw std::runtime_error("cut off");
       return true;
     };
-    EXPECT_THROW(Pipeline::run(threads, broken_off, [](const int& piece) { return piece; },
-                               [&](const int&, int&) { ++done; }),
+    EXPECT_THROW(Pipeline::run(
+                     threads, broken_off, [](const int& piece) { return piece; },
+                     [&](const int&, int&) { ++done; }),
                  std::runtime_error);
     EXPECT_EQ(done, 9);
     next = 0;
-    EXPECT_THROW(Pipeline::run(threads, numbers(100, next), [](const int& piece) { return piece; },
-                               [](const int& piece, int&) {
-                                 if (piece == 5) throw std::runtime_error("full");
-                               }),
+    EXPECT_THROW(Pipeline::run(
+                     threads, numbers(100, next), [](const int& piece) { return piece; },
+                     [](const int& piece, int&) {
+                       if (piece == 5) throw std::runtime_error("full");
+                     }),
                  std::runtime_error);
   }
 }

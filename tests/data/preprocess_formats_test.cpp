@@ -148,7 +148,7 @@ TEST_F(PreprocessFormats, BadRowsStopOrAreLeftOutAndCounted) {
   write_text(folder_ / "only.jsonl", "{\"txt\": \"b\"}\n");
   auto none = options("only.jsonl", true);
   none.on_bad_row = "skip";
-  expect_error([&] { preprocess(none); }, {"only.jsonl", "no word is left"});
+  expect_error([&] { preprocess(none); }, {"only.jsonl", "no document"});
   none.srcdict = std::filesystem::path(skip.destdir) / "dict.txt";
   expect_error([&] { preprocess(none); }, {"only.jsonl", "no document"});
 }
@@ -216,7 +216,8 @@ TEST_F(PreprocessFormats, MegatronsFormatAndBackGivesTheSameData) {
 }
 
 TEST_F(PreprocessFormats, WhatMegatronCannotHoldIsRefused) {
-  auto words = options("text.txt", false);
+  write_text(folder_ / "words.txt", "no number\n");
+  auto words = options("words.txt", false);
   words.output_format = "megatron";
   expect_error([&] { preprocess(words); }, {"--output-format megatron", "are words", "--bpe"});
   auto few = options("text.txt", true);

@@ -23,8 +23,7 @@ std::string numbers(const std::vector<int64_t>& values) {
 std::vector<std::string> document_seeds(const std::filesystem::path&) {
   const auto megatron = std::string("MMIDIDX\0\0", 9) + numbers({1}) + "\x05" + numbers({2, 2}) +
                         std::string("\2\0\0\0\1\0\0\0", 8) + numbers({0, 16, 0, 2});
-  return {join({"x.txt", kLines, ""}),
-          join({"x.jsonl", kLines, ""}),
+  return {join({"x.txt", kLines, ""}), join({"x.jsonl", kLines, ""}),
           join({"x.jsonl.gz", testing::gzipped(kLines), ""}),
           join({"x.zst", testing::zstd_compressed(kLines), ""}),
           join({"x.idx", megatron, numbers({7, 0, 9})})};

@@ -24,11 +24,14 @@ inline std::string gzipped(const std::string& text) {
   return made;
 }
 
-/// `text` as a Zstandard file of one frame.
+/// `text` as a Zstandard file of one frame, with a checksum, as the program `zstd` makes it.
 inline std::string zstd_compressed(const std::string& text) {
   std::string made(ZSTD_compressBound(text.size()), '\0');
-  const size_t size = ZSTD_compress(made.data(), made.size(), text.data(), text.size(), 3);
-  if (ZSTD_isError(size) != 0U) throw std::runtime_error("ZSTD_compress");
+  ZSTD_CCtx* zstd = ZSTD_createCCtx();
+  ZSTD_CCtx_setParameter(zstd, ZSTD_c_checksumFlag, 1);
+  const size_t size = ZSTD_compress2(zstd, made.data(), made.size(), text.data(), text.size());
+  ZSTD_freeCCtx(zstd);
+  if (ZSTD_isError(size) != 0U) throw std::runtime_error("ZSTD_compress2");
   made.resize(size);
   return made;
 }
