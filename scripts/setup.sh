@@ -6,9 +6,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 torch_version=2.13.0
+pyarrow_version=26.0.1
 preset=${PRESET:-release}
-libraries=(libyaml-cpp-dev nlohmann-json3-dev libspdlog-dev libfmt-dev libicu-dev libxxhash-dev libpng-dev libgloo-dev libjs-dygraphs libcpp-httplib-dev
-           libgtest-dev libgmock-dev)
+libraries=(libyaml-cpp-dev nlohmann-json3-dev libspdlog-dev libfmt-dev libicu-dev libxxhash-dev libpng-dev zlib1g-dev libzstd-dev libgloo-dev libjs-dygraphs
+           libcpp-httplib-dev libgtest-dev libgmock-dev)
 
 is_installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; }
 
@@ -69,4 +70,11 @@ if [[ -z "${EVOMOE_TORCH:-}" ]] && ! grep -qs "__version__ = '$torch_version" .v
   echo "setup: installing torch $torch_version into .venv" >&2
   .venv/bin/python -m pip --version >/dev/null 2>&1 || python3 -m venv --clear .venv  # none, or one of a Python that is gone
   .venv/bin/python -m pip install --quiet --disable-pip-version-check "torch==$torch_version"
+fi
+# Arrow's library, which reads Parquet; the program can be built without it (cmake/arrow.cmake).
+if [[ ${EVOMOE_ARROW:-AUTO} != OFF && ! -d $(echo .venv/lib/python3*/site-packages/pyarrow-$pyarrow_version.dist-info) ]]; then
+  echo "setup: installing pyarrow $pyarrow_version into .venv" >&2
+  .venv/bin/python -m pip --version >/dev/null 2>&1 || python3 -m venv --clear .venv
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check "pyarrow==$pyarrow_version" ||
+    echo "setup: pyarrow $pyarrow_version could not be installed: Parquet and Arrow files will not be read" >&2
 fi

@@ -1,6 +1,5 @@
 #include <unistd.h>
 
-#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -9,6 +8,9 @@
 #include "evomoe/base/write_file.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
+#include "evomoe/corpus/bpe_command_options.h"
+#include "evomoe/corpus/input_files.h"
+#include "evomoe/corpus/train_bpe.h"
 #include "evomoe/text/bpe_folder.h"
 #include "evomoe/text/bpe_options.h"
 #include "evomoe/text/byte_bpe.h"
@@ -16,38 +18,29 @@
 namespace evomoe {
 namespace {
 
-/// The files named, and all regular files in the folders named, sorted.
-std::vector<std::filesystem::path> expand(const std::vector<std::string>& inputs) {
-  std::vector<std::filesystem::path> files;
-  for (const auto& input : inputs) {
-    EVOMOE_CHECK(std::filesystem::exists(input), "{}: there is no such file or folder", input);
-    if (!std::filesystem::is_directory(input)) {
-      files.emplace_back(input);
-      continue;
-    }
-    std::vector<std::filesystem::path> found;
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(input)) {
-      if (entry.is_regular_file()) found.push_back(entry.path());
-    }
-    std::sort(found.begin(), found.end());
-    files.insert(files.end(), found.begin(), found.end());
-  }
-  return files;
-}
-
-int train(const BpeFlags& flags) {
+int train(const BpeCommandOptions& flags) {
   if (flags.input.empty())
     fail_usage("evomoe bpe train: name the files or folders of text to learn from");
+  std::vector<std::filesystem::path> files;
+  for (const auto& input : flags.input) {
+    const auto named = input_files(input);
+    files.insert(files.end(), named.begin(), named.end());
+  }
+  BadRows bad_rows(flags.skips_bad_rows());
+  const Corpus corpus(files, {.text_column = flags.text_column}, /*document_lines=*/false,
+                      &bad_rows);
+  corpus.check();
   std::filesystem::create_directories(flags.destdir);
   const bool live = isatty(STDERR_FILENO) != 0;
   const auto progress = [live](int64_t done, int64_t all) {
     if (live) fmt::print(stderr, "\r{} of {} tokens \033[K", done, all);
   };
-  const auto bpe = ByteBpe::train(expand(flags.input), flags.vocab_size,
-                                  static_cast<int>(flags.workers), flags.keep_whitespace, progress);
+  const auto bpe = train_bpe(corpus, flags.vocab_size, static_cast<int>(flags.workers),
+                             flags.keep_whitespace, progress);
   if (live) fmt::print(stderr, "\r\033[K");
   const std::filesystem::path folder = flags.destdir;
   bpe.save(folder / "encoder.json", folder / "vocab.bpe");
+  if (bad_rows.count() > 0) fmt::print("{}\n", bad_rows.summary());
   fmt::print("{} tokens in {} and {}\n", bpe.size(), (folder / "encoder.json").string(),
              (folder / "vocab.bpe").string());
   return 0;
@@ -97,7 +90,7 @@ int convert(const BpeFlags& flags) {
 }  // namespace
 
 int bpe_command(const std::vector<std::string>& arguments) {
-  BpeFlags flags;
+  BpeCommandOptions flags;
   if (!parse_command("bpe", arguments, flags)) return 0;
   validate_options(flags);
   return flags.action == "train" ? train(flags) : convert(flags);

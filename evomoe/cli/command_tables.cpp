@@ -9,11 +9,11 @@
 #include "evomoe/cli/plot.h"
 #include "evomoe/cli/report.h"
 #include "evomoe/config/describe.h"
+#include "evomoe/corpus/bpe_command_options.h"
 #include "evomoe/data/preprocess_options.h"
 #include "evomoe/generate/evaluation_options.h"
 #include "evomoe/generate/generate_options.h"
 #include "evomoe/score/score_options.h"
-#include "evomoe/text/bpe_options.h"
 #include "evomoe/train/options.h"
 
 namespace evomoe {
@@ -26,7 +26,7 @@ std::vector<std::shared_ptr<const OptionTable>> command_tables() {
         make_table<Options>(name, command_summary(name),
                             [](OptionTable& table, Options& each) { each.describe(table); }));
   };
-  add("bpe", BpeFlags{});
+  add("bpe", BpeCommandOptions{});
   add("preprocess", PreprocessOptions{});
   add("train", TrainOptions{});
   add("validate", ValidateOptions{});

@@ -1,6 +1,5 @@
 #include "evomoe/data/binarize.h"
 
-#include <algorithm>
 #include <limits>
 
 #include "evomoe/base/error.h"
@@ -13,22 +12,17 @@
 namespace evomoe {
 namespace {
 
-constexpr int64_t kPieceBytes = 2 << 20;
-
-/// Words must be UTF-8, for the dictionary is a UTF-8 file. BPE takes any bytes.
-void check_utf8(const MappedFile& file, std::string_view line) {
-  if (is_utf8(line)) return;
-  int64_t number = 1;
-  const auto before = static_cast<size_t>(line.data() - file.bytes().data());
-  for_each_line(file.bytes().substr(0, before), [&](std::string_view) { ++number; });
-  require_utf8(line, fmt::format("{}:{}", file.path().string(), number));
-}
-
 struct EncodedPiece {
   std::vector<int32_t> sizes;
   std::vector<char> bytes;
   BinarizeStatistics statistics;
 };
+
+Corpus::ReadOptions reading(int workers, const LineEncoding& encoding,
+                            const BinarizeProgress& progress) {
+  // Words must be UTF-8, for the dictionary is a UTF-8 file. BPE takes any bytes.
+  return {.threads = workers, .utf8_lines = encoding.bpe == nullptr, .progress = progress};
+}
 
 }  // namespace
 
@@ -39,10 +33,11 @@ std::string_view LineEncoding::bpe_text(std::string_view text) const {
 BinarizeStatistics binarize(const BinarizeOptions& options) {
   EVOMOE_CHECK(options.dictionary != nullptr, "binarize needs a dictionary");
   const Dictionary& dictionary = *options.dictionary;
-  const MappedFile file(options.source);
-  EVOMOE_CHECK(!file.bytes().empty(), "{}: it is empty; a split needs at least one line",
-               options.source.string());
-  IndexedBuilder builder(options.output_prefix, dictionary.size());
+  const auto* megatron = options.megatron;
+  IndexedBuilder builder(options.output_prefix,
+                         megatron != nullptr ? megatron->vocabulary : dictionary.size(),
+                         megatron != nullptr ? IndexFormat::kMegatron : IndexFormat::kFairseq);
+  const bool drops_ends = megatron != nullptr && megatron->of_token[Dictionary::kEos] < 0;
   std::optional<EncoderPool> encoders;
   std::vector<int64_t> bpe_index;
   if (const auto* bpe = options.encoding.bpe) {
@@ -50,110 +45,91 @@ BinarizeStatistics binarize(const BinarizeOptions& options) {
     bpe_index = tokens_of_bpe_ids(*bpe, dictionary);
   }
 
-  const auto encode_piece = [&](std::string_view text) {
+  const auto encode_piece = [&](DocumentKind kind, const EachItem& each_item) {
     EncodedPiece piece;
     auto& statistics = piece.statistics;
-    auto encoder = encoders ? encoders->take() : nullptr;
+    auto encoder = encoders && kind != DocumentKind::kTokenIds ? encoders->take() : nullptr;
     std::vector<int32_t> ids;
-    for_each_line(text, [&](std::string_view line) {
-      int64_t size = 1;
+    std::vector<int64_t> tokens;
+    each_item([&](std::string_view text) {
       if (encoder) {
         ids.clear();
-        encoder->encode(options.encoding.bpe_text(line), ids);
+        tokens.clear();
+        encoder->encode(options.encoding.bpe_text(text), ids);
         for (const int32_t id : ids) {
-          append_token(builder.type(), bpe_index[id], piece.bytes);
-          if (bpe_index[id] == Dictionary::kUnk) ++statistics.replaced;
+          tokens.push_back(bpe_index[id]);
+          if (tokens.back() == Dictionary::kUnk) ++statistics.replaced;
         }
-        size += static_cast<int64_t>(ids.size());
       } else {
-        check_utf8(file, line);
-        for (const int64_t token : dictionary.encode_line(line, false, &statistics.replaced)) {
-          append_token(builder.type(), token, piece.bytes);
-          ++size;
-        }
+        tokens = dictionary.encode_line(text, false, &statistics.replaced);
       }
-      append_token(builder.type(), Dictionary::kEos, piece.bytes);
-      EVOMOE_CHECK(size <= std::numeric_limits<int32_t>::max(),
-                   "{}: a line of {} tokens is too long; split it into lines",
-                   options.source.string(), size);
-      piece.sizes.push_back(static_cast<int32_t>(size));
+      if (megatron != nullptr && tokens.empty()) return;
+      if (!drops_ends) tokens.push_back(Dictionary::kEos);
+      for (const int64_t token : tokens) {
+        append_token(builder.type(), megatron != nullptr ? megatron->of(token, dictionary) : token,
+                     piece.bytes);
+      }
+      EVOMOE_CHECK(tokens.size() <= static_cast<size_t>(std::numeric_limits<int32_t>::max()),
+                   "{}: an item of {} tokens is too long; split it into lines",
+                   options.source.name(), tokens.size());
+      piece.sizes.push_back(static_cast<int32_t>(tokens.size()));
       ++statistics.sentences;
-      statistics.tokens += size;
+      statistics.tokens += static_cast<int64_t>(tokens.size());
     });
     if (encoder) encoders->give(std::move(encoder));
     return piece;
   };
 
-  const auto pieces = split_at_lines(file.bytes(), kPieceBytes);
-  std::vector<EncodedPiece> done(pieces.size());
   BinarizeStatistics total;
-  int64_t bytes_done = 0;
-  parallel_in_order(
-      static_cast<int64_t>(pieces.size()), options.workers,
-      [&](int64_t i) { done[i] = encode_piece(pieces[i]); },
-      [&](int64_t i) {
-        builder.add_encoded(done[i].sizes, done[i].bytes);
-        total.sentences += done[i].statistics.sentences;
-        total.tokens += done[i].statistics.tokens;
-        total.replaced += done[i].statistics.replaced;
-        done[i] = {};
-        bytes_done += static_cast<int64_t>(pieces[i].size());
-        if (options.progress)
-          options.progress(bytes_done, static_cast<int64_t>(file.bytes().size()));
-      });
+  const auto add = [&](EncodedPiece& piece) {
+    builder.add_encoded(piece.sizes, piece.bytes);
+    total.sentences += piece.statistics.sentences;
+    total.tokens += piece.statistics.tokens;
+    total.replaced += piece.statistics.replaced;
+  };
+  options.source.read<EncodedPiece>(reading(options.workers, options.encoding, options.progress),
+                                    encode_piece, add);
+  EVOMOE_CHECK(total.sentences > 0, "{}: no document in it; a split needs at least one",
+               options.source.name());
   builder.finish();
   return total;
 }
 
-Dictionary build_dictionary(const std::vector<std::filesystem::path>& files, int workers,
-                            const LineEncoding& encoding, const BinarizeProgress& progress) {
-  int64_t lines = 0;
-  int64_t bytes_done = 0;
-  int64_t bytes_in_all = 0;
-  for (const auto& path : files)
-    bytes_in_all += static_cast<int64_t>(MappedFile(path).bytes().size());
-
+Dictionary build_dictionary(const Corpus& corpus, int workers, const LineEncoding& encoding,
+                            const BinarizeProgress& progress) {
   struct Counted {
     SymbolCounts symbols;
-    int64_t lines = 0;
+    int64_t items = 0;
   };
   std::optional<EncoderPool> encoders;
   if (encoding.bpe != nullptr) encoders.emplace(*encoding.bpe);
   const int64_t bpe_size = encoding.bpe != nullptr ? encoding.bpe->size() : 0;
   SymbolCounts counts(bpe_size);
+  int64_t items = 0;
 
-  for (const auto& path : files) {
-    const MappedFile file(path);
-    const auto pieces = split_at_lines(file.bytes(), kPieceBytes);
-    std::vector<Counted> partial(pieces.size());
-    const auto count = [&](int64_t i) {
-      Counted& counted = partial[i];
-      counted.symbols = SymbolCounts(bpe_size);
-      auto encoder = encoders ? encoders->take() : nullptr;
-      std::vector<int32_t> ids;
-      for_each_line(pieces[i], [&](std::string_view line) {
-        ++counted.lines;
-        if (encoder) {
-          ids.clear();
-          encoder->encode(encoding.bpe_text(line), ids);
-          counted.symbols.add_ids(ids);
-          return;
-        }
-        check_utf8(file, line);
-        counted.symbols.add_words_of(line);
-      });
-      if (encoder) encoders->give(std::move(encoder));
-    };
-    const auto add = [&](int64_t i) {
-      counts.add(partial[i].symbols);
-      lines += partial[i].lines;
-      partial[i] = Counted();
-      bytes_done += static_cast<int64_t>(pieces[i].size());
-      if (progress) progress(bytes_done, bytes_in_all);
-    };
-    parallel_in_order(static_cast<int64_t>(pieces.size()), workers, count, add);
-  }
-  return counts.dictionary(lines);
+  const auto count = [&](DocumentKind kind, const EachItem& each_item) {
+    Counted counted{SymbolCounts(bpe_size)};
+    auto encoder = encoders && kind != DocumentKind::kTokenIds ? encoders->take() : nullptr;
+    std::vector<int32_t> ids;
+    each_item([&](std::string_view text) {
+      ++counted.items;
+      if (encoder) {
+        ids.clear();
+        encoder->encode(encoding.bpe_text(text), ids);
+        counted.symbols.add_ids(ids);
+      } else {
+        counted.symbols.add_words_of(text);
+      }
+    });
+    if (encoder) encoders->give(std::move(encoder));
+    return counted;
+  };
+  const auto add = [&](Counted& counted) {
+    counts.add(counted.symbols);
+    items += counted.items;
+  };
+  corpus.read<Counted>(reading(workers, encoding, progress), count, add);
+  return counts.dictionary(items);
 }
 
 }  // namespace evomoe

@@ -8,13 +8,15 @@
 #include <string_view>
 #include <vector>
 
+#include "evomoe/corpus/corpus.h"
+#include "evomoe/data/megatron_ids.h"
 #include "evomoe/data/preprocess_options.h"
 #include "evomoe/text/byte_bpe.h"
 #include "evomoe/text/dictionary.h"
 
 namespace evomoe {
 
-/// How a line of text becomes symbols.
+/// How an item of text becomes symbols.
 struct LineEncoding {
   const ByteBpe* bpe = nullptr;  ///< null: words between white space
   /// With a BPE: the white space at both ends of a line is encoded too. fairseq's encoder strips
@@ -25,43 +27,47 @@ struct LineEncoding {
   std::string_view bpe_text(std::string_view text) const;
 };
 
-/// Called from the calling thread with (bytes of text done, bytes in all).
+/// Called from the calling thread with (bytes of the files done, bytes in all).
 using BinarizeProgress = std::function<void(int64_t, int64_t)>;
 
 struct BinarizeOptions {
-  std::filesystem::path source;         ///< text, a line an item
+  Corpus source;
   std::filesystem::path output_prefix;  ///< writes output_prefix.bin and .idx
   const Dictionary* dictionary = nullptr;
   int workers = 1;  ///< threads; the output does not depend on their number
   LineEncoding encoding;
+  /// Writes a Megatron dataset of these numbers; null: fairseq's format.
+  const MegatronIds* megatron = nullptr;
   BinarizeProgress progress;
 };
 
 struct BinarizeStatistics {
   int64_t sentences = 0;
-  int64_t tokens = 0;    ///< with the end-of-sentence of each line
+  int64_t tokens = 0;    ///< with the end of each item
   int64_t replaced = 0;  ///< words that became <unk>
 };
 
-/// Encodes a text file. Every line gets an </s>; an empty line becomes `</s>` alone (a document
-/// separator).
+/// Encodes a corpus, of which a text file's line is an item, and a document of another file. Every
+/// item gets an </s>; an empty one becomes `</s>` alone (a document separator). Of a Megatron
+/// dataset the numbers of its tokens are the symbols, with a BPE as well as without one. Into a
+/// Megatron dataset empty items are not written.
 BinarizeStatistics binarize(const BinarizeOptions& options);
 
-/// Counts the words (or BPE ids) of text files. Not yet sorted or cut: see Dictionary::finalize.
-Dictionary build_dictionary(const std::vector<std::filesystem::path>& files, int workers,
-                            const LineEncoding& encoding = {},
+/// Counts the words (or BPE ids) of a corpus. Not yet sorted or cut: see Dictionary::finalize.
+Dictionary build_dictionary(const Corpus& corpus, int workers, const LineEncoding& encoding = {},
                             const BinarizeProgress& progress = {});
 
 struct PreprocessResult {
   int64_t dictionary_size = 0;         ///< of the source
   int64_t target_dictionary_size = 0;  ///< 0: there is no target
   struct Split {
-    std::string name;  ///< of its files: train, train1, train.de-en.de, ...
-    std::string lang;  ///< empty: none
-    std::filesystem::path source;
+    std::string name;    ///< of its files: train, train1, train.de-en.de, ...
+    std::string lang;    ///< empty: none
+    std::string source;  ///< as it was given
     BinarizeStatistics statistics;
   };
   std::vector<Split> splits;
+  int64_t bad_rows = 0;  ///< that were left out
   /// What was made, in fairseq's words; the lines of preprocess.log.
   std::vector<std::string> report;
 };

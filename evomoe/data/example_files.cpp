@@ -2,11 +2,14 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
 #include <map>
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/parse_json.h"
+#include "evomoe/corpus/json_rows.h"
+#include "evomoe/corpus/line_pieces.h"
 #include "evomoe/text/text_lines.h"
 
 namespace evomoe {
@@ -15,18 +18,6 @@ namespace {
 using nlohmann::json;
 
 constexpr std::array kAnswers = {"answer", "completion", "response"};
-
-std::string shown_keys(const json& object) {
-  std::vector<std::string> keys;
-  for (const auto& [key, value] : object.items()) keys.push_back("\"" + key + "\"");
-  return keys.empty() ? "no key" : fmt::format("{}", fmt::join(keys, ", "));
-}
-
-/// "a number", "an object".
-std::string type_words(const json& value) {
-  const char* article = value.is_array() || value.is_object() ? "an " : value.is_null() ? "" : "a ";
-  return std::string(article) + value.type_name();
-}
 
 const std::string& text_of(const json& object, const std::string& key, const std::string& where) {
   const auto& value = object.at(key);
@@ -94,6 +85,31 @@ void check_answer(const Example& example, const std::string& where) {
                "{}: the answer is empty; leave the example out, or give it an answer", where);
 }
 
+/// `may_be_cut_off`: the file ends with the line, which has no end.
+Example of_line(std::string_view line, bool may_be_cut_off, const std::string& where) {
+  require_utf8(line, where);
+  std::string repeated;
+  const auto object = parse_json(line, &repeated);
+  EVOMOE_CHECK(!object.is_discarded() || !may_be_cut_off,
+               "{}: the file ends inside this line, which is no whole JSON object: it was cut "
+               "off; copy or make it again",
+               where);
+  EVOMOE_CHECK(!object.is_discarded(),
+               "{}: this is no JSON; each line must be one object, like {{\"prompt\": \"...\", "
+               "\"answer\": \"...\"}} (two text files are read with --examples pairs)",
+               where);
+  EVOMOE_CHECK(object.is_object(),
+               "{}: this is {}, and each line must be one object, like {{\"prompt\": \"...\", "
+               "\"answer\": \"...\"}}",
+               where, type_words(object));
+  EVOMOE_CHECK(repeated.empty(),
+               "{}: \"{}\" comes twice in one object; which value is meant cannot be known", where,
+               repeated);
+  auto example = of_object(object, where);
+  check_answer(example, where);
+  return example;
+}
+
 std::vector<std::string> lines_of(const std::filesystem::path& path) {
   const MappedFile file(path);
   warn_of_byte_order_mark(file.bytes(), path.string());
@@ -107,39 +123,27 @@ std::vector<std::string> lines_of(const std::filesystem::path& path) {
 
 }  // namespace
 
-std::vector<Example> read_json_examples(const std::filesystem::path& path) {
-  const MappedFile file(path);
+std::vector<Example> read_json_examples(const std::filesystem::path& path, BadRows* bad_rows) {
+  LinePieces lines(path);
   std::vector<Example> examples;
   int64_t number = 0;
-  const auto bytes = file.bytes();
-  const bool ends = bytes.ends_with('\n') || bytes.ends_with('\r');
-  for_each_line(bytes, [&](std::string_view line) {
-    const auto where = fmt::format("{}:{}", path.string(), ++number);
-    require_utf8(line, where);
-    if (strip(line).empty()) return;
-    std::string repeated;
-    const auto object = parse_json(line, &repeated);
-    const bool last = line.data() + line.size() == bytes.data() + bytes.size();
-    EVOMOE_CHECK(!object.is_discarded() || !last || ends,
-                 "{}: the file ends inside this line, which is no whole JSON object: it was cut "
-                 "off; copy or make it again",
-                 where);
-    EVOMOE_CHECK(!object.is_discarded(),
-                 "{}: this is no JSON; each line must be one object, like {{\"prompt\": \"...\", "
-                 "\"answer\": \"...\"}} (two text files are read with --examples pairs)",
-                 where);
-    EVOMOE_CHECK(object.is_object(),
-                 "{}: this is {}, and each line must be one object, like {{\"prompt\": \"...\", "
-                 "\"answer\": \"...\"}}",
-                 where, type_words(object));
-    EVOMOE_CHECK(repeated.empty(),
-                 "{}: \"{}\" comes twice in one object; which value is meant cannot be known",
-                 where, repeated);
-    examples.push_back(of_object(object, where));
-    check_answer(examples.back(), where);
-  });
-  EVOMOE_CHECK(!examples.empty(), "{}: it has no example; a split needs at least one",
-               path.string());
+  for (std::string piece; lines.next(piece);) {
+    for_each_line(piece, [&](std::string_view line) {
+      const auto where = fmt::format("{}:{}", path.string(), ++number);
+      try {
+        const bool cut_off = ends_file_without_line_end(line, piece);
+        if (!strip(line).empty()) examples.push_back(of_line(line, cut_off, where));
+      } catch (const Error& error) {
+        if (bad_rows == nullptr) throw;
+        // The message begins with the place.
+        const std::string_view message = error.what();
+        bad_rows->add(path.string(), number, where,
+                      std::string(message.substr(std::min(message.size(), where.size() + 2))));
+      }
+    });
+  }
+  EVOMOE_CHECK(!examples.empty() || bad_rows != nullptr,
+               "{}: it has no example; a split needs at least one", path.string());
   return examples;
 }
 

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "evomoe/corpus/bad_rows.h"
+
 namespace evomoe {
 
 /// A prompt and its answer, as text.
@@ -23,8 +25,10 @@ struct Example {
 ///
 /// Errors name the file and the line: no JSON, or none of these objects; a prompt or answer that is
 /// no string; an answer of white space alone; a last line that is cut off. A file without an
-/// example is an Error too.
-std::vector<Example> read_json_examples(const std::filesystem::path& path);
+/// example is an Error too. The file may be compressed (.gz, .zst). `bad_rows`: what becomes of
+/// lines of which no example can be made; null: they are Errors.
+std::vector<Example> read_json_examples(const std::filesystem::path& path,
+                                        BadRows* bad_rows = nullptr);
 
 /// Reads line n of `{prefix}.prompt` and line n of `{prefix}.answer` as an example. Errors: the
 /// files have unequally many lines, or none; an answer of white space alone; a line that is not

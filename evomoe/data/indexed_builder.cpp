@@ -48,7 +48,6 @@ void append_as(int64_t token, std::vector<char>& bytes) {
   bytes.insert(bytes.end(), raw, raw + sizeof(T));
 }
 
-constexpr int64_t kHeaderBytes = 26;
 constexpr int64_t kCountPosition = 18;
 
 }  // namespace
@@ -74,12 +73,12 @@ void append_token(TokenType type, int64_t token, std::vector<char>& bytes) {
   }
 }
 
-IndexedBuilder::IndexedBuilder(std::filesystem::path prefix, int64_t vocabulary)
-    : prefix_(std::move(prefix)), type_(token_type_for(vocabulary)) {
+IndexedBuilder::IndexedBuilder(std::filesystem::path prefix, int64_t vocabulary, IndexFormat format)
+    : prefix_(std::move(prefix)), format_(format), type_(token_type_for(vocabulary, format)) {
   bin_ = open_new(temporary(prefix_, ".bin"));
   try {
     idx_ = open_new(temporary(prefix_, ".idx"));
-    std::vector<char> header(kHeaderBytes, 0);
+    std::vector<char> header(header_bytes(), 0);
     std::memcpy(header.data(), "MMIDIDX", 7);
     header[9] = 1;  // version, u64
     header[17] = static_cast<char>(type_);
@@ -116,6 +115,18 @@ void IndexedBuilder::add_encoded(std::span<const int32_t> sizes, std::span<const
   bytes_ += static_cast<int64_t>(bytes.size());
 }
 
+/// The first sequence of each document, and the number of sequences: 0, 1, 2, ...
+void IndexedBuilder::write_documents() {
+  constexpr int64_t kPiece = 1 << 16;
+  std::vector<int64_t> first;
+  for (int64_t document = 0; document <= items_; ++document) {
+    first.push_back(document);
+    if (document < items_ && static_cast<int64_t>(first.size()) < kPiece) continue;
+    write_all(idx_, first.data(), first.size() * 8, prefix_);
+    first.clear();
+  }
+}
+
 void IndexedBuilder::finish() {
   // The offsets follow all sizes in the file: the sizes are read back, so that memory does not grow
   // with the corpus.
@@ -126,20 +137,23 @@ void IndexedBuilder::finish() {
   for (int64_t first = 0; first < items_; first += kPiece) {
     sizes.resize(std::min(kPiece, items_ - first));
     offsets.clear();
-    fseeko(idx_, kHeaderBytes + first * 4, SEEK_SET);
+    fseeko(idx_, header_bytes() + first * 4, SEEK_SET);
     EVOMOE_CHECK(std::fread(sizes.data(), 4, sizes.size(), idx_) == sizes.size(),
                  "cannot read back {}.idx.tmp: {}", prefix_.string(), std::strerror(errno));
     for (const int32_t size : sizes) {
       offsets.push_back(offset);
       offset += size * token_width(type_);
     }
-    fseeko(idx_, kHeaderBytes + items_ * 4 + first * 8, SEEK_SET);
+    fseeko(idx_, header_bytes() + items_ * 4 + first * 8, SEEK_SET);
     write_all(idx_, offsets.data(), offsets.size() * 8, prefix_);
   }
   EVOMOE_CHECK(offset == bytes_, "{}: the sizes add up to {} bytes, but {} bytes were written",
                prefix_.string(), offset, bytes_);
+  if (format_ == IndexFormat::kMegatron) write_documents();
   fseeko(idx_, kCountPosition, SEEK_SET);
   write_all(idx_, &items_, sizeof(items_), prefix_);
+  if (const int64_t ends = items_ + 1; format_ == IndexFormat::kMegatron)
+    write_all(idx_, &ends, sizeof(ends), prefix_);
   close(bin_, prefix_);
   close(idx_, prefix_);
   // The index last: without it the pair does not exist for a reader.

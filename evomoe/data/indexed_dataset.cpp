@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "evomoe/base/error.h"
+#include "evomoe/corpus/megatron_documents.h"
 #include "evomoe/text/text_lines.h"
 
 namespace evomoe {
@@ -264,8 +265,9 @@ int64_t token_width(TokenType type) {
   fail("element type {} is unknown", static_cast<int>(type));
 }
 
-TokenType token_type_for(int64_t vocabulary) {
+TokenType token_type_for(int64_t vocabulary, IndexFormat format) {
   if (vocabulary > 0 && vocabulary < 65500) return TokenType::kUint16;
+  if (format == IndexFormat::kMegatron) return TokenType::kInt32;
   return vocabulary < int64_t{4294967295} ? TokenType::kUint32 : TokenType::kInt64;
 }
 
@@ -276,6 +278,11 @@ bool token_file_exists(const std::filesystem::path& prefix) {
 
 std::shared_ptr<const TokenStream> open_indexed(const std::filesystem::path& prefix) {
   const MappedFile idx(with_suffix(prefix, ".idx"));
+  EVOMOE_CHECK(!is_megatron_index(idx.bytes()),
+               "{0}: this is a Megatron dataset, whose tokens are those of its own tokenizer; "
+               "translate them into a data folder: evomoe preprocess --only-source --trainpref {0} "
+               "--destdir FOLDER (docs/data.md)",
+               idx.path().string());
   if (idx.bytes().starts_with(kMmapMagic)) return std::make_shared<MmapStream>(prefix);
   if (idx.bytes().starts_with(kLegacyMagic)) return std::make_shared<LegacyStream>(prefix);
   fail("{}: {} and begins neither as an mmap (MMIDIDX) nor as a legacy (TNTIDX) index; {}",

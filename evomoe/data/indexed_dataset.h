@@ -27,13 +27,22 @@ enum class TokenType : uint8_t {
 /// Bytes of an element.
 int64_t token_width(TokenType type);
 
-/// The type fairseq's builder takes for a vocabulary of `vocabulary` symbols (0: unknown).
-TokenType token_type_for(int64_t vocabulary);
+/// Two formats that begin alike.
+enum class IndexFormat {
+  kFairseq,
+  kMegatron,  ///< also counts documents, and each item is one
+};
+
+/// The type that the builder of fairseq, or Megatron's, takes for a vocabulary of `vocabulary`
+/// symbols (0: unknown).
+TokenType token_type_for(int64_t vocabulary, IndexFormat format = IndexFormat::kFairseq);
 
 /// Opens `<prefix>.idx` and `<prefix>.bin`, in fairseq's mmap (`MMIDIDX`) or legacy lazy/cached
 /// (`TNTIDX`) format, whichever the magic says, memory-mapped: memory does not grow with the
-/// corpus. The structure is checked at once (magic, version, type, counts against file sizes,
-/// offsets); a truncated, empty or foreign file is an Error that names the file and what to do.
+/// corpus. Megatron's is refused: its tokens are those of another tokenizer, and `evomoe
+/// preprocess` translates them. The structure is checked at once (magic, version, type, counts
+/// against file sizes, offsets); a truncated, empty or foreign file is an Error that names the file
+/// and what to do.
 std::shared_ptr<const TokenStream> open_indexed(const std::filesystem::path& prefix);
 
 /// Reads a text file, a line an item, encoded with `dictionary` as fairseq's `raw` format (all
@@ -48,12 +57,13 @@ bool token_file_exists(const std::filesystem::path& prefix);
 std::shared_ptr<const TokenStream> open_tokens(const std::filesystem::path& prefix,
                                                const Dictionary& dictionary);
 
-/// Writes an mmap pair of files, byte for byte as fairseq does. They appear under their names only
-/// in finish().
+/// Writes an mmap pair of files, byte for byte as fairseq does, or Megatron. They appear under
+/// their names only in finish().
 class IndexedBuilder {
  public:
   /// `vocabulary` chooses the element type, see token_type_for.
-  IndexedBuilder(std::filesystem::path prefix, int64_t vocabulary);
+  IndexedBuilder(std::filesystem::path prefix, int64_t vocabulary,
+                 IndexFormat format = IndexFormat::kFairseq);
   ~IndexedBuilder();  ///< without finish(): removes the temporary files
   IndexedBuilder(const IndexedBuilder&) = delete;
   IndexedBuilder& operator=(const IndexedBuilder&) = delete;
@@ -66,7 +76,11 @@ class IndexedBuilder {
   void finish();
 
  private:
+  int64_t header_bytes() const { return format_ == IndexFormat::kMegatron ? 34 : 26; }
+  void write_documents();
+
   std::filesystem::path prefix_;
+  IndexFormat format_;
   TokenType type_;
   std::FILE* bin_ = nullptr;
   std::FILE* idx_ = nullptr;

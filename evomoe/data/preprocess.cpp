@@ -1,6 +1,9 @@
 #include <fstream>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/log.h"
+#include "evomoe/base/write_file.h"
+#include "evomoe/corpus/input_files.h"
 #include "evomoe/data/binarize.h"
 #include "evomoe/data/preprocess_checks.h"
 #include "evomoe/text/bpe_folder.h"
@@ -19,6 +22,7 @@ struct Side {
   const char* dict_option;  ///< that gives its dictionary
   fs::path given_dictionary;
   Splits splits;
+  std::vector<Corpus> corpora;  ///< of the splits
   size_t train_splits = 0;
   Dictionary dictionary;
 
@@ -29,20 +33,36 @@ struct Side {
   std::string shown() const { return lang.empty() ? "None" : lang; }
 };
 
-/// Appends a split for each file of a comma-separated list: train, train1, ...
-void add_splits(const std::string& files, const std::string& name, Side& side) {
+/// The file of a language, which may be compressed.
+std::string file_of_language(const std::string& prefix, const std::string& lang) {
+  const auto name = prefix + "." + lang;
+  for (const char* ending : {"", ".gz", ".zst"}) {
+    if (fs::exists(name + ending)) return name + ending;
+  }
+  return name;
+}
+
+/// Appends a split for each part of a comma-separated list: train, train1, ...
+void add_splits(const PreprocessOptions& options, const std::string& inputs,
+                const std::string& name, BadRows& bad_rows, Side& side) {
+  const DocumentOptions documents{.text_column = options.text_column,
+                                  .megatron_eod = options.megatron_eod};
   int64_t number = 0;
-  const auto suffix = side.lang.empty() ? "" : "." + side.lang;
-  for (const auto& file : file_list(files, name)) {
+  for (const auto& input : file_list(inputs, name)) {
     const auto split = number == 0 ? name : name + std::to_string(number);
+    const auto source = side.lang.empty() ? input : file_of_language(input, side.lang);
     side.splits.push_back(
-        {.name = split + side.infix, .lang = side.lang, .source = file + suffix, .statistics = {}});
+        {.name = split + side.infix, .lang = side.lang, .source = source, .statistics = {}});
+    const auto files = side.lang.empty() ? input_files(source) : std::vector<fs::path>{source};
+    // No line of a pair can be left out.
+    side.corpora.emplace_back(files, documents, options.document_lines,
+                              side.lang.empty() ? &bad_rows : nullptr);
     ++number;
   }
 }
 
 /// The language without a name, or the source and (unless only_source) the target.
-std::vector<Side> sides_of(const PreprocessOptions& options) {
+std::vector<Side> sides_of(const PreprocessOptions& options, BadRows& bad_rows) {
   std::vector<Side> sides;
   const auto lang_of_source = options.source_lang.value_or("");
   const auto add = [&](const std::string& lang, const char* option,
@@ -51,10 +71,10 @@ std::vector<Side> sides_of(const PreprocessOptions& options) {
     // A missing target is called None in names, as Python prints it.
     const auto target = options.target_lang.value_or("None");
     if (!lang.empty()) side.infix = fmt::format(".{}-{}.{}", lang_of_source, target, lang);
-    add_splits(options.trainpref.value_or(""), "train", side);
+    add_splits(options, options.trainpref.value_or(""), "train", bad_rows, side);
     side.train_splits = side.splits.size();
-    add_splits(options.validpref.value_or(""), "valid", side);
-    add_splits(options.testpref.value_or(""), "test", side);
+    add_splits(options, options.validpref.value_or(""), "valid", bad_rows, side);
+    add_splits(options, options.testpref.value_or(""), "test", bad_rows, side);
     sides.push_back(std::move(side));
   };
   const bool pair = options.target_lang && !options.only_source;
@@ -66,10 +86,14 @@ std::vector<Side> sides_of(const PreprocessOptions& options) {
   return sides;
 }
 
-int64_t count_lines(const fs::path& path) {
-  const MappedFile file(path);
+int64_t count_lines(const Corpus& corpus) {
   int64_t lines = 0;
-  for_each_line(file.bytes(), [&](std::string_view) { ++lines; });
+  const auto count = [](DocumentKind, const EachItem& each_item) {
+    int64_t items = 0;
+    each_item([&](std::string_view) { ++items; });
+    return items;
+  };
+  corpus.read<int64_t>({.utf8_lines = false}, count, [&](int64_t items) { lines += items; });
   return lines;
 }
 
@@ -110,22 +134,17 @@ void check(const PreprocessOptions& options, const std::vector<Side>& sides) {
           "without --trainpref there is nothing to make a dictionary from; give --trainpref or {}",
           side.dict_option);
     }
-    for (const auto& split : side.splits) {
-      const MappedFile file(split.source);
-      EVOMOE_CHECK(!file.bytes().empty(), "{}: it is empty; a split needs at least one line",
-                   split.source.string());
-      warn_of_byte_order_mark(file.bytes(), split.source.string());
-    }
+    for (const auto& corpus : side.corpora) corpus.check();
   }
   for (size_t i = 0; sides.size() == 2 && i < sides[0].splits.size(); ++i) {
     const auto& source = sides[0].splits[i].source;
     const auto& target = sides[1].splits[i].source;
-    const int64_t lines = count_lines(source);
-    const int64_t other = count_lines(target);
+    const int64_t lines = count_lines(sides[0].corpora[i]);
+    const int64_t other = count_lines(sides[1].corpora[i]);
     EVOMOE_CHECK(lines == other,
                  "{} has {} lines, but {} has {}; line n of one must be the translation of line n "
                  "of the other",
-                 source.string(), lines, target.string(), other);
+                 source, lines, target, other);
   }
   for (const auto& side : sides) {
     check_no_dictionary(side.dictionary_in(options.destdir), side.given_dictionary,
@@ -136,7 +155,8 @@ void check(const PreprocessOptions& options, const std::vector<Side>& sides) {
 }  // namespace
 
 PreprocessResult preprocess(const PreprocessOptions& options) {
-  auto sides = sides_of(options);
+  BadRows bad_rows(options.skips_bad_rows());
+  auto sides = sides_of(options, bad_rows);
   check(options, sides);
 
   const auto bpe = given_bpe(options);
@@ -152,20 +172,19 @@ PreprocessResult preprocess(const PreprocessOptions& options) {
 
   const auto make_dictionary = [&](size_t first, size_t end, int64_t threshold, int64_t words) {
     if (!sides[first].given_dictionary.empty()) return sides[first].dictionary;
-    std::vector<fs::path> files;
+    auto corpus = sides[first].corpora.front();
     for (size_t i = first; i < end; ++i) {
-      for (size_t k = 0; k < sides[i].train_splits; ++k) {
-        files.push_back(sides[i].splits[k].source);
-      }
+      for (size_t k = i == first ? 1 : 0; k < sides[i].train_splits; ++k)
+        corpus = corpus + sides[i].corpora[k];
     }
-    auto dictionary = build_dictionary(files, static_cast<int>(options.workers), encoding,
+    auto dictionary = build_dictionary(corpus, static_cast<int>(options.workers), encoding,
                                        progress("dictionary"));
     dictionary.finalize(threshold, words, options.padding_factor);
     const char* side = first == 0 ? "src" : "tgt";
     EVOMOE_CHECK(dictionary.size() > Dictionary::kSpecials,
                  "{}: no word is left for the dictionary: lower --threshold{} {}, or raise "
                  "--nwords{} {} (the four special symbols count)",
-                 files.front().string(), side, threshold, side, words);
+                 corpus.name(), side, threshold, side, words);
     return dictionary;
   };
   const bool pair = sides.size() == 2;
@@ -175,6 +194,9 @@ PreprocessResult preprocess(const PreprocessOptions& options) {
     sides[1].dictionary = joined ? sides[0].dictionary
                                  : make_dictionary(1, 2, options.thresholdtgt, options.nwordstgt);
   }
+  std::optional<MegatronIds> megatron;
+  if (options.writes_megatron() && !options.dict_only)
+    megatron.emplace(sides[0].dictionary, options.megatron_eod);
   for (const auto& side : sides) side.dictionary.save(side.dictionary_in(options.destdir));
 
   PreprocessResult result;
@@ -188,22 +210,32 @@ PreprocessResult preprocess(const PreprocessOptions& options) {
   for (auto& side : sides) {
     tell(fmt::format("[{}] Dictionary: {} types", side.shown(), side.dictionary.size()));
     if (options.dict_only) continue;
-    for (auto& split : side.splits) {
-      split.statistics = binarize({.source = split.source,
+    for (size_t i = 0; i < side.splits.size(); ++i) {
+      auto& split = side.splits[i];
+      split.statistics = binarize({.source = side.corpora[i],
                                    .output_prefix = fs::path(options.destdir) / split.name,
                                    .dictionary = &side.dictionary,
                                    .workers = static_cast<int>(options.workers),
                                    .encoding = encoding,
+                                   .megatron = megatron ? &*megatron : nullptr,
                                    .progress = progress(split.name)});
       const auto& statistics = split.statistics;
       tell(fmt::format("[{}] {}: {} sents, {} tokens, {}% replaced by {}", side.shown(),
-                       split.source.string(), statistics.sentences, statistics.tokens,
+                       split.source, statistics.sentences, statistics.tokens,
                        python_percentage(100.0 * static_cast<double>(statistics.replaced) /
                                          static_cast<double>(statistics.tokens)),
                        side.dictionary.symbol(Dictionary::kUnk)));
+      if (statistics.replaced > 0 && side.corpora[i].kind() == DocumentKind::kTokenIds) {
+        log().warn(
+            "{}: {} of its tokens are no symbols of the dictionary, and became {}; is the "
+            "dictionary of the same tokenizer, and what does --megatron-eod end documents with?",
+            split.source, statistics.replaced, side.dictionary.symbol(Dictionary::kUnk));
+      }
       result.splits.push_back(split);
     }
   }
+  result.bad_rows = bad_rows.count();
+  if (result.bad_rows > 0) tell(bad_rows.summary());
   // The BPE goes with the data, so that what is trained on it can be given raw text. Last, so that
   // a folder with vocab.bpe is a complete one.
   copy_bpe(options, options.destdir);

@@ -9,7 +9,7 @@
 /// What is checked alike for all kinds of text before the work begins.
 namespace evomoe {
 
-/// The files of `--{name}pref a,b,c`. An empty name is a UsageError.
+/// The parts of `--{name}pref a,b,c`. An empty name is a UsageError.
 std::vector<std::string> file_list(const std::string& files, const std::string& name);
 
 /// Refuses half a BPE, white space that is kept without one, and no worker: a UsageError.

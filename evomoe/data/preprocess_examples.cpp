@@ -1,12 +1,15 @@
 // `evomoe preprocess --examples`: prompts with answers become a data-bin folder.
 #include <algorithm>
 #include <fstream>
+#include <iterator>
 #include <optional>
 #include <span>
 #include <type_traits>
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
+#include "evomoe/base/write_file.h"
+#include "evomoe/corpus/input_files.h"
 #include "evomoe/data/binarize.h"
 #include "evomoe/data/example_files.h"
 #include "evomoe/data/indexed_dataset.h"
@@ -31,12 +34,30 @@ struct Split {
   std::vector<Example> examples;
 };
 
-void read_splits(const std::string& files, const std::string& name, const std::string& form,
-                 std::vector<Split>& splits) {
+/// The examples of a file, a pattern or a folder.
+std::vector<Example> read_examples(const std::string& source, const std::string& form,
+                                   BadRows& bad_rows) {
+  if (form == "pairs") return read_pair_examples(source);
+  std::vector<Example> examples;
+  for (const auto& file : input_files(source)) {
+    const auto format = format_of(file);
+    EVOMOE_CHECK(format == InputFormat::kJsonLines || format == InputFormat::kText,
+                 "{}: --examples jsonl reads JSON lines, and the file's name says that it is "
+                 "something else; write it as .jsonl",
+                 file.string());
+    auto more = read_json_examples(file, &bad_rows);
+    std::move(more.begin(), more.end(), std::back_inserter(examples));
+  }
+  EVOMOE_CHECK(!examples.empty(), "{}: it has no example; a split needs at least one", source);
+  return examples;
+}
+
+void read_splits(const std::string& inputs, const std::string& name, const std::string& form,
+                 BadRows& bad_rows, std::vector<Split>& splits) {
   int64_t number = 0;
-  for (const auto& source : file_list(files, name)) {
+  for (const auto& source : file_list(inputs, name)) {
     splits.push_back({number == 0 ? name : name + std::to_string(number), source,
-                      form == "pairs" ? read_pair_examples(source) : read_json_examples(source)});
+                      read_examples(source, form, bad_rows)});
     ++number;
   }
 }
@@ -156,10 +177,11 @@ class ExampleTexts {
 
 PreprocessResult preprocess_examples(const PreprocessOptions& options) {
   check_encoding(options);
+  BadRows bad_rows(options.skips_bad_rows());
   std::vector<Split> splits;
-  read_splits(options.trainpref.value_or(""), "train", *options.examples, splits);
-  read_splits(options.validpref.value_or(""), "valid", *options.examples, splits);
-  read_splits(options.testpref.value_or(""), "test", *options.examples, splits);
+  read_splits(options.trainpref.value_or(""), "train", *options.examples, bad_rows, splits);
+  read_splits(options.validpref.value_or(""), "valid", *options.examples, bad_rows, splits);
+  read_splits(options.testpref.value_or(""), "test", *options.examples, bad_rows, splits);
   if (splits.empty())
     fail_usage("nothing to do: give at least one of --trainpref, --validpref and --testpref");
   if (!options.srcdict && !options.trainpref) {
@@ -220,6 +242,8 @@ PreprocessResult preprocess_examples(const PreprocessOptions& options) {
                      split.source, prompts.sentences, prompts.tokens, answers.tokens, replaced,
                      dictionary.symbol(Dictionary::kUnk)));
   }
+  result.bad_rows = bad_rows.count();
+  if (result.bad_rows > 0) tell(bad_rows.summary());
   // Last, as for other data: a folder with vocab.bpe is a complete one.
   copy_bpe(options, options.destdir);
   return result;

@@ -22,7 +22,12 @@ void PreprocessOptions::describe(OptionTable& table) {
            "object with prompt and answer (or completion, response), or with messages. pairs: line "
            "n of FILE.answer answers line n of FILE.prompt.")
       .choices({"jsonl", "pairs"});
-  table.add("trainpref", &trainpref, "Training text; several files as a,b,c.").metavar("FILE");
+  table
+      .add("trainpref", &trainpref,
+           "Training text: a file (plain text, .jsonl, .parquet, .arrow, .feather; text and JSON "
+           "lines also as .gz or .zst; a Megatron dataset's .idx), a pattern in quotes "
+           "('news/*.jsonl.zst'), or a folder; further ones as a,b,c become train1, train2, ...")
+      .metavar("FILE");
   table.add("validpref", &validpref, "Validation text; further files become valid1, valid2, ...")
       .metavar("FILE");
   table.add("testpref", &testpref, "Test text; further files become test1, test2, ...")
@@ -45,6 +50,22 @@ void PreprocessOptions::describe(OptionTable& table) {
   table.add("keep-whitespace", &keep_whitespace,
             "With --bpe: encodes the white space at both ends of lines too (the indentation of "
             "source code); not given: lines are stripped, as fairseq's encoder does.");
+  CorpusOptions::describe(table);
+  table.add("document-lines", &document_lines,
+            "Each line of a document that is not empty is an item, and an empty item follows the "
+            "document, for --sample-break-mode complete_doc; not given: a document is an item.");
+  table
+      .add("output-format", &output_format,
+           "fairseq: what evomoe train reads. megatron: Megatron's indexed datasets, of the BPE's "
+           "own token numbers, a document each item.")
+      .choices({"fairseq", "megatron"});
+  table
+      .add(
+          "megatron-eod", &megatron_eod,
+          "Token that ends a document in Megatron datasets: </s> when one is read, and written for "
+          "it; not given: they have none.")
+      .at_least(0)
+      .metavar("ID");
   table.example(
       "evomoe preprocess --only-source --trainpref train.txt --validpref valid.txt --destdir "
       "data-bin",
@@ -54,6 +75,11 @@ void PreprocessOptions::describe(OptionTable& table) {
       "--gpt2-vocab-bpe bpe/vocab.bpe "
       "--trainpref train.txt --validpref valid.txt --destdir data-bin",
       "raw text through a BPE");
+  table.example(
+      "evomoe preprocess --only-source --bpe gpt2 --gpt2-encoder-json bpe/encoder.json "
+      "--gpt2-vocab-bpe bpe/vocab.bpe --trainpref corpus/ --validpref valid.parquet --text-column "
+      "content --on-bad-row skip --destdir data-bin",
+      "documents: all files of a folder, and a Parquet file");
   table.example(
       "evomoe preprocess -s de -t en --joined-dictionary --trainpref train --validpref valid "
       "--testpref test --destdir data-bin",
@@ -82,6 +108,19 @@ void validate_options(const PreprocessOptions& options) {
     fail_usage(
         "evomoe preprocess: give --source-lang and --target-lang for pairs of sentences, "
         "--only-source for text of one language, or --examples for prompts with answers");
+  }
+  const bool documents = !pair && !options.examples && !options.source_lang;
+  if (!documents && (options.document_lines || options.writes_megatron() || options.megatron_eod ||
+                     options.text_column != PreprocessOptions().text_column)) {
+    fail_usage(
+        "--text-column, --document-lines, --output-format megatron and --megatron-eod are for text "
+        "of one language; leave them out of pairs of languages and of examples");
+  }
+  if (options.skips_bad_rows() && (options.source_lang || options.examples == "pairs")) {
+    fail_usage(
+        "--on-bad-row skip is not for pairs of files: line n of one belongs to line n of the "
+        "other; "
+        "mend the line, or take it out of both");
   }
   for (const auto& lang : {options.source_lang, options.target_lang}) {
     if (lang && (lang->empty() || lang->find_first_of("-./") != std::string::npos)) {

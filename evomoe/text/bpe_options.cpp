@@ -35,7 +35,9 @@ void BpeFlags::describe(OptionTable& table) {
       .required();
   table
       .positional("input", &input,
-                  "train: text files or folders; encode, decode: one file, none or -: stdin.")
+                  "train: files, patterns in quotes or folders, as for preprocess --trainpref; "
+                  "encode, decode: "
+                  "one file, none or -: stdin.")
       .metavar("FILE...");
   table
       .add("output", &output,

@@ -19,33 +19,21 @@ namespace {
 constexpr int64_t kCountedBytes = 4 << 20;
 constexpr int64_t kFewestOccurrences = 2;  // a pair seen once says nothing about other text
 
-using WordCounts = StringMap<int64_t>;
-
-void count_words(std::string_view text, bool keep_whitespace, WordCounts& counts) {
-  for_each_line(text, [&](std::string_view line) {
-    BpeWords words(keep_whitespace ? line : strip(line));
-    for (std::string_view word; words.next(word);) {
-      const auto found = counts.find(word);
-      if (found != counts.end()) {
-        ++found->second;
-      } else {
-        counts.emplace(word, 1);
-      }
-    }
-  });
-}
-
-WordCounts count_words(const std::vector<std::filesystem::path>& files, int threads,
-                       bool keep_whitespace) {
-  WordCounts counts;
+BpeWordCounts count_words(const std::vector<std::filesystem::path>& files, int threads,
+                          bool keep_whitespace) {
+  BpeWordCounts counts;
   for (const auto& path : files) {
     const MappedFile file(path);
     warn_of_byte_order_mark(file.bytes(), path.string());
     const auto pieces = split_at_lines(file.bytes(), kCountedBytes);
-    std::vector<WordCounts> partial(pieces.size());
+    std::vector<BpeWordCounts> partial(pieces.size());
     parallel_in_order(
         static_cast<int64_t>(pieces.size()), threads,
-        [&](int64_t i) { count_words(pieces[i], keep_whitespace, partial[i]); },
+        [&](int64_t i) {
+          for_each_line(pieces[i], [&](std::string_view line) {
+            count_bpe_words(keep_whitespace ? line : strip(line), partial[i]);
+          });
+        },
         [&](int64_t i) {
           for (const auto& [word, count] : partial[i]) counts[word] += count;
           partial[i] = {};
@@ -163,20 +151,29 @@ class Trainer {
   std::vector<uint64_t> raised_;
 };
 
+void check_vocab_size(int64_t vocab_size) {
+  if (vocab_size < 257) {
+    fail_usage("a vocabulary of {} tokens is too small: 256 bytes and <|endoftext|> make 257",
+               vocab_size);
+  }
+}
+
 }  // namespace
 
 ByteBpe ByteBpe::train(const std::vector<std::filesystem::path>& files, int64_t vocab_size,
                        int threads, bool keep_whitespace,
                        const std::function<void(int64_t, int64_t)>& progress) {
-  if (vocab_size < 257) {
-    fail_usage("a vocabulary of {} tokens is too small: 256 bytes and <|endoftext|> make 257",
-               vocab_size);
-  }
+  check_vocab_size(vocab_size);
   EVOMOE_CHECK(!files.empty(), "no text file to learn a vocabulary from");
   const auto counts = count_words(files, threads, keep_whitespace);
   EVOMOE_CHECK(!counts.empty(), "{}: no text in it to learn a vocabulary from",
                files.front().string());
+  return train(counts, vocab_size, progress);
+}
 
+ByteBpe ByteBpe::train(const StringMap<int64_t>& counts, int64_t vocab_size,
+                       const std::function<void(int64_t, int64_t)>& progress) {
+  check_vocab_size(vocab_size);
   ByteBpe bpe;
   bpe.byte_id_.resize(256);
   StringMap<int32_t> id_of;

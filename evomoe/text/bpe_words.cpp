@@ -82,4 +82,16 @@ bool BpeWords::next(std::string_view& word) {
   return true;
 }
 
+void count_bpe_words(std::string_view text, BpeWordCounts& counts) {
+  BpeWords words(text);
+  for (std::string_view word; words.next(word);) {
+    const auto found = counts.find(word);
+    if (found != counts.end()) {
+      ++found->second;
+    } else {
+      counts.emplace(word, 1);
+    }
+  }
+}
+
 }  // namespace evomoe

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "evomoe/text/dictionary.h"
+
 namespace evomoe {
 
 /// Cuts a text into the words of GPT-2's byte-level BPE, which merges never cross:
@@ -33,5 +35,11 @@ class BpeWords {
   std::string_view text_;
   size_t at_ = 0;
 };
+
+/// How often each word occurs.
+using BpeWordCounts = StringMap<int64_t>;
+
+/// Adds the words of `text`.
+void count_bpe_words(std::string_view text, BpeWordCounts& counts);
 
 }  // namespace evomoe

@@ -49,6 +49,9 @@ class ByteBpe {
   static ByteBpe train(const std::vector<std::filesystem::path>& files, int64_t vocab_size,
                        int threads, bool keep_whitespace = false,
                        const std::function<void(int64_t, int64_t)>& progress = {});
+  /// The same from words (bpe_words.h) and how often each occurs.
+  static ByteBpe train(const StringMap<int64_t>& counts, int64_t vocab_size,
+                       const std::function<void(int64_t, int64_t)>& progress = {});
 
   /// Writes the two files that load() reads.
   void save(const std::filesystem::path& encoder_json,

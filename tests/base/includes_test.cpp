@@ -29,7 +29,8 @@ std::map<std::string, Rooms> allowed() {
   for (const auto* room : {"legacy", "text", "parallel"}) may[room] = {"base", "config"};
   may["page"] = {"base", "report"};
   may["score"] = {"base", "config", "text"};
-  may["data"] = {"base", "config", "legacy", "text"};
+  may["corpus"] = {"base", "config", "text"};
+  may["data"] = {"base", "config", "legacy", "text", "corpus"};
   may["ops"] = {"base", "kernels"};
   may["routing"] = {"base", "config", "text", "parallel", "ops"};
   may["optim"] = {"base", "kernels", "config"};
@@ -37,8 +38,8 @@ std::map<std::string, Rooms> allowed() {
   may["fairseq"] = {"base", "checkpoint"};
   may["moe"] = may["routing"] + Rooms{"routing"};
   may["models"] = may["moe"] + Rooms{"moe"};
-  may["train"] = may["models"] + Rooms{"models", "optim", "checkpoint", "fairseq", "legacy",
-                                       "text",   "data",  "score",      "report"};
+  may["train"] = may["models"] + Rooms{"models", "optim",  "checkpoint", "fairseq", "legacy",
+                                       "text",   "corpus", "data",       "score",   "report"};
   may["loading"] = may["train"] + Rooms{"train"};
   may["hub"] = may["loading"] + Rooms{"loading"};
   may["generate"] = may["loading"] + Rooms{"loading", "runtime", "kernels"};

@@ -11,12 +11,12 @@
 #include "evomoe/cli/command_tables.h"
 #include "evomoe/cli/compare.h"
 #include "evomoe/cli/info.h"
+#include "evomoe/corpus/bpe_command_options.h"
 #include "evomoe/data/preprocess_options.h"
 #include "evomoe/generate/evaluation_options.h"
 #include "evomoe/generate/generate_options.h"
 #include "evomoe/routing/capacity.h"
 #include "evomoe/score/score_options.h"
-#include "evomoe/text/bpe_options.h"
 #include "evomoe/train/validate_options.h"
 #include "tests/testing/paths.h"
 
@@ -77,7 +77,7 @@ TEST(Describe, EveryOptionOfEveryCommandIsSound) {
   expect_sound<InteractiveOptions>("interactive", plain);
   expect_sound<ScoreOptions>("score", plain);
   expect_sound<PreprocessOptions>("preprocess", plain);
-  expect_sound<BpeFlags>("bpe", plain);
+  expect_sound<BpeCommandOptions>("bpe", plain);
   expect_sound<InfoOptions>("info", plain);
   expect_sound<CompareOptions>("compare", plain);
 }

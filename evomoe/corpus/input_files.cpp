@@ -1,0 +1,99 @@
+#include "evomoe/corpus/input_files.h"
+
+#include <glob.h>
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include "evomoe/base/error.h"
+#include "evomoe/base/log.h"
+#include "evomoe/corpus/byte_stream.h"
+
+namespace evomoe {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::array<std::string_view, 3> kJsonEndings = {".jsonl", ".ndjson", ".json"};
+constexpr std::array<std::string_view, 3> kArrowEndings = {".arrow", ".feather", ".ipc"};
+/// What would be taken for lines of text, and never is.
+constexpr std::array<std::string_view, 8> kPackedEndings = {".bz2", ".xz",  ".lz4", ".zip",
+                                                            ".7z",  ".rar", ".tar", ".tgz"};
+
+bool is_among(const auto& endings, const std::string& ending) {
+  return std::find(endings.begin(), endings.end(), ending) != endings.end();
+}
+
+/// Whether a file of a folder is taken.
+bool has_known_ending(const fs::path& path) {
+  const auto ending = path.extension().string();
+  const auto inner = without_compression(path).extension().string();
+  return inner == ".txt" || is_among(kJsonEndings, inner) || is_among(kArrowEndings, ending) ||
+         ending == ".parquet";
+}
+
+std::vector<fs::path> files_of_folder(const fs::path& folder) {
+  std::vector<fs::path> taken;
+  std::vector<fs::path> ignored;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (entry.is_regular_file())
+      (has_known_ending(entry.path()) ? taken : ignored).push_back(entry.path());
+  }
+  std::sort(taken.begin(), taken.end());
+  std::sort(ignored.begin(), ignored.end());
+  EVOMOE_CHECK(
+      !taken.empty(),
+      "{}: none of the {} files in the folder ends in .txt, .jsonl, .json, .parquet, .arrow "
+      "or .feather; name the files themselves",
+      folder.string(), ignored.size());
+  if (!ignored.empty()) {
+    log().info("{}: files with other endings, which are ignored: {} ({}{})", folder.string(),
+               ignored.size(), ignored.front().filename().string(),
+               ignored.size() == 1 ? "" : ", ...");
+  }
+  return taken;
+}
+
+std::vector<fs::path> files_of_pattern(const std::string& pattern) {
+  glob_t found{};
+  const int status = ::glob(pattern.c_str(), GLOB_ERR, nullptr, &found);
+  std::vector<fs::path> files;
+  if (status == 0) files.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
+  ::globfree(&found);
+  std::erase_if(files, [](const fs::path& path) { return fs::is_directory(path); });
+  EVOMOE_CHECK(!files.empty(), "{}: no file has a name of this pattern; check the path", pattern);
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+}  // namespace
+
+InputFormat format_of(const fs::path& path) {
+  const auto ending = path.extension().string();
+  const auto inner = without_compression(path).extension().string();
+  EVOMOE_CHECK(!is_among(kPackedEndings, ending) && !is_among(kPackedEndings, inner),
+               "{}: files that end in {} are not read; unpack it, and give text, JSON lines (both "
+               "may be compressed by gzip or zstd) or Parquet",
+               path.string(), is_among(kPackedEndings, ending) ? ending : inner);
+  EVOMOE_CHECK(ending == inner || (inner != ".parquet" && !is_among(kArrowEndings, inner)),
+               "{}: a file in the format {} is not compressed once more; unpack it", path.string(),
+               inner);
+  EVOMOE_CHECK(ending != ".bin" || !fs::exists(fs::path(path).replace_extension(".idx")),
+               "{}: this is a part of an indexed dataset; name its other file, {}", path.string(),
+               fs::path(path).replace_extension(".idx").string());
+  if (is_among(kJsonEndings, inner)) return InputFormat::kJsonLines;
+  if (ending == ".parquet") return InputFormat::kParquet;
+  if (is_among(kArrowEndings, ending)) return InputFormat::kArrow;
+  if (ending == ".idx") return InputFormat::kMegatron;
+  return InputFormat::kText;
+}
+
+std::vector<fs::path> input_files(const std::string& input) {
+  if (fs::is_directory(input)) return files_of_folder(input);
+  const bool is_pattern = input.find_first_of("*?[") != std::string::npos;
+  if (is_pattern && !fs::exists(input)) return files_of_pattern(input);
+  return {input};
+}
+
+}  // namespace evomoe
