@@ -64,6 +64,7 @@ const std::set<std::string>& harmless_fields() {
                                               "torch_dtype",
                                               "transformers.js_config",
                                               "transformers_version",
+                                              "unk_token_id",
                                               "use_cache"};
   return names;
 }
