@@ -54,6 +54,34 @@ TEST_F(PreprocessCommand, RefusesWhatItCannotDoBeforeAnyWork) {
   EXPECT_FALSE(std::filesystem::exists(folder_ / "pair"));
 }
 
+TEST_F(PreprocessCommand, TakesFoldersOfJsonLinesAndCountsBadRows) {
+  std::filesystem::create_directories(folder_ / "in");
+  testing::write_text(folder_ / "in/a.jsonl", "{\"body\": \"a dog\"}\nno\n{\"body\": \"a cat\"}\n");
+  testing::write_text(folder_ / "in/b.txt", "a line\n");
+  testing::write_text(folder_ / "in/notes.md", "no text");
+  const auto at = folder_.path().string();
+  const auto command = fmt::format(
+      "preprocess --only-source --trainpref {0}/in --text-column body --destdir {0}/docs ", at);
+  expect_refused(command, {"a.jsonl:2", "no JSON", "--on-bad-row skip"}, 1);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "docs/train.idx"));
+  std::filesystem::remove_all(folder_ / "docs");
+  const auto result = evomoe(command + "--on-bad-row skip");
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out,
+              AllOf(HasSubstr("in: 3 sents, 9 tokens"), HasSubstr("\n1 bad row was left out\n")));
+  EXPECT_THAT(result.err,
+              AllOf(HasSubstr("a.jsonl:2: left out: this is no JSON"), HasSubstr("1 (notes.md)")));
+  const auto learnt = evomoe(fmt::format(
+      "bpe train {0}/in --text-column body --on-bad-row skip --vocab-size 260 --destdir {0}/bpe",
+      at));
+  EXPECT_EQ(learnt.exit_code, 0) << learnt.err;
+  EXPECT_THAT(learnt.out, AllOf(HasSubstr("260 tokens"), HasSubstr("1 bad row was left out")));
+  expect_refused(fmt::format("bpe train {0}/in --text-column body --destdir {0}/bpe", at),
+                 {"a.jsonl:2"}, 1);
+  expect_refused(fmt::format("bpe train '{}/in/*.csv' --destdir {}", at, at), {"*.csv", "no file"},
+                 1);
+}
+
 TEST_F(Commands, WhatPreprocessWritesOtherCommandsRead) {
   // A dictionary with a symbol twice, a special one anew, and SentencePiece's counts.
   testing::write_text(

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <string>
+#include <vector>
 
 #include "evomoe/base/error.h"
 
@@ -51,6 +53,35 @@ TEST(PreprocessOptions, TakesAPairOrOneTextAndWhatBelongsToIt) {
   pair.tgtdict = "dict.txt";
   pair.joined_dictionary = true;
   EXPECT_NO_THROW(validate_options(pair)) << "the joined dictionary is that of the target";
+}
+
+TEST(PreprocessOptions, DocumentsAreOfOneLanguage) {
+  const auto of_pair = [](const std::function<void(PreprocessOptions&)>& change) {
+    PreprocessOptions options;
+    options.trainpref = "train";
+    options.source_lang = "de";
+    options.target_lang = "en";
+    change(options);
+    return options;
+  };
+  for (const auto& change : std::vector<std::function<void(PreprocessOptions&)>>{
+           [](auto& o) { o.text_column = "body"; }, [](auto& o) { o.document_lines = true; },
+           [](auto& o) { o.output_format = "megatron"; }, [](auto& o) { o.megatron_eod = 1; },
+           [](auto& o) { o.on_bad_row = "skip"; }}) {
+    auto options = of_pair(change);
+    EXPECT_THROW(validate_options(options), UsageError);
+    options.source_lang.reset();
+    options.target_lang.reset();
+    options.only_source = true;
+    EXPECT_NO_THROW(validate_options(options));
+  }
+  auto examples = of_pair([](auto& o) { o.on_bad_row = "skip"; });
+  examples.source_lang.reset();
+  examples.target_lang.reset();
+  examples.examples = "jsonl";
+  EXPECT_NO_THROW(validate_options(examples));
+  examples.examples = "pairs";
+  EXPECT_THROW(validate_options(examples), UsageError);
 }
 
 TEST(PreprocessOptions, RefuseWhatCannotWork) {

