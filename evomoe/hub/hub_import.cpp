@@ -133,7 +133,7 @@ void check_tensors(const std::vector<HubTensor>& wanted, const HubFiles& files,
   fail("{}", message);
 }
 
-/// File by file, so that no more than one is held beside the model.
+/// File by file.
 void load(const std::vector<HubTensor>& wanted, const HubFiles& files,
           const HubArchitecture& architecture, bool tied, const fs::path& folder) {
   const torch::NoGradGuard no_grad;
