@@ -143,6 +143,7 @@ const std::set<std::string>& harmless_hub_fields() {
                                               "torch_dtype",
                                               "transformers.js_config",
                                               "transformers_version",
+                                              "unk_token_id",
                                               "use_cache"};
   return names;
 }

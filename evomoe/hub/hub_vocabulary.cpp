@@ -22,6 +22,11 @@ using nlohmann::json;
 constexpr std::array<const char*, Dictionary::kSpecials> kTheirSpecials = {"bos", "pad", "eos",
                                                                            "unk"};
 
+std::string text_of_file(const fs::path& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
 /// The ids that a model's files give the specials.
 class SpecialTokens {
  public:
@@ -43,11 +48,8 @@ class SpecialTokens {
 
  private:
   static json field(const fs::path& path, const std::string& name) {
-    std::ifstream file(path);
-    if (!file) return json();
-    const std::string text((std::istreambuf_iterator<char>(file)),
-                           std::istreambuf_iterator<char>());
-    const auto value = parse_json(text);
+    if (!fs::exists(path)) return json();
+    const auto value = parse_json(text_of_file(path));
     EVOMOE_CHECK(value.is_object(), "{}: is not a JSON object", path.string());
     return value.value(name, json());
   }
@@ -87,8 +89,9 @@ class SpecialTokens {
 };
 
 /// Rows that no text has, those first that nothing else can mean: beyond the tokenizer, reserved
-/// special tokens, bytes that are never in UTF-8.
-std::vector<int64_t> unused_rows(const ByteBpe& tokenizer, int64_t vocab_size) {
+/// special tokens, bytes that are never in UTF-8, special tokens that no chat has, the last first.
+std::vector<int64_t> unused_rows(const fs::path& folder, const ByteBpe& tokenizer,
+                                 int64_t vocab_size) {
   std::vector<int64_t> rows;
   for (int64_t id = 0; id < vocab_size; ++id) {
     if (id >= tokenizer.size() || tokenizer.bytes(static_cast<int32_t>(id)).empty())
@@ -105,6 +108,13 @@ std::vector<int64_t> unused_rows(const ByteBpe& tokenizer, int64_t vocab_size) {
     if (const auto id = tokenizer.token_of(std::string(1, static_cast<char>(byte))))
       rows.push_back(*id);
   }
+  const auto chat = text_of_file(folder / "tokenizer_config.json") +
+                    text_of_file(folder / "chat_template.jinja") +
+                    text_of_file(folder / "chat_template.json");
+  const auto& added = tokenizer.rules()->added;
+  for (auto token = added.rbegin(); token != added.rend(); ++token) {
+    if (token->special && chat.find(token->text) == std::string::npos) rows.push_back(token->id);
+  }
   return rows;
 }
 
@@ -120,8 +130,8 @@ Dictionary::SpecialIds special_ids_of(const fs::path& folder, int64_t vocab_size
     if (id && taken.insert(*id).second) ids[at] = *id;
   }
   for (const auto id : tokenizer.rules()->at_start) taken.insert(id);
-  auto unused = unused_rows(tokenizer, vocab_size);
-  std::erase_if(unused, [&](int64_t id) { return taken.contains(id); });
+  auto unused = unused_rows(folder, tokenizer, vocab_size);
+  std::erase_if(unused, [&](int64_t id) { return !taken.insert(id).second; });
   auto next = unused.begin();
   for (size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] >= 0) continue;

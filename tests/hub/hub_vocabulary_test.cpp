@@ -76,6 +76,21 @@ TEST_F(HubVocabulary, GivesWhatAModelLacksRowsThatNoTextHas) {
   EXPECT_THAT(ids(259), ElementsAre(257, 258, 256, 0xC0)) << "rows beyond the tokenizer";
   write(config, kNothing, {"<end>", "<|Reserved_1|>", "<turn>"});
   EXPECT_THAT(ids(259), ElementsAre(257, 0xC0, 256, 0xC1)) << "reserved tokens";
+  // As SmolLM2: no such bytes, but special tokens of the training data.
+  write({{"eos_token_id", 256}}, {{"chat_template", "{{<turn>}}"}},
+        {"<end>", "<repo>", "<turn>", "<file>", "<stars>"});
+  auto tokenizer = testing::read_json(folder_ / "tokenizer.json");
+  auto& vocab = tokenizer["model"]["vocab"];
+  for (auto token = vocab.begin(); token != vocab.end();) {
+    const auto byte = token.value().get<int>();
+    const bool never = byte == 0xC0 || byte == 0xC1 || byte >= 0xF5;
+    token = never ? vocab.erase(token) : std::next(token);
+  }
+  for (int byte = 0xF5; byte < 256; ++byte) vocab["x" + std::to_string(byte)] = byte;
+  vocab["x1"] = 0xC0;
+  vocab["x2"] = 0xC1;
+  testing::write_text(folder_ / "tokenizer.json", tokenizer.dump());
+  EXPECT_THAT(ids(261), ElementsAre(260, 259, 256, 257));
   write({{"eos_token_id", -1}}, kNothing, {"<end>"});
   EXPECT_THAT(ids(257), ElementsAre(0xC0, 0xC1, 0xF5, 0xF6)) << "-1 is none";
 }
