@@ -12,7 +12,7 @@
 #   FREEZE=embedding,norm     what is not trained, in all runs alike
 #   RUNS="dense switch copy noise mask drop-upcycling"
 #   PAGE=docs/smollm2.md      where the results are written
-#   EVOMOE_PYTHON             a Python with torch, transformers 5 and gguf; not given: FOLDER/venv, which is made
+#   EVOMOE_PYTHON             a Python with torch, transformers 5, gguf and accelerate; not given: FOLDER/venv, which is made
 set -euo pipefail
 usage='usage: scripts/smollm2.sh PROGRAM FOLDER'
 (($# == 2)) || { echo "$usage" >&2; exit 2; }
@@ -41,14 +41,15 @@ if [[ -n ${EVOMOE_PYTHON:-} ]]; then
   python=$EVOMOE_PYTHON
 else
   python=$folder/venv/bin/python
-  if ! "$python" -c 'import torch, transformers, gguf' 2>/dev/null; then
+  if ! "$python" -c 'import torch, transformers, gguf, accelerate' 2>/dev/null; then
     say "making $folder/venv with transformers and gguf"
     [[ -x $root/.venv/bin/python ]] || { say "there is no $root/.venv with torch; run make setup"; exit 1; }
     "$root/.venv/bin/python" -m venv --clear "$folder/venv"
     # The torch that the program is built with.
     "$root/.venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
       >"$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/torch.pth"
-    "$python" -m pip install --quiet --disable-pip-version-check 'transformers==5.24.*' 'gguf==0.19.*' numpy safetensors
+    "$python" -m pip install --quiet --disable-pip-version-check 'transformers==5.24.*' 'gguf==0.19.*' \
+      accelerate numpy safetensors
   fi
 fi
 export HF_HOME=$folder/cache HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false

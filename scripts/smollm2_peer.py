@@ -37,7 +37,12 @@ def weights(folder, gguf, output):
     import torch
     import transformers
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, gguf_file=gguf, dtype=torch.float32)
-    model.save_pretrained(output)
+    # A model of GGUF counts as quantised, which is not saved; its weights are not, any more.
+    fields = {key: value for key, value in model.config.to_dict().items() if key != 'quantization_config'}
+    plain = transformers.AutoModelForCausalLM.from_config(type(model.config).from_dict(fields))
+    plain.load_state_dict(model.state_dict())
+    plain.generation_config = model.generation_config
+    plain.save_pretrained(output)
     transformers.AutoTokenizer.from_pretrained(folder, gguf_file=gguf).save_pretrained(output)
 
 

@@ -109,6 +109,7 @@ const json* HubFields::find(const std::string& name) {
 
 const std::set<std::string>& harmless_hub_fields() {
   static const std::set<std::string> names = {"_attn_implementation_autoset",
+                                              "_model_name_or_path",
                                               "_name_or_path",
                                               "architectures",
                                               "attention_dropout",
