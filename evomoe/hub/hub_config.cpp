@@ -36,6 +36,7 @@ std::string their_activation(const std::string& ours) {
 /// Fields that do not change what the model computes.
 const std::set<std::string>& harmless_fields() {
   static const std::set<std::string> names = {"_attn_implementation_autoset",
+                                              "_model_name_or_path",
                                               "_name_or_path",
                                               "architectures",
                                               "attention_dropout",
