@@ -38,7 +38,7 @@ TEST_F(BadInput, AFileForAFolderAndAFolderForAFileAreToldApart) {
   expect_refused("train " + at("none") + " --batch-size 4", {at("none"), "there is no such"}, 1);
   expect_refused(train_arguments() + "--init-from " + folder, {folder, "it is a folder"}, 1);
   expect_refused("preprocess --only-source --trainpref " + folder + " --destdir " + at("new"),
-                 {folder, "it is a folder"}, 1);
+                 {folder, "it is a folder of data", "train.idx"}, 1);
   expect_refused("bpe train " + file + " --destdir " + file,
                  {file + ": Not a directory", "check the path"}, 1);
 }
