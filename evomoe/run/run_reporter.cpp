@@ -99,7 +99,7 @@ void RunReporter::validation(const std::string& tag, LogLine line) {
 }
 
 void RunReporter::expert_similarity(const std::string& when) {
-  if (options_.checkpoint.no_save) return;
+  if (!log_ && trainer_.ranks().all->size() == 1) return;
   auto layers = nlohmann::ordered_json::array();
   for (const auto& [layer, found] : trainer_.expert_similarity()) {
     layers.push_back(
