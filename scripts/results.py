@@ -94,9 +94,9 @@ def rows_of(result):
                f"{mean('max_vio'):.2f}" if known("max_vio") else "-"]
 
 
-def section(plan, result, text):
+def section(plan, result, text, made):
     title, why = question(plan)
-    parts = [f"## {title}", filled(why)]
+    parts = [f"## {title}", filled(why), filled(made)]
     parts.append(table(("method", result["unit"] + " given", "runs", "perplexity", "updates", "FLOP", "time", "tokens/s",
                         "experts/token at end", "max_vio"), rows_of(result)))
     if len({run["length"] for run in result["runs"]}) > 1 and result["target_perplexity"]:
@@ -124,9 +124,26 @@ def compare(evomoe, plan, *options):
     return done
 
 
+HEAD = "\n\n".join([
+    "# Results",
+    filled("""`make results` (`scripts/results.py`) makes the runs of `recipes/plans` and writes this page: do not edit
+           it."""),
+    filled("""Text: 48 MB of books, byte-level BPE of 4096 symbols. Perplexity is that of the validation books, lower is
+           better; ± is the standard deviation over seeds. How to read the rest: [comparing](comparing.md).""")])
+
+
+def write(section):
+    """Puts a section into the page, in the place of the one with its title."""
+    old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    sections = {text.splitlines()[0]: text.strip() for text in old.split("\n## ")[1:]}
+    sections[section.removeprefix("## ").splitlines()[0]] = section.removeprefix("## ").strip()
+    PAGE.write_text("\n\n## ".join([HEAD, *sections.values()]) + "\n", encoding="utf-8")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("plans", nargs="*", type=Path, help="default: recipes/plans/*.yaml")
+    parser.add_argument("plans", nargs="*", type=Path,
+                        help="their sections are written anew, others stay (default: recipes/plans/*.yaml)")
     parser.add_argument("--evomoe", default=str(ROOT / "build/release/evomoe"), help="the program")
     parser.add_argument("--jobs", default="1", help="runs at once")
     parser.add_argument("--note", default="", help="a sentence for the page, e.g. of what else the machine did")
@@ -134,19 +151,12 @@ def main():
     plans = [plan.resolve() for plan in args.plans] or sorted((ROOT / "recipes/plans").glob("*.yaml"))
     evomoe = str(Path(args.evomoe).resolve())
     make_data(evomoe, Path(os.environ.get("EVOMOE_DATA", ROOT.parent / "shared/data")) / "books")
-    parts = ["# Results",
-             filled(f"""`make results` (`scripts/results.py`) makes the runs of `recipes/plans` and writes this page: do not
-                    edit it. {date.today()}, {platform.machine()} with {os.cpu_count()} cores, runs at a time:
-                    {args.jobs}. {args.note}"""),
-             filled("""Text: 48 MB of books, byte-level BPE of 4096 symbols. Perplexity is that of the validation books,
-                    lower is better; ± is the standard deviation over seeds. How to read the rest:
-                    [comparing](comparing.md).""")]
+    made = (f"{date.today()}, {platform.machine()} with {os.cpu_count()} cores, runs at a time: {args.jobs}. {args.note}")
     failed = False
     for plan in plans:
-        made = compare(evomoe, plan, "--jobs", args.jobs)
-        failed = failed or made.returncode != 0
-        parts.append(section(plan, json.loads(compare(evomoe, plan, "--format", "json").stdout), made.stdout))
-        PAGE.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+        result = compare(evomoe, plan, "--jobs", args.jobs)
+        failed = failed or result.returncode != 0
+        write(section(plan, json.loads(compare(evomoe, plan, "--format", "json").stdout), result.stdout, made))
         progress(f"wrote {PAGE.relative_to(ROOT)}")
     return 1 if failed else 0
 

@@ -85,7 +85,7 @@ std::string PairedDifference::sentence(const std::string& baseline,
       "{:+.2f} %)",
       method, after, std::abs(percent(mean())), mean() < 0 ? "lower" : "higher", baseline, better,
       differences.size(), percent(low), percent(high));
-  if (differences.size() < 2) return text + ": of chance one seed tells nothing.";
+  if (differences.size() < 2) return text + "; with one seed this may be chance.";
   const auto value = t();
   if (!value) return text + ".";
   return text +
