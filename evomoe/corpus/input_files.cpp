@@ -42,13 +42,14 @@ std::vector<fs::path> files_of_folder(const fs::path& folder) {
   }
   std::sort(taken.begin(), taken.end());
   std::sort(ignored.begin(), ignored.end());
-  const auto indexed = std::find_if(ignored.begin(), ignored.end(), [](const fs::path& path) {
-    return path.extension() == ".idx";
+  const auto indexed = std::find_if(ignored.begin(), ignored.end(), [&](const fs::path& path) {
+    return path.extension() == ".idx" && path.parent_path() == folder;
   });
-  EVOMOE_CHECK(indexed == ignored.end(),
-               "{}: it is a folder of data (it holds {}), not of text; name the text, or Megatron's "
-               ".idx files themselves",
-               folder.string(), indexed->filename().string());
+  EVOMOE_CHECK(
+      indexed == ignored.end(),
+      "{}: it is a folder of data (it holds {}), not of text; name the text, or Megatron's "
+      ".idx files themselves",
+      folder.string(), indexed->filename().string());
   EVOMOE_CHECK(
       !taken.empty(),
       "{}: none of the {} files in the folder ends in .txt, .jsonl, .json, .parquet, .arrow "

@@ -16,7 +16,7 @@ class InputFiles : public ::testing::Test {
     std::filesystem::create_directories(folder_ / "in/deep");
     std::filesystem::create_directories(folder_ / "in/folder.txt");
     for (const char* name : {"b.jsonl.gz", "a.txt", "deep/c.parquet", "README.md", "d.csv.gz",
-                             "e.jsonl.zst", "train.idx", "f.arrow", "g.parquet.gz"})
+                             "e.jsonl.zst", "deep/train.idx", "f.arrow", "g.parquet.gz"})
       testing::write_text(folder_ / ("in/" + std::string(name)), "x");
   }
   /// Without the folder.
@@ -42,6 +42,9 @@ TEST_F(InputFiles, OfAFolderThoseWithAKnownEndingInOrder) {
   testing::write_text(folder_ / "other/a.csv", "x");
   testing::write_text(folder_ / "other/b.csv", "x");
   expect_error([&] { files("other"); }, {"none of the 2 files"});
+  testing::write_text(folder_ / "other/dict.txt", "x");
+  testing::write_text(folder_ / "other/train.idx", "x");
+  expect_error([&] { files("other"); }, {"other", "a folder of data", "train.idx"});
 }
 
 TEST_F(InputFiles, APatternIsReadAsTheShellDoes) {
@@ -64,8 +67,8 @@ TEST_F(InputFiles, TheNameSaysTheFormat) {
   expect_error([] { format_of("a.jsonl.bz2"); }, {"a.jsonl.bz2", ".bz2", "unpack"});
   expect_error([] { format_of("a.tar.gz"); }, {".tar"});
   expect_error([] { format_of("a.parquet.gz"); }, {".parquet", "unpack"});
-  testing::write_text(folder_ / "in/train.bin", "x");
-  expect_error([&] { format_of(folder_ / "in/train.bin"); }, {"train.idx"});
+  testing::write_text(folder_ / "in/deep/train.bin", "x");
+  expect_error([&] { format_of(folder_ / "in/deep/train.bin"); }, {"train.idx"});
 }
 
 }  // namespace
