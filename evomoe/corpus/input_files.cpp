@@ -43,7 +43,7 @@ std::vector<fs::path> files_of_folder(const fs::path& folder) {
   std::sort(taken.begin(), taken.end());
   std::sort(ignored.begin(), ignored.end());
   const auto indexed = std::find_if(ignored.begin(), ignored.end(), [&](const fs::path& path) {
-    return path.extension() == ".idx" && path.parent_path() == folder;
+    return path.extension() == ".idx" && path.parent_path() == (folder / "").parent_path();
   });
   EVOMOE_CHECK(
       indexed == ignored.end(),

@@ -45,6 +45,7 @@ TEST_F(InputFiles, OfAFolderThoseWithAKnownEndingInOrder) {
   testing::write_text(folder_ / "other/dict.txt", "x");
   testing::write_text(folder_ / "other/train.idx", "x");
   expect_error([&] { files("other"); }, {"other", "a folder of data", "train.idx"});
+  expect_error([&] { files("other/"); }, {"a folder of data", "train.idx"});
 }
 
 TEST_F(InputFiles, APatternIsReadAsTheShellDoes) {
