@@ -56,6 +56,16 @@ void tell_missing_bytes(const std::vector<int32_t>& byte_id, const std::string& 
   }
 }
 
+/// What tokenizer_config.json beside it says, if it is there.
+bool splits_special_tokens(const std::filesystem::path& folder) {
+  const auto path = folder / "tokenizer_config.json";
+  if (!std::filesystem::exists(path)) return false;
+  const MappedFile mapped(path);
+  const auto config = parse_json(mapped.bytes());
+  EVOMOE_CHECK(config.is_object(), "{}: is not a JSON object; it may be cut off", path.string());
+  return tokenizer_field(config, "split_special_tokens") == json(true);
+}
+
 }  // namespace
 
 ByteBpe ByteBpe::load_tokenizer(const std::filesystem::path& tokenizer_json) {
@@ -73,6 +83,7 @@ ByteBpe ByteBpe::load_tokenizer(const std::filesystem::path& tokenizer_json) {
   auto rules = tokenizer_rules(file, name, vocabulary.id_of);
   ByteBpe bpe;
   rules.added = std::move(vocabulary.added);
+  rules.special_as_text = splits_special_tokens(tokenizer_json.parent_path());
   if (rules.whole_words) {
     const auto& vocab = model["vocab"];
     for (const auto& [spelling, id] : vocab.items()) {

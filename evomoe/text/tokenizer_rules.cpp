@@ -133,6 +133,7 @@ std::string normalized_text(std::string_view text, TokenizerRules::Normalization
 
 TokenizerWords::TokenizerWords(const TokenizerRules& rules) : rules_(rules) {
   for (const auto& token : rules.added) {
+    if (token.special && rules.special_as_text) continue;
     auto text = token.normalized ? normalized_text(token.text, rules.normalization) : token.text;
     if (text.empty()) continue;
     auto& table = token.normalized ? normalized_ : plain_;

@@ -45,6 +45,7 @@ struct TokenizerRules {
   Normalization normalization = Normalization::kNone;
   std::vector<Step> steps;
   std::vector<AddedToken> added;
+  bool special_as_text = false;   ///< special tokens are not looked for
   bool whole_words = false;       ///< a word that is a token is that token (`ignore_merges`)
   int32_t unknown = -1;           ///< token of bytes that have none; -1: they are left out
   bool joins_unknown = false;     ///< one for several in a row (`fuse_unk`)

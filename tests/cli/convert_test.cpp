@@ -95,10 +95,14 @@ TEST_F(ConvertHub, AModelOfOursComesBackFromTransformersFilesAndTrainsOn) {
 
 TEST_F(ConvertHub, WhatTransformersDoesNotHaveAndFlagsOfOtherDirectionsAreRefused) {
   train("gpt", "--arch transformer_lm_gpt2_tiny");
+  train("hash",
+        "--arch transformer_lm_gpt2_tiny --moe-freq 2 --moe-expert-count 4 --moe-router hash "
+        "--criterion moe_cross_entropy");
   const auto gpt = in_folder("gpt/checkpoint_last"), output = in_folder("out");
-  expect_refused(fmt::format("convert {} --to hf --output {}", gpt, output),
-                 {"no architecture of transformers is the same model",
-                  "llama:", "--decoder-norm rms_norm", "qwen3_moe:"});
+  expect_refused(
+      fmt::format("convert {} --to hf --output {}", in_folder("hash/checkpoint_last"), output),
+      {"no architecture of transformers is the same model", "llama:", "--decoder-norm rms_norm",
+       "qwen3_moe:"});
   expect_refused(fmt::format("convert {} --to hf --hf-architecture olmoe --output {}", gpt, output),
                  {"no model of --hf-architecture olmoe", "it has experts"});
   expect_refused(fmt::format("convert {} --to hf --hf-architecture gpt5 --output {}", gpt, output),

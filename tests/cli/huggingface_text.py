@@ -65,7 +65,8 @@ def answer(prompts, folder, never):
     for number, prompt in enumerate(prompts):
         ids = tokenizer(prompt, return_tensors='pt').input_ids
         answers['ids'].append(ids[0].tolist())
-        logits[str(number)] = huggingface_models.logits_of(model, ids)[0]
+        with torch.no_grad():
+            logits[str(number)] = model(input_ids=ids).logits[0].float().contiguous()
         made = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=64, do_sample=False,
                               **options)[0, ids.shape[1]:].tolist()
         answers['texts'].append(tokenizer.decode([each for each in made if each != end]))
