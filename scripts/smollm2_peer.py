@@ -84,6 +84,15 @@ def perplexity(model, split, run, blocks, threads):
     return {'perplexity': math.exp(loss / count), 'tokens': count, 'class': type(model).__name__}
 
 
+def speed_of(seconds, new):
+    """Tokens per second, by the time that more of them take; `seconds(length)` makes so many. Null: on a machine that
+    others use the longer text took no more time."""
+    short = max(new // 8, 1)
+    least = min(seconds(short) for _ in range(2))
+    more = min(seconds(new) for _ in range(2)) - least
+    return {'tokens_per_second': (new - short) / more if more > 0 else None}
+
+
 def our_speed(program, run, new, threads):
     def seconds(length):
         begin = time.perf_counter()
@@ -91,9 +100,7 @@ def our_speed(program, run, new, threads):
                         '--max-len', str(length), '--ignore-eos', '--threads', str(threads)],
                        check=True, stdout=subprocess.DEVNULL)
         return time.perf_counter() - begin
-    short = max(new // 8, 1)
-    least = min(seconds(short) for _ in range(2))
-    return {'tokens_per_second': (new - short) / max(min(seconds(new) for _ in range(2)) - least, 1e-9)}
+    return speed_of(seconds, new)
 
 
 def their_speed(folder, new, threads):
@@ -106,9 +113,7 @@ def their_speed(folder, new, threads):
         begin = time.perf_counter()
         model.generate(**tokens, do_sample=False, max_new_tokens=length, pad_token_id=0)
         return time.perf_counter() - begin
-    short = max(new // 8, 1)
-    least = min(seconds(short) for _ in range(2))
-    return {'tokens_per_second': (new - short) / (min(seconds(new) for _ in range(2)) - least)}
+    return speed_of(seconds, new)
 
 
 def text(folder):
@@ -131,7 +136,8 @@ def page(folder, path, flags):
     rows = [(name, number(f'ours-{split}'), number(f'theirs-{split}'))
             for name, split in (('perplexity, wikitext-2, test', 'wikitext-2'), ('perplexity, books, valid', 'books'))]
     speed = [results[f'{who}-speed']['tokens_per_second'] for who in ('ours', 'theirs')]
-    rows.append((f'tokens per second, greedy, {flags.threads} threads', f'{speed[0]:.1f}', f'{speed[1]:.1f}'))
+    rows.append((f'tokens per second, greedy, {flags.threads} threads',
+                 *('not measured' if each is None else f'{each:.1f}' for each in speed)))
     parts.append(table(('', 'ours', 'transformers'), rows))
     parts.append('## Mixtures')
     parts.append(filled(f'''Four experts in every second layer, {flags.updates} updates of {flags.tokens} tokens each; in all
