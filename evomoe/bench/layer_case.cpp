@@ -14,7 +14,7 @@ namespace {
 
 // Streams of the test data.
 constexpr uint64_t kInput = 1, kGate = 2, kAssignment = 3, kLogits = 4, kUpstream = 9;
-constexpr ExpertWeightsOf<uint64_t> kOfExperts = {5, 6, 7, 8, 10};
+constexpr ExpertWeightsOf<uint64_t> kOfExperts = {5, 6, 7, 8, 5};
 /// A gradient is projected on the stream of what it is the gradient of, plus this.
 constexpr uint64_t kGradients = 100;
 
@@ -213,17 +213,30 @@ LayerData layer_data(const LayerCase& layer) {
         weight = hash_tensor(stream, shape, 1.0 / std::sqrt(fan_in));
       },
       data.experts, expert_shapes(layer.form()), kOfExperts);
+  if (layer.form().gated) {
+    // The PyTorch benchmarks hold an expert's w1 and w3 in one tensor.
+    const auto both = hash_tensor(kOfExperts.w1_EHD, {layer.experts, 2 * H, D},
+                                  1.0 / std::sqrt(static_cast<double>(D)));
+    data.experts.w1_EHD = both.slice(1, 0, H).contiguous();
+    data.experts.w3_EHD = both.slice(1, H).contiguous();
+  }
   return data;
 }
 
 std::map<std::string, double> gradient_checksums(const ExpertWeights& weights) {
+  auto gradients =
+      of_each_weight(weights, [](const torch::Tensor& weight) { return weight.grad(); });
+  if (gradients.w3_EHD.defined()) {
+    gradients.w1_EHD = torch::cat({gradients.w1_EHD, gradients.w3_EHD}, 1);
+    gradients.w3_EHD = {};
+  }
   std::map<std::string, double> checksums;
   for_each_weight(
-      [&](const torch::Tensor& weight, const char* name, uint64_t stream) {
-        if (weight.defined())
-          checksums[fmt::format("grad_{}", name)] = projection(weight.grad(), kGradients + stream);
+      [&](const torch::Tensor& gradient, const char* name, uint64_t stream) {
+        if (gradient.defined())
+          checksums[fmt::format("grad_{}", name)] = projection(gradient, kGradients + stream);
       },
-      weights, kExpertWeightNames, kOfExperts);
+      gradients, kExpertWeightNames, kOfExperts);
   return checksums;
 }
 

@@ -63,10 +63,15 @@ class Layer:
     more_peers: str
     beside_authors: bool = False
     recompute: bool = False  # ours also with --recompute-experts: less memory, more time
+    ffn: str = ""          # of the experts; not given: two matrices with biases
+
+    @property
+    def flags(self):
+        return layer_sizes(*self.sizes) + (f" --ffn {self.ffn}" if self.ffn else "")
 
     @property
     def label(self):
-        return "S{} M{} H{} E{} k{}".format(*self.sizes)
+        return "S{} M{} H{} E{} k{}".format(*self.sizes) + (", gated" if self.ffn else "")
 
 
 # name: sizes, repeats, the peers that were fastest, and others for the first round
@@ -79,35 +84,38 @@ LAYERS = {
     "layer-E16-k2": Layer((1024, 768, 3072, 16, 2), 8, "torch_loop", "torch_grouped_mm"),
     "layer-E64-k4": Layer((2048, 256, 256, 64, 4), 15, "torch_grouped_mm", "torch_loop"),
     "layer-E64-k1": Layer((256, 512, 2048, 64, 1), 6, "hf_switch", "torch_loop,torch_grouped_mm,hf_mixtral:grouped_mm"),
+    "layer-gated-E8-k1": Layer((2048, 512, 1024, 8, 1), 8, "torch_loop,hf_olmoe:grouped_mm",
+                               "torch_grouped_mm,hf_mixtral:grouped_mm", ffn="swiglu"),
+    "layer-gated-E64-k1": Layer((256, 512, 1024, 64, 1), 6, "torch_loop,hf_olmoe:grouped_mm",
+                                "torch_grouped_mm,hf_mixtral:grouped_mm", ffn="swiglu"),
 }
-# With every expert in use there is nothing to skew.
-SKEWED = tuple(name for name in LAYERS if name != "layer-E8-kE")
+# Of experts of the common kind. With every expert in use there is nothing to skew.
+SKEWED = tuple(name for name, layer in LAYERS.items() if name != "layer-E8-kE" and not layer.ffn)
 
 
 def layer_case(name):
     layer = LAYERS[name]
-    own = f"layer {layer_sizes(*layer.sizes)} --warmup 2 --repeats {layer.repeats} --peak-seconds 1"
+    own = f"layer {layer.flags} --warmup 2 --repeats {layer.repeats} --peak-seconds 1"
     peer_repeats = (layer.repeats + 1) // 2
-    commands = [ours(own), by_vendor(own), peer_layer(PEERS, layer.peers, layer.sizes, peer_repeats),
-                peer_layer(MORE_PEERS, "dense_ffn," + layer.more_peers, layer.sizes, peer_repeats, rounds=1)]
+    commands = [ours(own), by_vendor(own), peer_layer(PEERS, layer.peers, layer.flags, peer_repeats),
+                peer_layer(MORE_PEERS, "dense_ffn," + layer.more_peers, layer.flags, peer_repeats, rounds=1)]
     if layer.recompute:
         commands.append(ours(own + " --recompute-experts", RECOMPUTE, rounds=1))
     if layer.beside_authors:
         # The layout of its dense-to-sparse stage has the same name in front; it would need 25 GiB.
-        commands.append(peer_layer(AUTHORS, "reference", layer.sizes, 1, " --max-gib 8"))
+        commands.append(peer_layer(AUTHORS, "reference", layer.flags, 1, " --max-gib 8"))
     return Case(name, tuple(commands))
 
 
-def peer_layer(name, implementations, sizes, repeats, more="", rounds=0):
+def peer_layer(name, implementations, flags, repeats, more="", rounds=0):
     """Outputs and gradients are compared with ours by checksums, so that the peers' own slow check is left out."""
-    return Command(name, "bench_layer.py", f"--impl {implementations} {layer_sizes(*sizes)} --no-check --no-table "
+    return Command(name, "bench_layer.py", f"--impl {implementations} {flags} --no-check --no-table "
                    f"--warmup 1 --repeats {repeats}{more}", rounds=rounds)
 
 
 def skewed_case(name):
     layer = LAYERS[name]
-    sizes, repeats = layer_sizes(*layer.sizes), layer.repeats
-    own = f"layer {sizes} --warmup 2 --repeats {repeats} --peak-seconds 0 --skew "
+    own = f"layer {layer.flags} --warmup 2 --repeats {layer.repeats} --peak-seconds 0 --skew "
     return Case(name + "-skew", (ours(own + "balanced", "balanced"), ours(own + "zipf", "zipf")))
 
 
@@ -184,7 +192,7 @@ GROUPS = (
                   for phase in PHASES) + (
                       ours(f"layer {layer_sizes(*DTS)} --dts hard --recompute-experts --warmup 1 --repeats 5 "
                            "--peak-seconds 0", RECOMPUTE, rounds=1),
-                      peer_layer(AUTHORS, "reference:dts", DTS, 1))),)),
+                      peer_layer(AUTHORS, "reference:dts", layer_sizes(*DTS), 1))),)),
     Group("A training step",
           "Peers keep freed heap blocks (`--keep-heap`). Beyond: MiB besides the 16 bytes per parameter of weights, "
           "gradients and Adam. `dense_gpt` is a dense model of the same active size, as a yardstick. The Hugging Face "

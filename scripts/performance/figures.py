@@ -7,7 +7,7 @@ was measured within minutes; `spread` tells its median and its extremes over the
 import statistics
 from collections import namedtuple
 
-from cases import MORE_PEERS, OURS, PEERS
+from cases import LAYERS, MORE_PEERS, OURS, PEERS
 from records import Missing
 
 Spread = namedtuple("Spread", "median low high rounds")
@@ -45,7 +45,7 @@ def ratio(above, below):
 
 
 def peers(r, case, command=PEERS):
-    """The peers' lines that compute the same as ours: experts that have gates do half as much again in a layer."""
+    """The peers' lines that compute the same as ours: experts that have gates where ours have."""
     lines = list(r.all(case, command))
     if command == PEERS:
         # Slower ones are measured in the first round only, but the best of all is asked for.
@@ -53,7 +53,8 @@ def peers(r, case, command=PEERS):
             lines += r.first.all(case, MORE_PEERS)
         except Missing:
             pass
-    lines = [line for line in lines if line["impl"] not in YARDSTICKS and line.get("ffn") != "swiglu"]
+    gated = case in LAYERS and LAYERS[case].ffn == "swiglu"
+    lines = [line for line in lines if line["impl"] not in YARDSTICKS and (line.get("ffn") == "swiglu") == gated]
     if not lines:
         raise Missing(f"{case} {command}")
     return lines

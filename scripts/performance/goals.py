@@ -77,6 +77,13 @@ def layer(name, at_least):
     return Goal(f"layer {LAYERS[name].label}", PEAK, share_of_peak(name), "{:.3f}", at_least=at_least)
 
 
+def gated(name, without):
+    """As much faster than its best peer as experts without gates are than theirs."""
+    times = times_faster(name)
+    return Goal(f"layer {LAYERS[name].label}", f"{BEST}, as without gates", ratio(times, times_faster(without)),
+                "{:.2f} × that ratio", at_least=1, notes=(("{:.2f} × faster", times),))
+
+
 def logits_of_more_tokens(r):
     """Memory that 512 tokens more take in the loss, over that of their logits."""
     more = r.value("loss", "peak_mem_mb", "evomoe") - r.first.value("loss", "peak_mem_mb", "evomoe", HALF)
@@ -94,6 +101,8 @@ GOALS = (
     layer("layer-E64-k4", 0.72),
     Goal(f"layer {LAYERS['layer-E64-k1'].label}", BEST, times_faster("layer-E64-k1"), "{:.2f} × faster", at_least=2.5,
          notes=(("weights move at {:.2f} of the measured memory speed", value("layer-E64-k1", "memory_fraction")),)),
+    gated("layer-gated-E8-k1", "layer-E8-k1"),
+    gated("layer-gated-E64-k1", "layer-E64-k1"),
     *[skewed(name) for name in SKEWED],
     *authors("top-1, S8192 M256 H1024 E16", "layer-E16-k1", 11),
     *authors("DTS with 1 active of 8, S2048 M512 H2048", "dts", 14, "hard"),

@@ -167,8 +167,11 @@ def checksums(records):
     found = []
     for case in GROUPS[0].cases:
         for row in rows_of(case, records):
-            if row.own and not row.mine and row.lines[0].get("ffn") == "gelu" and row.lines[0].get("dropped") == 0:
-                difference = checksum_difference(row.own[0], row.lines[0])
+            if not row.own or row.mine:
+                continue
+            own, line = row.own[0], row.lines[0]
+            if line.get("dropped") == 0 and all(line.get(key) == own[key] for key in ("ffn", "weights")):
+                difference = checksum_difference(own, line)
                 if difference is not None:
                     found.append((case.name, row, difference))
     return found

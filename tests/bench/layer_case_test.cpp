@@ -108,11 +108,13 @@ TEST(LayerCase, GatedExpertsHaveThreeMatricesAndNoBiases) {
   layer.ffn = "swiglu";
   EXPECT_EQ(layer.label(), "S64-M32-H48-E4-k2-uniform-swiglu");
   EXPECT_DOUBLE_EQ(layer.useful_gflop(128), 1.5 * gflop);
+  // The gradient of w1 is that of w1 and w3 as one tensor, which the benchmarks hold.
+  expect_recorded(layer, {{"loss", {-1.01946777, 1.56}},
+                          {"grad_x", {-0.368896064, 1.876}},
+                          {"grad_router", {-0.899411779, 1.923}},
+                          {"grad_w1", {8.365896, 12.93}},
+                          {"grad_w2", {4.32550569, 10.89}}});
   const auto of_swiglu = layer_checksums(layer);
-  std::vector<std::string> names;
-  for (const auto& [name, value] : of_swiglu) names.push_back(name);
-  EXPECT_EQ(names, (std::vector<std::string>{"grad_router", "grad_w1", "grad_w2", "grad_w3",
-                                             "grad_x", "loss"}));
   layer.ffn = "geglu";
   EXPECT_NE(layer_checksums(layer).at("loss"), of_swiglu.at("loss"));
 }

@@ -20,7 +20,7 @@ import growth  # noqa: E402
 import measure  # noqa: E402
 import page  # noqa: E402
 import plots  # noqa: E402
-from cases import GROUPS, MORE_PEERS, OURS, PEERS, Case, Command, ours  # noqa: E402
+from cases import GROUPS, LAYERS, MORE_PEERS, OURS, PEERS, Case, Command, ours  # noqa: E402
 from records import Missing, Records, Round  # noqa: E402
 
 RECORDED = Path(__file__).resolve().parent / "results.jsonl"
@@ -66,6 +66,11 @@ class Figures(unittest.TestCase):
         with self.assertRaises(Missing):
             figures.peers(Round([process("c", PEERS, 1, line("dense_gpt", 5.0))]), "c")
 
+    def test_layers_of_gated_experts_have_gated_peers(self):
+        case = "layer-gated-E8-k1"
+        one = Round([process(case, PEERS, 1, line("a", 30.0, ffn="gelu"), line("hf", 6.0, ffn="swiglu"))])
+        self.assertEqual([peer["impl"] for peer in figures.peers(one, case)], ["hf"])
+
     def test_memory_beyond_the_training_state_is_compared_with_the_least(self):
         parameters = 2**20  # 16 MiB of weights, gradients and moments
         one = Round([process("c", OURS, 1, line("evomoe", 1.0, peak_mem_mb=26.0, parameters=parameters)),
@@ -94,7 +99,8 @@ class Goals(unittest.TestCase):
                 if command == MORE_PEERS:
                     raise Missing(case)
                 test.assertIn((case, command), known)
-                return [line("a", 1.0, peak_mem_mb=64.0, parameters=1)]
+                ffn = LAYERS[case].ffn if case in LAYERS else ""
+                return [line("a", 1.0, peak_mem_mb=64.0, parameters=1, ffn=ffn)]
 
             def value(self, case, key, impl=None, command=OURS):
                 self.all(case, command)
