@@ -45,6 +45,12 @@ double rounds_of(int64_t zero_stage, int64_t micro_batches_of_rank) {
   }
 }
 
+/// Of these, the rounds behind the optimiser, which nothing is computed beside: the parameters that
+/// a rank has changed go to the others.
+double rounds_behind_update(int64_t zero_stage) {
+  return zero_stage == 1 || zero_stage == 2 ? 1 : 0;
+}
+
 /// Words that go round the ring in an update.
 struct RingWords {
   double shared = 0;   ///< of what all ranks have
@@ -132,9 +138,10 @@ LayoutCost cost_of(const Layout& layout, const Workload& work, const Machine& ma
   const double of_gradients =
       shared_bytes / all.link(machine).bandwidth + expert_bytes / replicas.link(machine).bandwidth +
       (all.ranks > 1 ? static_cast<double>(work.blocks) * rounds * all.link(machine).latency : 0);
-  const double hidden =
+  const double computing =
       layout.zero_stage == 3 ? cost.compute_seconds : kBackwardShare * work.flops / machine.flops;
-  cost.wait_seconds = std::max(0.0, of_gradients - hidden);
+  const double beside = of_gradients * (1 - rounds_behind_update(layout.zero_stage) / rounds);
+  cost.wait_seconds = of_gradients - machine.overlap * std::min(beside, computing);
   if (experts.ranks > 1) {
     cost.wait_seconds +=
         cost.token_bytes / experts.link(machine).bandwidth +

@@ -40,6 +40,16 @@ class MachineReader {
     return value;
   }
 
+  /// 0 to 1; 1 where the key is missing.
+  double share(const std::string& key) {
+    known_.insert(key);
+    if (!node_[key].IsDefined()) return 1;
+    const auto value = get<double>(key);
+    if (!(value >= 0 && value <= 1))
+      fail_usage("{}: '{}' is {}; it must be a share, 0 to 1", where_, key, value);
+    return value;
+  }
+
   Link link(const std::string& key) {
     known_.insert(key);
     if (!node_[key].IsDefined()) fail_usage("{}: the key '{}' is missing", where_, key);
@@ -74,6 +84,7 @@ Machine machine_of(const YAML::Node& node, const std::string& name, const std::s
   machine.flops = reader.positive("flops");
   machine.memory = reader.positive("memory");
   machine.memory_bandwidth = reader.positive("memory_bandwidth");
+  machine.overlap = reader.share("overlap");
   machine.inside = reader.link("inside");
   machine.between = reader.link("between");
   reader.finish();
@@ -116,9 +127,9 @@ std::string to_yaml(const Machine& machine) {
   };
   return fmt::format(
       "about: \"{}\"\nranks_per_node: {}\nflops: {:.3e}\nmemory: {:.3e}\nmemory_bandwidth: "
-      "{:.3e}\ninside: {}\nbetween: {}\n",
+      "{:.3e}\noverlap: {}\ninside: {}\nbetween: {}\n",
       machine.about, machine.ranks_per_node, machine.flops, machine.memory,
-      machine.memory_bandwidth, link(machine.inside), link(machine.between));
+      machine.memory_bandwidth, machine.overlap, link(machine.inside), link(machine.between));
 }
 
 }  // namespace evomoe

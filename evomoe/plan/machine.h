@@ -19,8 +19,10 @@ struct Machine {
   double flops = 0;             ///< floating-point operations a second, in large matrix products
   double memory = 0;            ///< bytes
   double memory_bandwidth = 0;  ///< bytes a second
-  Link inside;                  ///< between ranks of a node
-  Link between;                 ///< between nodes
+  double overlap = 1;  ///< of the time of messages beside computing, the share that costs nothing:
+                       ///< 1 where adapters move them, 0 where the cores that compute do
+  Link inside;   ///< between ranks of a node
+  Link between;  ///< between nodes
 };
 
 /// The machine of this name among those that the program knows, or of a YAML file, which has the

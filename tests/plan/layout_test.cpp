@@ -100,6 +100,19 @@ TEST(Costs, AreThoseOfTheFormulas) {
   EXPECT_GT(nodes.wait_seconds, data.wait_seconds);
 }
 
+TEST(Costs, MessagesAreHiddenByComputingWhereOthersThanTheCoresMoveThem) {
+  auto machine = some_machine();
+  const auto work = some_work();
+  EXPECT_EQ(cost_of({4, 1, 0}, work, machine).wait_seconds, 0);
+  // What a rank has changed goes to the others behind the update: one of three rounds.
+  const double latency = 6 * 1e-5;
+  EXPECT_NEAR(cost_of({4, 1, 1}, work, machine).wait_seconds, 4 * 5e6 * 3 / 4 / 1e10 + latency,
+              1e-9);
+  machine.overlap = 0;
+  EXPECT_NEAR(cost_of({4, 1, 0}, work, machine).wait_seconds,
+              2 * (4 * 5e6 * 3 / 4 / 1e10 + latency), 1e-9);
+}
+
 TEST(Costs, WhatFitsComesFirstAndTheFastestOfIt) {
   auto machine = some_machine();
   machine.memory = 60e6;
@@ -124,13 +137,20 @@ TEST(Machines, AreKnownOrReadFromAFile) {
     return (folder / "mine.yaml").string();
   };
   const auto text = to_yaml(some_machine());
+  const std::string overlap = "overlap: 1\n";
+  auto without_overlap = text;
+  without_overlap.erase(text.find(overlap), overlap.size());
   const auto read = find_machine(write(text));
   EXPECT_EQ(read.name, "mine");
   EXPECT_EQ(read.flops, 1e12);
   EXPECT_EQ(read.between.latency, 1e-4);
+  EXPECT_EQ(find_machine(write("overlap: 0.5\n" + without_overlap)).overlap, 0.5);
+  EXPECT_EQ(find_machine(write(without_overlap)).overlap, 1);
   expect_error([] { find_machine("h100_nod"); }, {"h100_nod", "did you mean h100_node"});
   expect_error([&] { find_machine(write("flops: 3\n")); }, {"mine.yaml", "'about' is missing"});
   expect_error([&] { find_machine(write(text + "flop: 3\n")); }, {"'flop' means nothing"});
+  expect_error([&] { find_machine(write("overlap: 1.5\n" + without_overlap)); },
+               {"'overlap' is 1.5", "0 to 1"});
   expect_error([&] { find_machine(write("[1, 2]\n")); }, {"a map of keys"});
   expect_error([&] { find_machine(write("a: [1\n")); }, {"no YAML file"});
   auto slow = some_machine();
