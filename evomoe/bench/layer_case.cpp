@@ -228,7 +228,7 @@ std::map<std::string, double> gradient_checksums(const ExpertWeights& weights) {
       of_each_weight(weights, [](const torch::Tensor& weight) { return weight.grad(); });
   if (gradients.w3_EHD.defined()) {
     gradients.w1_EHD = torch::cat({gradients.w1_EHD, gradients.w3_EHD}, 1);
-    gradients.w3_EHD = {};
+    gradients.w3_EHD = torch::Tensor();
   }
   std::map<std::string, double> checksums;
   for_each_weight(
