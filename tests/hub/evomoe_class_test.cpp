@@ -17,6 +17,7 @@
 #include "evomoe/train/model_options.h"
 #include "evomoe/train/trainer.h"
 #include "tests/hub/transformers_fixture.h"
+#include "tests/testing/tensor_memory.h"
 
 namespace evomoe {
 namespace {
@@ -194,6 +195,21 @@ TEST_F(EvomoeClass, IsWrittenWhereNoOtherFits) {
   EXPECT_EQ(
       type_of(kModern + kExperts + "--moe-router dts --moe-eval-capacity-token-fraction -1", ""),
       "qwen2_moe");
+}
+
+/// GPT-2's tensors are no views of ours: queries, keys and values are joined, tables scaled, rows
+/// in another order.
+TEST_F(EvomoeClass, AnExportHoldsTheTensorsOfOneFile) {
+  const auto checkpoint = made(
+      "--arch transformer_lm --decoder-layers 12 --decoder-embed-dim 24 --decoder-ffn-embed-dim 40 "
+      "--decoder-attention-heads 4 --activation-fn gelu --max-target-positions 32");
+  constexpr int64_t kShard = 16 << 10;
+  const testing::TensorMemory memory;
+  const auto files = export_hub_model(checkpoint, checkpoint.parent_path() / "hf",
+                                      {.architecture = "gpt2", .shard_bytes = kShard});
+  EXPECT_GT(files.size(), 10U);
+  EXPECT_GT(memory.peak(), kShard / 2);
+  EXPECT_LT(memory.peak(), 4 * kShard);
 }
 
 TEST_F(EvomoeClass, WhatItDoesNotKnowIsRefusedByName) {

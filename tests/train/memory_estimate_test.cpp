@@ -13,7 +13,7 @@
 #include "evomoe/optim/optimizer.h"
 #include "evomoe/routing/capacity.h"
 #include "evomoe/train/criterion.h"
-#include "tests/train/tensor_memory.h"
+#include "tests/testing/tensor_memory.h"
 
 namespace evomoe {
 namespace {
