@@ -16,16 +16,12 @@ import sys
 from datetime import date
 from pathlib import Path
 
-from page_parts import filled, table
+from page_parts import filled, progress, table
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/results.md"
 FOLDER = ROOT / "build/results"
 UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-
-
-def progress(text):
-    print(text, file=sys.stderr, flush=True)
 
 
 def call(*line):
@@ -132,23 +128,28 @@ HEAD = "\n\n".join([
            better; ± is the standard deviation over seeds. How to read the rest: [comparing](comparing.md).""")])
 
 
-def write(section):
-    """Puts a section into the page, in the place of the one with its title."""
-    old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-    sections = {text.splitlines()[0]: text.strip() for text in old.split("\n## ")[1:]}
-    sections[section.removeprefix("## ").splitlines()[0]] = section.removeprefix("## ").strip()
-    PAGE.write_text("\n\n## ".join([HEAD, *sections.values()]) + "\n", encoding="utf-8")
+def sections_of(page):
+    """The sections of a page by their titles."""
+    return {text.splitlines()[0]: text.strip() for text in ("\n" + page).split("\n## ")[1:]}
+
+
+def page_with(section, page, titles):
+    """The page with a section in the place of the one with its title; those with none of the titles are left out."""
+    sections = {**sections_of(page), **sections_of(section)}
+    return "\n\n## ".join([HEAD, *(sections[title] for title in titles if title in sections)]) + "\n"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("plans", nargs="*", type=Path,
-                        help="their sections are written anew, others stay (default: recipes/plans/*.yaml)")
+                        help="their sections are written anew, those of other plans in recipes/plans stay (default: all)")
     parser.add_argument("--evomoe", default=str(ROOT / "build/release/evomoe"), help="the program")
     parser.add_argument("--jobs", default="1", help="runs at once")
     parser.add_argument("--note", default="", help="a sentence for the page, e.g. of what else the machine did")
     args = parser.parse_args()
-    plans = [plan.resolve() for plan in args.plans] or sorted((ROOT / "recipes/plans").glob("*.yaml"))
+    known = sorted((ROOT / "recipes/plans").glob("*.yaml"))
+    plans = [plan.resolve() for plan in args.plans] or known
+    titles = list(dict.fromkeys(question(plan)[0] for plan in known + plans))
     evomoe = str(Path(args.evomoe).resolve())
     make_data(evomoe, Path(os.environ.get("EVOMOE_DATA", ROOT.parent / "shared/data")) / "books")
     made = (f"{date.today()}, {platform.machine()} with {os.cpu_count()} cores, runs at a time: {args.jobs}. {args.note}")
@@ -156,7 +157,9 @@ def main():
     for plan in plans:
         result = compare(evomoe, plan, "--jobs", args.jobs)
         failed = failed or result.returncode != 0
-        write(section(plan, json.loads(compare(evomoe, plan, "--format", "json").stdout), result.stdout, made))
+        new = section(plan, json.loads(compare(evomoe, plan, "--format", "json").stdout), result.stdout, made)
+        old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+        PAGE.write_text(page_with(new, old, titles), encoding="utf-8")
         progress(f"wrote {PAGE.relative_to(ROOT)}")
     return 1 if failed else 0
 

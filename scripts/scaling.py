@@ -20,7 +20,7 @@ from datetime import date
 from pathlib import Path
 
 import two_hosts
-from page_parts import filled, table
+from page_parts import filled, json_lines, median_line, progress, table
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "scaling.md"
@@ -42,10 +42,6 @@ LARGE = ("--arch transformer_lm_gpt2_tiny --decoder-layers 32 --decoder-embed-di
          "--criterion moe_cross_entropy")
 LARGE_RANKS = "8,16,32,64,128,256,512,1024"
 MIB = 2**20
-
-
-def progress(text):
-    print(text, file=sys.stderr, flush=True)
 
 
 class Kept:
@@ -91,7 +87,7 @@ class Program:
         done = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             sys.exit(f"{' '.join(line)}: exit status {done.returncode}\n{done.stderr.strip()}")
-        return [json.loads(text) for text in done.stdout.splitlines() if text.startswith("{")]
+        return json_lines(done.stdout)
 
 
 def step(program, ranks, batch, experts, stage, threads=1, rounds=1):
@@ -99,8 +95,7 @@ def step(program, ranks, batch, experts, stage, threads=1, rounds=1):
     flags = (f"bench step --suite small {MODEL} --batch {batch} --warmup 3 --steps 8 --peak-seconds 0 "
              f"--threads {threads} --distributed-world-size {ranks} --expert-parallel-size {experts} "
              f"--zero-stage {stage}")
-    lines = sorted((program.run(flags)[0] for _ in range(rounds)), key=lambda line: line["ms_median"])
-    return lines[len(lines) // 2]
+    return median_line([program.run(flags)[0] for _ in range(rounds)])
 
 
 def machine_yaml(name, alone, flops, links, ranks_per_node):
@@ -211,8 +206,7 @@ def on_link(program, kept, hosts, arguments):
 def link_step(program, kept, hosts, flags, rounds):
     """The median of some pairs of processes."""
     flags = f"bench step --suite small {MODEL} --batch 8 --warmup 3 --steps 8 --peak-seconds 0 --threads 1 {flags}"
-    lines = sorted((on_link(program, kept, hosts, flags)[0] for _ in range(rounds)), key=lambda line: line["ms_median"])
-    return lines[len(lines) // 2]
+    return median_line([on_link(program, kept, hosts, flags)[0] for _ in range(rounds)])
 
 
 def over_a_link(program, kept, rounds):

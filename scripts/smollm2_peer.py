@@ -149,11 +149,12 @@ def page(folder, path, flags):
             begin = number('ours-books') if run == 'dense' else number(f'begin-{run}')
             rows.append((router, operator, begin, number(f'run-{run}')))
     parts.append(table(('router', '`--diversify`', 'books, valid: at first', 'after training'), rows, left=2))
-    if 'back' in results:
+    back = f'back-{flags.back}'
+    if back in results:
         parts.append('## Back in transformers')
-        parts.append(filled(f'''`convert --to hf` makes a `{results['back']['class']}` of the run with
-            `--diversify {flags.back}`: perplexity {number('back')} there, {number(f'run-{flags.back}')} here. It goes on:'''))
-        parts.append('> ' + filled(results['text']['text'].replace('\n', ' '), others='> '))
+        parts.append(filled(f'''`convert --to hf` makes a `{results[back]['class']}` of the run with
+            `--diversify {flags.back}`: perplexity {number(back)} there, {number(f'run-{flags.back}')} here. It goes on:'''))
+        parts.append('> ' + filled(results[f'text-{flags.back}']['text'].replace('\n', ' '), others='> '))
     Path(path).write_text('\n\n'.join(parts) + '\n', encoding='utf-8')
 
 

@@ -1,11 +1,12 @@
 """Two network namespaces with a limited link between them, which stand for two machines. They can be made as root, where
 there are `ip` and `tc` (iproute2)."""
 
-import json
 import os
 import shutil
 import subprocess
 import sys
+
+from page_parts import json_lines
 
 ADDRESSES = ("10.77.1.1", "10.77.1.2")
 PORT = 29517
@@ -63,4 +64,4 @@ class TwoHosts:
         (out, said), (_, other) = (rank.communicate() for rank in ranks)
         if any(rank.returncode for rank in ranks):
             sys.exit(f"{' '.join(line)} 0 and 1: exit status {[rank.returncode for rank in ranks]}\n{said}{other}")
-        return [json.loads(text) for text in out.splitlines() if text.startswith("{")]
+        return json_lines(out)

@@ -26,7 +26,9 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   }
   size_ = status.st_size;
   if (size_ > 0) {
-    void* mapped = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file, 0);
+    // Without a reservation, as a file may be larger than memory: what is not changed is read
+    // again.
+    void* mapped = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE | MAP_NORESERVE, file, 0);
     const int reason = errno;
     ::close(file);
     EVOMOE_CHECK(mapped != MAP_FAILED, "cannot map {} ({} bytes) into memory: {}", path.string(),
@@ -45,8 +47,10 @@ char* MappedFile::own_bytes() {
   auto* bytes = const_cast<char*>(data_);
   if (bytes != nullptr) {
     EVOMOE_CHECK(::mprotect(bytes, size_, PROT_READ | PROT_WRITE) == 0,
-                 "cannot map {} ({} bytes) into memory for changes: {}", path_.string(), size_,
-                 std::strerror(errno));
+                 "cannot map {} ({} bytes) into memory for changes: {}; it counts as memory where "
+                 "the system promises no more than it has (vm.overcommit_memory=2): set that to 0 "
+                 "or 1, or use a machine with more memory",
+                 path_.string(), size_, std::strerror(errno));
   }
   return bytes;
 }

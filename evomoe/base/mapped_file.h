@@ -6,7 +6,8 @@
 
 namespace evomoe {
 
-/// A whole file, memory-mapped for reading. An Error names a file that cannot be opened.
+/// A whole file, memory-mapped for reading. It may be larger than memory. An Error names a file
+/// that cannot be opened.
 class MappedFile {
  public:
   explicit MappedFile(const std::filesystem::path& path);

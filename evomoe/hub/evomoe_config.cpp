@@ -5,7 +5,6 @@
 #include <utility>
 #include <vector>
 
-#include "evomoe/hub/hub_activation.h"
 #include "evomoe/routing/capacity.h"
 #include "evomoe/routing/dts_router.h"
 #include "evomoe/routing/gshard_router.h"
@@ -39,7 +38,7 @@ void read_own_rotary(HubFields& fields, DecoderFormOptions& form) {
   const auto* given = fields.object("rotary");
   form.rotary_pos = true;
   if (given == nullptr) return;
-  HubFields rotary(fields.where() + ", `rotary`", *given, {});
+  HubFields rotary(fields.where() + ", `rotary`", *given);
   form.rotary_base = rotary.number("base").value_or(10000);
   form.rotary_scaling = required_word(rotary, "scaling", {"default", "linear", "llama3"});
   const auto factor = rotary.number("factor");
@@ -58,7 +57,7 @@ void read_own_router(HubFields& fields, TrainOptions& options) {
   const auto* given = fields.object("router");
   if (given == nullptr)
     fields.refuse("router", json(), "what the layers with experts are routed by");
-  HubFields router(fields.where() + ", `router`", *given, {});
+  HubFields router(fields.where() + ", `router`", *given);
   options.moe.moe_router = required_word(router, "method", evomoe_routers());
   auto& topk = options.routers.get<TopkOptions>();
   auto& capacity = options.routers.get<CapacityOptions>();
@@ -126,16 +125,8 @@ void read_evomoe_config(HubFields& fields, TrainOptions& options) {
   auto& model = options.model;
   auto& decoder = model.decoder;
   auto& form = model.form;
-  decoder.layers = fields.required_integer("num_hidden_layers");
-  decoder.embed_dim = fields.required_integer("hidden_size");
-  decoder.attention_heads = fields.required_integer("num_attention_heads");
-  decoder.ffn_embed_dim = fields.required_integer("intermediate_size");
   form.kv_heads = fields.required_integer("num_key_value_heads");
   form.head_dim = fields.required_integer("head_dim");
-  model.activation_fn = read_hub_activation(fields, "hidden_act", "gelu");
-  const auto positions = fields.required_integer("max_position_embeddings");
-  model.max_target_positions = positions;
-  options.task.tokens_per_sample = std::min(options.task.tokens_per_sample, positions);
   const auto kind = required_word(fields, "positions", {"none", "learned", "sinusoidal", "rotary"});
   if (kind == "none") model.no_token_positional_embeddings = true;
   if (kind == "learned") decoder.learned_pos = true;
@@ -160,15 +151,8 @@ void add_evomoe_config(const GptOptions& gpt, bool mask_padding, ordered_json& c
   const auto attention = gpt.attention();
   config["auto_map"] = {{"AutoConfig", "configuration_evomoe.EvomoeConfig"},
                         {"AutoModelForCausalLM", "modeling_evomoe.EvomoeForCausalLM"}};
-  config["vocab_size"] = gpt.vocab_size;
-  config["hidden_size"] = gpt.embed_dim;
-  config["intermediate_size"] = gpt.ffn_dim;
-  config["num_hidden_layers"] = gpt.layers;
-  config["num_attention_heads"] = gpt.heads;
   config["num_key_value_heads"] = attention.key_heads();
   config["head_dim"] = attention.head_width();
-  config["hidden_act"] = hub_activation(gpt.activation);
-  config["max_position_embeddings"] = gpt.max_positions;
   for (const auto& [kind, name] : position_names()) {
     if (kind == gpt.positions) config["positions"] = name;
   }

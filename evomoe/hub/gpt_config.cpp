@@ -1,35 +1,12 @@
 #include "evomoe/hub/gpt_config.h"
 
-#include <algorithm>
-
-#include "evomoe/hub/hub_activation.h"
-
 namespace evomoe {
-namespace {
-
-/// Of learned positions and sinusoids: so many there are.
-void set_positions(int64_t positions, bool learned, TrainOptions& options) {
-  options.model.decoder.learned_pos = learned;
-  options.model.max_target_positions = positions;
-  options.task.tokens_per_sample = std::min(options.task.tokens_per_sample, positions);
-}
-
-}  // namespace
 
 void read_fairseq_config(HubFields& fields, const HubArchitecture& architecture,
                          TrainOptions& options) {
   const bool xglm = architecture.type == "xglm";
   auto& model = options.model;
-  auto& decoder = model.decoder;
-  decoder.layers = fields.required_integer(xglm ? "num_layers" : "num_hidden_layers");
-  decoder.embed_dim = fields.required_integer(xglm ? "d_model" : "hidden_size");
-  decoder.attention_heads =
-      fields.required_integer(xglm ? "attention_heads" : "num_attention_heads");
-  decoder.ffn_embed_dim = fields.required_integer(xglm ? "ffn_dim" : "intermediate_size");
-  model.activation_fn =
-      read_hub_activation(fields, xglm ? "activation_function" : "hidden_act", "gelu");
-  set_positions(fields.required_integer("max_position_embeddings"), architecture.learned_positions,
-                options);
+  model.decoder.learned_pos = architecture.learned_positions;
   model.dropout = fields.number(xglm ? "dropout" : "hidden_dropout_prob").value_or(0.1);
   model.attention_dropout =
       fields.number(xglm ? "attention_dropout" : "attention_probs_dropout_prob").value_or(0.1);
@@ -45,13 +22,7 @@ void read_fairseq_config(HubFields& fields, const HubArchitecture& architecture,
 
 void read_gpt2_config(HubFields& fields, TrainOptions& options) {
   auto& model = options.model;
-  auto& decoder = model.decoder;
-  decoder.layers = fields.required_integer("n_layer");
-  decoder.embed_dim = fields.required_integer("n_embd");
-  decoder.attention_heads = fields.required_integer("n_head");
-  decoder.ffn_embed_dim = fields.integer("n_inner").value_or(4 * *decoder.embed_dim);
-  model.activation_fn = read_hub_activation(fields, "activation_function", "gelu_new");
-  set_positions(fields.required_integer("n_positions"), /*learned=*/true, options);
+  model.decoder.learned_pos = true;
   model.form.norm_eps = fields.number("layer_norm_epsilon").value_or(1e-5);
   model.dropout = fields.number("resid_pdrop").value_or(0.1);
   model.attention_dropout = fields.number("attn_pdrop").value_or(0.1);

@@ -7,7 +7,7 @@
 namespace evomoe {
 
 /// Sets the options of a model of the family kFairseq (XGLM, BioGPT) from the fields of its
-/// config.json. Errors of read_hub_config().
+/// config.json, beside those of read_hub_shape(). Errors of read_hub_config().
 void read_fairseq_config(HubFields& fields, const HubArchitecture& architecture,
                          TrainOptions& options);
 

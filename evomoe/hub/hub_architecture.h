@@ -15,6 +15,17 @@ enum class HubFamily {
   kEvomoe,  ///< our own class (modeling_evomoe.py), which has what transformers has not
 };
 
+/// What config.json calls the sizes of a model and its activation.
+struct HubShapeFields {
+  std::string layers = "num_hidden_layers";
+  std::string width = "hidden_size";
+  std::string heads = "num_attention_heads";
+  std::string ffn_width = "intermediate_size";
+  std::string positions = "max_position_embeddings";
+  std::string activation = "hidden_act";
+  std::string default_activation = "silu";
+};
+
 /// A class of transformers that a language model of ours can be, weight by weight: where it differs
 /// from the first one of its family. A field of config.json that decides nothing else is the same
 /// for all of them.
@@ -24,6 +35,7 @@ struct HubArchitecture {
   HubFamily family = HubFamily::kLlama;
   /// What transformers takes for fields that config.json leaves out.
   nlohmann::json defaults = {};
+  HubShapeFields shape = {};
   // Names of tensors.
   std::string base = "model.";  ///< what all but the head begin with
   std::string embedding = "model.embed_tokens.weight";

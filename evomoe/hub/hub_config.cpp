@@ -6,6 +6,7 @@
 #include "evomoe/hub/evomoe_config.h"
 #include "evomoe/hub/gpt_config.h"
 #include "evomoe/hub/hub_fields.h"
+#include "evomoe/hub/hub_shape.h"
 #include "evomoe/hub/llama_config.h"
 #include "evomoe/text/dictionary.h"
 #include "evomoe/train/model_options.h"
@@ -71,6 +72,7 @@ HubModel read_hub_config(const std::filesystem::path& folder) {
   EVOMOE_CHECK(model.vocab_size > Dictionary::kSpecials,
                "{}: `vocab_size` is {}; a dictionary here has {} symbols of its own at least",
                where, model.vocab_size, Dictionary::kSpecials);
+  read_hub_shape(fields, architecture, model.options);
   read_family(fields, architecture, model.options);
   fields.end(harmless_hub_fields());
   try {

@@ -3,8 +3,7 @@
 #include "evomoe/hub/evaluation_topk.h"
 #include "evomoe/hub/evomoe_config.h"
 #include "evomoe/hub/gpt2_tensors.h"
-#include "evomoe/hub/hub_activation.h"
-#include "evomoe/text/dictionary.h"
+#include "evomoe/hub/hub_shape.h"
 
 namespace evomoe {
 namespace {
@@ -37,15 +36,8 @@ void add_experts_config(const HubArchitecture& architecture, const GptOptions& g
 void add_llama_config(const HubArchitecture& architecture, const GptOptions& gpt,
                       nlohmann::ordered_json& config) {
   const auto attention = gpt.attention();
-  config["vocab_size"] = gpt.vocab_size;
-  config["hidden_size"] = gpt.embed_dim;
-  config["intermediate_size"] = gpt.ffn_dim;
-  config["num_hidden_layers"] = gpt.layers;
-  config["num_attention_heads"] = gpt.heads;
   config["num_key_value_heads"] = attention.key_heads();
   if (architecture.head_dim) config["head_dim"] = attention.head_width();
-  config["hidden_act"] = hub_activation(gpt.activation);
-  config["max_position_embeddings"] = gpt.max_positions;
   config["rms_norm_eps"] = gpt.norm.eps;
   // As version 5 reads it, and as those before do.
   config["rope_parameters"] = rotary_config(gpt.rotary);
@@ -69,13 +61,6 @@ void add_llama_config(const HubArchitecture& architecture, const GptOptions& gpt
 }
 
 void add_fairseq_config(bool xglm, const GptOptions& gpt, nlohmann::ordered_json& config) {
-  config["vocab_size"] = gpt.vocab_size;
-  config[xglm ? "d_model" : "hidden_size"] = gpt.embed_dim;
-  config[xglm ? "ffn_dim" : "intermediate_size"] = gpt.ffn_dim;
-  config[xglm ? "num_layers" : "num_hidden_layers"] = gpt.layers;
-  config[xglm ? "attention_heads" : "num_attention_heads"] = gpt.heads;
-  config[xglm ? "activation_function" : "hidden_act"] = hub_activation(gpt.activation);
-  config["max_position_embeddings"] = gpt.max_positions;
   config["scale_embedding"] = gpt.scale_embedding;
   config["tie_word_embeddings"] = gpt.tie_embeddings;
   config[xglm ? "dropout" : "hidden_dropout_prob"] = gpt.dropout;
@@ -84,13 +69,6 @@ void add_fairseq_config(bool xglm, const GptOptions& gpt, nlohmann::ordered_json
 }
 
 void add_gpt2_config(const GptOptions& gpt, nlohmann::ordered_json& config) {
-  config["vocab_size"] = gpt.vocab_size;
-  config["n_positions"] = gpt.max_positions;
-  config["n_embd"] = gpt.embed_dim;
-  config["n_layer"] = gpt.layers;
-  config["n_head"] = gpt.heads;
-  config["n_inner"] = gpt.ffn_dim;
-  config["activation_function"] = hub_activation(gpt.activation);
   config["layer_norm_epsilon"] = gpt.norm.eps;
   config["resid_pdrop"] = config["embd_pdrop"] = gpt.dropout;
   config["attn_pdrop"] = gpt.attention_dropout;
@@ -104,6 +82,8 @@ nlohmann::ordered_json hub_config(const HubArchitecture& architecture, const Gpt
   nlohmann::ordered_json config;
   config["architectures"] = {architecture.model_class};
   config["model_type"] = architecture.type;
+  config["vocab_size"] = gpt.vocab_size;
+  add_hub_shape(architecture, gpt, config);
   switch (architecture.family) {
     case HubFamily::kLlama:
       add_llama_config(architecture, gpt, config);
@@ -118,9 +98,6 @@ nlohmann::ordered_json hub_config(const HubArchitecture& architecture, const Gpt
       add_evomoe_config(gpt, mask_padding, config);
       break;
   }
-  config["bos_token_id"] = Dictionary::kBos;
-  config["pad_token_id"] = Dictionary::kPad;
-  config["eos_token_id"] = Dictionary::kEos;
   config["dtype"] = dtype;
   config["torch_dtype"] = dtype;
   return config;

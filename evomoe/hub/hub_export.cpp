@@ -110,17 +110,20 @@ std::vector<fs::path> export_hub_model(const fs::path& checkpoint, const fs::pat
                            .rows = hub_rows(dictionary, bpe.get()),
                            .positions = gpt.max_positions,
                            .add_bos = trained.task.add_bos_token};
+  // Views of the mapped checkpoint, until their file is written.
   const auto ours = load_checkpoint(checkpoint, /*with_optimizer=*/false);
-  std::vector<std::string> names;
-  TensorMap tensors;
-  for (const auto& each : hub_tensors(architecture, gpt, {ours.model.begin(), ours.model.end()},
-                                      [](const std::string&) { return false; })) {
-    names.push_back(each.name);
-    const auto theirs = each.theirs();
-    tensors[each.name] = each.of_tokens ? in_their_rows(theirs, text.rows) : theirs;
+  std::vector<HubFileTensor> tensors;
+  for (auto& each : hub_tensors(architecture, gpt, {ours.model.begin(), ours.model.end()},
+                                [](const std::string&) { return false; })) {
+    auto sizes = each.sizes();
+    if (each.of_tokens) sizes.front() = text.rows.size(sizes.front());
+    tensors.push_back({each.name, c10::multiply_integers(sizes), [each = std::move(each), &text] {
+                         const auto theirs = each.theirs();
+                         return each.of_tokens ? in_their_rows(theirs, text.rows) : theirs;
+                       }});
   }
   fs::create_directories(folder);
-  auto files = write_hub_files(folder, names, tensors, options.shard_bytes, dtype);
+  auto files = write_hub_files(folder, tensors, options.shard_bytes, dtype);
   if (architecture.family == HubFamily::kEvomoe) {
     if (options.architecture.empty()) {
       log().info(

@@ -15,8 +15,9 @@ struct HubExportOptions {
 
 /// Writes the language model of a checkpoint of ours as a folder that transformers loads:
 /// config.json and safetensors. What no architecture of theirs is becomes a model of our own class,
-/// with the code to load it. Returns the files. UsageError with the reasons where none, or not the
-/// one asked for, is the same model; Error in the shared-expert stage.
+/// with the code to load it. Takes memory for one file of them. Returns the files. UsageError with
+/// the reasons where none, or not the one asked for, is the same model; Error in the shared-expert
+/// stage.
 std::vector<std::filesystem::path> export_hub_model(const std::filesystem::path& checkpoint,
                                                     const std::filesystem::path& folder,
                                                     const HubExportOptions& options = {});

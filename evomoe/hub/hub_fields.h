@@ -15,7 +15,7 @@ namespace evomoe {
 class HubFields {
  public:
   /// `defaults`: what a field is that the object leaves out.
-  HubFields(std::string where, nlohmann::json values, nlohmann::json defaults);
+  HubFields(std::string where, nlohmann::json values, nlohmann::json defaults = {});
 
   const std::string& where() const { return where_; }
   /// Whether the object itself has it, and not as null.

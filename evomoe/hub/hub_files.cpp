@@ -86,21 +86,18 @@ HubFiles read_hub_files(const fs::path& folder) {
   return all;
 }
 
-std::vector<fs::path> write_hub_files(const fs::path& folder, const std::vector<std::string>& names,
-                                      const TensorMap& tensors, int64_t shard_bytes,
-                                      torch::ScalarType dtype) {
-  const auto bytes_of = [&](const std::string& name) {
-    return tensors.at(name).numel() * static_cast<int64_t>(c10::elementSize(dtype));
-  };
-  std::vector<std::vector<std::string>> shards(1);
+std::vector<fs::path> write_hub_files(const fs::path& folder,
+                                      const std::vector<HubFileTensor>& tensors,
+                                      int64_t shard_bytes, torch::ScalarType dtype) {
+  std::vector<std::vector<const HubFileTensor*>> shards(1);
   int64_t total = 0, in_shard = 0;
-  for (const auto& name : names) {
-    const auto bytes = bytes_of(name);
+  for (const auto& tensor : tensors) {
+    const auto bytes = tensor.elements * static_cast<int64_t>(c10::elementSize(dtype));
     if (!shards.back().empty() && in_shard + bytes > shard_bytes) {
       shards.emplace_back();
       in_shard = 0;
     }
-    shards.back().push_back(name);
+    shards.back().push_back(&tensor);
     in_shard += bytes;
     total += bytes;
   }
@@ -111,12 +108,12 @@ std::vector<fs::path> write_hub_files(const fs::path& folder, const std::vector<
     const auto file = shards.size() == 1
                           ? std::string(kOneFile)
                           : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
-    TensorMap converted;  // of one shard at a time
-    for (const auto& name : shards[i]) {
-      converted[name] = tensors.at(name).detach().to(torch::kCPU, dtype).contiguous();
-      index["weight_map"][name] = file;
+    TensorMap of_shard;
+    for (const auto* tensor : shards[i]) {
+      of_shard[tensor->name] = tensor->make().detach().to(torch::kCPU, dtype).contiguous();
+      index["weight_map"][tensor->name] = file;
     }
-    write_safetensors(folder / file, converted, {{"format", "pt"}});
+    write_safetensors(folder / file, of_shard, {{"format", "pt"}});
     files.push_back(folder / file);
   }
   if (shards.size() > 1) {

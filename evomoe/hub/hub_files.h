@@ -1,6 +1,10 @@
 #pragma once
 
+#include <torch/torch.h>
+
+#include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -26,11 +30,17 @@ struct HubFiles {
 /// index places in a file that does not have it, or that two files have.
 HubFiles read_hub_files(const std::filesystem::path& folder);
 
-/// A model's file, or files of at most `shard_bytes` with their index (one tensor at least).
-/// Returns them.
+/// A tensor that is to be written.
+struct HubFileTensor {
+  std::string name;
+  int64_t elements = 0;
+  std::function<torch::Tensor()> make;  ///< called when its file is written
+};
+
+/// A model's file, or files of at most `shard_bytes` with their index (one tensor at least), each
+/// with the tensors of it alone in memory. Returns them.
 std::vector<std::filesystem::path> write_hub_files(const std::filesystem::path& folder,
-                                                   const std::vector<std::string>& names,
-                                                   const TensorMap& tensors, int64_t shard_bytes,
-                                                   torch::ScalarType dtype);
+                                                   const std::vector<HubFileTensor>& tensors,
+                                                   int64_t shard_bytes, torch::ScalarType dtype);
 
 }  // namespace evomoe

@@ -2,10 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "evomoe/base/error.h"
-#include "evomoe/hub/hub_activation.h"
 #include "evomoe/routing/capacity.h"
 #include "evomoe/routing/topk_router.h"
 
@@ -28,7 +25,7 @@ void read_rotary(HubFields& fields, int64_t max_positions, DecoderFormOptions& f
         fail("{}: `rope_scaling` and `rope_parameters` differ in `{}`", fields.where(), name);
     }
   }
-  HubFields rope(fields.where() + ", rotary parameters", *given, {});
+  HubFields rope(fields.where() + ", rotary parameters", *given);
   const auto base = rope.number("rope_theta");
   EVOMOE_CHECK(!base || !fields.has("rope_theta") || *base == *flat,
                "{}: `rope_theta` is {}, and {} in the rotary parameters", fields.where(), *flat,
@@ -126,7 +123,7 @@ void read_experts(HubFields& fields, const HubArchitecture& architecture, TrainO
   if (architecture.shared_expert)
     moe.moe_shared_expert_hidden_dim =
         fields.integer("shared_expert_intermediate_size").value_or(0);
-  const auto dense_width = fields.integer("intermediate_size");
+  const auto dense_width = fields.integer(architecture.shape.ffn_width);
   const auto width = fields.required_integer(architecture.expert_width_field);
   const bool some_dense = moe.moe_freq > 1 || moe.moe_first_dense_layers > 0;
   if (some_dense && dense_width && *dense_width != width) {
@@ -146,13 +143,8 @@ std::string read_bias(HubFields& fields, const HubArchitecture& architecture) {
 
 void read_llama_config(HubFields& fields, const HubArchitecture& architecture,
                        TrainOptions& options) {
-  auto& decoder = options.model.decoder;
+  const auto& decoder = options.model.decoder;
   auto& form = options.model.form;
-  decoder.layers = fields.required_integer("num_hidden_layers");
-  decoder.embed_dim = fields.required_integer("hidden_size");
-  decoder.attention_heads = fields.required_integer("num_attention_heads");
-  decoder.ffn_embed_dim = fields.required_integer(
-      architecture.experts ? architecture.expert_width_field : "intermediate_size");
   form.kv_heads = fields.integer("num_key_value_heads").value_or(*decoder.attention_heads);
   if (const auto width = fields.integer("head_dim")) {
     EVOMOE_CHECK(architecture.head_dim || *width * *decoder.attention_heads == *decoder.embed_dim,
@@ -160,14 +152,10 @@ void read_llama_config(HubFields& fields, const HubArchitecture& architecture,
                  fields.where(), *width, architecture.type);
     form.head_dim = *width;
   }
-  options.model.activation_fn = read_hub_activation(fields, "hidden_act", "silu");
-  const auto positions = fields.integer("max_position_embeddings").value_or(2048);
-  options.model.max_target_positions = positions;
-  options.task.tokens_per_sample = std::min(options.task.tokens_per_sample, positions);
   form.norm = "rms_norm";
   form.norm_eps = fields.number("rms_norm_eps");
   form.rotary_pos = true;
-  read_rotary(fields, positions, form);
+  read_rotary(fields, *options.model.max_target_positions, form);
   fields.must_be_off("rope_interleaved", "rotary positions whose pairs lie side by side");
   form.gated_ffn = true;
   form.no_ffn_bias = true;

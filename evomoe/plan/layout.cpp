@@ -51,28 +51,20 @@ double rounds_behind_update(int64_t zero_stage) {
   return zero_stage == 1 || zero_stage == 2 ? 1 : 0;
 }
 
-/// Words that go round the ring in an update.
-struct RingWords {
-  double shared = 0;   ///< of what all ranks have
-  double experts = 0;  ///< of a rank's experts
-};
-
-/// `shared`, `own`: words of the parameters that all ranks have, and of a rank's experts.
-RingWords words_on_ring(const Layout& layout, const Workload& work, double shared, double own,
-                        int64_t micro_batches) {
-  const auto rounds = rounds_of(layout.zero_stage, micro_batches);
-  RingWords words{rounds * shared, rounds * own};
-  const auto& blocks = work.memory.blocks;
-  if (layout.zero_stage < 3 || blocks.empty()) return words;
-  // The last block stays whole from the forward to the backward pass, what is outside of blocks
-  // during the update.
-  const auto m = static_cast<double>(micro_batches);
-  auto outside = shared;
-  for (const auto& block : blocks) outside -= static_cast<double>(block.others) / kWord;
-  words.shared -= m * static_cast<double>(blocks.back().others) / kWord + (2 * m - 1) * outside;
-  words.experts -= m * static_cast<double>(blocks.back().experts) / kWord /
-                   static_cast<double>(layout.expert_ranks);
-  return words;
+/// Bytes of experts, or of the others, that go round the ring in an update: of what is trained
+/// gradients are summed, and in stages 1 and 2 what was updated is gathered.
+double bytes_on_ring(const Layout& layout, const Workload& work, int64_t ParameterBytes::*kind) {
+  const auto bytes = [&](const ParameterBytes& of) { return static_cast<double>(of.*kind); };
+  const auto& memory = work.memory;
+  const auto trained = bytes(memory.model().trained);
+  if (layout.zero_stage < 3) return rounds_of(layout.zero_stage, work.micro_batches) * trained;
+  // Of stage 3 everything is gathered for the forward and again for the backward pass. The last
+  // block stays whole in between, what is outside of blocks during the update.
+  const auto m = static_cast<double>(work.micro_batches);
+  auto gathered = bytes(memory.outside.all);
+  for (const auto& block : memory.blocks) gathered += 2 * m * bytes(block.all);
+  if (!memory.blocks.empty()) gathered -= m * bytes(memory.blocks.back().all);
+  return m * trained + gathered;
 }
 
 }  // namespace
@@ -108,14 +100,9 @@ LayoutCost cost_of(const Layout& layout, const Workload& work, const Machine& ma
   const Group experts{layout.expert_ranks, 1};
   const Group replicas{layout.ranks / layout.expert_ranks, layout.expert_ranks};
   const auto micro_batches = work.micro_batches;
-  const auto shared = static_cast<double>(work.shared_words);
-  const auto own = static_cast<double>(work.expert_words) / static_cast<double>(experts.ranks);
   LayoutCost cost;
   cost.layout = layout;
 
-  const auto whole = shared + own;
-  const auto share =
-      shared / static_cast<double>(all.ranks) + own / static_cast<double>(replicas.ranks);
   cost.memory = static_cast<double>(share_of_rank(work.memory, {.ranks = layout.ranks,
                                                                 .expert_ranks = layout.expert_ranks,
                                                                 .zero_stage = layout.zero_stage})
@@ -123,9 +110,10 @@ LayoutCost cost_of(const Layout& layout, const Workload& work, const Machine& ma
   cost.fits = cost.memory <= machine.memory;
 
   const auto rounds = rounds_of(layout.zero_stage, micro_batches);
-  const auto words = words_on_ring(layout, work, shared, own, micro_batches);
-  const auto shared_bytes = all.of_ring(kWord * words.shared);
-  const auto expert_bytes = replicas.of_ring(kWord * words.experts);
+  const auto shared_bytes = all.of_ring(bytes_on_ring(layout, work, &ParameterBytes::others));
+  const auto expert_bytes =
+      replicas.of_ring(bytes_on_ring(layout, work, &ParameterBytes::experts)) /
+      static_cast<double>(experts.ranks);
   cost.gradient_bytes = shared_bytes + expert_bytes;
   const double rows = static_cast<double>(work.tokens * micro_batches) *
                       ranks_visited(experts.ranks, work.experts, work.active_experts);
@@ -133,8 +121,12 @@ LayoutCost cost_of(const Layout& layout, const Workload& work, const Machine& ma
       rows * static_cast<double>(work.width) * kWord * static_cast<double>(work.exchanges);
 
   cost.compute_seconds = static_cast<double>(micro_batches) * work.flops / machine.flops;
+  const auto trained = work.memory.model().trained;
   cost.update_seconds =
-      kTouches * kWord * (layout.zero_stage >= 1 ? share : whole) / machine.memory_bandwidth;
+      kTouches *
+      static_cast<double>(layout.zero_stage >= 1 ? trained.sum() / layout.ranks
+                                                 : trained.of_rank(layout.expert_ranks)) /
+      machine.memory_bandwidth;
   const double of_gradients =
       shared_bytes / all.link(machine).bandwidth + expert_bytes / replicas.link(machine).bandwidth +
       (all.ranks > 1 ? static_cast<double>(work.blocks) * rounds * all.link(machine).latency : 0);

@@ -2,8 +2,8 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/ops/expert_weights.h"
-#include "evomoe/optim/optimizer.h"
 #include "evomoe/train/model_family.h"
+#include "evomoe/train/optimizer_settings.h"
 
 namespace evomoe {
 namespace {
@@ -52,14 +52,8 @@ TokenWork work_of(const TransformerStackOptions& stack, const ExpertForm& form, 
 Workload workload_of(const TrainOptions& options, const Vocabulary& vocabulary,
                      double active_experts) {
   const auto batch = micro_batch_of(options);
-  const std::shared_ptr<const UpdateRule> rule = options.optimizer.make_rule();
-  const auto frozen = options.optimizer.frozen();
   Workload work;
-  work.memory = family_of(options).memory(
-      options, vocabulary, batch, [&](ParameterKind kind, const std::vector<int64_t>& sizes) {
-        if (frozen.contains(kind)) return kFrozen;
-        return state_bytes(*rule, kind, sizes, options.resources.offload_moments.has_value());
-      });
+  work.memory = family_of(options).memory(options, vocabulary, batch, state_bytes_of(options));
   work.tokens = batch.tokens;
   work.micro_batches = options.optimization.update_freq.front();
   double madds = 0;
@@ -76,19 +70,13 @@ Workload workload_of(const TrainOptions& options, const Vocabulary& vocabulary,
     work.width = head_width = stack.embed_dim;
     for (int64_t i = 0; i < stack.layers; ++i) {
       if (!stack.is_moe(i)) continue;
-      ++work.moe_layers;
       work.experts = form.experts;
-      work.expert_words += expert_numel(form);
       work.exchanges += stack.checkpoint_activations ? 6 : 4;
     }
   }
   madds += 3 * static_cast<double>(vocabulary.target) * static_cast<double>(head_width);
   work.flops = 2 * madds * static_cast<double>(batch.tokens);
-  const auto trained = work.memory.gradients / 4;
-  work.shared_words = trained - work.expert_words;
   work.active_experts = work.experts > 0 ? active_experts : 0;
-  work.state_words_of_word =
-      static_cast<double>(work.memory.moments) / static_cast<double>(work.memory.gradients);
   return work;
 }
 

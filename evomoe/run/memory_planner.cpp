@@ -10,6 +10,7 @@
 #include "evomoe/runtime/memory_limit.h"
 #include "evomoe/runtime/resident_memory.h"
 #include "evomoe/train/model_family.h"
+#include "evomoe/train/optimizer_settings.h"
 #include "evomoe/train/settings.h"
 #include "evomoe/train/task.h"
 
@@ -45,16 +46,6 @@ LargestBatch largest_batch(const TrainOptions& options, const Dataset& data) {
   batch.predicted = find_task(options.task.task).most_predicted(options.task, batch.tokens, rows);
   batch.segments = options.task.pack_examples;
   return batch;
-}
-
-/// What the optimiser keeps of a parameter.
-StateBytes state_bytes_of(const TrainOptions& options) {
-  const std::shared_ptr<const UpdateRule> rule = options.optimizer.make_rule();
-  const bool offloads = options.resources.offload_moments.has_value();
-  return [=, frozen = options.optimizer.frozen()](ParameterKind kind,
-                                                  const std::vector<int64_t>& sizes) {
-    return frozen.contains(kind) ? kFrozen : state_bytes(*rule, kind, sizes, offloads);
-  };
 }
 
 int64_t bytes_of(const TensorMap& tensors) {

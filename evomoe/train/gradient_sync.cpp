@@ -96,6 +96,7 @@ void GradientSync::divide_into_lanes() {
   bucket_of_.assign(shards_.all().size(), {kNoLane, 0});
   for (size_t i = 0; i < shards_.all().size(); ++i) {
     const auto& shard = shards_.all()[i];
+    if (!shard.whole.requires_grad()) continue;  // frozen
     const bool of_replicas = shards_.is_of_replicas(shard);
     const bool outside = !of_replicas && (shard.block < 0 || comes_late(i));
     const auto& ranks = of_replicas ? replicas_ : outside ? outside_ : all_;

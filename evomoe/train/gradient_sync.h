@@ -17,7 +17,8 @@ namespace evomoe {
 /// which is about that in which the backward pass makes them. A bucket starts as soon as it is
 /// complete and those before it have started. So all ranks start the same buckets in the same
 /// order, also one that has no backward pass (its batch stands in for one, or its loss is not
-/// finite): it adds zeros. A gradient that no rank has stays undefined.
+/// finite): it adds zeros. A gradient that no rank has stays undefined. What is frozen does not
+/// travel.
 ///
 /// Without ZeRO, and in its stage 1, micro-batches are added up on each rank, and ranks once an
 /// update. In stages 2 and 3 ranks are added up in each micro-batch; each keeps the sums of the

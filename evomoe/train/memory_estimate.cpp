@@ -39,45 +39,54 @@ Assignments most_assignments(const Router& router, int64_t tokens) {
   return {std::min(tokens * router.most_experts_per_token(), experts * largest), largest};
 }
 
-/// The parameters of a model, by what the optimiser needs to know of them.
+/// The parameters of a model, or of a part of it.
 class Parameters {
  public:
-  void add(ParameterKind kind, std::vector<int64_t> sizes, bool trained = true) {
+  /// `used`: the loss depends on it, so that it has a gradient if it is not frozen.
+  void add(ParameterKind kind, std::vector<int64_t> sizes, bool used = true) {
     int64_t words = 1;
     for (const auto size : sizes) words *= size;
-    words_ += words;
-    if (trained) trained_.push_back({kind, std::move(sizes), words});
+    all_.push_back({kind, std::move(sizes), words, used});
   }
   void add_linear(int64_t rows, int64_t columns, bool bias = true) {
     add(ParameterKind::kMatrix, {rows, columns});
     if (bias) add(ParameterKind::kBias, {rows});
   }
   void add(const Parameters& others) {
-    words_ += others.words_;
-    trained_.insert(trained_.end(), others.trained_.begin(), others.trained_.end());
+    all_.insert(all_.end(), others.all_.begin(), others.all_.end());
   }
-  int64_t words() const { return words_; }
-  int64_t trained_words(const StateBytes& of) const {
-    int64_t all = 0;
-    for (const auto& [kind, sizes, words] : trained_) all += of(kind, sizes) == kFrozen ? 0 : words;
-    return all;
-  }
-  int64_t state_bytes(const StateBytes& of) const {
-    int64_t bytes = 0;
-    for (const auto& [kind, sizes, words] : trained_)
-      bytes += std::max<int64_t>(of(kind, sizes), 0);
+  PartParameters bytes(const StateBytes& of) const {
+    PartParameters bytes;
+    for (const auto& each : all_) {
+      const auto of_kind = [&](ParameterBytes& of_all) -> int64_t& {
+        return each.kind == ParameterKind::kExpert ? of_all.experts : of_all.others;
+      };
+      of_kind(bytes.all) += kWord * each.words;
+      const auto state = each.used ? of(each.kind, each.sizes) : kFrozen;
+      if (state == kFrozen) continue;
+      of_kind(bytes.trained) += kWord * each.words;
+      of_kind(bytes.moments) += state;
+    }
     return bytes;
   }
 
  private:
-  struct Trained {
+  struct Parameter {
     ParameterKind kind;
     std::vector<int64_t> sizes;
     int64_t words;
+    bool used;
   };
-  int64_t words_ = 0;
-  std::vector<Trained> trained_;
+  std::vector<Parameter> all_;
 };
+
+/// a + sign * b.
+PartParameters added(const PartParameters& a, const PartParameters& b, int64_t sign = 1) {
+  const auto add = [sign](const ParameterBytes& x, const ParameterBytes& y) {
+    return ParameterBytes{x.experts + sign * y.experts, x.others + sign * y.others};
+  };
+  return {add(a.all, b.all), add(a.trained, b.trained), add(a.moments, b.moments)};
+}
 
 /// An encoder or a decoder, without an output projection. What cross-attention reads has as many
 /// tokens as the stack itself: both are at most what a batch may have.
@@ -111,14 +120,9 @@ class StackCounter {
     return all;
   }
 
-  std::vector<BlockParameters> blocks() const {
-    std::vector<BlockParameters> blocks;
-    for (int64_t i = 0; i < model_.layers; ++i) {
-      Parameters others;
-      add_block(others, i);
-      const auto of_experts = is_moe(i) ? expert_numel(experts()) : 0;
-      blocks.push_back({kWord * of_experts, kWord * (others.words() - of_experts)});
-    }
+  std::vector<Parameters> blocks() const {
+    std::vector<Parameters> blocks(static_cast<size_t>(model_.layers));
+    for (int64_t i = 0; i < model_.layers; ++i) add_block(blocks[static_cast<size_t>(i)], i);
     return blocks;
   }
 
@@ -310,7 +314,7 @@ struct Words {
   /// The sum of the loss's and a layer's: one after the other, but not always in the same memory,
   /// as a block of one need not fit into the gaps that the other left.
   int64_t workspace = 0;
-  std::vector<BlockParameters> blocks;
+  std::vector<Parameters> blocks;  ///< the parameters of each
 };
 
 Words words_of(const StackCounter& stack) {
@@ -323,46 +327,56 @@ Words words_of(const StackCounter& stack) {
 
 MemoryEstimate in_bytes(const Words& words, const StateBytes& state) {
   MemoryEstimate estimate;
-  estimate.parameters = kWord * (words.parameters.words() + words.constants);
-  estimate.gradients = kWord * words.parameters.trained_words(state);
-  estimate.moments = words.parameters.state_bytes(state);
+  const auto model = words.parameters.bytes(state);
+  estimate.outside = model;
+  for (const auto& block : words.blocks) {
+    estimate.blocks.push_back(block.bytes(state));
+    estimate.outside = added(estimate.outside, estimate.blocks.back(), -1);
+  }
+  estimate.parameters = model.all.sum() + kWord * words.constants;
+  estimate.gradients = model.trained.sum();
+  estimate.moments = model.moments.sum();
   estimate.activations = kWord * words.activations;
   estimate.workspace = kWord * words.workspace;
-  estimate.blocks = words.blocks;
   return estimate;
 }
 
 }  // namespace
 
+PartParameters MemoryEstimate::model() const {
+  auto sum = outside;
+  for (const auto& block : blocks) sum = added(sum, block);
+  return sum;
+}
+
 MemoryEstimate share_of_rank(const MemoryEstimate& whole, const RankDivision& division) {
   if (division.ranks == 1) return whole;
   const auto stage = division.zero_stage;
-  int64_t of_blocks = 0, experts = 0, largest = 0;
-  for (const auto& block : whole.blocks) {
-    experts += block.experts;
-    of_blocks += block.experts + block.others;
-    largest = std::max(largest, block.experts / division.expert_ranks + block.others);
+  const auto of_rank = [&](const ParameterBytes& bytes) {
+    return bytes.of_rank(division.expert_ranks);
+  };
+  const auto model = whole.model();
+  const auto all = of_rank(model.all), trained = of_rank(model.trained);
+  const auto outside = of_rank(whole.outside.all), trained_outside = of_rank(whole.outside.trained);
+  int64_t block = 0, trained_block = 0;  // of the largest
+  for (const auto& each : whole.blocks) {
+    block = std::max(block, of_rank(each.all));
+    trained_block = std::max(trained_block, of_rank(each.trained));
   }
-  // All of it without ZeRO, a part with it.
-  const auto trained = whole.gradients, part = trained / division.ranks;
-  // Where experts are not trained they are more than all that is.
-  const auto of_rank =
-      std::max<int64_t>(trained - experts, 0) + std::min(experts, trained) / division.expert_ranks;
-  const auto outside = trained - of_blocks;
+  // What ranks divide evenly.
+  const auto part = model.trained.sum() / division.ranks;
   auto share = whole;
-  share.parameters -= trained - of_rank;
-  share.gradients = of_rank;
-  share.moments = static_cast<int64_t>(static_cast<double>(whole.moments) *
-                                       static_cast<double>(stage >= 1 ? part : of_rank) /
-                                       static_cast<double>(std::max<int64_t>(trained, 1)));
+  share.parameters = whole.parameters - model.all.sum() + all;
+  share.gradients = trained;
+  share.moments = stage >= 1 ? model.moments.sum() / division.ranks : of_rank(model.moments);
   if (stage == 2) {
-    const auto bucket = std::min(std::max(kGradientBucket, outside), of_rank);
-    share.gradients = part + largest + 4 * bucket;
+    const auto bucket = std::min(std::max(kGradientBucket, trained_outside), trained);
+    share.gradients = part + trained_block + 4 * bucket;
   }
   if (stage == 3) {
-    const auto at_once = division.keep_whole ? of_rank : std::min(of_rank, outside + 2 * largest);
-    share.parameters += part + at_once - of_rank;
-    share.gradients = part + 2 * outside + 5 * largest;
+    const auto at_once = division.keep_whole ? all : std::min(all, outside + 2 * block);
+    share.parameters += model.all.sum() / division.ranks + at_once - all;
+    share.gradients = part + 2 * trained_outside + 5 * trained_block;
   }
   return share;
 }
@@ -386,8 +400,8 @@ MemoryEstimate estimate_memory(const RobertaOptions& model, const LargestBatch& 
   const auto V = model.vocab_size, D = model.embed_dim;
   const bool predicts_tokens = model.heads_of_sentences.empty();
   auto words = words_of(stack);
-  const auto add_head = [&](std::vector<int64_t> sizes, bool trained) {
-    words.parameters.add(ParameterKind::kHead, std::move(sizes), trained);
+  const auto add_head = [&](std::vector<int64_t> sizes, bool used) {
+    words.parameters.add(ParameterKind::kHead, std::move(sizes), used);
   };
   add_head({D, D}, predicts_tokens);
   add_head({D}, predicts_tokens);

@@ -11,10 +11,20 @@
 
 namespace evomoe {
 
-/// Bytes of the parameters of a Transformer block.
-struct BlockParameters {
-  int64_t experts = 0;  ///< of them all
+/// Bytes of parameters. Those of experts stand apart, as ranks may share them.
+struct ParameterBytes {
+  int64_t experts = 0;  ///< of all experts
   int64_t others = 0;
+
+  int64_t sum() const { return experts + others; }
+  /// What a rank has of them where so many ranks share the experts.
+  int64_t of_rank(int64_t expert_ranks) const { return experts / expert_ranks + others; }
+};
+
+/// The parameters of a part of a model: all of them, those that are trained, and what the optimiser
+/// keeps of these in memory.
+struct PartParameters {
+  ParameterBytes all, trained, moments;
 };
 
 /// Bytes of a training run on the CPU, by what they are for.
@@ -26,8 +36,12 @@ struct MemoryEstimate {
   int64_t snapshot = 0;     ///< the copy that a checkpoint in the background is written from
   int64_t activations = 0;  ///< kept from the forward to the backward pass
   int64_t workspace = 0;    ///< held for a moment: logits, gradients on their way, expert buffers
-  std::vector<BlockParameters> blocks;  ///< what of the parameters is in each block
+  // What of the parameters, constant tables apart, is in each block, and what is in none.
+  std::vector<PartParameters> blocks;
+  PartParameters outside;
 
+  /// The parameters of the whole model.
+  PartParameters model() const;
   int64_t total() const {
     return program + parameters + gradients + moments + snapshot + activations + workspace;
   }

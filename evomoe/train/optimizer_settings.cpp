@@ -3,7 +3,9 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <memory>
 #include <set>
+#include <vector>
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
@@ -27,6 +29,15 @@ OptimizerSettings optimizer_settings(const TrainOptions& options) {
   return {.weight_decay = options.optimizer.weight_decay,
           .lr_factors = LrFactors(options.optimizer.lr_factor),
           .offload = options.resources.offload_moments.value_or("")};
+}
+
+StateBytes state_bytes_of(const TrainOptions& options) {
+  const std::shared_ptr<const UpdateRule> rule = options.optimizer.make_rule();
+  const bool offloads = options.resources.offload_moments.has_value();
+  return [=, frozen = options.optimizer.frozen()](ParameterKind kind,
+                                                  const std::vector<int64_t>& sizes) {
+    return frozen.contains(kind) ? kFrozen : state_bytes(*rule, kind, sizes, offloads);
+  };
 }
 
 bool sets_own_learning_rate(const TrainOptions& options) {

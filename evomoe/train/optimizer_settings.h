@@ -5,12 +5,16 @@
 #include <string>
 
 #include "evomoe/optim/optimizer.h"
+#include "evomoe/train/memory_estimate.h"
 #include "evomoe/train/options.h"
 
 /// --optimizer and what goes with it, of a run.
 namespace evomoe {
 
 OptimizerSettings optimizer_settings(const TrainOptions& options);
+
+/// What the optimiser keeps of a parameter in memory; kFrozen for what --freeze names.
+StateBytes state_bytes_of(const TrainOptions& options);
 
 /// Whether --lr and its schedule are not used (--relative-step of Adafactor).
 bool sets_own_learning_rate(const TrainOptions& options);

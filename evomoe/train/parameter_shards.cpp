@@ -156,7 +156,9 @@ ParameterShards::Unit& ParameterShards::outside() { return *units_.back(); }
 
 void ParameterShards::add_to_unit(size_t index) {
   const auto& shard = shards_[index];
-  if (shard.divided) (shard.block < 0 ? outside() : block(shard.block)).members.push_back(index);
+  // In stages 1 and 2 all ranks have what is frozen, and it does not change.
+  if (!shard.divided || (settings_.stage < 3 && !shard.whole.requires_grad())) return;
+  (shard.block < 0 ? outside() : block(shard.block)).members.push_back(index);
 }
 
 const ParameterShard& ParameterShards::of(const torch::Tensor& whole) const {

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+from page_parts import json_lines, progress  # beside the folder of this program
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 LIMIT_S = 900  # a process that takes longer hangs
@@ -49,10 +52,6 @@ def told(command):
     return " ".join(environment + [".venv/bin/python", *script(command, "$EVOMOE_PEERS", "scripts/performance")])
 
 
-def progress(message):
-    print(message, file=sys.stderr, flush=True)
-
-
 @contextmanager
 def busy(cores):
     """So many processes that compute for nothing."""
@@ -76,11 +75,7 @@ def run(line, environment):
         status, out, said = 124, "", f"stopped after {LIMIT_S} s"
     except OSError as error:
         status, out, said = 127, "", str(error)
-    results = []
-    for text in out.splitlines():
-        if text.startswith("{"):
-            results.append(json.loads(text))
-    return status, results, said.strip()[-2000:], round(time.monotonic() - began, 2)
+    return status, json_lines(out), said.strip()[-2000:], round(time.monotonic() - began, 2)
 
 
 def planned(cases, rounds, programs):

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <array>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -40,6 +42,36 @@ TEST_F(Plan, ExpertsOfAnArchitectureAreDividedAsThoseThatAreGiven) {
       "olmoe_tiny");
   ASSERT_EQ(lines.exit_code, 0) << lines.err;
   EXPECT_EQ(std::ranges::count(lines.out, '\n'), 1 + 3 * 4);
+}
+
+TEST_F(Plan, FrozenParametersTakeLessAndNothingFallsBelowZero) {
+  using Layout = std::array<int, 3>;
+  const auto costs_of = [&](const std::string& freeze) {
+    const auto lines = evomoe("plan --json --ranks 1,4 " + freeze + model());
+    EXPECT_EQ(lines.exit_code, 0) << lines.err;
+    std::map<Layout, nlohmann::json> costs;
+    std::istringstream in(lines.out);
+    for (std::string line; std::getline(in, line);) {
+      const auto cost = nlohmann::json::parse(line);
+      const auto number = [&](const char* name) { return cost.at(name).get<int>(); };
+      costs[Layout{number("ranks"), number("expert_parallel_size"), number("zero_stage")}] = cost;
+    }
+    return costs;
+  };
+  const auto all = costs_of("");
+  for (const std::string kinds : {"expert", "embedding,head,norm,bias,matrix", "router"}) {
+    const auto costs = costs_of("--freeze " + kinds + " ");
+    ASSERT_EQ(costs.size(), all.size());
+    for (const auto& [layout, cost] : costs) {
+      SCOPED_TRACE(kinds + " " + cost.dump());
+      for (const auto& [name, figure] : cost.items()) {
+        if (figure.is_number()) EXPECT_GE(figure.get<double>(), 0) << name;
+      }
+      for (const std::string name : {"memory", "gradient_bytes", "update_seconds"})
+        EXPECT_LE(cost.at(name).get<double>(), all.at(layout).at(name).get<double>()) << name;
+      EXPECT_LT(cost.at("memory").get<double>(), all.at(layout).at("memory").get<double>());
+    }
+  }
 }
 
 TEST_F(Plan, TakesTheVocabularyOfAFolderOfData) {

@@ -8,6 +8,7 @@
 #include "evomoe/base/error.h"
 #include "evomoe/checkpoint/checkpoint.h"
 #include "evomoe/config/option_table.h"
+#include "evomoe/hub/hub_config.h"
 #include "evomoe/hub/hub_export.h"
 #include "evomoe/hub/hub_import.h"
 #include "evomoe/loading/run_folder.h"
@@ -17,6 +18,7 @@
 #include "evomoe/train/model_options.h"
 #include "evomoe/train/trainer.h"
 #include "tests/hub/transformers_fixture.h"
+#include "tests/testing/tensor_memory.h"
 
 namespace evomoe {
 namespace {
@@ -194,6 +196,53 @@ TEST_F(EvomoeClass, IsWrittenWhereNoOtherFits) {
   EXPECT_EQ(
       type_of(kModern + kExperts + "--moe-router dts --moe-eval-capacity-token-fraction -1", ""),
       "qwen2_moe");
+}
+
+TEST_F(EvomoeClass, WhatAConfigLeavesOutIsAsItsClassHasIt) {
+  struct Case {
+    std::string model, architecture;
+    std::vector<std::string> left_out;
+    int64_t positions, width;
+    std::string activation;
+  };
+  const std::vector<std::string> names = {"max_position_embeddings", "hidden_act"};
+  for (const auto& each : {Case{kModern, "llama", names, 2048, 40, "silu"},
+                           Case{kModern, "mistral", names, 131072, 40, "silu"},
+                           Case{kGpt,
+                                "gpt2",
+                                {"n_positions", "activation_function", "n_inner"},
+                                1024,
+                                4 * 24,
+                                "gelu_tanh"}}) {
+    SCOPED_TRACE(each.architecture);
+    const auto folder = folder_ / each.architecture;
+    export_hub_model(made(each.model), folder, {.architecture = each.architecture});
+    auto config = testing::read_json(folder / "config.json");
+    for (const auto& name : each.left_out) EXPECT_EQ(config.erase(name), 1U) << name;
+    testing::write_text(folder / "config.json", config.dump());
+    const auto options = read_hub_config(folder).options.model;
+    EXPECT_EQ(options.decoder.layers, 3);
+    EXPECT_EQ(options.decoder.embed_dim, 24);
+    EXPECT_EQ(options.decoder.attention_heads, 4);
+    EXPECT_EQ(options.decoder.ffn_embed_dim, each.width);
+    EXPECT_EQ(options.max_target_positions, each.positions);
+    EXPECT_EQ(options.activation_fn, each.activation);
+  }
+}
+
+/// GPT-2's tensors are no views of ours: queries, keys and values are joined, tables scaled, rows
+/// in another order.
+TEST_F(EvomoeClass, AnExportHoldsTheTensorsOfOneFile) {
+  const auto checkpoint = made(
+      "--arch transformer_lm --decoder-layers 12 --decoder-embed-dim 24 --decoder-ffn-embed-dim 40 "
+      "--decoder-attention-heads 4 --activation-fn gelu --max-target-positions 32");
+  constexpr int64_t kShard = 16 << 10;
+  const testing::TensorMemory memory;
+  const auto files = export_hub_model(checkpoint, checkpoint.parent_path() / "hf",
+                                      {.architecture = "gpt2", .shard_bytes = kShard});
+  EXPECT_GT(files.size(), 10U);
+  EXPECT_GT(memory.peak(), kShard / 2);
+  EXPECT_LT(memory.peak(), 4 * kShard);
 }
 
 TEST_F(EvomoeClass, WhatItDoesNotKnowIsRefusedByName) {

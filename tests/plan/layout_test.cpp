@@ -22,7 +22,11 @@ Machine some_machine() {
           .between = {1e9, 1e-4}};
 }
 
-/// A million shared words, four million of experts.
+PartParameters trained_part(const ParameterBytes& bytes) {
+  return {.all = bytes, .trained = bytes, .moments = {2 * bytes.experts, 2 * bytes.others}};
+}
+
+/// A million shared words, four million of experts, all outside of blocks.
 Workload some_work() {
   Workload work;
   work.micro_batches = 2;
@@ -30,16 +34,21 @@ Workload some_work() {
   work.width = 64;
   work.experts = 8;
   work.active_experts = 1;
-  work.moe_layers = 3;
-  work.shared_words = 1'000'000;
-  work.expert_words = 4'000'000;
   work.blocks = 6;
   work.flops = 1e10;
   work.exchanges = 12;
+  work.memory.outside = trained_part({.experts = 16'000'000, .others = 4'000'000});
   work.memory.parameters = work.memory.gradients = 20'000'000;
   work.memory.moments = 40'000'000;
   work.memory.activations = 7'000'000;
-  work.state_words_of_word = 2;
+  return work;
+}
+
+/// The same with four blocks, which have all experts and half of the shared words.
+Workload work_with_blocks() {
+  auto work = some_work();
+  work.memory.blocks.assign(4, trained_part({.experts = 4'000'000, .others = 500'000}));
+  work.memory.outside = trained_part({.others = 2'000'000});
   return work;
 }
 
@@ -84,16 +93,19 @@ TEST(Costs, AreThoseOfTheFormulas) {
   EXPECT_DOUBLE_EQ(
       experts.memory,
       static_cast<double>(share_of_rank(work.memory, {.ranks = 4, .expert_ranks = 4}).total()));
-  auto blocks = work;
-  for (int i = 0; i < 4; ++i)
-    blocks.memory.blocks.push_back({.experts = 4'000'000, .others = 500'000});
+  const auto blocks = work_with_blocks();
   EXPECT_LT(cost_of({4, 4, 0}, blocks, machine).memory, cost_of({4, 1, 0}, blocks, machine).memory);
   EXPECT_LT(cost_of({4, 1, 3}, blocks, machine).memory, cost_of({4, 1, 2}, blocks, machine).memory);
   EXPECT_GT(experts.wait_seconds, 0);
 
   const auto zero = cost_of({4, 1, 3}, work, machine);
-  EXPECT_DOUBLE_EQ(zero.gradient_bytes, 3 * 2 * 4 * 5e6 * 3 / 4);
+  EXPECT_DOUBLE_EQ(zero.gradient_bytes, (2 + 1) * 4 * 5e6 * 3 / 4)
+      << "gradients of two micro-batches; gathered once";
   EXPECT_DOUBLE_EQ(zero.update_seconds, one.update_seconds / 4);
+  // Three of the four blocks are gathered twice in each of the two micro-batches, the last one
+  // once.
+  EXPECT_DOUBLE_EQ(cost_of({4, 1, 3}, blocks, machine).gradient_bytes,
+                   (2 * 20e6 + 2e6 + (2 * 2 * 3 + 2) * 4.5e6) * 3 / 4);
 
   // Beyond a node the ring is as fast as the slower link.
   const auto nodes = cost_of({8, 1, 0}, work, machine);
@@ -111,6 +123,42 @@ TEST(Costs, MessagesAreHiddenByComputingWhereOthersThanTheCoresMoveThem) {
   machine.overlap = 0;
   EXPECT_NEAR(cost_of({4, 1, 0}, work, machine).wait_seconds,
               2 * (4 * 5e6 * 3 / 4 / 1e10 + latency), 1e-9);
+}
+
+TEST(Costs, WhatIsFrozenIsGatheredAndNeitherSummedNorUpdated) {
+  const auto machine = some_machine();
+  for (const bool experts : {false, true}) {
+    SCOPED_TRACE(experts ? "experts are frozen" : "the others are frozen");
+    auto work = work_with_blocks();
+    auto& memory = work.memory;
+    const auto freeze = [&](PartParameters& part) {
+      for (auto* bytes : {&part.trained, &part.moments})
+        (experts ? bytes->experts : bytes->others) = 0;
+    };
+    for (auto& block : memory.blocks) freeze(block);
+    freeze(memory.outside);
+    const auto trained = memory.model().trained.sum();
+    memory.gradients = trained;
+    memory.moments = 2 * trained;
+    for (const int64_t stage : {0, 1, 2, 3}) {
+      SCOPED_TRACE(stage);
+      const auto cost = cost_of({4, 1, stage}, work, machine);
+      const auto gathered = stage == 3 ? 2e6 + (2 * 2 * 3 + 2) * 4.5e6 : 0;
+      const double rounds = stage == 0 ? 2 : stage == 3 ? 2 : 3;
+      EXPECT_DOUBLE_EQ(cost.gradient_bytes,
+                       (rounds * static_cast<double>(trained) + gathered) * 3 / 4);
+      EXPECT_DOUBLE_EQ(cost.update_seconds,
+                       7 * static_cast<double>(trained) / (stage == 0 ? 1 : 4) / 1e11);
+      for (const int64_t expert_ranks : {1, 2, 4}) {
+        const auto shared = cost_of({4, expert_ranks, stage}, work, machine);
+        EXPECT_GE(shared.gradient_bytes, 0);
+        EXPECT_GE(shared.update_seconds, 0);
+        EXPECT_GE(shared.wait_seconds, 0);
+        EXPECT_LT(shared.memory,
+                  cost_of({4, expert_ranks, stage}, work_with_blocks(), machine).memory);
+      }
+    }
+  }
 }
 
 TEST(Costs, WhatFitsComesFirstAndTheFastestOfIt) {

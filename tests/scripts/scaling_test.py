@@ -1,4 +1,5 @@
-"""The parts of scripts/scaling.py that measure nothing: what an interrupted run has measured is kept."""
+"""The parts of scripts/scaling.py that measure nothing: what an interrupted run has measured is kept, and what it reads
+of what commands print."""
 
 import json
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
+from page_parts import json_lines, median_line  # noqa: E402
 from scaling import Kept  # noqa: E402
 
 
@@ -45,6 +47,17 @@ class KeptTest(unittest.TestCase):
     def test_begins_anew_when_not_asked_to_go_on(self):
         Kept(self.path, go_on=False).lines("a", lambda: [1])
         self.assertEqual(Kept(self.path, go_on=False).lines("a", lambda: [2]), [2])
+
+
+class LinesTest(unittest.TestCase):
+    def test_objects_are_read_and_other_lines_left_out(self):
+        self.assertEqual(json_lines('a table\n{"ms_median": 3}\n\n[1]\n{"ms_median": 1}\n'),
+                         [{"ms_median": 3}, {"ms_median": 1}])
+
+    def test_the_line_in_the_middle_is_whole(self):
+        lines = [{"ms_median": value, "round": number} for number, value in enumerate((9, 2, 5))]
+        self.assertEqual(median_line(lines), {"ms_median": 5, "round": 2})
+        self.assertEqual(median_line(lines, "round"), {"ms_median": 2, "round": 1})
 
 
 if __name__ == "__main__":

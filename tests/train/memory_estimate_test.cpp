@@ -1,5 +1,6 @@
 #include "evomoe/train/memory_estimate.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -12,7 +13,7 @@
 #include "evomoe/optim/optimizer.h"
 #include "evomoe/routing/capacity.h"
 #include "evomoe/train/criterion.h"
-#include "tests/train/tensor_memory.h"
+#include "tests/testing/tensor_memory.h"
 
 namespace evomoe {
 namespace {
@@ -41,7 +42,6 @@ GptOptions mixture(const std::string& method) {
   return options;
 }
 
-/// What one update really takes, beside parameters and their gradients.
 /// What Adafactor and Muon keep together: it depends on the kinds and on both axes of matrices.
 int64_t kept_state(ParameterKind kind, const std::vector<int64_t>& sizes) {
   static const Adafactor adafactor({});
@@ -50,6 +50,7 @@ int64_t kept_state(ParameterKind kind, const std::vector<int64_t>& sizes) {
          state_bytes(muon, kind, sizes, /*offload=*/false);
 }
 
+/// What one update really takes, beside parameters and their gradients.
 struct Measured {
   int64_t parameters = 0, gradients = 0, moments = 0;
   int64_t kept = 0;  ///< when the forward pass is over
@@ -168,7 +169,7 @@ TEST(MemoryEstimate, OfARankCountsItsShare) {
   }
   int64_t largest = 0;
   for (size_t i = 0; i < bytes_of_block.size(); ++i) {
-    EXPECT_EQ(whole.blocks[i].experts + whole.blocks[i].others, bytes_of_block[i]) << i;
+    EXPECT_EQ(whole.blocks[i].all.sum(), bytes_of_block[i]) << i;
     largest = std::max(largest, bytes_of_block[i]);
   }
 
@@ -297,9 +298,7 @@ TEST(MemoryEstimate, WhatIsFrozenHasNeitherGradientsNorMoments) {
   const auto experts = estimate_memory(model, batch, [](ParameterKind kind, const auto& sizes) {
     return kind == ParameterKind::kExpert ? kept_state(kind, sizes) : kFrozen;
   });
-  int64_t of_experts = 0;
-  for (const auto& block : whole.blocks) of_experts += block.experts;
-  EXPECT_EQ(experts.gradients, of_experts);
+  EXPECT_EQ(experts.gradients, whole.model().all.experts);
   EXPECT_LT(experts.moments, whole.moments);
   EXPECT_GT(experts.moments, 0);
   EXPECT_EQ(experts.parameters, whole.parameters);
@@ -425,6 +424,106 @@ TEST(MemoryEstimate, IsWhatATranslationModelTakes) {
                   of_loss(kTokens, options.decoder));
     }
   }
+}
+
+/// Of ranks, in each way that they divide a run.
+std::vector<RankDivision> divisions() {
+  std::vector<RankDivision> all;
+  for (const int64_t ranks : {1, 2, 4, 64}) {
+    for (const int64_t expert_ranks : {1, 2, 4}) {
+      for (const int64_t stage : {0, 1, 2, 3}) {
+        for (const bool keep_whole : {false, true}) {
+          if (expert_ranks <= ranks) all.push_back({ranks, expert_ranks, stage, keep_whole});
+        }
+      }
+    }
+  }
+  return all;
+}
+
+std::vector<int64_t> figures(const MemoryEstimate& estimate) {
+  return {estimate.parameters, estimate.gradients,   estimate.moments,
+          estimate.snapshot,   estimate.activations, estimate.workspace};
+}
+
+/// Which kinds are frozen: a bit of each.
+StateBytes freezing(unsigned kinds) {
+  return [kinds](ParameterKind kind, const std::vector<int64_t>& sizes) {
+    return (kinds >> static_cast<unsigned>(kind)) % 2 == 1 ? kFrozen : kept_state(kind, sizes);
+  };
+}
+
+/// What `estimate_of` gives for any kinds that are frozen.
+void expect_less_with_more_frozen(
+    const std::function<MemoryEstimate(const StateBytes&)>& estimate_of) {
+  const unsigned all = 1U << parameter_kind_names().size();
+  std::vector<MemoryEstimate> wholes;
+  for (unsigned frozen = 0; frozen < all; ++frozen) wholes.push_back(estimate_of(freezing(frozen)));
+  for (const auto& division : divisions()) {
+    SCOPED_TRACE(fmt::format("{} ranks, {} share experts, stage {}{}", division.ranks,
+                             division.expert_ranks, division.zero_stage,
+                             division.keep_whole ? ", blocks stay whole" : ""));
+    std::vector<std::vector<int64_t>> of_frozen;
+    for (const auto& whole : wholes) of_frozen.push_back(figures(share_of_rank(whole, division)));
+    for (unsigned frozen = 0; frozen < all; ++frozen) {
+      const auto& now = of_frozen[frozen];
+      ASSERT_THAT(now, ::testing::Each(::testing::Ge(0))) << frozen;
+      EXPECT_EQ(now.front(), of_frozen.front().front()) << "parameters stay, " << frozen;
+      for (unsigned kind = 1; kind < all; kind *= 2) {
+        const auto& more = of_frozen[frozen | kind];
+        for (size_t i = 0; i < now.size(); ++i)
+          ASSERT_LE(more[i], now[i]) << "figure " << i << ", " << frozen << " and " << kind;
+      }
+    }
+    const auto none = share_of_rank(wholes.back(), division);
+    EXPECT_EQ(none.total(), none.parameters + none.activations + none.workspace);
+  }
+}
+
+TEST(MemoryEstimate, IsNeverBelowZeroAndFreezingMoreNeverTakesMore) {
+  const LargestBatch batch{kRows * kColumns, kColumns, kRows * kColumns, kRows};
+  auto shared = mixture("switch");
+  shared.shared_expert_dim = 128;
+  for (const auto& options : {dense(), mixture("switch"), shared}) {
+    expect_less_with_more_frozen(
+        [&](const StateBytes& state) { return estimate_memory(options, batch, state); });
+  }
+  auto sentences = roberta();
+  sentences.heads_of_sentences = {{.name = "sentences", .classes = 3}};
+  for (const auto& options : {roberta(), sentences}) {
+    expect_less_with_more_frozen(
+        [&](const StateBytes& state) { return estimate_memory(options, batch, state); });
+  }
+}
+
+TEST(MemoryEstimate, OfARankHasItsShareOfWhatIsTrained) {
+  const auto options = mixture("switch");
+  const LargestBatch batch{kTokens, kColumns, kTokens};
+  const auto whole = estimate_memory(options, batch, [](ParameterKind kind, const auto& sizes) {
+    return kind == ParameterKind::kExpert ? kFrozen : kept_state(kind, sizes);
+  });
+  const auto model = whole.model();
+  EXPECT_EQ(model.trained.experts, 0);
+  EXPECT_EQ(model.trained.others, model.all.others);
+  const auto share = [&](int64_t expert_ranks, int64_t stage) {
+    return share_of_rank(whole, {.ranks = 4, .expert_ranks = expert_ranks, .zero_stage = stage});
+  };
+  for (const int64_t stage : {0, 1}) {
+    EXPECT_EQ(share(4, stage).parameters, whole.parameters - model.all.experts * 3 / 4);
+    EXPECT_EQ(share(4, stage).gradients, model.all.others);
+  }
+  EXPECT_EQ(share(4, 0).moments, whole.moments);
+  EXPECT_EQ(share(4, 1).moments, whole.moments / 4);
+  const auto constants = whole.parameters - model.all.sum();
+  int64_t largest = 0, trained = 0;
+  for (const auto& block : whole.blocks) {
+    largest = std::max(largest, block.all.sum());
+    trained = std::max(trained, block.trained.sum());
+  }
+  EXPECT_EQ(share(1, 3).parameters,
+            constants + model.all.sum() / 4 + whole.outside.all.sum() + 2 * largest);
+  EXPECT_EQ(share(1, 3).gradients,
+            model.all.others / 4 + 2 * whole.outside.all.sum() + 5 * trained);
 }
 
 }  // namespace

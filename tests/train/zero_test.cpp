@@ -1,5 +1,6 @@
 // Runs of several ranks that divide optimiser state, gradients and parameters: the same numbers as
 // one process.
+#include <fmt/ranges.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -259,6 +260,44 @@ TEST_P(Zero, DividesExpertsAmongTheRanksThatHoldTheSame) {
     expect_same_tensors(ranks, whole, &Shown::model);
     expect_same_tensors(ranks, whole, &Shown::optimizer);
   }
+}
+
+TEST_P(Zero, FrozenParametersChangeNothingOfThat) {
+  for (const std::vector<std::string>& freeze :
+       {std::vector<std::string>{"embedding", "head", "norm", "bias", "matrix"},
+        {"expert", "router"}}) {
+    SCOPED_TRACE(fmt::format("{}", fmt::join(freeze, ",")));
+    auto options = options_of_zero("dts", GetParam());
+    options.optimizer.freeze = freeze;
+    expect_same(train_on_ranks(options, 3, 2), train_alone(options, 6));
+  }
+}
+
+TEST_P(Zero, WhatIsFrozenIsSentOnlyWhereItIsGatheredToCompute) {
+  auto options = options_of_zero("dense", GetParam());
+  const auto sent_in_update = [&] {
+    const auto sent = on_ranks(2, [&](const std::shared_ptr<Communicator>& communicator) {
+      auto trainer = trainer_of_zero(options, communicator);
+      trainer.update({batch_of_zero(communicator->rank())}, 1);
+      const auto before = communicator->bytes_sent();
+      trainer.update({batch_of_zero(communicator->rank() + 2)}, 1);
+      return static_cast<double>(communicator->bytes_sent() - before);
+    });
+    return sent.front();
+  };
+  const auto all = sent_in_update();
+  options.optimizer.freeze = {"matrix"};
+  const auto less = all - sent_in_update();
+  double bytes = 0, matrices = 0;
+  const auto trainer = trainer_of_zero(options, std::make_shared<SelfCommunicator>());
+  for (const auto& parameter : trainer.parameters()) {
+    if (parameter.kind != ParameterKind::kMatrix) continue;
+    bytes += static_cast<double>(parameter.tensor.nbytes());
+    ++matrices;
+  }
+  // Times that gradients, and in stages 1 and 2 what was updated, go round the ring of two.
+  const auto rounds = std::vector<double>{2, 3, 2, 1}.at(static_cast<size_t>(GetParam()));
+  EXPECT_NEAR(less, rounds * bytes / 2, 12 * matrices) << "but for padding and one count of each";
 }
 
 /// One micro-batch of `ranks` is `special`.

@@ -1,0 +1,52 @@
+#include "evomoe/base/mapped_file.h"
+
+#include <gtest/gtest.h>
+#include <sys/sysinfo.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "tests/testing/paths.h"
+
+namespace evomoe {
+namespace {
+
+std::string text_of_mapped_test(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+TEST(MappedFile, ChangesOfItsBytesAreItsOwn) {
+  const testing::TemporaryFolder folder;
+  std::ofstream(folder / "file") << "as it was";
+  MappedFile file(folder / "file");
+  file.own_bytes()[0] = 'A';
+  EXPECT_EQ(file.bytes(), "As it was");
+  EXPECT_EQ(text_of_mapped_test(folder / "file"), "as it was");
+}
+
+/// The system would not promise so much memory (Linux' heuristic, vm.overcommit_memory=0).
+TEST(MappedFile, MayBeLargerThanMemory) {
+  int policy = -1;
+  std::ifstream("/proc/sys/vm/overcommit_memory") >> policy;
+  if (policy != 0) GTEST_SKIP() << "vm.overcommit_memory is " << policy;
+  struct sysinfo memory {};
+  ASSERT_EQ(sysinfo(&memory), 0);
+  const auto size = 2 * (uintmax_t{memory.totalram} + memory.totalswap) * memory.mem_unit;
+  const testing::TemporaryFolder folder;
+  std::ofstream(folder / "file") << "begins";
+  std::error_code error;
+  std::filesystem::resize_file(folder / "file", size, error);
+  if (error) GTEST_SKIP() << "no file of " << size << " bytes without data: " << error.message();
+  MappedFile file(folder / "file");
+  auto* bytes = file.own_bytes();
+  bytes[0] = 'B';
+  bytes[size - 1] = 'e';
+  EXPECT_EQ(file.bytes().substr(0, 6), "Begins");
+  EXPECT_EQ(file.bytes().back(), 'e');
+}
+
+}  // namespace
+}  // namespace evomoe
