@@ -84,7 +84,7 @@ class Layers(unittest.TestCase):
         x = torch.randn(2, 16, 8)
 
         def y(update):
-            return layer(x, evomoe.RoutingContext(update=update, temperature=1.0)).y
+            return layer(x, evomoe.RoutingContext(update=update, temperature=1.0, hard=True)).y
 
         self.assertTrue(torch.equal(y(3), y(3)))
         self.assertFalse(torch.equal(y(3), y(4)))
@@ -97,7 +97,7 @@ class Layers(unittest.TestCase):
         x = torch.randn(2, 16, 8)
 
         def y(layer, **context):
-            return layer(x, evomoe.RoutingContext(temperature=1.0, **context)).y
+            return layer(x, evomoe.RoutingContext(temperature=1.0, hard=True, **context)).y
 
         first = y(layer)
         self.assertTrue(torch.equal(first, y(layer, update=0, seed=1)))
