@@ -66,11 +66,14 @@ class Run {
     return out_AN;
   }
 
-  /// a^T b over the rows of each expert, [E,M,N]; zeros where there are none.
-  Tensor row_product(const Tensor& a_AM, const Tensor& b_AN) const {
+  /// a^T b over the rows of each expert, [E,M,N]; zeros where there are none. Made in `into` where
+  /// that is defined.
+  Tensor row_product(const Tensor& a_AM, const Tensor& b_AN, const Tensor& into) const {
     Tensor out_EMN;
     if (experts_.grouped) {
       out_EMN = at::_grouped_mm(a_AM.t(), b_AN, places_.end_E);
+    } else if (into.defined()) {
+      out_EMN = into;
     } else {
       out_EMN = torch::empty({places_.end_E.size(0), a_AM.size(1), b_AN.size(1)}, a_AM.options());
     }
@@ -82,12 +85,12 @@ class Run {
         torch::mm_out(out, a_AM.slice(0, begin, end).t(), b_AN.slice(0, begin, end));
       }
     });
-    return out_EMN;
+    return experts_.grouped ? placed(out_EMN, into) : out_EMN;
   }
 
   /// What w2 takes: activation(pre + bias), times the factor of gated experts. Undefined bias: pre
   /// holds it. pre becomes what the activation saw.
-  Tensor activate(const CudaExpertHidden& hidden, const Tensor& bias_EH) const {
+  Tensor activate(const ExpertMlpHidden& hidden, const Tensor& bias_EH) const {
     const auto& pre_AH = hidden.pre_AH;
     auto act_AH = torch::empty_like(pre_AH);
     auto* const pre = kernel_data<T>(pre_AH);
@@ -137,9 +140,9 @@ class Run {
   }
 
   /// Of x for every expert that has it.
-  CudaExpertHidden hidden_of(const Tensor& x_AD) const {
+  ExpertMlpHidden hidden_of(const Tensor& x_AD) const {
     const auto& weights = experts_.weights;
-    CudaExpertHidden hidden{product(x_AD, weights.w1_EHD.transpose(1, 2)), {}};
+    ExpertMlpHidden hidden{product(x_AD, weights.w1_EHD.transpose(1, 2)), {}};
     if (weights.w3_EHD.defined()) hidden.factor_AH = product(x_AD, weights.w3_EHD.transpose(1, 2));
     return hidden;
   }
@@ -152,7 +155,7 @@ class Run {
 
   /// The gradient of the pre-activation in grad_AH's place; act_AH is multiplied by the combine
   /// weight.
-  ActivationGradients activate_backward(const Tensor& grad_AH, const CudaExpertHidden& hidden,
+  ActivationGradients activate_backward(const Tensor& grad_AH, const ExpertMlpHidden& hidden,
                                         const Tensor& act_AH, const Tensor& grad_out_AD) const {
     ActivationGradients grad;
     const auto weight_grad_A =
@@ -180,17 +183,22 @@ class Run {
     return grad;
   }
 
-  /// The sum over each expert's rows, times their combine weights where those are given.
-  Tensor sum_rows(const Tensor& x_AC, const Tensor& weight_A) const {
+  /// The sum over each expert's rows, times their combine weights where those are given; in `into`
+  /// where that is defined.
+  Tensor sum_rows(const Tensor& x_AC, const Tensor& weight_A, const Tensor& into) const {
     const auto E = places_.end_E.size(0);
     auto sum_EC = torch::empty({E, x_AC.size(1)}, x_AC.options());
     kernels::cuda::sum_groups(kernel_data<T>(x_AC), kernel_data_or_null<T>(weight_A),
                               kernel_data<int64_t>(places_.offset_E1), kernel_data<T>(sum_EC), E,
                               x_AC.size(1), stream_.get());
-    return sum_EC;
+    return placed(sum_EC, into);
   }
 
  private:
+  static Tensor placed(const Tensor& made, const Tensor& into) {
+    return into.defined() ? into.copy_(made) : made;
+  }
+
   int64_t assignments() const { return experts_.token_A.size(0); }
   const int64_t* token() const { return kernel_data<int64_t>(experts_.token_A); }
   const int64_t* expert() const { return kernel_data<int64_t>(places_.expert_A); }
@@ -212,7 +220,7 @@ class Run {
 };
 
 template <typename T>
-CudaExpertOutput forward(const CudaExperts& experts, bool keep_hidden) {
+ExpertMlpOutput forward(const CudaExperts& experts, bool keep_hidden) {
   const Run<T> run(experts);
   const auto& weights = experts.weights;
   auto hidden = run.hidden_of(run.gather(experts.x_TD));
@@ -231,8 +239,8 @@ CudaExpertOutput forward(const CudaExperts& experts, bool keep_hidden) {
 }
 
 template <typename T>
-CudaExpertGradients backward(const CudaExperts& experts, CudaExpertHidden hidden,
-                             const Tensor& grad_y_TD) {
+ExpertMlpGradients backward(const CudaExperts& experts, ExpertMlpHidden hidden,
+                            const Tensor& grad_y_TD, const ExpertWeights& into, bool of_weights) {
   const Run<T> run(experts);
   const auto& weights = experts.weights;
   const auto x_AD = run.gather(experts.x_TD);
@@ -252,23 +260,25 @@ CudaExpertGradients backward(const CudaExperts& experts, CudaExpertHidden hidden
     run.drop(rows_AH, rows_AH, experts.activation_dropout, experts.activation_key);
   };
   drop_hidden(grad_AH);
-  CudaExpertGradients grad;
+  ExpertMlpGradients grad;
   const auto of_activation = run.activate_backward(grad_AH, hidden, act_AH, grad_out_AD);
   grad.weight_A = of_activation.weight_A;
-  drop_hidden(act_AH);
 
-  // act holds weight * act now, so the weight need not be multiplied into grad_out.
-  auto& of = grad.weights;
-  of.w2_EDH = run.row_product(grad_out_AD, act_AH);
-  if (weights.b2_ED.defined()) of.b2_ED = run.sum_rows(grad_out_AD, experts.weight_A);
-  of.w1_EHD = run.row_product(grad_AH, x_AD);
-  if (weights.b1_EH.defined()) of.b1_EH = run.sum_rows(grad_AH, /*weight_A=*/{});
   auto grad_x_AD = run.product(grad_AH, weights.w1_EHD);
-  if (weights.w3_EHD.defined()) {
-    of.w3_EHD = run.row_product(of_activation.factor_AH, x_AD);
+  if (weights.w3_EHD.defined())
     grad_x_AD.add_(run.product(of_activation.factor_AH, weights.w3_EHD));
-  }
   grad.x_TD = run.combine(grad_x_AD, /*weight_A=*/{}, /*bias_ED=*/{});
+  if (!of_weights) return grad;
+
+  drop_hidden(act_AH);
+  // It holds weight * act now, so the weight need not be multiplied into grad_out.
+  auto& of = grad.weights;
+  of.w2_EDH = run.row_product(grad_out_AD, act_AH, into.w2_EDH);
+  if (weights.b2_ED.defined()) of.b2_ED = run.sum_rows(grad_out_AD, experts.weight_A, into.b2_ED);
+  of.w1_EHD = run.row_product(grad_AH, x_AD, into.w1_EHD);
+  if (weights.b1_EH.defined()) of.b1_EH = run.sum_rows(grad_AH, /*weight_A=*/{}, into.b1_EH);
+  if (weights.w3_EHD.defined())
+    of.w3_EHD = run.row_product(of_activation.factor_AH, x_AD, into.w3_EHD);
   return grad;
 }
 
@@ -282,23 +292,31 @@ bool can_group_products(const Tensor& x_TD, const Tensor& w1_EHD) {
   return capability == 90 || capability / 10 == 10;
 }
 
-CudaExpertOutput cuda_experts_forward(const CudaExperts& experts, bool keep_hidden) {
+ExpertMlpOutput cuda_experts_forward(const CudaExperts& experts, bool keep_hidden) {
   if (experts.token_A.size(0) == 0) return {torch::zeros_like(experts.x_TD), {}};
-  CudaExpertOutput output;
+  ExpertMlpOutput output;
   with_element(experts.x_TD,
                [&](auto element) { output = forward<decltype(element)>(experts, keep_hidden); });
   return output;
 }
 
-CudaExpertGradients cuda_experts_backward(const CudaExperts& experts, CudaExpertHidden hidden,
-                                          const Tensor& grad_y_TD) {
-  CudaExpertGradients grad;
+ExpertMlpGradients cuda_experts_backward(const CudaExperts& experts, ExpertMlpHidden hidden,
+                                         const Tensor& grad_y_TD, const ExpertWeights& into,
+                                         bool of_weights) {
+  ExpertMlpGradients grad;
   if (experts.token_A.size(0) == 0) {
-    const auto zeros = [](const Tensor& tensor) { return torch::zeros_like(tensor); };
-    return {zeros(experts.x_TD), zeros(experts.weight_A), of_each_weight(experts.weights, zeros)};
+    grad.x_TD = torch::zeros_like(experts.x_TD);
+    grad.weight_A = torch::zeros_like(experts.weight_A);
+    for_each_weight(
+        [&](Tensor& gradient, const Tensor& weight, const Tensor& place) {
+          if (!weight.defined() || !of_weights) return;
+          gradient = place.defined() ? place.zero_() : torch::zeros_like(weight);
+        },
+        grad.weights, experts.weights, into);
+    return grad;
   }
   with_element(experts.x_TD, [&](auto element) {
-    grad = backward<decltype(element)>(experts, std::move(hidden), grad_y_TD);
+    grad = backward<decltype(element)>(experts, std::move(hidden), grad_y_TD, into, of_weights);
   });
   return grad;
 }

@@ -7,6 +7,7 @@
 
 #include "evomoe/base/philox.h"
 #include "evomoe/ops/activation.h"
+#include "evomoe/ops/expert_mlp_passes.h"
 #include "evomoe/ops/expert_weights.h"
 
 /// The experts' feed-forward blocks by the kernels of kernels/cuda, for all assignments at once:
@@ -31,26 +32,12 @@ struct CudaExperts {
 /// for the device: bfloat16, dimensions of whole 16 bytes, compute capability 9.0 or 10.x.
 bool can_group_products(const torch::Tensor& x_TD, const torch::Tensor& w1_EHD);
 
-/// What the backward pass reads of the forward pass; undefined: it is not kept, or there is none.
-struct CudaExpertHidden {
-  torch::Tensor pre_AH;     ///< pre-activations
-  torch::Tensor factor_AH;  ///< x w3^T, of gated experts
-};
+ExpertMlpOutput cuda_experts_forward(const CudaExperts& experts, bool keep_hidden);
 
-struct CudaExpertOutput {
-  torch::Tensor y_TD;
-  CudaExpertHidden hidden;
-};
-
-CudaExpertOutput cuda_experts_forward(const CudaExperts& experts, bool keep_hidden);
-
-struct CudaExpertGradients {
-  torch::Tensor x_TD, weight_A;
-  ExpertWeights weights;
-};
-
-/// `hidden` is what the forward pass kept; what is undefined is made again.
-CudaExpertGradients cuda_experts_backward(const CudaExperts& experts, CudaExpertHidden hidden,
-                                          const torch::Tensor& grad_y_TD);
+/// As expert_mlp_backward(). LibTorch's grouped product and the sums of biases make tensors of
+/// their own, which are copied to where `into` wants them.
+ExpertMlpGradients cuda_experts_backward(const CudaExperts& experts, ExpertMlpHidden hidden,
+                                         const torch::Tensor& grad_y_TD,
+                                         const ExpertWeights& into = {}, bool of_weights = true);
 
 }  // namespace evomoe

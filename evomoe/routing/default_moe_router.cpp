@@ -27,7 +27,7 @@ void DefaultMoeOptions::describe(OptionTable& table) {
 DefaultMoeRouter::DefaultMoeRouter(RouterShape shape, TopkOptions topk, DefaultMoeOptions options)
     : Router(std::move(shape)), topk_(topk), options_(std::move(options)) {
   check_experts_per_token(topk_.k, num_experts());
-  default_ED_ = register_buffer("default", torch::zeros({num_experts(), shape_.model_dim}));
+  add_buffer(default_ED_, "default", torch::zeros({num_experts(), shape_.model_dim}));
 }
 
 Routing DefaultMoeRouter::route(const torch::Tensor& x_TD, const RoutingContext& context) {

@@ -84,8 +84,8 @@ DtsRouter::DtsRouter(RouterShape shape, CapacityOptions capacity, GumbelGateOpti
         "for none",
         target, options_.final_k, num_experts());
   }
-  threshold_ =
-      register_buffer("threshold", torch::full({}, std::max(options_.threshold, kLeastControlled)));
+  add_buffer(threshold_, "threshold",
+             torch::full({}, std::max(options_.threshold, kLeastControlled)));
 }
 
 void DtsRouter::end_update(const RouterStats& global, const LayerStats& layers) {

@@ -11,7 +11,7 @@ FreeExpertRouter::FreeExpertRouter(RouterShape shape, int64_t free_experts, cons
     : Router(std::move(shape)) {
   if (free_experts < 1)
     fail_usage("{} {}: the router `{}` needs at least 1", flag, free_experts, shape_.method);
-  free_weight_ = register_parameter("free_weight", torch::zeros({free_experts, shape_.model_dim}));
+  add_parameter(free_weight_, "free_weight", torch::zeros({free_experts, shape_.model_dim}));
 }
 
 void FreeExpertRouter::initialise(uint64_t seed, int64_t layer) {

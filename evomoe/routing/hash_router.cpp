@@ -71,7 +71,7 @@ torch::Tensor balanced_hash(const std::vector<int64_t>& count_V, int64_t num_exp
 
 HashRouter::HashRouter(RouterShape shape, HashOptions options)
     : Router(std::move(shape)), options_(std::move(options)) {
-  table_V_ = register_buffer("table", random_hash(shape_.vocab_size, num_experts(), options_.seed));
+  add_buffer(table_V_, "table", random_hash(shape_.vocab_size, num_experts(), options_.seed));
 }
 
 void HashRouter::initialise(uint64_t seed, int64_t layer) {

@@ -35,7 +35,7 @@ LongcatRouter::LongcatRouter(RouterShape shape, TopkOptions topk, LongcatOptions
   if (options_.target_k > k)
     fail_usage("--longcat-target-k {}: allowed is at most --moe-k {}", options_.target_k, topk_.k);
   if (options_.target_k == 0) options_.target_k = k * 2 / 3;
-  bias_E_ = register_buffer("bias", torch::zeros({num_experts()}));
+  add_buffer(bias_E_, "bias", torch::zeros({num_experts()}));
 }
 
 Routing LongcatRouter::route(const torch::Tensor& x_TD, const RoutingContext& context) {

@@ -38,8 +38,8 @@ MoeppRouter::MoeppRouter(RouterShape shape, TopkOptions topk, MoeppOptions optio
       options_(options) {
   check_experts_per_token(topk_.k, num_experts() + free_experts());
   const auto N = options_.constant_experts, D = shape_.model_dim;
-  constant_gate_N2D_ = register_parameter("constant_gate", torch::zeros({N, 2, D}));
-  constant_ND_ = register_parameter("constant", torch::zeros({N, D}));
+  add_parameter(constant_gate_N2D_, "constant_gate", torch::zeros({N, 2, D}));
+  add_parameter(constant_ND_, "constant", torch::zeros({N, D}));
 }
 
 void MoeppRouter::initialise(uint64_t seed, int64_t layer) {

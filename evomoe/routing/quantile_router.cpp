@@ -72,7 +72,7 @@ void QuantileDynamicOptions::describe(OptionTable& table) {
 QuantileRouter::QuantileRouter(RouterShape shape, TopkOptions topk, QuantileOptions options)
     : Router(std::move(shape)), topk_(topk), options_(options) {
   check_leaves_one_out(topk_.k, num_experts(), "quantile");
-  bias_E_ = register_buffer("bias", torch::zeros({num_experts()}));
+  add_buffer(bias_E_, "bias", torch::zeros({num_experts()}));
 }
 
 Routing QuantileRouter::route(const torch::Tensor& x_TD, const RoutingContext& context) {
@@ -111,7 +111,7 @@ QuantileDynamicRouter::QuantileDynamicRouter(RouterShape shape, TopkOptions topk
                                              QuantileDynamicOptions options, QuantileOptions bins)
     : Router(std::move(shape)), topk_(topk), options_(options), bins_(bins.bins) {
   check_leaves_one_out(topk_.k, num_experts(), "quantile-dynamic");
-  threshold_E_ = register_buffer("threshold", torch::full({num_experts()}, -1.0));
+  add_buffer(threshold_E_, "threshold", torch::full({num_experts()}, -1.0));
 }
 
 Routing QuantileDynamicRouter::route(const torch::Tensor& x_TD, const RoutingContext& context) {

@@ -16,7 +16,6 @@
 #include "evomoe/routing/gshard_router.h"
 #include "evomoe/routing/hash_router.h"
 #include "evomoe/routing/longcat_router.h"
-#include "evomoe/routing/method_options.h"
 #include "evomoe/routing/moepp_router.h"
 #include "evomoe/routing/quantile_router.h"
 #include "evomoe/routing/relu_router.h"
@@ -71,6 +70,14 @@ const RouterMethod* find(const std::string& name) {
   return found == registry().end() ? nullptr : &found->method;
 }
 
+const RouterMethod& find_or_fail(const std::string& name) {
+  if (const auto* method = find(name)) return *method;
+  const auto names = router_names();
+  const auto nearest = nearest_name(name, names);
+  fail_usage("--moe-router {}: unknown method; allowed are {}{}", name, fmt::join(names, ", "),
+             nearest.empty() ? "" : fmt::format(" (did you mean {}?)", nearest));
+}
+
 bool uses(const RouterMethod& method, std::type_index type) {
   return std::ranges::find(method.options, type, &RouterOptionType::type) != method.options.end();
 }
@@ -87,19 +94,18 @@ std::vector<RouterOptionType> option_types() {
   return types;
 }
 
-[[noreturn]] void fail_unknown(const std::string& name) {
-  const auto names = router_names();
-  const auto nearest = nearest_name(name, names);
-  fail_usage("--moe-router {}: unknown method; allowed are {}{}", name, fmt::join(names, ", "),
-             nearest.empty() ? "" : fmt::format(" (did you mean {}?)", nearest));
+void describe_types(const std::vector<RouterOptionType>& types, OptionTable& table,
+                    OptionSet& options) {
+  for (const auto& type : types) {
+    table.group("moe");  // where a struct names no other one
+    type.describe(options, table);
+  }
 }
 
 }  // namespace
 
 std::shared_ptr<Router> make_router(const RouterOptions& options) {
-  const auto* method = find(options.method);
-  if (method == nullptr) fail_unknown(options.method);
-  auto router = method->make(options);
+  auto router = find_or_fail(options.method).make(options);
   options_without_effect(options, *router);
   return router;
 }
@@ -119,10 +125,11 @@ std::vector<std::string> router_names() {
 }
 
 void describe_router_options(OptionTable& table, OptionSet& options) {
-  for (const auto& type : option_types()) {
-    table.group("moe");  // where a struct names no other one
-    type.describe(options, table);
-  }
+  describe_types(option_types(), table, options);
+}
+
+void describe_method_options(OptionTable& table, OptionSet& options, const std::string& method) {
+  describe_types(find_or_fail(method).options, table, options);
 }
 
 std::set<std::string> router_option_names() {
@@ -134,29 +141,16 @@ std::set<std::string> router_option_names() {
   return names;
 }
 
-std::vector<std::string> options_of_method(const std::string& method) {
-  const auto* found = find(method);
-  if (found == nullptr) fail_unknown(method);
-  OptionSet options;
-  OptionTable table("", "");
-  for (const auto& type : found->options) type.describe(options, table);
-  std::vector<std::string> names;
-  for (const auto& option : table.options()) names.push_back(option->name());
-  return names;
-}
-
 bool method_uses(const std::string& method, std::type_index options) {
   const auto* found = find(method);
   return found != nullptr && uses(*found, options);
 }
 
 std::set<std::string> options_without_effect(const RouterOptions& options, const Router& router) {
-  const auto* method = find(options.method);
-  if (method == nullptr) fail_unknown(options.method);
   std::set<std::string> used;
   OptionSet of_method;
   OptionTable table("", "");
-  for (const auto& type : method->options) type.describe(of_method, table);
+  describe_method_options(table, of_method, options.method);
   for (const auto& option : table.options()) used.insert(option->name());
   for (const auto& name : router.unused_options()) used.erase(name);
 

@@ -63,7 +63,10 @@ std::vector<std::string> router_names();
 
 /// Binds the options of all methods to the table, each struct once. The set must outlive it.
 void describe_router_options(OptionTable& table, OptionSet& options);
-/// The names of those options.
+/// Those that the method of this name uses, in the order of its structs. UsageError: an unknown
+/// method.
+void describe_method_options(OptionTable& table, OptionSet& options, const std::string& method);
+/// The names of the options of all methods.
 std::set<std::string> router_option_names();
 
 /// Whether the method of this name uses the struct.

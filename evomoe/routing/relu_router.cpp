@@ -21,7 +21,7 @@ void ReluOptions::describe(OptionTable& table) {
 ReluRouter::ReluRouter(RouterShape shape, TopkOptions topk, ReluOptions options)
     : Router(std::move(shape)), topk_(topk), options_(options) {
   check_experts_per_token(topk_.k, num_experts());
-  loss_weight_ = register_buffer("loss_weight", torch::full({}, options_.first_weight));
+  add_buffer(loss_weight_, "loss_weight", torch::full({}, options_.first_weight));
 }
 
 Routing ReluRouter::route(const torch::Tensor& x_TD, const RoutingContext& context) {

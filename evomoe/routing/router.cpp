@@ -1,5 +1,7 @@
 #include "evomoe/routing/router.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -44,6 +46,33 @@ Router::Router(RouterShape shape) : shape_(std::move(shape)) {
       "wg", torch::nn::Linear(
                 torch::nn::LinearOptions(shape_.model_dim, shape_.num_experts).bias(false)));
   gate_weight_ = gate->weight;
+  members_["wg.weight"] = &gate_weight_;
+}
+
+void Router::add_parameter(torch::Tensor& member, const std::string& name,
+                           const torch::Tensor& value) {
+  member = register_parameter(name, value);
+  members_[name] = &member;
+}
+
+void Router::add_buffer(torch::Tensor& member, const std::string& name,
+                        const torch::Tensor& value) {
+  member = register_buffer(name, value);
+  members_[name] = &member;
+}
+
+void Router::use_tensor(const std::string& name, const torch::Tensor& tensor) {
+  const auto found = members_.find(name);
+  if (found == members_.end()) {
+    std::vector<std::string> names;
+    for (const auto& [known, member] : members_) names.push_back(known);
+    fail("router `{}` has no parameter or buffer `{}` that can be replaced; it has: {}",
+         shape_.method, name, fmt::join(names, ", "));
+  }
+  EVOMOE_CHECK(tensor.sizes() == found->second->sizes(),
+               "`{}` of router `{}` must have the shape {}, not {}", name, shape_.method,
+               c10::str(found->second->sizes()), c10::str(tensor.sizes()));
+  *found->second = tensor;
 }
 
 std::optional<int64_t> Router::capacity(int64_t num_rows, bool training) const {

@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -84,6 +85,8 @@ class Router : public torch::nn::Module {
   /// initialisation of torch::nn::Linear: U(-1/sqrt(D), 1/sqrt(D)). Throws UsageError when
   /// something of the shape is outside its range; it names flag, value and remedy.
   explicit Router(RouterShape shape);
+  Router(const Router&) = delete;
+  Router& operator=(const Router&) = delete;
 
   /// x_TD [T,D] -> who computes what, before capacity drops (apply_capacity is the caller's next
   /// step). Deterministic in evaluation: no noise is drawn there; noise in the context is used
@@ -129,7 +132,17 @@ class Router : public torch::nn::Module {
   /// The gate weight [E,D] (a Linear without bias).
   torch::Tensor& gate_weight() { return gate_weight_; }
 
+  /// From now on computes with this tensor in the place of the parameter or buffer of that name
+  /// ("wg.weight"), which gets its gradient. For a caller that has the tensors, as a module of
+  /// PyTorch does (python/); it need not be a leaf. named_parameters() still gives the first one.
+  /// Error: an unknown name, another shape.
+  void use_tensor(const std::string& name, const torch::Tensor& tensor);
+
  protected:
+  /// Registers `value` and holds it in `member`, of this object, where use_tensor() finds it.
+  void add_parameter(torch::Tensor& member, const std::string& name, const torch::Tensor& value);
+  void add_buffer(torch::Tensor& member, const std::string& name, const torch::Tensor& value);
+
   /// Router logits [T,E], at least float32 (float64 stays). Error: x_TD is not [T,D].
   torch::Tensor logits(const torch::Tensor& x_TD) const;
   /// Gumbel noise [T,E] of a site: the injected one, else drawn in training, else undefined (none).
@@ -171,7 +184,8 @@ class Router : public torch::nn::Module {
   torch::Tensor gate_weight_;
 
  private:
-  mutable UpdateLoads loads_;  ///< of balance(), in the update that goes on
+  mutable UpdateLoads loads_;                      ///< of balance(), in the update that goes on
+  std::map<std::string, torch::Tensor*> members_;  ///< parameters and buffers by their names
 };
 
 }  // namespace evomoe

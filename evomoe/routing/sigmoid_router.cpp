@@ -77,9 +77,8 @@ SigmoidRouter::SigmoidRouter(RouterShape shape, TopkOptions topk, SigmoidOptions
           topk_.k, options_.top_groups, allowed, options_.groups, E);
     }
   }
-  bias_E_ = register_buffer("bias", torch::zeros({E}));
-  if (options_.bias_rule == "smebu")
-    momentum_E_ = register_buffer("bias_momentum", torch::zeros({E}));
+  add_buffer(bias_E_, "bias", torch::zeros({E}));
+  if (options_.bias_rule == "smebu") add_buffer(momentum_E_, "bias_momentum", torch::zeros({E}));
 }
 
 torch::Tensor SigmoidRouter::score(const torch::Tensor& logits_TE) const {

@@ -35,10 +35,10 @@ void StableMoeOptions::describe(OptionTable& table) {
 StableMoeRouter::StableMoeRouter(RouterShape shape, StableMoeOptions options)
     : Router(std::move(shape)), options_(options) {
   const auto V = shape_.vocab_size, E = num_experts(), F = options_.distill_dim;
-  embedding_VF_ = register_parameter("distill_embedding", torch::zeros({V, F}));
-  centroid_EF_ = register_parameter("distill_centroid", torch::zeros({E, F}));
-  updates_ = register_buffer("updates", torch::zeros({}, torch::kInt64));
-  table_V_ = register_buffer("table", torch::full({V}, -1, torch::kInt64));
+  add_parameter(embedding_VF_, "distill_embedding", torch::zeros({V, F}));
+  add_parameter(centroid_EF_, "distill_centroid", torch::zeros({E, F}));
+  add_buffer(updates_, "updates", torch::zeros({}, torch::kInt64));
+  add_buffer(table_V_, "table", torch::full({V}, -1, torch::kInt64));
 }
 
 void StableMoeRouter::initialise(uint64_t seed, int64_t layer) {

@@ -37,8 +37,8 @@ ToppRouter::ToppRouter(RouterShape shape, ToppOptions options)
     fail_usage("--topp-target-k {}: allowed are 1 to {} (--moe-expert-count), or 0 for none",
                target, num_experts());
   }
-  threshold_ = register_buffer("threshold", torch::full({}, options_.threshold));
-  error_ = register_buffer("threshold_error", torch::zeros({}));
+  add_buffer(threshold_, "threshold", torch::full({}, options_.threshold));
+  add_buffer(error_, "threshold_error", torch::zeros({}));
 }
 
 Routing ToppRouter::route(const torch::Tensor& x_TD, const RoutingContext& context) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import torch
@@ -67,12 +68,11 @@ class MoELayer(nn.Module):
                            z_loss_weight=z_loss_weight, balance_scope=balance_scope, **router_options)
         self.experts = Experts(num_experts, model_dim, hidden_dim, activation=activation, gated=gated, biases=biases,
                                recompute=recompute, seed=seed, layer=layer)
-        self.seed = seed
         self.updates = 0
         self._stats: RouterStats | None = None
 
     def forward(self, x: Tensor, context: RoutingContext | None = None) -> MoEOutput:
-        """Without a context that of `self.updates` completed updates. Losses and statistics count its valid tokens."""
+        """Losses and statistics count the valid tokens of the context."""
         model_dim = self.gate.model_dim
         if x.dim() not in (2, 3) or x.shape[-1] != model_dim:
             raise ValueError(f"the layer takes [tokens, {model_dim}] or [batch, sequence, {model_dim}], not "
@@ -82,7 +82,9 @@ class MoELayer(nn.Module):
             given = getattr(context, name, None)
             if given is not None and given.numel() != len(flat):
                 raise ValueError(f"{name} has {given.numel()} entries for {len(flat)} tokens")
-        context = context or RoutingContext(update=self.updates, seed=self.seed)
+        context = context or RoutingContext()
+        if context.update is None:
+            context = dataclasses.replace(context, update=self.updates)
         routing = self.gate(flat, context, x.shape[1] if x.dim() == 3 else 0)
         y = self.experts(flat, routing.token, routing.weight, routing.offset)
         if routing.identity is not None:

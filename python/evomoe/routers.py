@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
+import operator
 from typing import Any, NamedTuple
 
 import torch
@@ -38,9 +38,11 @@ class RoutingContext:
     """All that routing depends on and that is no parameter. Noise is a function of seed, update, layer, sequence and
     position: the same run gives the same numbers, and no generator of torch is used."""
 
-    update: int = 0
-    """Completed updates of the optimiser; keys the noise."""
-    seed: int = 1
+    update: int | None = None
+    """Completed updates of the optimiser; keys the noise. None: those that the layer has counted (evomoe.end_update);
+    a Router alone counts none, and takes 0."""
+    seed: int | None = None
+    """Keys the noise. None: the seed that the layer, or the Router, was made with."""
     first_sequence: int = 0
     """The number of the batch's first sequence among all of the update: 0, or what micro-batches before had."""
     temperature: float = -1.0
@@ -59,53 +61,45 @@ class _Names(nn.Module):
 
 
 class Router(nn.Module):
-    """x [T,D] -> Routing: who computes what, with which combine weight. A router of the C++ library; its parameters and
-    buffers are those of this module. `layer` keys first values and noise; `options` are the method's own."""
+    """x [T,D] -> Routing: who computes what, with which combine weight. A router of the C++ library, which computes
+    with the parameters and buffers of this module. `layer` keys first values and noise; `options` are the method's
+    own."""
 
     def __init__(self, method: str, model_dim: int, num_experts: int, *, seed: int = 1, layer: int = 0,
                  vocab_size: int = 0, z_loss_weight: float = 0.0, balance_scope: str = "micro-batch",
                  **options: Any) -> None:
         super().__init__()
-        self.method, self.model_dim, self.num_experts, self.layer = method, model_dim, num_experts, layer
-        self._arguments = dict(seed=seed, layer=layer, vocab_size=vocab_size, z_loss_weight=z_loss_weight,
-                               balance_scope=balance_scope, **options)
-        self._router = _C.Router(method, model_dim, num_experts, seed, layer, vocab_size, z_loss_weight, balance_scope,
-                                 options)
-        for name, tensor in self._router.parameters():
-            # The very tensor of the C++ module, so that both sides see every change.
-            tensor.__class__ = nn.Parameter
-            parent, last = self._place(name, make=True)
-            parent.register_parameter(last, tensor)
-        for name, tensor in self._router.buffers():
-            parent, last = self._place(name, make=True)
+        self.method, self.model_dim, self.num_experts, self.seed, self.layer = (method, model_dim, num_experts, seed,
+                                                                                layer)
+        self._arguments = (method, model_dim, num_experts, seed, layer, vocab_size, z_loss_weight, balance_scope,
+                           options)
+        self._router = self._made()
+        parameters, buffers = self._router.parameters(), self._router.buffers()
+        for name, tensor in parameters:
+            parent, last = self._parent(name)
+            parent.register_parameter(last, nn.Parameter(tensor))
+        for name, tensor in buffers:
+            parent, last = self._parent(name)
             parent.register_buffer(last, tensor)
+        self._names = [name for name, _ in parameters + buffers]
 
-    def _place(self, name: str, make: bool = False) -> tuple[nn.Module, str]:
+    def _made(self) -> _C.Router:
+        return _C.Router(*self._arguments)
+
+    def _parent(self, name: str) -> tuple[nn.Module, str]:
+        """The module that a tensor of this name belongs to, made if there is none, and its name there."""
         *path, last = name.split(".")
         parent: nn.Module = self
         for part in path:
-            if make and part not in parent._modules:
+            if part not in parent._modules:
                 parent.add_module(part, _Names())
             parent = parent._modules[part]
         return parent, last
 
-    def _follow(self) -> None:
-        """Brings what was put in the place of a parameter or buffer (`to()`, `load_state_dict(assign=True)`) to the C++
-        side, which goes on with its own tensors."""
-        with torch.no_grad():
-            for tensors, kind in ((self._router.parameters(), "_parameters"), (self._router.buffers(), "_buffers")):
-                for name, own in tensors:
-                    parent, last = self._place(name)
-                    there = getattr(parent, kind)[last]
-                    if there is not own:
-                        own.data = there.data
-                        own.requires_grad_(there.requires_grad)
-                        getattr(parent, kind)[last] = own
-
-    def _apply(self, fn, recurse=True):
-        super()._apply(fn, recurse)
-        self._follow()
-        return self
+    def _tensors(self) -> dict[str, Tensor]:
+        """Parameters and buffers as they are now. The C++ side gets them at each call, because they may be replaced: by
+        to(), load_state_dict(assign=True), a parametrization, or by hand."""
+        return {name: operator.attrgetter(name)(self) for name in self._names}
 
     @property
     def most_experts_per_token(self) -> int:
@@ -125,10 +119,10 @@ class Router(nn.Module):
     def forward(self, x: Tensor, context: RoutingContext | None = None, sequence_length: int = 0) -> Routing:
         """Noise in training only. `sequence_length`: of the sequences that x [T,D] is made of; 0: it is one."""
         c = context or RoutingContext()
-        self._follow()
         return self._router.route(
-            x, training=self.training, seed=c.seed, update=c.update, first_sequence=c.first_sequence,
-            sequence_length=sequence_length, temperature=c.temperature, hard=c.hard, noise_scale=c.noise_scale,
+            x, self._tensors(), training=self.training, seed=self.seed if c.seed is None else c.seed,
+            update=c.update or 0, first_sequence=c.first_sequence, sequence_length=sequence_length,
+            temperature=c.temperature, hard=c.hard, noise_scale=c.noise_scale,
             valid=None if c.valid is None else c.valid.reshape(-1),
             token_id=None if c.token_id is None else c.token_id.reshape(-1))
 
@@ -137,29 +131,14 @@ class Router(nn.Module):
 
     def end_update(self, stats: RouterStats, of_all_layers: list[RouterStats] | None = None) -> None:
         """After an update of the optimiser: moves biases, thresholds and tables by what the whole batch did."""
-        self._follow()
-        self._router.end_update(stats, of_all_layers if of_all_layers is not None else [stats])
+        self._router.end_update(self._tensors(), stats, of_all_layers if of_all_layers is not None else [stats])
 
     def extra_repr(self) -> str:
         return f"{self.method}, model_dim={self.model_dim}, num_experts={self.num_experts}"
 
     def __getstate__(self) -> dict[str, Any]:
-        # The C++ router is made anew; its tensors travel as the module's.
-        state = self.__dict__.copy()
-        del state["_router"]
-        return state
+        return {name: value for name, value in self.__dict__.items() if name != "_router"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        a = dict(self._arguments)
-        fixed = [a.pop(name) for name in ("seed", "layer", "vocab_size", "z_loss_weight", "balance_scope")]
-        self._router = _C.Router(self.method, self.model_dim, self.num_experts, *fixed, a)
-        for _, tensor in self._router.parameters():
-            tensor.__class__ = nn.Parameter
-        self._follow()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Router:
-        new = self.__class__.__new__(self.__class__)
-        memo[id(self)] = new
-        new.__setstate__({name: copy.deepcopy(value, memo) for name, value in self.__getstate__().items()})
-        return new
+        self._router = self._made()

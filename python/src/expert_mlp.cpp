@@ -53,10 +53,9 @@ ExpertWeights expert_weights(const Tensor& w1, const Tensor& w2, const MaybeTens
   return weights;
 }
 
-ExpertMlpOptions mlp_options(std::string_view activation, bool recompute) {
+ExpertMlpOptions mlp_options(std::string_view activation) {
   ExpertMlpOptions options;
   options.activation = std::string(activation);
-  options.recompute = recompute;
   return options;
 }
 
@@ -68,8 +67,8 @@ std::tuple<Tensor, Tensor, Tensor> forward(const Tensor& x, const Tensor& token,
                                            bool gate_up, bool keep) {
   const auto output =
       expert_mlp_forward(x, token, weight, offset, expert_weights(w1, w2, b1, b2, w3, gate_up),
-                         mlp_options(activation, /*recompute=*/!keep), keep);
-  return {output.y_TD, or_empty(output.pre_AH, x), or_empty(output.factor_AH, x)};
+                         mlp_options(activation), keep);
+  return {output.y_TD, or_empty(output.hidden.pre_AH, x), or_empty(output.hidden.factor_AH, x)};
 }
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> backward(
@@ -88,8 +87,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> backward(
   }
   const auto grad = expert_mlp_backward(
       x, token, weight, offset, expert_weights(w1, w2, b1, b2, w3, gate_up),
-      mlp_options(activation, false), {{}, kept(pre), kept(factor)}, grad_y, into,
-      of_weights);
+      mlp_options(activation), {kept(pre), kept(factor)}, grad_y, into, of_weights);
   return {grad.x_TD,
           grad.weight_A,
           or_empty(gate_up ? grad_w1 : grad.weights.w1_EHD, x),
@@ -121,8 +119,7 @@ class ExpertMlpFunction : public torch::autograd::Function<ExpertMlpFunction> {
                         const MaybeTensor& w3, const std::string& activation, bool gate_up,
                         bool recompute) {
     const at::AutoDispatchBelowADInplaceOrView guard;
-    static const auto op =
-        operator_of<decltype(python::forward)>("evomoe::expert_mlp_forward");
+    static const auto op = operator_of<decltype(python::forward)>("evomoe::expert_mlp_forward");
     auto [y, pre, factor] = op.call(x, token, weight, offset, w1, w2, b1, b2, w3, activation,
                                     gate_up, /*keep=*/!recompute);
     context->save_for_backward({x, token, weight, offset, w1, w2, or_undefined(b1),
@@ -144,8 +141,7 @@ class ExpertMlpFunction : public torch::autograd::Function<ExpertMlpFunction> {
     for (size_t i = 4, edge = 4; i <= 8; ++i) {
       if (saved[i].defined()) of_weights |= context->needs_input_grad(edge++);
     }
-    static const auto op =
-        operator_of<decltype(python::backward)>("evomoe::expert_mlp_backward");
+    static const auto op = operator_of<decltype(python::backward)>("evomoe::expert_mlp_backward");
     auto [x, weight, w1, w2, b1, b2, w3] =
         op.call(gradients[0], saved[0], saved[1], saved[2], saved[3], saved[4], saved[5], maybe(6),
                 maybe(7), maybe(8), saved[9], saved[10],
@@ -161,8 +157,8 @@ Tensor with_autograd(const Tensor& x, const Tensor& token, const Tensor& weight,
                      const Tensor& offset, const Tensor& w1, const Tensor& w2,
                      const MaybeTensor& b1, const MaybeTensor& b2, const MaybeTensor& w3,
                      std::string_view activation, bool gate_up, bool recompute) {
-  bool needed = x.requires_grad() || weight.requires_grad() || w1.requires_grad() ||
-                w2.requires_grad();
+  bool needed =
+      x.requires_grad() || weight.requires_grad() || w1.requires_grad() || w2.requires_grad();
   for (const auto* tensor : {&b1, &b2, &w3}) needed |= *tensor && (*tensor)->requires_grad();
   if (needed && torch::GradMode::is_enabled()) {
     return ExpertMlpFunction::apply(x, token, weight, offset, w1, w2, b1, b2, w3,

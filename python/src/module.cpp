@@ -1,5 +1,4 @@
 #include <torch/extension.h>
-#include <torch/version.h>
 
 #include "bindings.h"
 #include "evomoe/base/error.h"
@@ -7,7 +6,6 @@
 PYBIND11_MODULE(_C, module) {
   using namespace evomoe;
   module.doc() = "The C++ side of evomoe; torch.ops.evomoe is registered when it is loaded.";
-  module.attr("torch_version") = TORCH_VERSION;
   pybind11::register_local_exception_translator([](std::exception_ptr thrown) {
     try {
       if (thrown) std::rethrow_exception(thrown);

@@ -3,8 +3,11 @@ import copy
 import io
 import pickle
 import unittest
+import weakref
 
 import torch
+from torch import nn
+from torch.nn.utils import parametrize
 
 import evomoe
 
@@ -81,12 +84,36 @@ class Layers(unittest.TestCase):
         x = torch.randn(2, 16, 8)
 
         def y(update):
-            return layer(x, evomoe.RoutingContext(update=update, temperature=1.0)).y
+            return layer(x, evomoe.RoutingContext(update=update, temperature=1.0, hard=True)).y
 
         self.assertTrue(torch.equal(y(3), y(3)))
         self.assertFalse(torch.equal(y(3), y(4)))
         layer.eval()
         self.assertTrue(torch.equal(y(3), y(4)))
+
+    def test_noise_is_that_of_the_layer_unless_the_context_says_which(self):
+        layer, other = layer_of("dts"), layer_of("dts", seed=2)
+        other.load_state_dict(layer.state_dict())
+        x = torch.randn(2, 16, 8)
+
+        def y(layer, **context):
+            return layer(x, evomoe.RoutingContext(temperature=1.0, hard=True, **context)).y
+
+        first = y(layer)
+        self.assertTrue(torch.equal(first, y(layer, update=0, seed=1)))
+        self.assertTrue(torch.equal(y(other), y(layer, seed=2)))
+        self.assertFalse(torch.equal(y(other), first))
+        evomoe.end_update(layer)
+        self.assertFalse(torch.equal(y(layer), first))
+        self.assertTrue(torch.equal(y(layer, update=0), first))
+
+    def test_statistics_keep_no_graph(self):
+        layer = layer_of("topk")
+        routing = layer.gate(torch.randn(4, 8))
+        stats, kept = routing.stats, weakref.ref(routing)
+        del routing
+        self.assertIsNone(kept())
+        self.assertEqual(stats.tokens, 4)
 
     def test_padding_has_no_expert(self):
         layer = layer_of("topk")
@@ -107,7 +134,7 @@ class Modules(unittest.TestCase):
         """A layer that has trained: its bias, a buffer, has moved."""
         layer = layer_of(method)
         sgd = torch.optim.SGD(layer.parameters(), lr=0.1)
-        layer(torch.randn(2, 8, 8)).y.sum().backward()
+        layer(torch.randn(2, 8, 8), context_of(16)).y.sum().backward()
         sgd.step()
         evomoe.end_update(layer)
         return layer
@@ -174,6 +201,95 @@ class Modules(unittest.TestCase):
         layer(torch.randn(2, 8, 8))
         evomoe.end_update(layer)
         self.assertFalse(torch.equal(next(layer.gate.buffers()), bias))
+
+
+def assigned(layer):
+    layer.load_state_dict({name: value.clone() for name, value in layer.state_dict().items()}, assign=True)
+    return layer
+
+
+def converted(layer):
+    """To a type by new parameters, as torch does it for some devices."""
+    torch.__future__.set_overwrite_module_params_on_conversion(True)
+    try:
+        return layer.double()
+    finally:
+        torch.__future__.set_overwrite_module_params_on_conversion(False)
+
+
+def replaced_by_hand(layer):
+    for module in layer.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            setattr(module, name, nn.Parameter(parameter.detach().clone()))
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            setattr(module, name, buffer.clone())
+    return layer
+
+
+class Doubled(nn.Module):
+    def forward(self, weight):
+        return 2 * weight
+
+
+class Replaced(unittest.TestCase):
+    """Other tensors in the place of a router's: it computes with those that the module has now, and trains them."""
+
+    WAYS = {"load_state_dict(assign=True)": assigned, "double()": nn.Module.double, "new parameters": converted,
+            "by hand": replaced_by_hand, "deepcopy": copy.deepcopy,
+            "pickle": lambda layer: pickle.loads(pickle.dumps(layer))}
+
+    def test_what_an_optimiser_has_is_what_trains(self):
+        for method in ("topk", "sigmoid", "moepp", "longcat", "stablemoe"):
+            for way, replace in self.WAYS.items():
+                with self.subTest(method=method, way=way):
+                    torch.manual_seed(1)
+                    layer = replace(layer_of(method))
+                    dtype = layer.experts.w1.dtype
+                    plain = layer_of(method, seed=2).to(dtype)
+                    plain.load_state_dict(layer.state_dict())
+                    x = torch.randn(2, 8, 8, dtype=dtype)
+                    before = layer.gate.wg.weight.clone()
+                    for one in (layer, plain):
+                        sgd = torch.optim.SGD(one.parameters(), lr=0.1)
+                        for update in range(2):
+                            output = one(x, context_of(16, update=update, seed=1))
+                            sgd.zero_grad()
+                            (output.y.square().sum() + sum(output.losses.values())).backward()
+                            sgd.step()
+                            evomoe.end_update(one)
+                    self.assertFalse(torch.equal(layer.gate.wg.weight, before))
+                    for name, value in plain.state_dict().items():
+                        torch.testing.assert_close(layer.state_dict()[name], value,
+                                                   msg=lambda text, name=name: f"{name}: {text}")
+
+    def test_a_parametrization(self):
+        layer, plain = layer_of("topk"), layer_of("topk")
+        with torch.no_grad():
+            plain.gate.wg.weight.mul_(2)
+        parametrize.register_parametrization(layer.gate.wg, "weight", Doubled())
+        x = torch.randn(2, 8, 8)
+        expected = plain(x).y
+        expected.square().sum().backward()
+        for one in (layer, copy.deepcopy(layer)):
+            y = one(x).y
+            torch.testing.assert_close(y, expected)
+            y.square().sum().backward()
+            torch.testing.assert_close(one.gate.wg.parametrizations.weight.original.grad,
+                                       2 * plain.gate.wg.weight.grad)
+
+    def test_functional_call_between_two_passes(self):
+        """Each pass has the gradients of its own weights, although another one came before its backward pass."""
+        layer, other = layer_of("topk"), layer_of("topk", seed=2)
+        given = {name: value.detach().clone().requires_grad_() for name, value in other.named_parameters()}
+        x = torch.randn(2, 8, 8, requires_grad=True)
+        first = layer(x).y.square().sum()
+        second = torch.func.functional_call(layer, given, (x,)).y.square().sum()
+        (first + second).backward()
+        alone = x.detach().clone().requires_grad_()
+        (layer_of("topk")(alone).y.square().sum() + other(alone).y.square().sum()).backward()
+        torch.testing.assert_close(x.grad, alone.grad)
+        for name, value in other.named_parameters():
+            torch.testing.assert_close(given[name].grad, value.grad)
 
 
 class Options(unittest.TestCase):

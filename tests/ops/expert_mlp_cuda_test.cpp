@@ -113,7 +113,7 @@ const char* const kNames[] = {"y",       "grad x",  "grad weight", "grad w1",
                               "grad b1", "grad w2", "grad b2",     "grad w3"};
 
 void expect_close(const Case& c, const std::vector<Tensor>& wanted, const Tensor& y,
-                  const CudaExpertGradients& grad, double tolerance) {
+                  const ExpertMlpGradients& grad, double tolerance) {
   std::vector<Tensor> found = {y, grad.x_TD, grad.weight_A};
   for_each_weight([&](const Tensor& weight) { found.push_back(weight); }, grad.weights);
   for (size_t i = 0; i < wanted.size(); ++i) {
@@ -160,9 +160,47 @@ TEST_F(CudaExpertMlp, InBFloat16GroupedProductsAndALoopAgreeWithFloat32) {
       // What the grouped product takes (can_group_products).
       if (grouped && (c.model_dim % 8 != 0 || c.hidden_dim % 8 != 0)) continue;
       experts.grouped = grouped;
-      const auto output = cuda_experts_forward(experts, /*keep_pre=*/true);
+      const auto output = cuda_experts_forward(experts, /*keep_hidden=*/true);
       const auto grad = cuda_experts_backward(experts, output.hidden, grad_y.to(device));
       expect_close(c, wanted, output.y_TD, grad, 2e-2);
+    }
+  }
+}
+
+TEST_F(CudaExpertMlp, MakesGradientsOfWeightsWhereTheyAreWantedOrNone) {
+  for (const auto& c : kCases) {
+    const auto device = kernels::cuda_form_device();
+    auto experts = converted(make_experts(c), device, torch::kBFloat16);
+    const auto grad_y = torch::randn({c.tokens, c.model_dim}).to(device, torch::kBFloat16);
+    for (const bool grouped : {false, true}) {
+      if (grouped && (c.model_dim % 8 != 0 || c.hidden_dim % 8 != 0)) continue;
+      SCOPED_TRACE(std::string(c.name) + (grouped ? ", grouped" : ""));
+      experts.grouped = grouped;
+      const auto hidden = cuda_experts_forward(experts, /*keep_hidden=*/true).hidden;
+      const auto alone = cuda_experts_backward(experts, hidden, grad_y);
+      // Parts of larger tensors, as the halves of gate_up_proj are.
+      const auto into = of_each_weight(experts.weights, [](const Tensor& weight) {
+        const auto whole = torch::cat({weight, weight}, /*dim=*/1).fill_(7);
+        return whole.slice(1, weight.size(1));
+      });
+      const auto frozen = cuda_experts_backward(experts, hidden, grad_y, into, false);
+      EXPECT_TRUE(torch::equal(frozen.x_TD, alone.x_TD));
+      EXPECT_TRUE(torch::equal(frozen.weight_A, alone.weight_A));
+      for_each_weight(
+          [](const Tensor& none, const Tensor& place) {
+            EXPECT_FALSE(none.defined());
+            if (place.defined()) EXPECT_TRUE((place == 7).all().item<bool>());
+          },
+          frozen.weights, into);
+      const auto placed = cuda_experts_backward(experts, hidden, grad_y, into);
+      for_each_weight(
+          [](const Tensor& gradient, const Tensor& place, const Tensor& wanted) {
+            ASSERT_EQ(gradient.defined(), wanted.defined());
+            if (!wanted.defined()) return;
+            EXPECT_TRUE(gradient.is_same(place));
+            EXPECT_TRUE(torch::equal(gradient, wanted));
+          },
+          placed.weights, into, alone.weights);
     }
   }
 }

@@ -34,9 +34,8 @@ struct GatedCase {
     return {.w1_EHD = half(gate_up, 0), .w2_EDH = w2_EDH, .w3_EHD = half(gate_up, 1)};
   }
   ExpertWeights apart() const {
-    return {.w1_EHD = half(gate_up, 0).clone(),
-            .w2_EDH = w2_EDH,
-            .w3_EHD = half(gate_up, 1).clone()};
+    return {
+        .w1_EHD = half(gate_up, 0).clone(), .w2_EDH = w2_EDH, .w3_EHD = half(gate_up, 1).clone()};
   }
 };
 
@@ -61,15 +60,15 @@ TEST(ExpertMlpPasses, AreThoseOfTheFunctionWithAutograd) {
           expert_mlp_forward(given.x_TD, given.token_A, given.weight_A, given.offset_E1,
                              given.in_place(), given.options, keep);
       EXPECT_TRUE(torch::equal(forward.y_TD, y_TD));
-      EXPECT_EQ(forward.pre_AH.defined(), keep);
-      EXPECT_EQ(forward.factor_AH.defined(), keep);
+      EXPECT_EQ(forward.hidden.pre_AH.defined(), keep);
+      EXPECT_EQ(forward.hidden.factor_AH.defined(), keep);
       const auto all = torch::full_like(given.gate_up, 7);
       ExpertWeights into;
       into.w1_EHD = GatedCase::half(all, 0);
       into.w3_EHD = GatedCase::half(all, 1);
-      const auto grad = expert_mlp_backward(given.x_TD, given.token_A, given.weight_A,
-                                            given.offset_E1, given.in_place(), given.options,
-                                            forward, grad_y_TD, into);
+      const auto grad =
+          expert_mlp_backward(given.x_TD, given.token_A, given.weight_A, given.offset_E1,
+                              given.in_place(), given.options, forward.hidden, grad_y_TD, into);
       EXPECT_TRUE(torch::allclose(grad.x_TD, x_TD.grad()));
       EXPECT_TRUE(torch::allclose(grad.weight_A, weight_A.grad()));
       EXPECT_TRUE(torch::allclose(GatedCase::half(all, 0), weights.w1_EHD.grad()));
@@ -79,7 +78,7 @@ TEST(ExpertMlpPasses, AreThoseOfTheFunctionWithAutograd) {
 
       const auto frozen = expert_mlp_backward(given.x_TD, given.token_A, given.weight_A,
                                               given.offset_E1, given.in_place(), given.options,
-                                              forward, grad_y_TD, {}, /*of_weights=*/false);
+                                              forward.hidden, grad_y_TD, {}, /*of_weights=*/false);
       EXPECT_TRUE(torch::equal(frozen.x_TD, grad.x_TD));
       EXPECT_TRUE(torch::equal(frozen.weight_A, grad.weight_A));
       for_each_weight([](const torch::Tensor& none) { EXPECT_FALSE(none.defined()); },
@@ -125,6 +124,37 @@ TEST(ExpertMlpPasses, ReadPartsOfLargerTensorsWhateverTheirSteps) {
   auto copied = one_for_all;
   copied.w2_EDH = one_for_all.w2_EDH.contiguous();
   EXPECT_TRUE(torch::equal(y_of(one_for_all), y_of(copied)));
+}
+
+TEST(ExpertMlpPasses, KeepWhatTheyAreToldToKeep) {
+  for (const bool recompute : {false, true}) {
+    for (const bool keep : {false, true}) {
+      GatedCase given;
+      given.options.recompute = recompute;
+      const auto forward = expert_mlp_forward(given.x_TD, given.token_A, given.weight_A,
+                                              given.offset_E1, given.apart(), given.options, keep);
+      EXPECT_EQ(forward.hidden.pre_AH.defined(), keep);
+      EXPECT_EQ(forward.hidden.factor_AH.defined(), keep);
+    }
+  }
+}
+
+TEST(ExpertMlpPasses, RefuseAPlaceForAGradientThatIsNotLikeTheWeight) {
+  const GatedCase given;
+  const auto refused = [&](const ExpertWeights& into, const char* message) {
+    EXPECT_THAT(
+        [&] {
+          expert_mlp_backward(given.x_TD, given.token_A, given.weight_A, given.offset_E1,
+                              given.apart(), given.options, {}, given.x_TD, into);
+        },
+        ::testing::ThrowsMessage<Error>(::testing::HasSubstr(message)));
+  };
+  const auto w2_EDH = torch::empty_like(given.w2_EDH);
+  refused({.b1_EH = torch::empty({kExperts, kHidden})}, "gradient of b1, which the experts do not");
+  refused({.w2_EDH = w2_EDH.slice(2, 1)}, "gradient of w2 must be like it");
+  refused({.w2_EDH = w2_EDH.to(torch::kFloat64)}, "gradient of w2 must be like it");
+  refused({.w2_EDH = torch::empty({kExperts, kHidden, kDim}).transpose(1, 2)},
+          "each expert's own numbers contiguous");
 }
 
 TEST(ExpertMlpPasses, RefuseAGradientOfAnotherShape) {

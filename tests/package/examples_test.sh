@@ -2,19 +2,10 @@
 # The examples, built from an installed library and run: moe_layer with g++ and with clang++, router with one of them; and
 # all public headers in one file. A compiler that is missing is passed over. Each file takes half a minute: LibTorch.
 # Usage: examples_test.sh BUILD-FOLDER LIBTORCH
-set -euo pipefail
+source "$(dirname "$0")/common.sh"
 build=$(cd "$1" && pwd)
 torch=$(cd "$2" && pwd)
-here=$(cd "$(dirname "$0")" && pwd)
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-fail() { echo "examples_test: $*" >&2; exit 1; }
-
-cmake --install "$build" --component library --prefix "$folder/prefix" >/dev/null
-if [[ ! -d $folder/prefix ]]; then
-  echo "examples_test: skipped: an instrumented build installs no library"
-  exit 77
-fi
+install_library "$build" "$folder/prefix"
 
 # example NAME COMPILER
 example() {
@@ -32,7 +23,7 @@ for compiler in g++ clang++; do
   started+=("moe_layer-$compiler:$!")
   last=$compiler
 done
-((${#started[@]})) || { echo "examples_test: skipped: neither g++ nor clang++"; exit 77; }
+((${#started[@]})) || skip "neither g++ nor clang++"
 for one in "${started[@]}"; do
   wait "${one#*:}" || { cat "$folder/${one%:*}.log"; fail "${one%:*} is not built"; }
 done

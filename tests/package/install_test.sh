@@ -2,11 +2,8 @@
 # What `make install` makes works from wherever it is moved to, and has the manual and the completions.
 # Usage: install_test.sh BUILD-FOLDER
 # All must be built: a build here could relink the program that other tests run at the same time.
-set -euo pipefail
+source "$(dirname "$0")/common.sh"
 build=$(cd "$1" && pwd)
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-fail() { echo "install_test: $*" >&2; exit 1; }
 
 cmake --install "$build" --prefix "$folder/first" >/dev/null
 mv "$folder/first" "$folder/moved"

@@ -2,20 +2,12 @@
 # What `cmake --install` makes is a library for other projects: it can be moved, find_package finds its rooms and refuses
 # what it does not have, and its headers are complete. Nothing is compiled (examples_test.sh does).
 # Usage: library_test.sh BUILD-FOLDER LIBTORCH
-set -euo pipefail
+source "$(dirname "$0")/common.sh"
 build=$(cd "$1" && pwd)
 torch=$(cd "$2" && pwd)
-here=$(cd "$(dirname "$0")" && pwd)
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-fail() { echo "library_test: $*" >&2; exit 1; }
 unset EVOMOE_TORCH Torch_DIR CMAKE_PREFIX_PATH
 
-cmake --install "$build" --component library --prefix "$folder/first" >/dev/null
-if [[ ! -d $folder/first ]]; then
-  echo "library_test: skipped: an instrumented build installs no library"
-  exit 77
-fi
+install_library "$build" "$folder/first"
 mv "$folder/first" "$folder/moved"
 prefix=$folder/moved
 package=$(dirname "$(find "$prefix" -name evomoe-config.cmake)")

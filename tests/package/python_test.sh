@@ -2,15 +2,11 @@
 # The tests of the Python package: with the one that EVOMOE_PYTHON has installed (without it: the Python of .venv, or
 # python3); with --build, with one that is built here from an installed library, for the torch of that Python.
 # Usage: python_test.sh PROGRAM [--build BUILD-FOLDER LIBTORCH]
-set -euo pipefail
+source "$(dirname "$0")/common.sh"
 program=$1
-here=$(cd "$(dirname "$0")" && pwd)
 python=$here/../../.venv/bin/python
 [[ -x $python ]] || python=python3
 python=${EVOMOE_PYTHON:-$python}
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-skip() { echo "python_test: skipped: $*"; exit 77; }
 
 command -v "$python" >/dev/null || skip "there is no $python (EVOMOE_PYTHON)"
 cd "$folder"  # not where a folder of the name evomoe is
@@ -20,8 +16,7 @@ if [[ ${2:-} == --build ]]; then
   [[ $(version "$theirs") == $(version "$4") ]] || skip "$python has torch $(version "$theirs"), this build LibTorch $(version "$4")"
   "$python" -c 'import pip, setuptools.command.bdist_wheel' 2>/dev/null || "$python" -c 'import pip, wheel' 2>/dev/null ||
     skip "$python has no pip and setuptools 70.1"
-  cmake --install "$3" --component library --prefix "$folder/prefix" >/dev/null
-  [[ -d $folder/prefix ]] || skip "an instrumented build installs no library"
+  install_library "$3" "$folder/prefix"
   # From a copy: pip leaves files beside the sources.
   cp -r "$here/../../python" "$folder/python"
   EVOMOE_PREFIX=$folder/prefix "$python" -m pip install --quiet --no-build-isolation --no-deps --no-index --target "$folder/site" \

@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "evomoe/base/error.h"
+#include "evomoe/config/option_table.h"
 #include "evomoe/routing/dense_router.h"
-#include "evomoe/routing/method_options.h"
 #include "evomoe/routing/registry.h"
 #include "evomoe/routing/topk_router.h"
 #include "tests/routing/word_router.h"
@@ -51,13 +51,21 @@ TEST(Registry, ANewMethodIsOneClassAndOneLine) {
               ThrowsMessage<Error>(HasSubstr("exists already")));
 }
 
-TEST(Registry, KnowsTheOptionsOfAMethod) {
-  EXPECT_THAT(options_of_method("topk"), ::testing::ElementsAre(
-                                             "moe-train-capacity-token-fraction",
-                                             "moe-eval-capacity-token-fraction", "moe-drop-policy",
-                                             "moe-capacity-scope", "moe-k", "moe-no-normalize-topk"));
-  EXPECT_THAT(options_of_method("dense"), ::testing::IsEmpty());
-  EXPECT_THAT([] { options_of_method("topq"); },
+TEST(Registry, DescribesTheOptionsOfAMethod) {
+  const auto names_of = [](const std::string& method) {
+    OptionSet options;
+    OptionTable table("", "");
+    describe_method_options(table, options, method);
+    std::vector<std::string> names;
+    for (const auto& option : table.options()) names.push_back(option->name());
+    return names;
+  };
+  EXPECT_THAT(names_of("topk"),
+              ::testing::ElementsAre("moe-train-capacity-token-fraction",
+                                     "moe-eval-capacity-token-fraction", "moe-drop-policy",
+                                     "moe-capacity-scope", "moe-k", "moe-no-normalize-topk"));
+  EXPECT_THAT(names_of("dense"), ::testing::IsEmpty());
+  EXPECT_THAT([&] { names_of("topq"); },
               ThrowsMessage<UsageError>(HasSubstr("did you mean topk?")));
 }
 

@@ -3,11 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <map>
 #include <set>
 
 #include "evomoe/base/error.h"
 #include "evomoe/parallel/communicator.h"
+#include "evomoe/routing/dts_router.h"
 #include "evomoe/routing/router_metrics.h"
+#include "evomoe/routing/sigmoid_router.h"
 #include "tests/routing/golden_case.h"
 
 namespace evomoe {
@@ -491,6 +494,79 @@ TEST(Routers, TheGateIsOneParameterNamedWgWeight) {
     EXPECT_EQ(parameters[0].key(), "wg.weight");
     EXPECT_EQ(parameters[0].value().sizes(), (std::vector<int64_t>{4, 10}));
     EXPECT_TRUE(router->gate_weight().is_same(parameters["wg.weight"]));
+  }
+}
+
+TEST(Routers, ComputeWithTheTensorsThatTheyAreGiven) {
+  for (const auto& method : methods()) {
+    SCOPED_TRACE(method);
+    RouterOptions options;
+    options.method = method;
+    options.model_dim = 8;
+    options.num_experts = 4;
+    options.vocab_size = 12;
+    // With these there is another buffer.
+    if (method == "dts") options.get<DtsOptions>().target_k = 2;
+    if (method == "sigmoid") options.get<SigmoidOptions>().bias_rule = "smebu";
+    const auto made = [&](uint64_t seed) {
+      auto router = make_router(options);
+      const torch::NoGradGuard no_grad;
+      router->initialise(seed, /*layer=*/0);
+      return router;
+    };
+    const auto source = made(1), user = made(2);
+    torch::manual_seed(3);
+    const auto x_TD = torch::randn({12, 8});
+    RoutingContext context;
+    context.token_id_T = torch::arange(12);
+    context.noise.seed = 5;
+    const auto routed = [&](Router& router) {
+      const auto routing = router.route(x_TD, context);
+      auto sum = routing.dense(12).square().sum();
+      for (const auto& loss : routing.losses) sum = sum + loss.value;
+      return std::pair(routing, sum);
+    };
+
+    // No leaves: what a parametrization gives.
+    const auto first = source->named_parameters(), own = user->named_parameters();
+    std::map<std::string, torch::Tensor> leaf;
+    for (const auto& item : first) {
+      leaf[item.key()] = item.value().detach().clone().requires_grad_();
+      user->use_tensor(item.key(), leaf[item.key()] * 1);
+    }
+    std::map<std::string, torch::Tensor> buffer;
+    for (const auto& item : source->named_buffers()) {
+      buffer[item.key()] = item.value().clone();
+      user->use_tensor(item.key(), buffer[item.key()]);
+    }
+    const auto [expected, expected_sum] = routed(*source);
+    const auto [found, sum] = routed(*user);
+    EXPECT_TRUE(torch::equal(found.dense(12), expected.dense(12)));
+    if (expected_sum.requires_grad()) {
+      expected_sum.backward();
+      sum.backward();
+    }
+    for (const auto& item : first) {
+      EXPECT_FALSE(own[item.key()].grad().defined()) << item.key();
+      const auto wanted = item.value().grad(), given = leaf[item.key()].grad();
+      if (wanted.defined()) {
+        EXPECT_TRUE(given.defined() && torch::equal(given, wanted)) << item.key();
+      }
+    }
+    // What moves after an update is what was given.
+    auto stats = expected.stats;
+    if (source->watches_outputs()) stats.output_sum_ED1 = torch::ones({4, 9}, torch::kFloat64);
+    source->end_update(stats, {{0, stats}});
+    user->end_update(stats, {{0, stats}});
+    for (const auto& item : source->named_buffers())
+      EXPECT_TRUE(torch::equal(buffer[item.key()], item.value())) << item.key();
+
+    EXPECT_THAT(
+        [&] { user->use_tensor("wg.bias", x_TD); },
+        ::testing::ThrowsMessage<Error>(::testing::HasSubstr("no parameter or buffer `wg.bias`")));
+    EXPECT_THAT(
+        [&] { user->use_tensor("wg.weight", x_TD); },
+        ::testing::ThrowsMessage<Error>(::testing::HasSubstr("must have the shape [4, 8]")));
   }
 }
 
