@@ -330,9 +330,9 @@ TEST(ByteBpe, NamesWhatIsWrongWithItsFiles) {
   write_text(merges, "#version: 0.2\nq\n");
   expect_error([&] { ByteBpe::load(encoder, merges); }, {merges.string() + ":2", "two tokens"});
   write_text(encoder, good.substr(0, good.size() / 2));
-  expect_error([&] { ByteBpe::load(encoder, merges); }, {encoder.string(), "no JSON object"});
+  expect_error([&] { ByteBpe::load(encoder, merges); }, {encoder.string(), "not a JSON object"});
   write_text(encoder, "{\"a\": " + std::string(100'000, '[') + std::string(100'000, ']') + "}");
-  expect_error([&] { ByteBpe::load(encoder, merges); }, {encoder.string(), "no JSON object"});
+  expect_error([&] { ByteBpe::load(encoder, merges); }, {encoder.string(), "not a JSON object"});
   write_text(encoder, R"({"a": 0, "b": 2})");
   expect_error([&] { ByteBpe::load(encoder, merges); }, {"`b`", "0 .. 1"});
   expect_error([&] { ByteBpe::train({folder / "text"}, 10, 1); }, {"10", "257"});
