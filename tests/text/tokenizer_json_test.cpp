@@ -215,7 +215,7 @@ TEST_F(TokenizerJson, AFolderHasOneBpe) {
 }
 
 TEST_F(TokenizerJson, NamesWhatIsNotRead) {
-  const auto whole = small_tokenizer().dump();
+  const auto whole = tokenizer_with_ab().dump();
   expect_refused(whole.substr(0, whole.size() / 2),
                  {"tokenizer.json: is not a JSON object", "cut off"});
   expect_refused("{}", {"tokenizer.json: is no tokenizer", "save_pretrained"});
