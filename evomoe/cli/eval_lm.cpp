@@ -2,10 +2,9 @@
 #include <cmath>
 #include <map>
 #include <numeric>
-#include <ostream>
 
 #include "evomoe/base/error.h"
-#include "evomoe/base/write_file.h"
+#include "evomoe/base/json_file.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/command_ranks.h"
 #include "evomoe/cli/parse.h"
@@ -176,10 +175,7 @@ int eval_lm_command(const std::vector<std::string>& arguments) {
   result["wall_time"] = clock() - begin;
   result["wall_time_load"] = after_load - begin;
   result["wall_time_model"] = seconds;
-  if (flags.stats_path) {
-    write_file(*flags.stats_path + ".json",
-               [&](std::ostream& stream) { stream << result.dump(2) << "\n"; });
-  }
+  if (flags.stats_path) write_json_file(*flags.stats_path + ".json", result);
   if (flags.common.log_format == "json") {
     fmt::print("{}\n", result.dump());
   } else {

@@ -27,8 +27,8 @@ Dictionary load_masked_dictionary(const std::filesystem::path& folder);
 /// training differ from epoch to epoch; every other split has those of epoch 1.
 class MaskedLanguageModelData : public TaskData {
  public:
-  /// Whole words are found with the BPE (encoder.json, vocab.bpe) of the first folder; a dictionary
-  /// of BPE ids without it is then an Error.
+  /// Whole words are found with the BPE of the first folder; a dictionary of BPE ids without it is
+  /// then an Error.
   MaskedLanguageModelData(const std::string& paths, MaskedLanguageModelDataOptions options);
 
   const Dictionary& source_dictionary() const override { return dictionary_; }

@@ -64,7 +64,8 @@ void keep_answers(std::vector<Hypothesis>& hypotheses, size_t prefix,
                    [](const Hypothesis& a, const Hypothesis& b) { return a.score > b.score; });
 }
 
-/// The first token of a prompt, with which the search began, is a part of the text as others are.
+/// Puts the first token of a prompt, with which the search began, before its continuations: it is a
+/// part of the text as others are.
 void write_start(std::vector<Hypothesis>& hypotheses, int64_t start) {
   for (auto& hypothesis : hypotheses) {
     hypothesis.token.insert(hypothesis.token.begin(), start);
@@ -115,22 +116,20 @@ std::vector<int64_t> source_tokens(const GenerationModel& model, std::string_vie
   const bool nothing = tokens.empty() && text.empty();
   if (model.rules.continues_source && (!model.prompt_start || nothing))
     tokens.push_back(model.start_token);
+  const auto append = [&](const std::vector<int64_t>& more) {
+    tokens.insert(tokens.end(), more.begin(), more.end());
+  };
   if (model.rules.whole_prompts) {
-    const auto of_text = text_tokens(text, *model.source, model.bpe);
-    tokens.insert(tokens.end(), of_text.begin(), of_text.end());
+    append(text_tokens(text, *model.source, model.bpe));
     return tokens;
   }
   bool first = true;
   for_each_line(text, [&](std::string_view line) {
     if (!first) tokens.push_back(Dictionary::kEos);
     first = false;
-    if (model.bpe == nullptr) {
-      const auto words = model.source->encode_line(line, /*append_eos=*/false);
-      tokens.insert(tokens.end(), words.begin(), words.end());
-      return;
-    }
-    for (const auto id : model.bpe->encode(line))
-      tokens.push_back(text_token(std::to_string(id), *model.source));
+    // As `preprocess` reads lines of words, in which `</s>` is that token.
+    append(model.bpe != nullptr ? text_tokens(line, *model.source, model.bpe)
+                                : model.source->encode_line(line, /*append_eos=*/false));
   });
   if (text.ends_with('\n') || text.ends_with('\r')) tokens.push_back(Dictionary::kEos);
   // A language model goes on behind the text; others know from </s> that it is whole.
@@ -184,8 +183,11 @@ std::vector<std::vector<Hypothesis>> hypotheses_of(const GenerationModel& model,
     for (size_t row = 0; row < found.size(); ++row)
       keep_answers(found[row], sentences.prefix[row].size(), options);
   } else {
-    for (size_t row = 0; row < sentences.start.size(); ++row)
-      write_start(found[row], sentences.start[row]);
+    // The model's own start is no part of it, whatever begins the other rows.
+    for (size_t row = 0; row < sentences.start.size(); ++row) {
+      if (sentences.start[row] != options.start_token)
+        write_start(found[row], sentences.start[row]);
+    }
   }
   return found;
 }

@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/json_file.h"
 #include "evomoe/hub/evomoe_config.h"
 #include "evomoe/hub/gpt_config.h"
 #include "evomoe/hub/hub_fields.h"
@@ -56,8 +57,14 @@ void read_family(HubFields& fields, const HubArchitecture& architecture, TrainOp
 
 HubModel read_hub_config(const std::filesystem::path& folder) {
   const auto path = folder / "config.json";
-  const auto config = read_hub_json(path);
   const auto where = path.string();
+  EVOMOE_CHECK(std::filesystem::exists(path),
+               "{}: cannot be read; --from hf takes the folder of a model, with config.json",
+               where);
+  std::string repeated;
+  const auto config = read_json_file(path, &repeated);
+  EVOMOE_CHECK(repeated.empty(), "{}: has `{}` twice; remove the one that is not meant", where,
+               repeated);
   HubModel model;
   const auto& architecture = architecture_in(config, where);
   model.architecture = &architecture;

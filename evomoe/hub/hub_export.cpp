@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/json_file.h"
 #include "evomoe/base/log.h"
 #include "evomoe/base/write_file.h"
 #include "evomoe/checkpoint/checkpoint.h"
@@ -137,7 +138,7 @@ std::vector<fs::path> export_hub_model(const fs::path& checkpoint, const fs::pat
   for (const auto& file : export_hub_text(text, folder, fields)) files.push_back(file);
   check_padding(architecture, fields);
   // Last, so that a folder with config.json is whole.
-  write_file(config, [&](std::ostream& stream) { stream << fields.dump(2) << "\n"; });
+  write_json_file(config, fields);
   files.push_back(config);
   return files;
 }

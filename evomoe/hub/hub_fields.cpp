@@ -2,14 +2,11 @@
 
 #include <fmt/ranges.h>
 
-#include <fstream>
-#include <iterator>
 #include <limits>
 #include <utility>
 #include <vector>
 
 #include "evomoe/base/error.h"
-#include "evomoe/base/parse_json.h"
 
 namespace evomoe {
 
@@ -146,19 +143,6 @@ const std::set<std::string>& harmless_hub_fields() {
                                               "unk_token_id",
                                               "use_cache"};
   return names;
-}
-
-json read_hub_json(const std::filesystem::path& path) {
-  std::ifstream file(path);
-  EVOMOE_CHECK(file, "{}: cannot be read; --from hf takes the folder of a model, with config.json",
-               path.string());
-  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  std::string repeated;
-  auto value = parse_json(text, &repeated);
-  EVOMOE_CHECK(!value.is_discarded() && value.is_object(), "{}: is not a JSON object",
-               path.string());
-  EVOMOE_CHECK(repeated.empty(), "{}: has `{}` twice", path.string(), repeated);
-  return value;
 }
 
 }  // namespace evomoe

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -48,8 +47,5 @@ class HubFields {
 
 /// Fields of config.json that do not change what a model computes, whatever its architecture.
 const std::set<std::string>& harmless_hub_fields();
-
-/// The fields of a JSON file. Error where it cannot be read, is no JSON object or has a key twice.
-nlohmann::json read_hub_json(const std::filesystem::path& path);
 
 }  // namespace evomoe

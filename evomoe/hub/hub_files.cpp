@@ -2,14 +2,11 @@
 
 #include <fmt/ranges.h>
 
-#include <fstream>
 #include <nlohmann/json.hpp>
-#include <ostream>
 #include <set>
 
 #include "evomoe/base/error.h"
-#include "evomoe/base/parse_json.h"
-#include "evomoe/base/write_file.h"
+#include "evomoe/base/json_file.h"
 
 namespace evomoe {
 namespace {
@@ -21,13 +18,11 @@ constexpr const char* kIndex = "model.safetensors.index.json";
 
 /// File by tensor.
 std::map<std::string, std::string> read_index(const fs::path& path) {
-  std::ifstream file(path);
-  EVOMOE_CHECK(file, "{}: cannot be read", path.string());
-  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  const auto index = parse_json(text);
-  EVOMOE_CHECK(
-      index.is_object() && index.contains("weight_map") && index.at("weight_map").is_object(),
-      "{}: is not an index of shards, an object with `weight_map`", path.string());
+  const auto index = read_json_file(path);
+  EVOMOE_CHECK(index.contains("weight_map") && index.at("weight_map").is_object(),
+               "{}: is not an index of shards, which has an object `weight_map`; take the file "
+               "that belongs to the model's weights",
+               path.string());
   std::map<std::string, std::string> files;
   const auto& map = index.at("weight_map");
   for (const auto& [name, value] : map.items()) {
@@ -47,10 +42,6 @@ void add_file(HubFiles& all, const fs::path& path) {
     EVOMOE_CHECK(is_new, "{} is in two files: {} and {}", name, found->second.file.string(),
                  path.string());
   }
-}
-
-void write_json(const fs::path& path, const nlohmann::ordered_json& json) {
-  write_file(path, [&](std::ostream& stream) { stream << json.dump(2) << "\n"; });
 }
 
 }  // namespace
@@ -117,7 +108,7 @@ std::vector<fs::path> write_hub_files(const fs::path& folder,
     files.push_back(folder / file);
   }
   if (shards.size() > 1) {
-    write_json(folder / kIndex, index);
+    write_json_file(folder / kIndex, index);
     files.push_back(folder / kIndex);
   }
   return files;

@@ -1,13 +1,10 @@
 #include "evomoe/hub/hub_tokenizer.h"
 
 #include <algorithm>
-#include <fstream>
-#include <ostream>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/json_file.h"
 #include "evomoe/base/log.h"
-#include "evomoe/base/parse_json.h"
-#include "evomoe/base/write_file.h"
 #include "evomoe/text/bpe_folder.h"
 #include "evomoe/text/tokenizer_rules.h"
 
@@ -17,25 +14,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 using nlohmann::ordered_json;
-
-constexpr const char* kGenerationFile = "generation_config.json";
-constexpr const char* kTokenizerConfigFile = "tokenizer_config.json";
-
-template <typename Json = ordered_json>
-Json read_object(const fs::path& path) {
-  std::ifstream file(path);
-  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  auto value = parse_json<Json>(text);
-  EVOMOE_CHECK(file && value.is_object(), "{}: is not a JSON object", path.string());
-  return value;
-}
-
-template <typename Json>
-void write_object(const fs::path& path, const Json& object) {
-  write_file(path, [&](std::ostream& stream) {
-    stream << object.dump(2, ' ', false, Json::error_handler_t::replace) << "\n";
-  });
-}
 
 const std::vector<std::string>& id_fields() {
   static const std::vector<std::string> names = {"bos_token_id", "eos_token_id", "pad_token_id"};
@@ -114,8 +92,12 @@ void add_specials(json& tokenizer, const std::vector<std::string>& texts,
 
 std::vector<fs::path> write_own_tokenizer(const HubTextExport& text, const fs::path& folder) {
   const auto& bpe = *text.bpe;
-  auto tokenizer = bpe.rules() == nullptr ? tokenizer_of_gpt2(bpe)
-                                          : read_object<json>(text.run / kTokenizerFile);
+  auto tokenizer =
+      bpe.rules() == nullptr ? tokenizer_of_gpt2(bpe) : read_json_file(text.run / kTokenizerFile);
+  // split_special_tokens leaves all special tokens to the text; a tokenizer's own are found there.
+  if (bpe.rules() != nullptr && !bpe.rules()->special_as_text) {
+    for (auto& token : tokenizer["added_tokens"]) token["special"] = false;
+  }
   const auto texts = special_texts(text.dictionary, bpe);
   add_specials(tokenizer, texts, text.rows.special_id,
                static_cast<size_t>(text.add_bos ? Dictionary::kBos : Dictionary::kEos));
@@ -129,9 +111,9 @@ std::vector<fs::path> write_own_tokenizer(const HubTextExport& text, const fs::p
   config["clean_up_tokenization_spaces"] = false;
   // As in our text, where `<s>` is three characters.
   config["split_special_tokens"] = true;
-  write_object(folder / kTokenizerFile, tokenizer);
-  write_object(folder / kTokenizerConfigFile, config);
-  return {folder / kTokenizerFile, folder / kTokenizerConfigFile};
+  write_json_file(folder / kTokenizerConfigFile, config);
+  write_json_file(folder / kTokenizerFile, tokenizer);
+  return {folder / kTokenizerConfigFile, folder / kTokenizerFile};
 }
 
 ordered_json own_generation_config(const HubRows& rows) {
@@ -164,26 +146,29 @@ std::unique_ptr<ByteBpe> hub_tokenizer(const fs::path& folder) {
 }
 
 void import_hub_text(const fs::path& folder, const fs::path& output) {
-  copy_bpe({.bpe = "hf", .hf_tokenizer = folder.string()}, output);
-  if (fs::exists(folder / kGenerationFile)) return;
-  const auto config = read_object(folder / "config.json");
+  copy_tokenizer(folder / kTokenizerFile, output);
+  if (fs::exists(folder / kGenerationConfigFile)) return;
+  const auto config = read_json_file<ordered_json>(folder / "config.json");
   ordered_json generation = ordered_json::object();
   for (const auto& name : id_fields()) {
     if (config.contains(name)) generation[name] = config.at(name);
   }
-  write_object(output / kGenerationFile, generation);
+  write_json_file(output / kGenerationConfigFile, generation);
 }
 
 std::vector<fs::path> export_hub_text(const HubTextExport& text, const fs::path& folder,
                                       ordered_json& config) {
   config["vocab_size"] = text.rows.size(config.at("vocab_size").get<int64_t>());
   std::vector<fs::path> files;
-  const bool theirs = text.dictionary.special_ids().has_value();
-  if (theirs) {
-    copy_bpe({.bpe = "hf", .hf_tokenizer = text.run.string()}, folder);
+  const auto generation_file = folder / kGenerationConfigFile;
+  bool has_generation = false;
+  if (text.dictionary.special_ids() && fs::exists(text.run / kTokenizerFile)) {
+    copy_tokenizer(text.run / kTokenizerFile, folder);
     for (const auto& name : hub_text_file_names()) {
-      if (fs::exists(text.run / name) && name != kGenerationFile) files.push_back(folder / name);
+      if (name != kGenerationConfigFile && fs::exists(folder / name))
+        files.push_back(folder / name);
     }
+    has_generation = fs::exists(generation_file);
   } else if (text.bpe != nullptr) {
     files = write_own_tokenizer(text, folder);
     if (config.at("model_type") == "qwen2") {
@@ -198,11 +183,10 @@ std::vector<fs::path> export_hub_text(const HubTextExport& text, const fs::path&
                  copies);
     }
   }
-  auto generation = own_generation_config(text.rows);
-  if (theirs && fs::exists(text.run / kGenerationFile))
-    generation = read_object(text.run / kGenerationFile);
-  write_object(folder / kGenerationFile, generation);
-  files.push_back(folder / kGenerationFile);
+  const auto generation = has_generation ? read_json_file<ordered_json>(generation_file)
+                                         : own_generation_config(text.rows);
+  if (!has_generation) write_json_file(generation_file, generation);
+  files.push_back(generation_file);
   for (const auto& name : id_fields())
     config[name] = generation.contains(name) ? generation.at(name) : ordered_json();
   return files;

@@ -6,9 +6,11 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "evomoe/base/error.h"
-#include "evomoe/base/parse_json.h"
+#include "evomoe/base/json_file.h"
+#include "evomoe/text/bpe_folder.h"
 #include "evomoe/text/text_tokens.h"
 #include "evomoe/text/tokenizer_rules.h"
 #include "evomoe/text/unicode.h"
@@ -27,15 +29,32 @@ std::string text_of_file(const fs::path& path) {
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
+/// A JSON file of a model; one that is not there has no fields.
+struct HubFile {
+  explicit HubFile(fs::path from)
+      : path(std::move(from)), fields(fs::exists(path) ? read_json_file(path) : json::object()) {}
+
+  json field(const std::string& name) const { return fields.value(name, json()); }
+
+  fs::path path;
+  json fields;
+};
+
 /// The ids that a model's files give the specials.
 class SpecialTokens {
  public:
   SpecialTokens(const fs::path& folder, int64_t vocab_size, const ByteBpe& tokenizer)
-      : folder_(folder), vocab_size_(vocab_size), tokenizer_(tokenizer) {}
+      : of_ids_{HubFile(folder / "config.json"), HubFile(folder / kGenerationConfigFile)},
+        of_names_{HubFile(folder / kTokenizerConfigFile),
+                  HubFile(folder / "special_tokens_map.json")},
+        vocab_size_(vocab_size),
+        tokenizer_(tokenizer) {}
+
+  const json& tokenizer_config() const { return of_names_.front().fields; }
 
   /// Nothing: the model lacks it.
   std::optional<int64_t> find(const std::string& name) const {
-    for (const auto* file : {"config.json", "generation_config.json"}) {
+    for (const auto& file : of_ids_) {
       const auto ids = ids_in(file, name + "_token_id");
       if (ids.empty()) continue;
       const auto named = named_token(name + "_token");
@@ -47,21 +66,14 @@ class SpecialTokens {
   }
 
  private:
-  static json field(const fs::path& path, const std::string& name) {
-    if (!fs::exists(path)) return json();
-    const auto value = parse_json(text_of_file(path));
-    EVOMOE_CHECK(value.is_object(), "{}: is not a JSON object", path.string());
-    return value.value(name, json());
-  }
-
   /// One, or a list of several; below 0 stands for none.
-  std::vector<int64_t> ids_in(const char* file, const std::string& name) const {
-    const auto value = field(folder_ / file, name);
+  std::vector<int64_t> ids_in(const HubFile& file, const std::string& name) const {
+    const auto value = file.field(name);
     std::vector<int64_t> ids;
     const auto add = [&](const json& id) {
       EVOMOE_CHECK(id.is_number_integer() && id < vocab_size_,
                    "{}: `{}` is {}; it must be an id of the model's {} tokens (`vocab_size`)",
-                   (folder_ / file).string(), name, id.dump(), vocab_size_);
+                   file.path.string(), name, id.dump(), vocab_size_);
       if (id >= 0) ids.push_back(id.get<int64_t>());
     };
     if (value.is_array()) {
@@ -74,8 +86,8 @@ class SpecialTokens {
 
   /// Of "<s>" or {"content": "<s>", ...}.
   std::optional<int64_t> named_token(const std::string& name) const {
-    for (const auto* file : {"tokenizer_config.json", "special_tokens_map.json"}) {
-      auto value = field(folder_ / file, name);
+    for (const auto& file : of_names_) {
+      auto value = file.field(name);
       if (value.is_object()) value = value.value("content", json());
       if (!value.is_string()) continue;
       if (const auto id = tokenizer_.token_of(value.get<std::string>())) return *id;
@@ -83,15 +95,15 @@ class SpecialTokens {
     return std::nullopt;
   }
 
-  fs::path folder_;
+  std::array<HubFile, 2> of_ids_, of_names_;
   int64_t vocab_size_;
   const ByteBpe& tokenizer_;
 };
 
 /// Rows that no text has, those first that nothing else can mean: beyond the tokenizer, reserved
 /// special tokens, bytes that are never in UTF-8, special tokens that no chat has, the last first.
-std::vector<int64_t> unused_rows(const fs::path& folder, const ByteBpe& tokenizer,
-                                 int64_t vocab_size) {
+std::vector<int64_t> unused_rows(const fs::path& folder, const json& tokenizer_config,
+                                 const ByteBpe& tokenizer, int64_t vocab_size) {
   std::vector<int64_t> rows;
   for (int64_t id = 0; id < vocab_size; ++id) {
     if (id >= tokenizer.size() || tokenizer.bytes(static_cast<int32_t>(id)).empty())
@@ -108,8 +120,7 @@ std::vector<int64_t> unused_rows(const fs::path& folder, const ByteBpe& tokenize
     if (const auto id = tokenizer.token_of(std::string(1, static_cast<char>(byte))))
       rows.push_back(*id);
   }
-  const auto chat = text_of_file(folder / "tokenizer_config.json") +
-                    text_of_file(folder / "chat_template.jinja") +
+  const auto chat = tokenizer_config.dump() + text_of_file(folder / "chat_template.jinja") +
                     text_of_file(folder / "chat_template.json");
   const auto& added = tokenizer.rules()->added;
   for (auto token = added.rbegin(); token != added.rend(); ++token) {
@@ -130,7 +141,7 @@ Dictionary::SpecialIds special_ids_of(const fs::path& folder, int64_t vocab_size
     if (id && taken.insert(*id).second) ids[at] = *id;
   }
   for (const auto id : tokenizer.rules()->at_start) taken.insert(id);
-  auto unused = unused_rows(folder, tokenizer, vocab_size);
+  auto unused = unused_rows(folder, tokens.tokenizer_config(), tokenizer, vocab_size);
   std::erase_if(unused, [&](int64_t id) { return !taken.insert(id).second; });
   auto next = unused.begin();
   for (size_t i = 0; i < ids.size(); ++i) {

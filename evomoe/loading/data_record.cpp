@@ -5,11 +5,10 @@
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
-#include <ostream>
 #include <vector>
 
+#include "evomoe/base/json_file.h"
 #include "evomoe/base/mapped_file.h"
-#include "evomoe/base/write_file.h"
 #include "evomoe/checkpoint/xxhash64.h"
 #include "evomoe/config/option_table.h"
 #include "evomoe/data/data_folders.h"
@@ -99,7 +98,7 @@ void write_data_record(const TrainOptions& options, TaskData& data,
   for (const auto& name : find_task(options.task.task).scoring_options())
     settings[name] = table.at(name).value();
   add_limits(options, settings);
-  write_file(path, [&](std::ostream& stream) { stream << record.dump(2) << "\n"; });
+  write_json_file(path, record);
 }
 
 }  // namespace evomoe

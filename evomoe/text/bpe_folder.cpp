@@ -21,19 +21,18 @@ fs::path tokenizer_file(const std::string& given) {
   return path;
 }
 
-/// Copies those of the files that `from` has.
-void copy_there(const fs::path& from, const fs::path& to, const std::vector<std::string>& names) {
-  for (const auto& name : names) {
-    if (fs::exists(from / name)) copy_file_to(from / name, to / name);
-  }
+void copy_gpt2(const fs::path& encoder_json, const fs::path& vocab_bpe, const fs::path& folder) {
+  for (const auto& name : hub_text_file_names()) fs::remove(folder / name);
+  copy_file_to(encoder_json, folder / kEncoderFile);
+  copy_file_to(vocab_bpe, folder / kMergesFile);
 }
 
 }  // namespace
 
 const std::vector<std::string>& hub_text_file_names() {
-  static const std::vector<std::string> names = {
-      kTokenizerFile,           "tokenizer_config.json", "special_tokens_map.json",
-      "generation_config.json", "chat_template.jinja",   "chat_template.json"};
+  static const std::vector<std::string> names = {kTokenizerConfigFile,  "special_tokens_map.json",
+                                                 kGenerationConfigFile, "chat_template.jinja",
+                                                 "chat_template.json",  kTokenizerFile};
   return names;
 }
 
@@ -55,19 +54,33 @@ std::unique_ptr<ByteBpe> given_bpe(const BpeFiles& files) {
 }
 
 void copy_bpe(const BpeFiles& files, const fs::path& folder) {
-  if (files.hf_tokenizer && fs::is_directory(*files.hf_tokenizer)) {
-    copy_there(*files.hf_tokenizer, folder, hub_text_file_names());
-  } else if (files.hf_tokenizer) {
-    copy_file_to(*files.hf_tokenizer, folder / kTokenizerFile);
+  if (files.hf_tokenizer) {
+    copy_tokenizer(tokenizer_file(*files.hf_tokenizer), folder);
   } else if (files.gpt2_encoder_json) {
-    copy_file_to(*files.gpt2_encoder_json, folder / kEncoderFile);
-    copy_file_to(files.gpt2_vocab_bpe.value(), folder / kMergesFile);
+    copy_gpt2(*files.gpt2_encoder_json, files.gpt2_vocab_bpe.value(), folder);
   }
 }
 
 void copy_bpe(const fs::path& from, const fs::path& folder) {
-  copy_there(from, folder, {kEncoderFile, kMergesFile});
-  copy_there(from, folder, hub_text_file_names());
+  std::error_code none;
+  if (fs::equivalent(from, folder, none)) return;
+  if (fs::exists(from / kEncoderFile)) {
+    copy_gpt2(from / kEncoderFile, from / kMergesFile, folder);
+  } else if (fs::exists(from / kTokenizerFile)) {
+    copy_tokenizer(from / kTokenizerFile, folder);
+  }
+}
+
+void copy_tokenizer(const fs::path& tokenizer_json, const fs::path& folder) {
+  for (const auto* name : {kEncoderFile, kMergesFile}) fs::remove(folder / name);
+  for (const auto& name : hub_text_file_names()) {
+    const auto from = name == kTokenizerFile ? tokenizer_json : tokenizer_json.parent_path() / name;
+    if (fs::exists(from)) {
+      copy_file_to(from, folder / name);
+    } else {
+      fs::remove(folder / name);
+    }
+  }
 }
 
 }  // namespace evomoe

@@ -12,9 +12,11 @@
 namespace evomoe {
 
 inline constexpr const char* kTokenizerFile = "tokenizer.json";
+inline constexpr const char* kTokenizerConfigFile = "tokenizer_config.json";
+inline constexpr const char* kGenerationConfigFile = "generation_config.json";
 
-/// A tokenizer of Hugging Face and what goes with it there: special tokens, chat template, how its
-/// model generates.
+/// A tokenizer of Hugging Face, the last, and what goes with it: special tokens, chat template, how
+/// its model generates.
 const std::vector<std::string>& hub_text_file_names();
 
 /// The BPE in a folder; null where there is none.
@@ -23,10 +25,16 @@ std::unique_ptr<ByteBpe> bpe_in(const std::filesystem::path& folder);
 /// The BPE that options name; null where they name none.
 std::unique_ptr<ByteBpe> given_bpe(const BpeFiles& files);
 
-/// Copies the files that options name into a folder, where bpe_in() finds them.
+/// Copies the BPE that options name into a folder, where bpe_in() finds it; a BPE of the other kind
+/// that the folder has is removed. The file by which the folder is known to be whole, vocab.bpe or
+/// tokenizer.json, is the last.
 void copy_bpe(const BpeFiles& files, const std::filesystem::path& folder);
 
-/// Copies those that a folder has: a BPE of GPT-2's, and hub_text_file_names().
+/// The same with the BPE that another folder has; nothing where it has none.
 void copy_bpe(const std::filesystem::path& from, const std::filesystem::path& folder);
+
+/// The same with a tokenizer.json: what goes with it is what lies beside it.
+void copy_tokenizer(const std::filesystem::path& tokenizer_json,
+                    const std::filesystem::path& folder);
 
 }  // namespace evomoe

@@ -8,39 +8,13 @@
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
 #include "evomoe/base/philox.h"
-#include "evomoe/text/bpe_words.h"
 #include "evomoe/text/byte_alphabet.h"
 #include "evomoe/text/byte_bpe.h"
-#include "evomoe/text/text_lines.h"
 
 namespace evomoe {
 namespace {
 
-constexpr int64_t kCountedBytes = 4 << 20;
 constexpr int64_t kFewestOccurrences = 2;  // a pair seen once says nothing about other text
-
-BpeWordCounts count_words(const std::vector<std::filesystem::path>& files, int threads,
-                          bool keep_whitespace) {
-  BpeWordCounts counts;
-  for (const auto& path : files) {
-    const MappedFile file(path);
-    warn_of_byte_order_mark(file.bytes(), path.string());
-    const auto pieces = split_at_lines(file.bytes(), kCountedBytes);
-    std::vector<BpeWordCounts> partial(pieces.size());
-    parallel_in_order(
-        static_cast<int64_t>(pieces.size()), threads,
-        [&](int64_t i) {
-          for_each_line(pieces[i], [&](std::string_view line) {
-            count_bpe_words(keep_whitespace ? line : strip(line), partial[i]);
-          });
-        },
-        [&](int64_t i) {
-          for (const auto& [word, count] : partial[i]) counts[word] += count;
-          partial[i] = {};
-        });
-  }
-  return counts;
-}
 
 struct Word {
   std::vector<int32_t> symbols;
@@ -151,29 +125,14 @@ class Trainer {
   std::vector<uint64_t> raised_;
 };
 
-void check_vocab_size(int64_t vocab_size) {
+}  // namespace
+
+ByteBpe ByteBpe::train(const StringMap<int64_t>& counts, int64_t vocab_size,
+                       const std::function<void(int64_t, int64_t)>& progress) {
   if (vocab_size < 257) {
     fail_usage("a vocabulary of {} tokens is too small: 256 bytes and <|endoftext|> make 257",
                vocab_size);
   }
-}
-
-}  // namespace
-
-ByteBpe ByteBpe::train(const std::vector<std::filesystem::path>& files, int64_t vocab_size,
-                       int threads, bool keep_whitespace,
-                       const std::function<void(int64_t, int64_t)>& progress) {
-  check_vocab_size(vocab_size);
-  EVOMOE_CHECK(!files.empty(), "no text file to learn a vocabulary from");
-  const auto counts = count_words(files, threads, keep_whitespace);
-  EVOMOE_CHECK(!counts.empty(), "{}: no text in it to learn a vocabulary from",
-               files.front().string());
-  return train(counts, vocab_size, progress);
-}
-
-ByteBpe ByteBpe::train(const StringMap<int64_t>& counts, int64_t vocab_size,
-                       const std::function<void(int64_t, int64_t)>& progress) {
-  check_vocab_size(vocab_size);
   ByteBpe bpe;
   bpe.byte_id_.resize(256);
   StringMap<int32_t> id_of;

@@ -5,7 +5,7 @@
 #include <ostream>
 
 #include "evomoe/base/error.h"
-#include "evomoe/base/parse_json.h"
+#include "evomoe/base/json_file.h"
 #include "evomoe/base/philox.h"
 #include "evomoe/base/write_file.h"
 #include "evomoe/text/byte_alphabet.h"
@@ -53,12 +53,10 @@ ByteBpe::Merge ByteBpe::find_merge(int32_t left, int32_t right) const {
 
 ByteBpe ByteBpe::load(const std::filesystem::path& encoder_json,
                       const std::filesystem::path& vocab_bpe) {
-  const MappedFile encoder_file(encoder_json);
+  const auto json = read_json_file(encoder_json);
   const MappedFile merges_file(vocab_bpe);
-  const auto json = parse_json(encoder_file.bytes());
-  EVOMOE_CHECK(json.is_object() && !json.empty(),
-               "{}: no JSON object of tokens; it must be GPT-2's encoder.json or one written by "
-               "this program",
+  EVOMOE_CHECK(!json.empty(),
+               "{}: no token in it; it must be GPT-2's encoder.json or one written by this program",
                encoder_json.string());
   ByteBpe bpe;
   bpe.bytes_of_.resize(json.size());

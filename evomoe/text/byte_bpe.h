@@ -42,14 +42,10 @@ class ByteBpe {
   /// the file and the part: a tokenizer that is no byte-level BPE, or has a part that is not known.
   static ByteBpe load_tokenizer(const std::filesystem::path& tokenizer_json);
 
-  /// Learns `vocab_size` tokens (256 bytes, merges, and `<|endoftext|>` as the last) from the lines
-  /// of text files, stripped at both ends unless `keep_whitespace`. Ties of the pair counts go to
-  /// the smaller ids, so that the result does not depend on `threads`. `progress` gets (tokens
-  /// made, vocab_size). With too little text the vocabulary stays smaller, and a warning says so.
-  static ByteBpe train(const std::vector<std::filesystem::path>& files, int64_t vocab_size,
-                       int threads, bool keep_whitespace = false,
-                       const std::function<void(int64_t, int64_t)>& progress = {});
-  /// The same from words (bpe_words.h) and how often each occurs.
+  /// Learns `vocab_size` tokens (256 bytes, merges, and `<|endoftext|>` as the last) from words
+  /// (bpe_words.h) and how often each occurs. Ties of the pair counts go to the smaller ids, so
+  /// that the result does not depend on the order of the words. `progress` gets (tokens made,
+  /// vocab_size). With too little text the vocabulary stays smaller, and a warning says so.
   static ByteBpe train(const StringMap<int64_t>& counts, int64_t vocab_size,
                        const std::function<void(int64_t, int64_t)>& progress = {});
 

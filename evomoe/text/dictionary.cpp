@@ -8,7 +8,7 @@
 #include <unordered_set>
 
 #include "evomoe/base/error.h"
-#include "evomoe/base/parse_json.h"
+#include "evomoe/base/json_file.h"
 #include "evomoe/base/write_file.h"
 #include "evomoe/text/parse_number.h"
 #include "evomoe/text/text_lines.h"
@@ -23,12 +23,11 @@ constexpr std::array<const char*, Dictionary::kSpecials> kSpecialSymbols = {"<s>
                                                                             "<unk>"};
 
 Dictionary::SpecialIds read_special_ids(const std::filesystem::path& path) {
-  const MappedFile file(path);
-  const auto json = parse_json(file.bytes());
+  const auto json = read_json_file(path);
   Dictionary::SpecialIds ids{};
   for (size_t i = 0; i < ids.size(); ++i) {
-    const bool there = json.is_object() && json.contains(kSpecialSymbols[i]) &&
-                       json[kSpecialSymbols[i]].is_number_integer();
+    const bool there =
+        json.contains(kSpecialSymbols[i]) && json[kSpecialSymbols[i]].is_number_integer();
     EVOMOE_CHECK(
         there && json[kSpecialSymbols[i]] >= 0,
         "{}: no id of `{}`; the file must be the one that `evomoe convert --from hf` wrote "
@@ -103,7 +102,7 @@ void Dictionary::save(const std::filesystem::path& path) const {
   }
   nlohmann::ordered_json ids;
   for (size_t i = 0; i < kSpecials; ++i) ids[kSpecialSymbols[i]] = (*special_ids_)[i];
-  write_file(ids_path, [&](std::ostream& stream) { stream << ids.dump(2) << '\n'; });
+  write_json_file(ids_path, ids);
 }
 
 void Dictionary::set_special_ids(const SpecialIds& ids) {

@@ -2,9 +2,9 @@
 #include <nlohmann/json.hpp>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/json_file.h"
 #include "evomoe/base/log.h"
-#include "evomoe/base/mapped_file.h"
-#include "evomoe/base/parse_json.h"
+#include "evomoe/text/bpe_folder.h"
 #include "evomoe/text/byte_alphabet.h"
 #include "evomoe/text/byte_bpe.h"
 #include "evomoe/text/tokenizer_fields.h"
@@ -58,22 +58,19 @@ void tell_missing_bytes(const std::vector<int32_t>& byte_id, const std::string& 
 
 /// What tokenizer_config.json beside it says, if it is there.
 bool splits_special_tokens(const std::filesystem::path& folder) {
-  const auto path = folder / "tokenizer_config.json";
-  if (!std::filesystem::exists(path)) return false;
-  const MappedFile mapped(path);
-  const auto config = parse_json(mapped.bytes());
-  EVOMOE_CHECK(config.is_object(), "{}: is not a JSON object; it may be cut off", path.string());
-  return tokenizer_field(config, "split_special_tokens") == json(true);
+  const auto path = folder / kTokenizerConfigFile;
+  return std::filesystem::exists(path) &&
+         tokenizer_field(read_json_file(path), "split_special_tokens") == json(true);
 }
 
 }  // namespace
 
 ByteBpe ByteBpe::load_tokenizer(const std::filesystem::path& tokenizer_json) {
   const auto name = tokenizer_json.string();
-  const MappedFile mapped(tokenizer_json);
-  const auto file = parse_json(mapped.bytes());
-  EVOMOE_CHECK(file.is_object() && tokenizer_field(file, "model").is_object(),
-               "{}: is no tokenizer of Hugging Face, a JSON object with `model`; it may be cut off",
+  const auto file = read_json_file(tokenizer_json);
+  EVOMOE_CHECK(tokenizer_field(file, "model").is_object(),
+               "{}: is no tokenizer of Hugging Face, which has an object `model`; give the "
+               "tokenizer.json that save_pretrained() writes",
                name);
   const auto& model = file["model"];
   const auto& type = tokenizer_field(model, "type");

@@ -50,7 +50,6 @@ struct TokenizerRules {
   int32_t unknown = -1;           ///< token of bytes that have none; -1: they are left out
   bool joins_unknown = false;     ///< one for several in a row (`fuse_unk`)
   std::vector<int32_t> at_start;  ///< tokens that it puts before each text
-  std::vector<int32_t> at_end;    ///< and behind it
 };
 
 /// `text`, which must be UTF-8, in a normal form of Unicode.

@@ -176,21 +176,21 @@ class TokenizerParts {
     } else if (type == "TemplateProcessing") {
       read_template(part, rules);
     } else if (type == "RobertaProcessing" || type == "BertProcessing") {
-      rules.at_start.push_back(framing_token(part, "cls"));
-      rules.at_end.push_back(framing_token(part, "sep"));
+      rules.at_start.push_back(start_token(part));
     } else {
       refuse_tokenizer(name_, "its post_processor is {}", type);
     }
   }
 
   /// Of ["<s>", 0].
-  int32_t framing_token(const json& part, const char* name) const {
-    const auto& pair = list(part, name);
-    EVOMOE_CHECK(pair.size() == 2 && pair[0].is_string(), "{}: `{}` is {}", name_, name,
-                 shown_value(pair));
+  int32_t start_token(const json& part) const {
+    const auto& pair = list(part, "cls");
+    EVOMOE_CHECK(pair.size() == 2 && pair[0].is_string(),
+                 "{}: `cls` is {}; it must be a token with its id", name_, shown_value(pair));
     return token(pair[0].get<std::string>(), "the token of its post_processor");
   }
 
+  /// What stands behind the text is of no use: an </s> ends it here.
   void read_template(const json& part, TokenizerRules& rules) const {
     const auto& special = tokenizer_field(part, "special_tokens");
     bool behind = false;
@@ -200,6 +200,7 @@ class TokenizerParts {
         behind = true;
         continue;
       }
+      if (behind) continue;
       const auto& name = tokenizer_field(tokenizer_field(piece, "SpecialToken"), "id");
       const auto& tokens =
           name.is_string()
@@ -210,8 +211,7 @@ class TokenizerParts {
       for (const auto& each : tokens) {
         EVOMOE_CHECK(each.is_string(), "{}: a token of its post_processor is {}", name_,
                      shown_value(each));
-        (behind ? rules.at_end : rules.at_start)
-            .push_back(token(each.get<std::string>(), "the token of its post_processor"));
+        rules.at_start.push_back(token(each.get<std::string>(), "the token of its post_processor"));
       }
     }
     if (!behind) refuse_tokenizer(name_, "its post_processor leaves the text out");

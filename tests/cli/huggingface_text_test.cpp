@@ -1,7 +1,6 @@
 // Text goes into and comes out of models of transformers (EVOMOE_PYTHON) by our commands, and of
 // ours by theirs: huggingface_text.py makes tiny models with tokenizers, and runs them.
 #include <algorithm>
-#include <map>
 
 #include "evomoe/checkpoint/safetensors.h"
 #include "evomoe/generate/generation_model.h"
@@ -16,18 +15,17 @@ namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
 const std::vector<std::string>& prompts() {
-  static const std::vector<std::string> texts = {"the w4 sees", " naïve 12345 日本語 ",
-                                                 "a<|im_end|>b\nnext  line\n\n", "<s> </s> <unk> x",
-                                                 "👩‍👩‍👧‍👦 \"quoted\" 'single'"};
+  static const std::vector<std::string> texts = {
+      "the w4 sees",      " naïve 12345 日本語 ", "a<|im_end|>b\nnext  line\n\n",
+      "<s> </s> <unk> x", "a<|im_end|> w5",       "👩‍👩‍👧‍👦 \"quoted\" 'single'"};
   return texts;
 }
 
 class HuggingFaceText : public Commands {
  protected:
   void SetUp() override {
-    const auto python = testing::python().string();
-    if (testing::run_command(python + " -c 'import transformers, safetensors'").exit_code != 0) {
-      GTEST_SKIP() << "no transformers in " << python
+    if (!testing::has_transformers()) {
+      GTEST_SKIP() << "no transformers in " << testing::python()
                    << "; EVOMOE_PYTHON names a Python that has it";
     }
     Commands::SetUp();
@@ -171,27 +169,49 @@ TEST_F(HuggingFaceText, OfOurModelsIsTheSameThereAndBackHere) {
                   "--destdir {0}/data --bpe gpt2 --gpt2-encoder-json {0}/bpe/encoder.json "
                   "--gpt2-vocab-bpe {0}/bpe/vocab.bpe --keep-whitespace",
                   folder_.path().string()));
-  std::string models;
-  const std::map<std::string, std::string> runs = {
-      {"llama_tiny", ""}, {"qwen3_moe_tiny", "--add-bos-token"}, {"olmoe_tiny", ""}};
-  for (const auto& [arch, more] : runs) {
+  // With a tokenizer of theirs, which finds its special tokens in texts, or leaves them as text.
+  python("make " + at("theirs"));
+  const auto preprocess_by_theirs = [&](const std::string& data) {
     run(
-        fmt::format("train {0}/data --save-dir {0}/{1} --arch {1} --decoder-layers 2 "
+        fmt::format("preprocess --only-source --trainpref {0}/train.txt --validpref {0}/valid.txt "
+                    "--destdir {0}/{1} --bpe hf --hf-tokenizer {0}/theirs/smollm --keep-whitespace",
+                    folder_.path().string(), data));
+  };
+  testing::write_text(folder_ / "train.txt",
+                      testing::read_text(folder_ / "train.txt") + "a<|im_end|> and <|im_start|>\n");
+  preprocess_by_theirs("found");
+  auto config = testing::read_json(folder_ / "theirs/smollm/tokenizer_config.json");
+  config["split_special_tokens"] = true;
+  testing::write_text(folder_ / "theirs/smollm/tokenizer_config.json", config.dump());
+  preprocess_by_theirs("as_text");
+
+  struct Run {
+    std::string name, data, arguments;
+  };
+  const std::vector<Run> runs = {{"llama", "data", "--arch llama_tiny"},
+                                 {"qwen3_moe", "data", "--arch qwen3_moe_tiny --add-bos-token"},
+                                 {"olmoe", "data", "--arch olmoe_tiny"},
+                                 {"found_special", "found", "--arch llama_tiny"},
+                                 {"special_as_text", "as_text", "--arch llama_tiny"}};
+  std::string models;
+  for (const auto& [name, data, arguments] : runs) {
+    run(
+        fmt::format("train {0}/{1} --save-dir {0}/{2} {3} --decoder-layers 2 "
                     "--decoder-embed-dim 16 --decoder-ffn-embed-dim 32 --tokens-per-sample 16 "
                     "--max-target-positions 256 --batch-size 4 --lr 0.003 --max-update 3 "
-                    "--log-format none --threads 1 {2}",
-                    folder_.path().string(), arch, more));
+                    "--log-format none --threads 1",
+                    folder_.path().string(), data, name, arguments));
     run(fmt::format("convert {0}/{1}/checkpoint_last --to hf --output {0}/{1}-hf",
-                    folder_.path().string(), arch));
-    models += fmt::format(" {}=", at(arch + "-hf"));
+                    folder_.path().string(), name));
+    models += fmt::format(" {}=", at(name + "-hf"));
   }
   python(fmt::format("answer {}{}", at("prompts.json"), models));
-  for (const auto& [arch, more] : runs) {
-    expect_same(arch, folder_ / (arch + "-hf"));
+  for (const auto& each : runs) {
+    expect_same(each.name, folder_ / (each.name + "-hf"));
     // And back: a model of theirs that begins as ours.
-    const auto back = arch + "-back";
-    run(fmt::format("convert {} --from hf --output {}", at(arch + "-hf"), at(back)));
-    expect_same(back, folder_ / (arch + "-hf"));
+    const auto back = each.name + "-back";
+    run(fmt::format("convert {} --from hf --output {}", at(each.name + "-hf"), at(back)));
+    expect_same(back, folder_ / (each.name + "-hf"));
   }
 }
 

@@ -6,6 +6,7 @@
 #include "evomoe/corpus/train_bpe.h"
 #include "tests/testing/compressed.h"
 #include "tests/testing/expect_error.h"
+#include "tests/testing/learn_bpe.h"
 #include "tests/testing/paths.h"
 
 namespace evomoe {
@@ -137,12 +138,29 @@ TEST_F(Corpora, ABpeIsLearntFromDocumentsAsFromTheirLines) {
   }
   const auto text = corpus({{"x.txt", lines}});
   const auto json = corpus({{"x.jsonl.gz", testing::gzipped(records)}});
-  const auto expected = ByteBpe::train(text.files(), 300, 1);
-  for (const auto& made : {train_bpe(text, 300, 2, false), train_bpe(json, 300, 2, false)}) {
+  const auto expected = testing::learn_bpe(lines, 300);
+  for (const auto& made : {train_bpe(text, 300, 1, false), train_bpe(json, 300, 1, false)}) {
     ASSERT_EQ(made.size(), expected.size());
     for (int32_t id = 0; id < made.size(); ++id) EXPECT_EQ(made.bytes(id), expected.bytes(id));
   }
   expect_error([&] { train_bpe(corpus({{"x.jsonl", "\n"}}), 300, 1, false); }, {"no text in it"});
+  expect_error([&] { train_bpe(folder_ / "none", 300, 1, false); }, {"none", "cannot open"});
+}
+
+TEST_F(Corpora, ABpeIsTheSameWithAnyNumberOfThreads) {
+  std::string lines;
+  for (int i = 0; lines.size() < 5u << 20; ++i)  // several pieces
+    lines += fmt::format("word{} and word{} \n", i % 317, i % 23);
+  const auto text = corpus({{"x.txt", lines}});
+  const auto one = train_bpe(text, 500, 1, false), four = train_bpe(text, 500, 4, false);
+  ASSERT_EQ(one.size(), four.size());
+  for (int32_t id = 0; id < one.size(); ++id) EXPECT_EQ(one.bytes(id), four.bytes(id));
+}
+
+TEST_F(Corpora, ABpeHasIndentationOnlyWhereWhitespaceIsKept) {
+  const auto text = corpus({{"x.txt", "a\n        b\n        c\n        d\n"}});
+  EXPECT_EQ(train_bpe(text, 300, 1, false).encode("        b").size(), 9U);
+  EXPECT_LT(train_bpe(text, 300, 1, /*keep_whitespace=*/true).encode("        b").size(), 5U);
 }
 
 }  // namespace

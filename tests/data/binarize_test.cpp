@@ -7,12 +7,14 @@
 
 #include "evomoe/data/indexed_dataset.h"
 #include "tests/testing/expect_error.h"
+#include "tests/testing/learn_bpe.h"
 #include "tests/testing/paths.h"
 
 namespace evomoe {
 namespace {
 
 using Ids = std::vector<int64_t>;
+using testing::learn_bpe;
 using testing::read_text;
 using testing::TemporaryFolder;
 using testing::write_text;
@@ -54,7 +56,7 @@ TEST(Binarize, CountsSentencesTokensAndUnknownWords) {
 TEST(Preprocess, MakesTheSameFilesWithAnyNumberOfWorkersWithAndWithoutBpe) {
   const TemporaryFolder folder;
   write_text(folder / "text", long_text());
-  ByteBpe::train({folder / "text"}, 400, 1).save(folder / "encoder.json", folder / "vocab.bpe");
+  learn_bpe(long_text(), 400).save(folder / "encoder.json", folder / "vocab.bpe");
   for (const bool with_bpe : {false, true}) {
     std::vector<std::string> made;
     for (const int workers : {1, 4}) {
@@ -82,7 +84,7 @@ TEST(Preprocess, EncodingOnTheFlyWithWhitespaceKeptEqualsEncodingFirst) {
   const TemporaryFolder folder;
   const std::string text = "the cat\n\n  the cat sat \xFF\n";
   write_text(folder / "text", text);
-  const auto bpe = ByteBpe::train({folder / "text"}, 262, 1);
+  const auto bpe = learn_bpe(text, 262);
   bpe.save(folder / "encoder.json", folder / "vocab.bpe");
   std::istringstream in(text);
   std::ostringstream ids;
@@ -108,7 +110,7 @@ TEST(Preprocess, EncodingOnTheFlyWithWhitespaceKeptEqualsEncodingFirst) {
 TEST(Preprocess, ABpeGetsStrippedLinesAsInTheReferenceUnlessWhitespaceIsKept) {
   const TemporaryFolder folder;
   write_text(folder / "text", "  indented \n");
-  ByteBpe::train({folder / "text"}, 260, 1).save(folder / "encoder.json", folder / "vocab.bpe");
+  learn_bpe("indented", 260).save(folder / "encoder.json", folder / "vocab.bpe");
   const auto bpe = ByteBpe::load(folder / "encoder.json", folder / "vocab.bpe");
   for (const bool keep : {false, true}) {
     PreprocessOptions options;
@@ -131,7 +133,7 @@ TEST(Preprocess, ABpeGetsStrippedLinesAsInTheReferenceUnlessWhitespaceIsKept) {
 TEST(Preprocess, TheBpeMayAlreadyLieInTheDestination) {
   const TemporaryFolder folder;
   write_text(folder / "text", "the cat\n");
-  ByteBpe::train({folder / "text"}, 260, 1).save(folder / "encoder.json", folder / "vocab.bpe");
+  learn_bpe("the cat", 260).save(folder / "encoder.json", folder / "vocab.bpe");
   PreprocessOptions options;
   options.trainpref = (folder / "text").string();
   options.destdir = folder.path();
@@ -145,7 +147,7 @@ TEST(Preprocess, TheBpeMayAlreadyLieInTheDestination) {
 TEST(Preprocess, TheBpeComesLastSoThatItSaysThatAllElseIsThere) {
   const TemporaryFolder folder;
   write_text(folder / "text", "the cat\n");
-  ByteBpe::train({folder / "text"}, 260, 1).save(folder / "encoder.json", folder / "vocab.bpe");
+  learn_bpe("the cat", 260).save(folder / "encoder.json", folder / "vocab.bpe");
   PreprocessOptions options;
   options.trainpref = (folder / "text").string();
   options.destdir = folder / "bin";
@@ -269,7 +271,7 @@ TEST_F(PreprocessPairs, SourcesAloneAreMadeWithTheDictionaryGiven) {
 }
 
 TEST_F(PreprocessPairs, BothSidesGoThroughTheBpe) {
-  ByteBpe::train({folder_ / "train.de", folder_ / "train.en"}, 258, 1)
+  learn_bpe(read_text(folder_ / "train.de") + read_text(folder_ / "train.en"), 258)
       .save(folder_ / "encoder.json", folder_ / "vocab.bpe");
   options_.gpt2_encoder_json = folder_ / "encoder.json";
   options_.gpt2_vocab_bpe = folder_ / "vocab.bpe";

@@ -9,6 +9,7 @@
 #include "evomoe/data/indexed_dataset.h"
 #include "tests/testing/compressed.h"
 #include "tests/testing/expect_error.h"
+#include "tests/testing/learn_bpe.h"
 #include "tests/testing/paths.h"
 
 namespace evomoe {
@@ -29,8 +30,7 @@ class PreprocessFormats : public ::testing::Test {
       records_ += nlohmann::json({{"id", i}, {"text", line}}).dump() + "\n";
     }
     write_text(folder_ / "text.txt", text_);
-    ByteBpe::train({folder_ / "text.txt"}, 300, 1)
-        .save(folder_ / "encoder.json", folder_ / "vocab.bpe");
+    testing::learn_bpe(text_, 300).save(folder_ / "encoder.json", folder_ / "vocab.bpe");
   }
   PreprocessOptions options(const std::string& input, bool with_bpe) {
     PreprocessOptions options;

@@ -9,6 +9,7 @@
 #include "evomoe/data/masked_language_model_data.h"
 #include "evomoe/data/numpy_random.h"
 #include "tests/testing/expect_error.h"
+#include "tests/testing/learn_bpe.h"
 #include "tests/testing/paths.h"
 
 namespace evomoe {
@@ -146,11 +147,9 @@ TEST(TokenMasking, MasksTokensInARow) {
 }
 
 TEST(TokenMasking, MasksWholeWordsOfABpe) {
-  const TemporaryFolder folder;
   std::string text;
   for (int i = 0; i < 200; ++i) text += "one another mother \n";
-  testing::write_text(folder / "text", text);
-  const auto bpe = ByteBpe::train({folder / "text"}, 262, 1);
+  const auto bpe = testing::learn_bpe(text, 262);
   Dictionary dictionary;
   for (int64_t id = 0; id < bpe.size(); ++id) dictionary.add(std::to_string(id));
   dictionary.add("<mask>");

@@ -5,6 +5,7 @@
 #include "evomoe/base/error.h"
 #include "evomoe/text/byte_bpe.h"
 #include "tests/fuzz/target.h"
+#include "tests/testing/learn_bpe.h"
 #include "tests/testing/paths.h"
 
 namespace evomoe::fuzz {
@@ -15,8 +16,7 @@ using testing::write_text;
 
 std::vector<std::string> bpe_seeds(const std::filesystem::path& folder) {
   const std::string text = "the other thing, there \xc3\xa4\xe2\x80\xa6 12 '\x80\n the end\n";
-  write_text(folder / "text", text);
-  const auto bpe = ByteBpe::train({folder / "text"}, /*vocab_size=*/262, /*threads=*/1);
+  const auto bpe = testing::learn_bpe(text, /*vocab_size=*/262);
   bpe.save(folder / "encoder.json", folder / "vocab.bpe");
   const auto encoder = read_text(folder / "encoder.json");
   return {join({encoder, read_text(folder / "vocab.bpe"), text, "1 2 260\n\n7"}),

@@ -278,6 +278,29 @@ TEST_F(GenerateSubset, InteractiveAnswersWhatItCanBeforeAnError) {
   EXPECT_THAT(short_line, HasSubstr("error: --min-len 4"));
 }
 
+TEST_F(GenerateSubset, ALineIsAnsweredTheSameWhateverBeginsTheOthersOfItsBatch) {
+  // As a model of Hugging Face whose tokenizer puts nothing before a text.
+  model_.rules.continues_source = true;
+  model_.prompt_start.emplace();
+  InteractiveOptions flags;
+  flags.search.beam = 1;
+  flags.buffer_size = 3;
+  flags.max_len = 8;
+  const auto answers = [&](int64_t batch_size) {
+    flags.search.batch_size = batch_size;
+    std::string without_times;
+    std::istringstream lines(interactive("a c\n</s> d\nd b@@\n", flags));
+    for (std::string line; std::getline(lines, line);)
+      if (!line.starts_with("W-")) without_times += line + "\n";
+    return without_times;
+  };
+  const auto alone = answers(1);
+  EXPECT_THAT(alone, HasSubstr("S-1\td\n"));
+  const int before = batches_;
+  EXPECT_EQ(answers(3), alone);
+  EXPECT_EQ(batches_, before + 1) << "one batch";
+}
+
 TEST_F(GenerateSubset, TextIsReadAsItWasInTraining) {
   using ::testing::ElementsAre;
   const auto read = [&](std::string_view text, bool keep = false) {
@@ -293,6 +316,7 @@ TEST_F(GenerateSubset, TextIsReadAsItWasInTraining) {
     for (const auto* text : {"a\nd", "a\rd", " a \r\n d\n"})
       EXPECT_THAT(read(text), ElementsAre(start, 4, 2, 7)) << "ends of lines are ends of sentences";
     EXPECT_THAT(read("a\n\nd\n", /*keep=*/true), ElementsAre(start, 4, 2, 2, 7, 2));
+    EXPECT_THAT(read("a </s> x"), ElementsAre(start, 4, 2, 3)) << "words as those of preprocess";
   }
 }
 

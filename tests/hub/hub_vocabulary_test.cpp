@@ -6,7 +6,9 @@
 #include <nlohmann/json.hpp>
 
 #include "evomoe/base/error.h"
+#include "tests/testing/learn_bpe.h"
 #include "tests/testing/paths.h"
+#include "tests/testing/small_tokenizer.h"
 
 namespace evomoe {
 namespace {
@@ -22,16 +24,7 @@ class HubVocabulary : public ::testing::Test {
  protected:
   void write(const nlohmann::json& config, const nlohmann::json& tokenizer_config,
              const std::vector<std::string>& added) {
-    nlohmann::json tokenizer;
-    tokenizer["pre_tokenizer"] = {{"type", "ByteLevel"}, {"add_prefix_space", false}};
-    tokenizer["decoder"] = {{"type", "ByteLevel"}};
-    auto& model = tokenizer["model"] = {{"type", "BPE"}};
-    testing::write_text(folder_ / "text", "ab ab ab");
-    const auto bpe = ByteBpe::train({folder_ / "text"}, 258, 1);
-    for (int byte = 0; byte < 256; ++byte)
-      model["vocab"][bpe.spelling(bpe.encode(std::string(1, static_cast<char>(byte)))[0])] = byte;
-    model["merges"] = nlohmann::json::array();
-    tokenizer["added_tokens"] = nlohmann::json::array();
+    auto tokenizer = testing::small_tokenizer();
     for (size_t i = 0; i < added.size(); ++i) {
       tokenizer["added_tokens"].push_back(
           {{"id", 256 + i}, {"content", added[i]}, {"special", true}});
@@ -124,8 +117,7 @@ TEST_F(HubVocabulary, RowsGoThereAndBack) {
 }
 
 TEST_F(HubVocabulary, OfOursHasTheIdsOfItsBpe) {
-  testing::write_text(folder_ / "text", "ab ab ab");
-  const auto bpe = ByteBpe::train({folder_ / "text"}, 258, 1);
+  const auto bpe = testing::learn_bpe("ab ab ab", 258);
   Dictionary dictionary;
   dictionary.add("1");
   dictionary.add("0");

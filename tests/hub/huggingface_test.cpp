@@ -30,7 +30,7 @@ using ::testing::ThrowsMessage;
 class HuggingFace : public Transformers {
  protected:
   static void SetUpTestSuite() {
-    if (!has_transformers()) return;
+    if (!testing::has_transformers()) return;
     theirs_ = new testing::TemporaryFolder;
     const auto made = testing::run_command(
         fmt::format("{} {} make {}", python(), script(), theirs_->path().string()));

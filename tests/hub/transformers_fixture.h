@@ -20,17 +20,8 @@ namespace evomoe {
 /// A Python with transformers (EVOMOE_PYTHON); huggingface_models.py makes and runs models there.
 class Transformers : public ::testing::Test {
  protected:
-  static bool has_transformers() {
-    // Without the seconds that importing them takes.
-    static const bool there =
-        testing::run_command(python() +
-                             " -c 'import importlib.util as u, sys; sys.exit(not all(map("
-                             "u.find_spec, (\"torch\", \"transformers\", \"safetensors\"))))'")
-            .exit_code == 0;
-    return there;
-  }
   void SetUp() override {
-    if (!has_transformers()) {
+    if (!testing::has_transformers()) {
       GTEST_SKIP() << "no transformers in " << python()
                    << "; EVOMOE_PYTHON names a Python that has it";
     }

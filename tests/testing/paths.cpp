@@ -45,6 +45,15 @@ std::filesystem::path python() {
                           std::filesystem::path(EVOMOE_SOURCE_DIR) / ".venv/bin/python");
 }
 
+bool has_transformers() {
+  static const bool there =
+      run_command(python().string() +
+                  " -c 'import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, "
+                  "(\"torch\", \"transformers\", \"safetensors\"))))'")
+          .exit_code == 0;
+  return there;
+}
+
 std::string read_text(const std::filesystem::path& path) {
   std::ifstream stream(path, std::ios::binary);
   if (!stream) throw std::runtime_error("cannot read " + path.string());

@@ -30,6 +30,10 @@ std::filesystem::path program();
 /// A Python that may have torch: EVOMOE_PYTHON, default .venv/bin/python of the checkout.
 std::filesystem::path python();
 
+/// Whether it has what models of Hugging Face need: torch, transformers and safetensors. Without
+/// the seconds that importing them takes.
+bool has_transformers();
+
 nlohmann::json read_json(const std::filesystem::path& path);
 
 std::string read_text(const std::filesystem::path& path);

@@ -15,7 +15,9 @@
 #include "evomoe/text/text_lines.h"
 #include "evomoe/text/tokenizer_pattern.h"
 #include "evomoe/text/tokenizer_rules.h"
+#include "tests/testing/learn_bpe.h"
 #include "tests/testing/paths.h"
+#include "tests/testing/small_tokenizer.h"
 
 namespace evomoe {
 namespace {
@@ -24,6 +26,8 @@ namespace fs = std::filesystem;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
+
+constexpr int32_t kAb = 256;
 
 class TokenizersPackage : public ::testing::Test {
  protected:
@@ -111,18 +115,11 @@ TEST_F(TokenizersPackage, DecodesToTheText) {
   }
 }
 
-/// The smallest tokenizer: 256 bytes, and `ab`.
-nlohmann::json small_tokenizer() {
-  nlohmann::json tokenizer;
-  tokenizer["pre_tokenizer"] = {{"type", "ByteLevel"}, {"add_prefix_space", false}};
-  tokenizer["decoder"] = {{"type", "ByteLevel"}};
-  tokenizer["added_tokens"] = nlohmann::json::array();
-  auto& model = tokenizer["model"] = {{"type", "BPE"}};
-  testing::TemporaryFolder folder;
-  testing::write_text(folder / "text", "ab ab ab");
-  const auto bpe = ByteBpe::train({folder / "text"}, 258, 1);
-  for (int32_t id = 0; id < bpe.size(); ++id) model["vocab"][bpe.spelling(id)] = id;
-  model["merges"] = nlohmann::json::array({"a b"});
+/// The smallest tokenizer, and `ab`.
+nlohmann::json tokenizer_with_ab() {
+  auto tokenizer = testing::small_tokenizer();
+  tokenizer["model"]["vocab"]["ab"] = kAb;
+  tokenizer["model"]["merges"] = nlohmann::json::array({"a b"});
   return tokenizer;
 }
 
@@ -143,15 +140,13 @@ class TokenizerJson : public ::testing::Test {
 };
 
 TEST_F(TokenizerJson, IsFoundInAFolder) {
-  auto tokenizer = small_tokenizer();
-  const auto ab = tokenizer["model"]["vocab"]["ab"].get<int32_t>();
-  written(tokenizer.dump());
-  EXPECT_THAT(bpe_in(folder_.path())->encode("ab"), ElementsAre(ab));
+  written(tokenizer_with_ab().dump());
+  EXPECT_THAT(bpe_in(folder_.path())->encode("ab"), ElementsAre(kAb));
   EXPECT_THAT(given_bpe({.bpe = "hf", .hf_tokenizer = folder_.path().string()})->encode("ab"),
-              ElementsAre(ab));
+              ElementsAre(kAb));
   const testing::TemporaryFolder data;
   copy_bpe({.bpe = "hf", .hf_tokenizer = (folder_ / "tokenizer.json").string()}, data.path());
-  EXPECT_THAT(bpe_in(data.path())->encode("ab"), ElementsAre(ab));
+  EXPECT_THAT(bpe_in(data.path())->encode("ab"), ElementsAre(kAb));
   EXPECT_THAT([&] { given_bpe({.bpe = "hf", .hf_tokenizer = (folder_ / "none").string()}); },
               ThrowsMessage<Error>(HasSubstr("none: No such file")));
   fs::create_directory(folder_ / "empty");
@@ -159,9 +154,71 @@ TEST_F(TokenizerJson, IsFoundInAFolder) {
               ThrowsMessage<Error>(HasSubstr("empty: the folder has no tokenizer.json")));
 }
 
+TEST_F(TokenizerJson, WhatGoesWithItIsCopied) {
+  auto tokenizer = tokenizer_with_ab();
+  tokenizer["added_tokens"] = {{{"id", 257}, {"content", "<x>"}, {"special", true}}};
+  const auto path = written(tokenizer.dump());
+  for (const bool as_text : {true, false}) {
+    testing::write_text(folder_ / "tokenizer_config.json",
+                        nlohmann::json({{"split_special_tokens", as_text}}).dump());
+    const auto expected = ByteBpe::load_tokenizer(path).encode("<x>");
+    EXPECT_EQ(expected.size(), as_text ? 3U : 1U);
+    for (const auto& given : {path, folder_.path()}) {
+      const testing::TemporaryFolder data, run;
+      copy_bpe({.bpe = "hf", .hf_tokenizer = given.string()}, data.path());
+      EXPECT_EQ(bpe_in(data.path())->encode("<x>"), expected) << given;
+      copy_bpe(data.path(), run.path());
+      EXPECT_EQ(bpe_in(run.path())->encode("<x>"), expected) << given;
+    }
+  }
+  // What the next tokenizer lacks is not that of the last one.
+  const testing::TemporaryFolder data;
+  testing::write_text(data / "tokenizer_config.json", R"({"split_special_tokens": true})");
+  fs::remove(folder_ / "tokenizer_config.json");
+  copy_bpe({.bpe = "hf", .hf_tokenizer = path.string()}, data.path());
+  EXPECT_THAT(bpe_in(data.path())->encode("<x>"), ElementsAre(257));
+}
+
+TEST_F(TokenizerJson, AFolderHasOneBpe) {
+  fs::create_directory(folder_ / "hf");
+  fs::create_directory(folder_ / "gpt2");
+  const auto encoder = folder_ / "gpt2/encoder.json", merges = folder_ / "gpt2/vocab.bpe";
+  testing::write_text(folder_ / "hf/tokenizer.json", tokenizer_with_ab().dump());
+  testing::write_text(folder_ / "hf/chat_template.jinja", "{{messages}}");
+  testing::learn_bpe("cd cd", 258).save(encoder, merges);
+  const BpeFiles hf = {.bpe = "hf", .hf_tokenizer = (folder_ / "hf").string()};
+  const BpeFiles gpt2 = {
+      .bpe = "gpt2", .gpt2_encoder_json = encoder.string(), .gpt2_vocab_bpe = merges.string()};
+  const auto names = [](const fs::path& folder) {
+    std::vector<std::string> found;
+    for (const auto& entry : fs::directory_iterator(folder))
+      found.push_back(entry.path().filename().string());
+    return found;
+  };
+  using ::testing::UnorderedElementsAre;
+  const testing::TemporaryFolder data, run;
+  testing::write_text(run / "dict.txt", "a 1\n");
+  for (int again = 0; again < 2; ++again) {
+    copy_bpe(gpt2, data.path());
+    copy_bpe(data.path(), run.path());
+    EXPECT_THAT(names(data.path()), UnorderedElementsAre("encoder.json", "vocab.bpe"));
+    EXPECT_THAT(names(run.path()), UnorderedElementsAre("dict.txt", "encoder.json", "vocab.bpe"));
+    copy_bpe(hf, data.path());
+    copy_bpe(data.path(), run.path());
+    EXPECT_THAT(bpe_in(run.path())->encode("ab"), ElementsAre(kAb));
+    EXPECT_THAT(names(run.path()),
+                UnorderedElementsAre("dict.txt", "tokenizer.json", "chat_template.jinja"));
+  }
+  copy_bpe(run.path(), run.path());
+  copy_bpe(folder_.path(), run.path());
+  EXPECT_THAT(bpe_in(run.path())->encode("ab"), ElementsAre(kAb)) << "there was none to copy";
+}
+
 TEST_F(TokenizerJson, NamesWhatIsNotRead) {
-  const auto whole = small_tokenizer().dump();
-  expect_refused(whole.substr(0, whole.size() / 2), {"tokenizer.json: is no tokenizer", "cut off"});
+  const auto whole = tokenizer_with_ab().dump();
+  expect_refused(whole.substr(0, whole.size() / 2),
+                 {"tokenizer.json: is not a JSON object", "cut off"});
+  expect_refused("{}", {"tokenizer.json: is no tokenizer", "save_pretrained"});
   using Change = std::function<void(nlohmann::json&)>;
   const std::vector<std::pair<Change, std::vector<std::string>>> cases = {
       {[](auto& t) { t["model"]["type"] = "WordPiece"; },
@@ -210,19 +267,19 @@ TEST_F(TokenizerJson, NamesWhatIsNotRead) {
        {"its post_processor is Other"}},
       {[](auto& t) { t["something"] = 1; }, {"it has `something` 1"}},
       {[](auto& t) {
-         t["added_tokens"] = {{{"id", 258}, {"content", "<x>"}, {"strange", true}}};
+         t["added_tokens"] = {{{"id", 257}, {"content", "<x>"}, {"strange", true}}};
        },
        {"added token `<x>` has `strange` true"}},
       {[](auto& t) {
          t["added_tokens"] = {{{"id", 900}, {"content", "<x>"}}};
        },
-       {"`<x>` has id 900, and tokenizers would give it 258"}},
+       {"`<x>` has id 900, and tokenizers would give it 257"}},
       {[](auto& t) {
          t["added_tokens"] = {{{"id", 3}, {"content", "ab"}}};
        },
        {"`ab` has id 3 as an added token, else"}}};
   for (const auto& [change, words] : cases) {
-    auto tokenizer = small_tokenizer();
+    auto tokenizer = tokenizer_with_ab();
     change(tokenizer);
     expect_refused(tokenizer.dump(), words);
   }
