@@ -9,7 +9,7 @@
 #   TEXT=4000000              bytes of the books' training text that are prepared
 #   NEW=128                   tokens that are generated
 #   THREADS=2 MEMORY=12G      of each run
-#   FREEZE=embedding,norm     what is not trained, in all runs alike
+#   FREEZE=embedding,norm     what is not trained, in all runs alike; FREEZE= for nothing
 #   RUNS="dense switch copy noise mask drop-upcycling"
 #   PAGE=...                  where the results are written; not given: smollm2.md in docs
 #   EVOMOE_PYTHON             a Python with torch, transformers 5, gguf and accelerate; not given: FOLDER/venv, which is made
@@ -22,7 +22,7 @@ mkdir -p "$2"
 folder=$(realpath "$2")
 : "${UPDATES:=200}" "${TOKENS:=2048}" "${BLOCKS:=40}" "${TEXT:=4000000}" "${NEW:=128}" "${THREADS:=2}" "${MEMORY:=12G}"
 page=smollm2.md
-: "${FREEZE:=embedding,norm}" "${RUNS:=dense switch copy noise mask drop-upcycling}" "${PAGE:=$root/docs/$page}"
+: "${FREEZE=embedding,norm}" "${RUNS:=dense switch copy noise mask drop-upcycling}" "${PAGE:=$root/docs/$page}"
 for name in UPDATES TOKENS BLOCKS TEXT NEW THREADS; do
   if [[ ! ${!name} =~ ^[1-9][0-9]{0,9}$ ]]; then
     echo "smollm2: $name=\"${!name}\" is no number of 1 or more" >&2
