@@ -74,8 +74,9 @@ fi
 # Arrow's library, which reads Parquet; the program can be built without it (cmake/arrow.cmake).
 if [[ ${EVOMOE_ARROW:-AUTO} != OFF && ! -d $(echo .venv/lib/python3*/site-packages/pyarrow-$pyarrow_version.dist-info) ]]; then
   echo "setup: installing pyarrow $pyarrow_version into .venv" >&2
-  .venv/bin/python -m pip --version >/dev/null 2>&1 || python3 -m venv --clear .venv
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --retries 1 "pyarrow==$pyarrow_version" ||
+  # A .venv that is there may be anybody's (EVOMOE_TORCH): it is never cleared for what can be done without.
+  { [[ -x .venv/bin/python ]] || python3 -m venv .venv; } &&
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --retries 1 "pyarrow==$pyarrow_version" ||
     echo "setup: pyarrow $pyarrow_version could not be installed: Parquet and Arrow files will not be read" \
          "(EVOMOE_ARROW=OFF: it is not tried)" >&2
 fi

@@ -13,7 +13,8 @@
 namespace evomoe {
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // O_NONBLOCK: a pipe to which nobody writes is refused below, and not waited for.
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   EVOMOE_CHECK(file >= 0, "cannot open {}: {}; check the path and its permissions", path.string(),
                std::strerror(errno));
   struct stat status {};

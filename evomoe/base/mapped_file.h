@@ -21,6 +21,8 @@ class MappedFile {
   const std::filesystem::path& path() const { return path_; }
   /// Tells the kernel that the pages need not stay in memory.
   void forget_pages() const;
+  /// Who reads a file once from its beginning to its end forgets the pages after as many bytes.
+  static constexpr int64_t kKeptBytes = 64 << 20;
 
  private:
   std::filesystem::path path_;

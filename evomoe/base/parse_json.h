@@ -13,11 +13,13 @@ inline constexpr int kMostJsonLevels = 100;
 
 /// The JSON that `text` is; a discarded value where it is none, or has more than kMostJsonLevels
 /// levels: values are copied and printed by recursion, for which a file could use up the stack.
+/// A NUL byte is no end of the text, as it is for the parser: what stands behind it would be lost.
 /// `repeated_key` gets the first key that an object has twice, of which only the last value is
 /// kept.
 template <typename Json = nlohmann::json>
 Json parse_json(std::string_view text, std::string* repeated_key = nullptr) {
   using Event = nlohmann::detail::parse_event_t;
+  if (text.find('\0') != std::string_view::npos) return Json(Json::value_t::discarded);
   bool too_deep = false;
   std::vector<std::set<std::string>> keys;
   const auto watch = [&](int depth, Event event, Json& parsed) {

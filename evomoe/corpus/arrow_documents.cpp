@@ -3,6 +3,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/mapped_file.h"
+#include "evomoe/text/text_lines.h"
 
 #ifdef EVOMOE_HAS_ARROW
 
@@ -14,6 +15,7 @@
 #include <parquet/properties.h>
 
 #include <algorithm>
+#include <stdexcept>
 #include <vector>
 
 namespace evomoe {
@@ -22,11 +24,20 @@ namespace {
 constexpr const char* kUnreadable =
     "it was cut off, is damaged or is something else; copy it again, or make it again";
 
-/// The value of a result, or an Error that names the file.
+/// What Arrow says, which may have line ends.
+std::string one_line(std::string_view text) {
+  return replaced(std::string(strip(text)), "\n", " ");
+}
+
+/// Throws what Arrow says of a failure, no Error yet: who catches it adds the file, and how far it
+/// was read.
+void check(const arrow::Status& status) {
+  if (!status.ok()) throw std::runtime_error(status.message());
+}
+
 template <typename T>
-T value_of(arrow::Result<T> result, const std::filesystem::path& path) {
-  EVOMOE_CHECK(result.ok(), "{}: Arrow cannot read it ({}): {}", path.string(),
-               result.status().message(), kUnreadable);
+T value_of(arrow::Result<T> result) {
+  check(result.status());
   return std::move(result).ValueUnsafe();
 }
 
@@ -120,14 +131,11 @@ class ColumnOfText : public DocumentReader {
     piece.ends.clear();
     try {
       while (has_room(piece) && has_row()) append_row(piece);
+      piece.file_position = file_position();
     } catch (const std::exception& error) {  // Arrow throws, too, where its data is none
-      fail("{}: behind row {}: {}: {}", path_.string(), rows_, error.what(), kUnreadable);
+      fail("{}: behind row {} Arrow cannot read it ({}): {}", path_.string(), rows_,
+           one_line(error.what()), kUnreadable);
     }
-    // By rows: how much of the file Arrow has read is not known.
-    const auto all = std::max<int64_t>(rows_in_all(), 1);
-    piece.file_position =
-        static_cast<int64_t>(static_cast<double>(file_bytes_) *
-                             static_cast<double>(std::min(rows_, all)) / static_cast<double>(all));
     return !piece.ends.empty();
   }
   int64_t for_each(const DocumentPiece& piece, const TextFunction& document,
@@ -141,9 +149,15 @@ class ColumnOfText : public DocumentReader {
  protected:
   /// The column of the next batch; null behind the last one.
   virtual std::shared_ptr<arrow::Array> next_column() = 0;
-  virtual int64_t rows_in_all() const = 0;
+  /// Bytes of the file that were read: by the rows, where it says how many it has.
+  virtual int64_t file_position() const {
+    const auto share =
+        static_cast<double>(rows_) / static_cast<double>(std::max<int64_t>(rows_in_all_, 1));
+    return static_cast<int64_t>(static_cast<double>(file_bytes_) * std::min(share, 1.0));
+  }
 
   const std::filesystem::path path_;
+  int64_t rows_in_all_ = 0;
 
  private:
   static bool has_room(const DocumentPiece& piece) {
@@ -180,18 +194,14 @@ class ParquetText : public ColumnOfText {
     properties.enable_buffered_stream();  // page by page: a row group may be large
     properties.set_buffer_size(1 << 18);
     parquet::arrow::FileReaderBuilder builder;
-    const auto status = builder.OpenFile(path.string(), /*memory_map=*/false, properties);
-    EVOMOE_CHECK(status.ok(), "{}: Arrow cannot read it as Parquet ({}): {}", path.string(),
-                 status.message(), kUnreadable);
+    check(builder.OpenFile(path.string(), /*memory_map=*/false, properties));
     const auto metadata = builder.raw_reader()->metadata();
     rows_in_all_ = metadata->num_rows();
     parquet::ArrowReaderProperties how(/*use_threads=*/false);
     how.set_pre_buffer(false);
-    file_ = value_of(builder.properties(how)->Build(), path);
+    file_ = value_of(builder.properties(how)->Build());
     std::shared_ptr<arrow::Schema> schema;
-    const auto schema_status = file_->GetSchema(&schema);
-    EVOMOE_CHECK(schema_status.ok(), "{}: Arrow cannot read its schema ({}): {}", path.string(),
-                 schema_status.message(), kUnreadable);
+    check(file_->GetSchema(&schema));
     column_of(*schema, column, path);
     // Strings are leaves, so that the path of the leaf is the column's name.
     const int leaf = metadata->schema()->ColumnIndex(column);
@@ -205,20 +215,18 @@ class ParquetText : public ColumnOfText {
     // About a piece at a time.
     const auto bytes_of_row = std::max<int64_t>(text_bytes / std::max<int64_t>(rows_in_all_, 1), 1);
     file_->set_batch_size(std::clamp<int64_t>(kPieceBytes / bytes_of_row, 1, 1 << 16));
-    batches_ = value_of(file_->GetRecordBatchReader(groups, {leaf}), path);
+    batches_ = value_of(file_->GetRecordBatchReader(groups, {leaf}));
   }
 
  protected:
   std::shared_ptr<arrow::Array> next_column() override {
-    const auto batch = value_of(batches_->Next(), path_);
+    const auto batch = value_of(batches_->Next());
     return batch ? batch->column(0) : nullptr;
   }
-  int64_t rows_in_all() const override { return rows_in_all_; }
 
  private:
   std::unique_ptr<parquet::arrow::FileReader> file_;
   std::unique_ptr<arrow::RecordBatchReader> batches_;
-  int64_t rows_in_all_ = 0;
 };
 
 /// An Arrow file, which begins with ARROW1, or a stream of record batches.
@@ -231,41 +239,40 @@ class ArrowText : public ColumnOfText {
                  "{}: this is Feather of version 1; write it again as version 2 "
                  "(pyarrow.feather.write_feather), or as Parquet",
                  path.string());
-    source_ =
-        value_of(arrow::io::MemoryMappedFile::Open(path.string(), arrow::io::FileMode::READ), path);
+    source_ = value_of(arrow::io::MemoryMappedFile::Open(path.string(), arrow::io::FileMode::READ));
     is_file_ = magic == "ARROW1";
     // Once to learn the columns, and again to read one alone.
     arrow::ipc::IpcReadOptions options;
     options.use_threads = false;
     options.included_fields = {column_of(*open(options), column, path)};
     open(options);
+    if (is_file_) rows_in_all_ = value_of(file_->CountRows());
   }
 
  protected:
   std::shared_ptr<arrow::Array> next_column() override {
     std::shared_ptr<arrow::RecordBatch> batch;
     if (!is_file_) {
-      batch = value_of(stream_->Next(), path_);
+      batch = value_of(stream_->Next());
     } else if (batch_ < file_->num_record_batches()) {
-      batch = value_of(file_->ReadRecordBatch(batch_++), path_);
+      batch = value_of(file_->ReadRecordBatch(batch_++));
     }
     if (!batch) return nullptr;
-    const auto status = validate_column(*batch->column(0));
-    EVOMOE_CHECK(status.ok(), "a batch is invalid ({})", status.message());
+    check(validate_column(*batch->column(0)));
     return batch->column(0);
   }
-  int64_t rows_in_all() const override { return rows_in_all_; }
+  int64_t file_position() const override {
+    return is_file_ ? ColumnOfText::file_position() : value_of(source_->Tell());
+  }
 
  private:
   std::shared_ptr<arrow::Schema> open(const arrow::ipc::IpcReadOptions& options) {
     if (is_file_) {
-      file_ = value_of(arrow::ipc::RecordBatchFileReader::Open(source_, options), path_);
-      rows_in_all_ = value_of(file_->CountRows(), path_);
+      file_ = value_of(arrow::ipc::RecordBatchFileReader::Open(source_, options));
       return file_->schema();
     }
-    const auto status = source_->Seek(0);
-    EVOMOE_CHECK(status.ok(), "{}: {}", path_.string(), status.message());
-    stream_ = value_of(arrow::ipc::RecordBatchStreamReader::Open(source_.get(), options), path_);
+    check(source_->Seek(0));
+    stream_ = value_of(arrow::ipc::RecordBatchStreamReader::Open(source_.get(), options));
     return stream_->schema();
   }
 
@@ -274,7 +281,6 @@ class ArrowText : public ColumnOfText {
   std::shared_ptr<arrow::ipc::RecordBatchFileReader> file_;
   std::shared_ptr<arrow::ipc::RecordBatchStreamReader> stream_;
   int batch_ = 0;
-  int64_t rows_in_all_ = 0;  ///< 0: not known
 };
 
 template <typename Reader>
@@ -287,7 +293,7 @@ std::unique_ptr<DocumentReader> open_column(const std::filesystem::path& path,
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
-    fail("{}: Arrow cannot read it ({}): {}", path.string(), error.what(), kUnreadable);
+    fail("{}: Arrow cannot read it ({}): {}", path.string(), one_line(error.what()), kUnreadable);
   }
 }
 

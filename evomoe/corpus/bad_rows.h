@@ -6,10 +6,6 @@
 
 namespace evomoe {
 
-/// Why a line of text is bad.
-inline constexpr const char* kNotUtf8 =
-    "not UTF-8; convert the file, by its encoding (`iconv -f latin1 -t UTF-8`)";
-
 /// What becomes of rows of which nothing can be made (`--on-bad-row`): the first one is an Error,
 /// or they are left out, counted, and the first few are printed.
 class BadRows {

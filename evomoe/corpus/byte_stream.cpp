@@ -164,8 +164,7 @@ std::filesystem::path without_compression(const std::filesystem::path& path) {
 }
 
 void ByteStream::forget_pages() {
-  constexpr int64_t kKept = 64 << 20;
-  if (position() - forgotten_ < kKept) return;
+  if (position() - forgotten_ < MappedFile::kKeptBytes) return;
   forgotten_ = position();
   file_.forget_pages();
 }

@@ -25,10 +25,6 @@ void Corpus::check() const {
   EVOMOE_CHECK(!empty, "{}: it is empty; a split needs at least one line", name());
 }
 
-DocumentKind Corpus::kind(size_t file) const {
-  return open_documents(files_[file], options_)->kind();
-}
-
 Corpus Corpus::operator+(const Corpus& other) const {
   auto sum = *this;
   sum.files_.insert(sum.files_.end(), other.files_.begin(), other.files_.end());

@@ -9,9 +9,9 @@
 #include <utility>
 #include <vector>
 
+#include "evomoe/base/ordered_pipeline.h"
 #include "evomoe/corpus/bad_rows.h"
 #include "evomoe/corpus/documents.h"
-#include "evomoe/corpus/ordered_pipeline.h"
 
 namespace evomoe {
 
@@ -41,8 +41,6 @@ class Corpus {
   int64_t file_bytes() const;
   /// Opens each file: what cannot be read is an Error before any work. Warns of byte order marks.
   void check() const;
-  /// What the documents of file `file` are.
-  DocumentKind kind(size_t file = 0) const;
   /// The files of this corpus and then those of another one, read alike.
   Corpus operator+(const Corpus& other) const;
 

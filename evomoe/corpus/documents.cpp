@@ -1,11 +1,9 @@
 #include "evomoe/corpus/documents.h"
 
-#include "evomoe/base/error.h"
 #include "evomoe/corpus/arrow_documents.h"
-#include "evomoe/corpus/bad_rows.h"
 #include "evomoe/corpus/input_files.h"
 #include "evomoe/corpus/json_documents.h"
-#include "evomoe/corpus/line_pieces.h"
+#include "evomoe/corpus/line_documents.h"
 #include "evomoe/corpus/megatron_documents.h"
 #include "evomoe/text/text_lines.h"
 
@@ -13,16 +11,11 @@ namespace evomoe {
 namespace {
 
 /// A text file: each line is a document.
-class TextLines : public DocumentReader {
+class TextLines : public LineDocuments {
  public:
-  TextLines(const std::filesystem::path& path, bool utf8) : lines_(path), utf8_(utf8) {}
+  TextLines(const std::filesystem::path& path, bool utf8) : LineDocuments(path), utf8_(utf8) {}
 
   DocumentKind kind() const override { return DocumentKind::kLines; }
-  bool next(DocumentPiece& piece) override {
-    const bool read = lines_.next(piece.bytes);
-    piece.file_position = lines_.stream().position();
-    return read;
-  }
   int64_t for_each(const DocumentPiece& piece, const TextFunction& document,
                    std::vector<BadRow>& bad) const override {
     int64_t rows = 0;
@@ -36,13 +29,8 @@ class TextLines : public DocumentReader {
     });
     return rows;
   }
-  std::string where(int64_t row) const override {
-    return fmt::format("{}:{}", lines_.stream().path().string(), row);
-  }
-  std::string_view beginning() const override { return lines_.beginning(); }
 
  private:
-  LinePieces lines_;
   bool utf8_;
 };
 

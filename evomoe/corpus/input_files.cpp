@@ -33,13 +33,30 @@ bool has_known_ending(const fs::path& path) {
          ending == ".parquet";
 }
 
+/// Whether `path` is there, as far as can be known; a path that is no name of a file is not.
+bool is_there(const fs::path& path) {
+  std::error_code error;
+  return fs::exists(path, error);
+}
+
+bool is_folder(const fs::path& path) {
+  std::error_code error;
+  return fs::is_directory(path, error);
+}
+
 std::vector<fs::path> files_of_folder(const fs::path& folder) {
   std::vector<fs::path> taken;
   std::vector<fs::path> ignored;
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    if (entry.is_regular_file())
-      (has_known_ending(entry.path()) ? taken : ignored).push_back(entry.path());
+  std::error_code error;
+  auto entry = fs::recursive_directory_iterator(folder, error);
+  for (; !error && entry != fs::end(entry); entry.increment(error)) {
+    const bool to_folder = is_folder(entry->path());
+    if (to_folder && !entry->is_symlink()) continue;
+    // Also a link that leads nowhere: who opens it says so. One to a folder could lead in circles.
+    (has_known_ending(entry->path()) && !to_folder ? taken : ignored).push_back(entry->path());
   }
+  EVOMOE_CHECK(!error, "{}: the folder, or one in it, cannot be read: {}; check its permissions",
+               folder.string(), error.message());
   std::sort(taken.begin(), taken.end());
   std::sort(ignored.begin(), ignored.end());
   const auto indexed = std::find_if(ignored.begin(), ignored.end(), [&](const fs::path& path) {
@@ -56,8 +73,8 @@ std::vector<fs::path> files_of_folder(const fs::path& folder) {
       "or .feather; name the files themselves",
       folder.string(), ignored.size());
   if (!ignored.empty()) {
-    log().info("{}: files with other endings, which are ignored: {} ({}{})", folder.string(),
-               ignored.size(), ignored.front().filename().string(),
+    log().info("{}: files with other endings and links to folders, which are ignored: {} ({}{})",
+               folder.string(), ignored.size(), ignored.front().filename().string(),
                ignored.size() == 1 ? "" : ", ...");
   }
   return taken;
@@ -69,7 +86,7 @@ std::vector<fs::path> files_of_pattern(const std::string& pattern) {
   std::vector<fs::path> files;
   if (status == 0) files.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
   ::globfree(&found);
-  std::erase_if(files, [](const fs::path& path) { return fs::is_directory(path); });
+  std::erase_if(files, is_folder);
   EVOMOE_CHECK(!files.empty(), "{}: no file has a name of this pattern; check the path", pattern);
   std::sort(files.begin(), files.end());
   return files;
@@ -84,10 +101,12 @@ InputFormat format_of(const fs::path& path) {
                "{}: files that end in {} are not read; unpack it, and give text, JSON lines (both "
                "may be compressed by gzip or zstd) or Parquet",
                path.string(), is_among(kPackedEndings, ending) ? ending : inner);
+  EVOMOE_CHECK(without_compression(path) == without_compression(without_compression(path)),
+               "{}: it is compressed twice; unpack it once", path.string());
   EVOMOE_CHECK(ending == inner || (inner != ".parquet" && !is_among(kArrowEndings, inner)),
                "{}: a file in the format {} is not compressed once more; unpack it", path.string(),
                inner);
-  EVOMOE_CHECK(ending != ".bin" || !fs::exists(fs::path(path).replace_extension(".idx")),
+  EVOMOE_CHECK(ending != ".bin" || !is_there(fs::path(path).replace_extension(".idx")),
                "{}: this is a part of an indexed dataset; name its other file, {}", path.string(),
                fs::path(path).replace_extension(".idx").string());
   if (is_among(kJsonEndings, inner)) return InputFormat::kJsonLines;
@@ -98,9 +117,9 @@ InputFormat format_of(const fs::path& path) {
 }
 
 std::vector<fs::path> input_files(const std::string& input) {
-  if (fs::is_directory(input)) return files_of_folder(input);
+  if (is_folder(input)) return files_of_folder(input);
   const bool is_pattern = input.find_first_of("*?[") != std::string::npos;
-  if (is_pattern && !fs::exists(input)) return files_of_pattern(input);
+  if (is_pattern && !is_there(input)) return files_of_pattern(input);
   return {input};
 }
 

@@ -4,9 +4,8 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/parse_json.h"
-#include "evomoe/corpus/bad_rows.h"
 #include "evomoe/corpus/json_rows.h"
-#include "evomoe/corpus/line_pieces.h"
+#include "evomoe/corpus/line_documents.h"
 #include "evomoe/text/text_lines.h"
 
 namespace evomoe {
@@ -25,7 +24,9 @@ class TextOfObject : public nlohmann::json_sax<json> {
     found_ = 0;
     is_next_ = false;
     text_.clear();
-    return json::sax_parse(line.begin(), line.end(), this) && found_ == 1 && is_string_;
+    // The parser takes a NUL byte for the end.
+    return line.find('\0') == std::string_view::npos &&
+           json::sax_parse(line.begin(), line.end(), this) && found_ == 1 && is_string_;
   }
   const std::string& text() const { return text_; }
 
@@ -86,35 +87,25 @@ class TextOfObject : public nlohmann::json_sax<json> {
   bool is_string_ = false;  ///< its last value is a string
 };
 
-class JsonLines : public DocumentReader {
+class JsonLines : public LineDocuments {
  public:
   JsonLines(const std::filesystem::path& path, const std::string& column)
-      : lines_(path), column_(column) {}
+      : LineDocuments(path), column_(column) {}
 
   DocumentKind kind() const override { return DocumentKind::kRecords; }
-  bool next(DocumentPiece& piece) override {
-    const bool read = lines_.next(piece.bytes);
-    piece.file_position = lines_.stream().position();
-    return read;
-  }
   int64_t for_each(const DocumentPiece& piece, const TextFunction& document,
                    std::vector<BadRow>& bad) const override {
     int64_t rows = 0;
     TextOfObject object(column_);
     for_each_line(piece.bytes, [&](std::string_view line) {
       ++rows;
-      if (!is_utf8(line)) {
-        bad.push_back({rows, kNotUtf8});
-      } else if (object.take(line)) {
+      if (object.take(line)) {  // so it is UTF-8
         document(object.text());
       } else if (!strip(line).empty()) {
-        bad.push_back({rows, why_not(line, piece.bytes)});
+        bad.push_back({rows, is_utf8(line) ? why_not(line, piece.bytes) : kNotUtf8});
       }
     });
     return rows;
-  }
-  std::string where(int64_t row) const override {
-    return fmt::format("{}:{}", lines_.stream().path().string(), row);
   }
 
  private:
@@ -131,7 +122,8 @@ class JsonLines : public DocumentReader {
       return "this is a JSON list, or its beginning; " + wanted +
              " (`jq -c '.[]'` makes lines of a list)";
     }
-    if (parsed.is_discarded()) return "this is no JSON; " + wanted;
+    if (parsed.is_discarded())
+      return fmt::format("this is no JSON ({}); {}", json_problem(line), wanted);
     if (!parsed.is_object()) return fmt::format("this is {}; {}", type_words(parsed), wanted);
     if (!parsed.contains(column_)) {
       return fmt::format("the object has no \"{}\", but {}; name the text with --text-column",
@@ -142,16 +134,43 @@ class JsonLines : public DocumentReader {
     return fmt::format("\"{}\" comes twice; which value is meant cannot be known", column_);
   }
 
-  LinePieces lines_;
   std::string column_;
+};
+
+/// Keeps what the parser says of the first place that is no JSON.
+class FirstProblem : public nlohmann::detail::json_sax_acceptor<json> {
+ public:
+  bool parse_error(std::size_t position, const std::string& /*token*/,
+                   const nlohmann::detail::exception& error) {
+    // "[json...] parse error at ...: syntax error while parsing value - REASON; last read: ..."
+    std::string_view reason = error.what();
+    if (const auto begin = reason.find(" - "); begin != std::string_view::npos)
+      reason.remove_prefix(begin + 3);
+    text = fmt::format("at byte {}: {}", position, reason.substr(0, reason.find("; ")));
+    return false;
+  }
+  std::string text;
 };
 
 }  // namespace
 
 std::string shown_keys(const json& object) {
+  constexpr size_t kMost = 20;
   std::vector<std::string> keys;
-  for (const auto& [key, value] : object.items()) keys.push_back("\"" + key + "\"");
-  return keys.empty() ? "no key" : fmt::format("{}", fmt::join(keys, ", "));
+  for (const auto& [key, value] : object.items()) {
+    if (keys.size() < kMost) keys.push_back("\"" + key + "\"");
+  }
+  if (keys.empty()) return "no key";
+  return fmt::format("{}{}", fmt::join(keys, ", "),
+                     object.size() > kMost ? fmt::format(", ... ({} in all)", object.size()) : "");
+}
+
+std::string json_problem(std::string_view line) {
+  if (const auto nul = line.find('\0'); nul != std::string_view::npos)
+    return fmt::format("at byte {}: a NUL byte", nul + 1);
+  FirstProblem problem;
+  json::sax_parse(line.begin(), line.end(), &problem);
+  return problem.text.empty() ? fmt::format("more than {} levels", kMostJsonLevels) : problem.text;
 }
 
 std::string type_words(const json& value) {

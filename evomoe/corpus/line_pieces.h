@@ -14,7 +14,8 @@ namespace evomoe {
 /// the file, only with its longest line.
 class LinePieces {
  public:
-  /// Reads the beginning, so that an Error names what is no such file at once.
+  /// Reads the beginning, so that an Error names what is no such file at once, and what would be
+  /// read as text but is not: a file that is compressed (once more), Parquet, Arrow.
   explicit LinePieces(const std::filesystem::path& path);
 
   /// Whole lines, by the rules of for_each_line; only the last line of the file may lack its end.

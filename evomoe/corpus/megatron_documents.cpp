@@ -92,6 +92,7 @@ class MegatronDocuments : public DocumentReader {
     piece.file_position = static_cast<int64_t>(
         static_cast<double>(idx_.bytes().size()) * static_cast<double>(document_) /
         static_cast<double>(std::max<int64_t>(layout_.ends - 1, 1)));
+    forget_pages();
     return !piece.ends.empty();
   }
   int64_t for_each(const DocumentPiece& piece, const TextFunction& document,
@@ -154,6 +155,11 @@ class MegatronDocuments : public DocumentReader {
     for (int64_t at = begin; at < end; ++at) {
       if (at > begin) text += ' ';
       const auto token = stored_token(at);
+      EVOMOE_CHECK(
+          token >= 0,
+          "{}: token {} of document {} is {}, and tokens are not negative: it is damaged, or "
+          "was written in too narrow a type; {}",
+          bin_.path().string(), at - begin + 1, document_ + 1, token, kCopyAgain);
       if (eod_ && token == *eod_) {
         text += "</s>";
       } else {
@@ -161,6 +167,14 @@ class MegatronDocuments : public DocumentReader {
         text.append(digits.data(), digits.size());
       }
     }
+  }
+
+  /// Lets go of the pages that were read, now and then.
+  void forget_pages() {
+    if ((token_ - forgotten_) * width() < MappedFile::kKeptBytes) return;
+    forgotten_ = token_;
+    idx_.forget_pages();
+    bin_.forget_pages();
   }
 
   /// Sequences without gaps in .bin, and documents without gaps in the sequences.
@@ -189,6 +203,7 @@ class MegatronDocuments : public DocumentReader {
         "{}: {} bytes, but {} says {} tokens of {} bytes: it was cut off or does not belong "
         "to this index; {}",
         bin_.path().string(), bin_.bytes().size(), name, tokens, width(), kCopyAgain);
+    idx_.forget_pages();  // all of it was read
   }
 
   MappedFile idx_;
@@ -196,8 +211,9 @@ class MegatronDocuments : public DocumentReader {
   std::optional<int64_t> eod_;
   Layout layout_;
   uint8_t type_ = 0;
-  int64_t document_ = 0;  ///< the next one
-  int64_t token_ = 0;     ///< its first token
+  int64_t document_ = 0;   ///< the next one
+  int64_t token_ = 0;      ///< its first token
+  int64_t forgotten_ = 0;  ///< the pages in front of this token need not stay in memory
 };
 
 }  // namespace

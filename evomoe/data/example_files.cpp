@@ -19,34 +19,36 @@ using nlohmann::json;
 
 constexpr std::array kAnswers = {"answer", "completion", "response"};
 
-const std::string& text_of(const json& object, const std::string& key, const std::string& where) {
+// The functions below throw why a line is no example. Who catches it adds the line's place.
+
+/// `at` goes in front: `message 2: `.
+const std::string& text_of(const json& object, const std::string& key, const std::string& at = "") {
   const auto& value = object.at(key);
-  EVOMOE_CHECK(value.is_string(), "{}: \"{}\" is {}; it must be a string", where, key,
+  EVOMOE_CHECK(value.is_string(), "{}\"{}\" is {}; it must be a string", at, key,
                type_words(value));
   return value.get_ref<const std::string&>();
 }
 
 /// The last message is the answer to all before it.
-Example of_messages(const json& messages, const std::string& where) {
+Example of_messages(const json& messages) {
   static const std::map<std::string, std::string> names = {
       {"system", "System"}, {"user", "User"}, {"assistant", "Assistant"}};
   EVOMOE_CHECK(messages.is_array() && messages.size() > 1,
-               "{}: \"messages\" must be a list of at least two messages, the last of which is the "
-               "assistant's answer",
-               where);
+               "\"messages\" must be a list of at least two messages, the last of which is the "
+               "assistant's answer");
   Example example;
   std::string last;
   for (size_t i = 0; i < messages.size(); ++i) {
     const auto& message = messages[i];
-    const auto at = fmt::format("{}: message {}", where, i + 1);
+    const auto at = fmt::format("message {}: ", i + 1);
     for (const auto* key : {"role", "content"}) {
       EVOMOE_CHECK(message.is_object() && message.contains(key),
-                   "{} is no object with \"role\" and \"content\"", at);
+                   "{}it is no object with \"role\" and \"content\"", at);
     }
     last = text_of(message, "role", at);
     const auto& content = text_of(message, "content", at);
     const auto name = names.find(last);
-    EVOMOE_CHECK(name != names.end(), "{} has the role \"{}\"; it may be system, user or assistant",
+    EVOMOE_CHECK(name != names.end(), "{}its role is \"{}\"; it may be system, user or assistant",
                  at, last);
     if (i + 1 == messages.size()) {
       example.prompt += "Assistant:";
@@ -56,57 +58,54 @@ Example of_messages(const json& messages, const std::string& where) {
     }
   }
   EVOMOE_CHECK(last == "assistant",
-               "{}: the last message is of the role \"{}\"; it must be the assistant's, which is "
-               "the answer to learn",
-               where, last);
+               "the last message is of the role \"{}\"; it must be the assistant's, which is the "
+               "answer to learn",
+               last);
   return example;
 }
 
-Example of_object(const json& object, const std::string& where) {
+Example of_object(const json& object) {
   const bool prompt = object.contains("prompt"), messages = object.contains("messages");
   EVOMOE_CHECK(prompt != messages,
-               "{}: the object has {} \"prompt\" {} \"messages\" (it has {}); give one of them",
-               where, prompt ? "both" : "neither", prompt ? "and" : "nor", shown_keys(object));
-  if (messages) return of_messages(object.at("messages"), where);
+               "the object has {} \"prompt\" {} \"messages\" (it has {}); give one of them",
+               prompt ? "both" : "neither", prompt ? "and" : "nor", shown_keys(object));
+  if (messages) return of_messages(object.at("messages"));
   std::vector<std::string> found;
   for (const auto* key : kAnswers) {
     if (object.contains(key)) found.emplace_back(key);
   }
-  EVOMOE_CHECK(!found.empty(),
-               "{}: the prompt has no answer: the object has {}, and needs one of {}", where,
+  EVOMOE_CHECK(!found.empty(), "the prompt has no answer: the object has {}, and needs one of {}",
                shown_keys(object), fmt::join(kAnswers, ", "));
-  EVOMOE_CHECK(found.size() == 1, "{}: the prompt has several answers: {}; leave all but one out",
-               where, fmt::join(found, ", "));
-  return {text_of(object, "prompt", where), text_of(object, found.front(), where)};
+  EVOMOE_CHECK(found.size() == 1, "the prompt has several answers: {}; leave all but one out",
+               fmt::join(found, ", "));
+  return {text_of(object, "prompt"), text_of(object, found.front())};
 }
 
-void check_answer(const Example& example, const std::string& where) {
+void check_answer(const Example& example) {
   EVOMOE_CHECK(!strip(example.answer).empty(),
-               "{}: the answer is empty; leave the example out, or give it an answer", where);
+               "the answer is empty; leave the example out, or give it an answer");
 }
 
 /// `may_be_cut_off`: the file ends with the line, which has no end.
-Example of_line(std::string_view line, bool may_be_cut_off, const std::string& where) {
-  require_utf8(line, where);
+Example of_line(std::string_view line, bool may_be_cut_off) {
+  EVOMOE_CHECK(is_utf8(line), "{}", kNotUtf8);
   std::string repeated;
   const auto object = parse_json(line, &repeated);
   EVOMOE_CHECK(!object.is_discarded() || !may_be_cut_off,
-               "{}: the file ends inside this line, which is no whole JSON object: it was cut "
-               "off; copy or make it again",
-               where);
+               "the file ends inside this line, which is no whole JSON object: it was cut off; "
+               "copy or make it again");
   EVOMOE_CHECK(!object.is_discarded(),
-               "{}: this is no JSON; each line must be one object, like {{\"prompt\": \"...\", "
+               "this is no JSON ({}); each line must be one object, like {{\"prompt\": \"...\", "
                "\"answer\": \"...\"}} (two text files are read with --examples pairs)",
-               where);
+               json_problem(line));
   EVOMOE_CHECK(object.is_object(),
-               "{}: this is {}, and each line must be one object, like {{\"prompt\": \"...\", "
+               "this is {}, and each line must be one object, like {{\"prompt\": \"...\", "
                "\"answer\": \"...\"}}",
-               where, type_words(object));
+               type_words(object));
   EVOMOE_CHECK(repeated.empty(),
-               "{}: \"{}\" comes twice in one object; which value is meant cannot be known", where,
-               repeated);
-  auto example = of_object(object, where);
-  check_answer(example, where);
+               "\"{}\" comes twice in one object; which value is meant cannot be known", repeated);
+  auto example = of_object(object);
+  check_answer(example);
   return example;
 }
 
@@ -123,27 +122,22 @@ std::vector<std::string> lines_of(const std::filesystem::path& path) {
 
 }  // namespace
 
-std::vector<Example> read_json_examples(const std::filesystem::path& path, BadRows* bad_rows) {
+std::vector<Example> read_json_examples(const std::filesystem::path& path, BadRows& bad_rows) {
   LinePieces lines(path);
   std::vector<Example> examples;
   int64_t number = 0;
   for (std::string piece; lines.next(piece);) {
     for_each_line(piece, [&](std::string_view line) {
-      const auto where = fmt::format("{}:{}", path.string(), ++number);
+      ++number;
+      if (strip(line).empty()) return;
       try {
-        const bool cut_off = ends_file_without_line_end(line, piece);
-        if (!strip(line).empty()) examples.push_back(of_line(line, cut_off, where));
+        examples.push_back(of_line(line, ends_file_without_line_end(line, piece)));
       } catch (const Error& error) {
-        if (bad_rows == nullptr) throw;
-        // The message begins with the place.
-        const std::string_view message = error.what();
-        bad_rows->add(path.string(), number, where,
-                      std::string(message.substr(std::min(message.size(), where.size() + 2))));
+        bad_rows.add(path.string(), number, fmt::format("{}:{}", path.string(), number),
+                     error.what());
       }
     });
   }
-  EVOMOE_CHECK(!examples.empty() || bad_rows != nullptr,
-               "{}: it has no example; a split needs at least one", path.string());
   return examples;
 }
 
@@ -159,7 +153,11 @@ std::vector<Example> read_pair_examples(const std::filesystem::path& prefix) {
   std::vector<Example> examples;
   for (size_t i = 0; i < prompts.size(); ++i) {
     examples.push_back({std::move(prompts[i]), std::move(answers[i])});
-    check_answer(examples.back(), fmt::format("{}:{}", answer_path.string(), i + 1));
+    try {
+      check_answer(examples.back());
+    } catch (const Error& error) {
+      fail("{}:{}: {}", answer_path.string(), i + 1, error.what());
+    }
   }
   return examples;
 }

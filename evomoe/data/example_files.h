@@ -23,12 +23,11 @@ struct Example {
 /// one prompt: each but the last is a line `System: ...`, `User: ...` or `Assistant: ...`, behind
 /// them stands `Assistant:`, and the last message is the answer.
 ///
-/// Errors name the file and the line: no JSON, or none of these objects; a prompt or answer that is
-/// no string; an answer of white space alone; a last line that is cut off. A file without an
-/// example is an Error too. The file may be compressed (.gz, .zst). `bad_rows`: what becomes of
-/// lines of which no example can be made; null: they are Errors.
-std::vector<Example> read_json_examples(const std::filesystem::path& path,
-                                        BadRows* bad_rows = nullptr);
+/// Lines of which no example can be made go to `bad_rows`, which stops at them or leaves them out:
+/// no JSON, or none of these objects; a prompt or answer that is no string; an answer of white
+/// space alone; a last line that is cut off. The file may be compressed (.gz, .zst). It may have no
+/// example.
+std::vector<Example> read_json_examples(const std::filesystem::path& path, BadRows& bad_rows);
 
 /// Reads line n of `{prefix}.prompt` and line n of `{prefix}.answer` as an example. Errors: the
 /// files have unequally many lines, or none; an answer of white space alone; a line that is not

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <fstream>
 
 #include "evomoe/base/error.h"
@@ -225,7 +226,10 @@ PreprocessResult preprocess(const PreprocessOptions& options) {
                        python_percentage(100.0 * static_cast<double>(statistics.replaced) /
                                          static_cast<double>(statistics.tokens)),
                        side.dictionary.symbol(Dictionary::kUnk)));
-      if (statistics.replaced > 0 && side.corpora[i].kind() == DocumentKind::kTokenIds) {
+      const auto is_megatron = [](const fs::path& file) {
+        return format_of(file) == InputFormat::kMegatron;
+      };
+      if (statistics.replaced > 0 && std::ranges::any_of(side.corpora[i].files(), is_megatron)) {
         log().warn(
             "{}: {} of its tokens are no symbols of the dictionary, and became {}; is the "
             "dictionary of the same tokenizer, and what does --megatron-eod end documents with?",

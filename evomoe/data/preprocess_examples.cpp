@@ -8,6 +8,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
+#include "evomoe/base/ordered_pipeline.h"
 #include "evomoe/base/write_file.h"
 #include "evomoe/corpus/input_files.h"
 #include "evomoe/data/binarize.h"
@@ -25,7 +26,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kExamplesOfPiece = 512;
+constexpr size_t kExamplesOfPiece = 512;
 
 /// A file of examples.
 struct Split {
@@ -45,7 +46,7 @@ std::vector<Example> read_examples(const std::string& source, const std::string&
                  "{}: --examples jsonl reads JSON lines, and the file's name says that it is "
                  "something else; write it as .jsonl",
                  file.string());
-    auto more = read_json_examples(file, &bad_rows);
+    auto more = read_json_examples(file, bad_rows);
     std::move(more.begin(), more.end(), std::back_inserter(examples));
   }
   EVOMOE_CHECK(!examples.empty(), "{}: it has no example; a split needs at least one", source);
@@ -66,21 +67,15 @@ void read_splits(const std::string& inputs, const std::string& name, const std::
 /// several at once, `collect` gets what it returned, in order.
 template <typename Work, typename Collect>
 void for_each_piece(const Split& split, int workers, const Work& work, const Collect& collect) {
-  const auto size = static_cast<int64_t>(split.examples.size());
-  const auto pieces = (size + kExamplesOfPiece - 1) / kExamplesOfPiece;
-  using Piece = std::invoke_result_t<Work, std::span<const Example>>;
-  std::vector<std::optional<Piece>> done(pieces);
-  parallel_in_order(
-      pieces, workers,
-      [&](int64_t i) {
-        const auto begin = i * kExamplesOfPiece;
-        done[i] = work(
-            std::span(split.examples).subspan(begin, std::min(kExamplesOfPiece, size - begin)));
-      },
-      [&](int64_t i) {
-        collect(*done[i]);
-        done[i].reset();
-      });
+  using Piece = std::span<const Example>;
+  using Pipeline = OrderedPipeline<Piece, std::invoke_result_t<Work, Piece>>;
+  Piece rest = split.examples;
+  const auto next = [&](Piece& piece) {
+    piece = rest.first(std::min(kExamplesOfPiece, rest.size()));
+    rest = rest.subspan(piece.size());
+    return !piece.empty();
+  };
+  Pipeline::run(workers, next, work, [&](const Piece&, const auto& made) { collect(made); });
 }
 
 /// What turns the texts of the examples into symbols. Safe to use from several threads.

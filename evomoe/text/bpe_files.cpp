@@ -1,8 +1,10 @@
 #include <charconv>
 #include <istream>
 #include <ostream>
+#include <utility>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/ordered_pipeline.h"
 #include "evomoe/text/byte_bpe.h"
 #include "evomoe/text/encoder_pool.h"
 #include "evomoe/text/text_lines.h"
@@ -17,38 +19,40 @@ struct Piece {
   BpeFileStatistics statistics;
 };
 
-/// Makes `out` of `in`: blocks of whole lines, their pieces in parallel, written in order. Memory
-/// does not grow with the text.
+/// Makes `out` of `in`: blocks of whole lines, worked on by several threads, written in order.
+/// Memory does not grow with the text.
 BpeFileStatistics convert_lines(std::istream& in, std::ostream& out, int threads,
                                 const std::function<Piece(std::string_view)>& convert) {
-  const auto block_bytes = static_cast<size_t>(4 * threads * kBlockBytes);
+  using Pipeline = OrderedPipeline<std::string, Piece>;
+  in.tie(nullptr);   // several threads read it, which must not flush what this one writes
+  std::string rest;  // the beginning of a line that the last block cut
+  const Pipeline::Read read = [&](std::string& block) {
+    block = std::exchange(rest, {});
+    while (in) {
+      const size_t had = block.size();
+      block.resize(had + kBlockBytes);
+      in.read(block.data() + had, kBlockBytes);
+      block.resize(had + static_cast<size_t>(in.gcount()));
+      EVOMOE_CHECK(!in.bad(), "the input cannot be read to its end");
+      if (!in) break;
+      const size_t last_end = std::string_view(block).substr(had).rfind('\n');
+      if (last_end == std::string_view::npos) continue;
+      rest = block.substr(had + last_end + 1);
+      block.resize(had + last_end + 1);
+      break;
+    }
+    return !block.empty();
+  };
   BpeFileStatistics total;
-  std::string block;
-  for (bool more = true; more;) {
-    const size_t kept = block.size();  // the beginning of a line that the last block cut
-    block.resize(kept + block_bytes);
-    in.read(block.data() + kept, static_cast<std::streamsize>(block_bytes));
-    block.resize(kept + static_cast<size_t>(in.gcount()));
-    EVOMOE_CHECK(!in.bad(), "the input cannot be read to its end");
-    more = !in.eof();
-    const size_t last_end = std::string_view(block).substr(kept).rfind('\n');
-    size_t whole = block.size();
-    if (more) whole = last_end == std::string_view::npos ? 0 : kept + last_end + 1;
-    const auto pieces = split_at_lines(std::string_view(block).substr(0, whole), kBlockBytes);
-    std::vector<Piece> done(pieces.size());
-    parallel_in_order(
-        static_cast<int64_t>(pieces.size()), threads,
-        [&](int64_t i) { done[i] = convert(pieces[i]); },
-        [&](int64_t i) {
-          out << done[i].text;
-          total.lines += done[i].statistics.lines;
-          total.tokens += done[i].statistics.tokens;
-          total.returns += done[i].statistics.returns;
-          done[i] = {};
-        });
+  const Pipeline::Done write = [&](const std::string&, Piece& piece) {
+    out << piece.text;
     EVOMOE_CHECK(out.good(), "the output cannot be written: the disk may be full");
-    block.erase(0, whole);
-  }
+    total.lines += piece.statistics.lines;
+    total.tokens += piece.statistics.tokens;
+    total.returns += piece.statistics.returns;
+  };
+  Pipeline::run(
+      threads, read, [&](const std::string& block) { return convert(block); }, write);
   return total;
 }
 

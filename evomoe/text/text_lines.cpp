@@ -114,9 +114,7 @@ void for_each_line(std::string_view text, const std::function<void(std::string_v
   }
 }
 
-std::string not_utf8(const std::string& where) {
-  return where + ": not UTF-8; convert the file, by its encoding (`iconv -f latin1 -t UTF-8`)";
-}
+std::string not_utf8(const std::string& where) { return where + ": " + kNotUtf8; }
 
 void require_utf8(std::string_view line, const std::string& where) {
   EVOMOE_CHECK(is_utf8(line), "{}", not_utf8(where));

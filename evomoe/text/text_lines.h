@@ -39,7 +39,11 @@ void for_each_word(std::string_view line, const std::function<void(std::string_v
 /// does the same with a stream.
 void for_each_line(std::string_view text, const std::function<void(std::string_view)>& line);
 
-/// What is said of a line that is not UTF-8: `where` (`FILE:3`) and how it is converted.
+/// Why a line that is not UTF-8 is refused, and how it is converted.
+inline constexpr const char* kNotUtf8 =
+    "not UTF-8; convert the file, by its encoding (`iconv -f latin1 -t UTF-8`)";
+
+/// The same with the line's place, `where` (`FILE:3`).
 std::string not_utf8(const std::string& where);
 
 /// Error for such a line.

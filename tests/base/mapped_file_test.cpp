@@ -1,6 +1,7 @@
 #include "evomoe/base/mapped_file.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <sys/sysinfo.h>
 
 #include <cstdint>
@@ -8,6 +9,7 @@
 #include <fstream>
 #include <string>
 
+#include "tests/testing/expect_error.h"
 #include "tests/testing/paths.h"
 
 namespace evomoe {
@@ -46,6 +48,16 @@ TEST(MappedFile, MayBeLargerThanMemory) {
   bytes[size - 1] = 'e';
   EXPECT_EQ(file.bytes().substr(0, 6), "Begins");
   EXPECT_EQ(file.bytes().back(), 'e');
+}
+
+TEST(MappedFile, OnlyARegularFileIsRead) {
+  const testing::TemporaryFolder folder;
+  testing::write_text(folder / "x", "text");
+  EXPECT_EQ(MappedFile(folder / "x").bytes(), "text");
+  expect_error([&] { const MappedFile file(folder / "none"); }, {"none", "check the path"});
+  expect_error([&] { const MappedFile file(folder.path()); }, {"a folder; name a file"});
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  expect_error([&] { const MappedFile file(folder / "pipe"); }, {"pipe", "not a regular file"});
 }
 
 }  // namespace

@@ -20,6 +20,9 @@ TEST(ParseJson, WhatIsNoJsonIsDiscarded) {
   EXPECT_EQ(parse_json<nlohmann::ordered_json>(R"({"b": 1, "a": 2})").dump(), R"({"b":1,"a":2})");
   for (const char* text : {"", "{", "{} x", "{\"a\": \"\xff\"}"})
     EXPECT_TRUE(parse_json(text).is_discarded()) << text;
+  using std::string_literals::operator""s;
+  for (const auto& text : {"\0"s, "{}\0"s, "{}\0{}"s, "[1,\0]"s})
+    EXPECT_TRUE(parse_json(text).is_discarded()) << "a NUL byte, of " << text.size() << " bytes";
 }
 
 TEST(ParseJson, AKeyThatAnObjectHasTwiceIsTold) {

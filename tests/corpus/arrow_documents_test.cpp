@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "evomoe/corpus/corpus.h"
 #include "tests/testing/expect_error.h"
 #include "tests/testing/paths.h"
@@ -48,6 +50,11 @@ arrow("list.arrow", pa.table({"text": [[1, 2]]}))
 many = ["row %d of many" % i for i in range(300000)]
 pq.write_table(table(values=many), folder + "many.parquet", row_group_size=70000)
 arrow("many.arrow", table(values=many))
+for name, new in ("thousands.arrow", ipc.new_file), ("many_stream.arrow", ipc.new_stream):
+    with new(folder + name, table().schema) as file:
+        file.write_table(table(values=many), max_chunksize=1000)
+pq.write_table(pa.table({"text": many}), folder + "column.parquet", compression="zstd", use_dictionary=False,
+               row_group_size=70000)
 )";
 
 /// Files in a folder of the suite, made once.
@@ -107,7 +114,7 @@ TEST_F(ArrowFiles, GiveTheTextsOfTheColumnWhateverHoldsThem) {
 }
 
 TEST_F(ArrowFiles, AreReadInPiecesByAnyNumberOfThreads) {
-  for (const char* name : {"many.parquet", "many.arrow"}) {
+  for (const char* name : {"many.parquet", "many.arrow", "many_stream.arrow", "column.parquet"}) {
     const auto rows = read(name, "text", nullptr, 3);
     ASSERT_EQ(rows.size(), 300'000u) << name;
     for (const int row : {0, 69'999, 70'000, 299'999})
@@ -159,6 +166,56 @@ TEST_F(ArrowFiles, WhatIsCutOffOrSomethingElseIsRefused) {
   testing::write_text(at("old.feather"), "FEA1 and so on");
   expect_error([&] { read("old.feather"); }, {"version 1"});
   expect_error([&] { read("none.parquet"); }, {"none.parquet", "cannot open"});
+}
+
+TEST_F(ArrowFiles, APieceSaysHowMuchOfTheFileWasRead) {
+  for (const char* name : {"many.parquet", "many.arrow", "many_stream.arrow"}) {
+    SCOPED_TRACE(name);
+    const auto size = static_cast<int64_t>(std::filesystem::file_size(at(name)));
+    const auto reader = std::string_view(name).ends_with("parquet") ? open_parquet(at(name), "text")
+                                                                    : open_arrow(at(name), "text");
+    std::vector<int64_t> positions;
+    for (DocumentPiece piece; reader->next(piece);) positions.push_back(piece.file_position);
+    ASSERT_GE(positions.size(), 3u);
+    EXPECT_TRUE(std::is_sorted(positions.begin(), positions.end()));
+    EXPECT_GT(positions.front(), size / 10);
+    EXPECT_LT(positions.front(), size * 6 / 10) << "the first of " << positions.size();
+    EXPECT_GT(positions.back(), size * 9 / 10);
+    EXPECT_LE(positions.back(), size);
+  }
+}
+
+TEST_F(ArrowFiles, WhatIsDamagedInsideIsNamedOnceWithTheRowThatWasReached) {
+  for (const std::string name : {"column.parquet", "thousands.arrow", "many_stream.arrow"}) {
+    SCOPED_TRACE(name);
+    auto bytes = testing::read_text(at(name));
+    const bool parquet = name.ends_with("parquet");
+    // Arrow's texts are plain, and in front of those of a batch lies where each of them ends. (The
+    // batch before may be filled up with what follows its own texts.)
+    const size_t begin = parquet ? bytes.size() / 2 : bytes.rfind("row 150000 of many") - 1500;
+    ASSERT_LT(begin, bytes.size() - 1000);
+    bytes.replace(begin, 1000, std::string(1000, '\xff'));
+    const auto damaged = "damaged" + std::filesystem::path(name).extension().string();
+    testing::write_text(at(damaged), bytes);
+    const auto read_all = [&] { read(damaged); };
+    expect_named_once(read_all, damaged);
+    expect_named_once(read_all, "copy it again");
+    // How far a Parquet file is read ahead is Arrow's choice; all before it was read.
+    std::string message;
+    try {
+      read_all();
+    } catch (const Error& error) {
+      message = error.what();
+    }
+    EXPECT_EQ(message.find("behind row 0 "), std::string::npos) << message;
+    expect_error(read_all, {parquet ? "behind row " : "behind row 150000 "});
+  }
+  // So is what cannot be opened.
+  for (const char* name : {"cut.parquet", "cut.arrow"}) {
+    testing::write_text(at(name), "ARROW1 and no more, nor is it Parquet");
+    expect_named_once([&] { read(name); }, name);
+    expect_named_once([&] { read(name); }, "copy it again");
+  }
 }
 
 TEST(WithoutArrow, AParquetFileIsRefusedWithWhatToDo) {

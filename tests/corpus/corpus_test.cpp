@@ -89,7 +89,22 @@ TEST_F(Corpora, BadRowsAreNamedWithTheirReason) {
   expect_bad("{\"text\": {\"text\": \"a\"}}", {"\"text\" is an object"});
   expect_bad("{\"text\": 3.5}", {"\"text\" is a number"});
   expect_bad("{\"text\": \"a\", \"text\": \"b\"}", {"comes twice"});
-  expect_bad("{\"text\": \"\xff\"}", {"not UTF-8", "iconv"});
+  // The parser is what finds a line that is not UTF-8, so anywhere in the line.
+  for (const char* line :
+       {"{\"text\": \"\xff\"}", "{\"text\": \"a\", \"\xff\": 1}", "\xff", "{\"text\": \"a\"} \xff",
+        "[\"\xff\"]", "[1], \"\xff\"", "{\"n\": \"\xff\"}", "{\"text\": \"\xed\xa0\x80\"}",
+        "{\"text\": \"\xc0\xaf\"}"})
+    expect_bad(line, {"not UTF-8", "iconv"});
+  expect_bad("{\"text\": \"\\ud800\"}", {"no JSON (at byte 17: ", "surrogate"});
+  expect_bad("{\"text\": tru}", {"no JSON (at byte 13: ", "invalid literal"});
+  using std::string_literals::operator""s;
+  expect_bad("{\"text\": \"a\"}\0\0"s, {"no JSON", "at byte 14: a NUL byte"});
+  expect_bad("{\"text\": \"a\"}\0{\"text\": \"b\"}"s, {"a NUL byte"});
+  expect_bad("{\"text\": \"a\", \"b\": " + std::string(200, '[') + std::string(200, ']') + "} x",
+             {"no JSON"});
+  std::string keys;
+  for (int i = 0; i < 1000; ++i) keys += fmt::format("{}\"k{}\": 1", i == 0 ? "" : ", ", i);
+  expect_bad("{" + keys + "}", {"\"k0\"", "(1000 in all)"});
   expect_error(
       [&] {
         items(corpus({{"x.jsonl", "{\"text\": \"a\"}\n{\"te"}}));
@@ -97,6 +112,33 @@ TEST_F(Corpora, BadRowsAreNamedWithTheirReason) {
       {"x.jsonl:2", "cut off"});
   expect_error([&] { items(corpus({{"x", "a\n\xff\n"}})); }, {"x:2", "not UTF-8"});
   EXPECT_EQ(items(corpus({{"x", "a\n\xff\n"}}), 1, /*utf8_lines=*/false), (Items{"a", "\xff"}));
+}
+
+TEST_F(Corpora, WhatIsNoTextByItsFirstBytesIsRefusedWhateverItsName) {
+  const auto gzip = testing::gzipped("a\n");
+  const auto zstd = testing::zstd_compressed("a\n");
+  for (const std::string ending : {"", ".txt", ".jsonl"}) {
+    const auto name = "x" + ending;
+    expect_error(
+        [&] {
+          corpus({{name, gzip}}).check();
+        },
+        {name + ": ", "gzip", "give it the name of"});
+    expect_error([&] { corpus({{name, zstd}}).check(); }, {name + ": ", "Zstandard"});
+    expect_error(
+        [&] {
+          corpus({{name + ".gz", testing::gzipped(gzip)}}).check();
+        },
+        {name + ".gz: ", "unpacked, it holds gzip"});
+    expect_error(
+        [&] {
+          corpus({{name + ".zst", testing::zstd_compressed(gzip)}}).check();
+        },
+        {name + ".zst: ", "gzip"});
+    expect_error([&] { corpus({{name, "PAR1\x15\x04"}}).check(); }, {name + ": ", "Parquet"});
+  }
+  EXPECT_EQ(items(corpus({{"x", "PAR1 is a text\nPK too\n"}})),
+            (Items{"PAR1 is a text", "PK too"}));
 }
 
 TEST_F(Corpora, NumbersOfRowsGoOnOverPiecesAndBeginAnewInEachFile) {

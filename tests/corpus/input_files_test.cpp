@@ -23,7 +23,7 @@ class InputFiles : public ::testing::Test {
   Names files(const std::string& input) {
     Names names;
     for (const auto& file : input_files((folder_ / input).string()))
-      names.push_back(std::filesystem::relative(file, folder_.path()).string());
+      names.push_back(file.lexically_relative(folder_.path()).string());
     return names;
   }
   testing::TemporaryFolder folder_;
@@ -48,6 +48,22 @@ TEST_F(InputFiles, OfAFolderThoseWithAKnownEndingInOrder) {
   expect_error([&] { files("other/"); }, {"a folder of data", "train.idx"});
 }
 
+TEST_F(InputFiles, ALinkOfAFolderIsTakenLikeAFile) {
+  const auto link = [&](const std::string& to, const std::string& name) {
+    std::filesystem::create_symlink(to, folder_ / ("links/" + name));
+  };
+  std::filesystem::create_directories(folder_ / "links");
+  link("../in/a.txt", "a.txt");
+  link("nowhere", "b.txt");  // who opens it says that it leads nowhere: its text would be missing
+  link("c.txt", "c.txt");
+  link("../links", "circle.txt");
+  link("nowhere", "README.md");
+  EXPECT_EQ(files("links"), (Names{"links/a.txt", "links/b.txt", "links/c.txt"}));
+  EXPECT_EQ(files("links/circle.txt/a.txt"), (Names{"links/circle.txt/a.txt"}));
+  EXPECT_EQ(files("links/c.txt"), (Names{"links/c.txt"}));
+  EXPECT_EQ(input_files(std::string(5000, 'a')).size(), 1u) << "who opens it refuses it";
+}
+
 TEST_F(InputFiles, APatternIsReadAsTheShellDoes) {
   EXPECT_EQ(files("in/*.jsonl.*"), (Names{"in/b.jsonl.gz", "in/e.jsonl.zst"}));
   EXPECT_EQ(files("in/[ab]*"), (Names{"in/a.txt", "in/b.jsonl.gz"}));
@@ -67,6 +83,8 @@ TEST_F(InputFiles, TheNameSaysTheFormat) {
   EXPECT_EQ(format_of("a.idx"), InputFormat::kMegatron);
   expect_error([] { format_of("a.jsonl.bz2"); }, {"a.jsonl.bz2", ".bz2", "unpack"});
   expect_error([] { format_of("a.tar.gz"); }, {".tar"});
+  for (const char* name : {"a.txt.gz.gz", "a.jsonl.zst.gz", "a.gz.zst"})
+    expect_error([&] { format_of(name); }, {name, "twice"});
   expect_error([] { format_of("a.parquet.gz"); }, {".parquet", "unpack"});
   testing::write_text(folder_ / "in/deep/train.bin", "x");
   expect_error([&] { format_of(folder_ / "in/deep/train.bin"); }, {"train.idx"});

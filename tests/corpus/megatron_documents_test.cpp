@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
+#include <fstream>
 
 #include "tests/testing/expect_error.h"
 #include "tests/testing/paths.h"
@@ -74,6 +76,11 @@ TEST_F(MegatronDatasets, WhatIsDamagedIsRefused) {
     expect_error([&] { read(index().substr(0, size), tokens_); }, {"x.idx"});
   expect_error([&] { read(index(), tokens_.substr(1)); }, {"x.bin", "9 bytes", "5 tokens"});
   expect_error([&] { read(index(), tokens_ + "a"); }, {"x.bin"});
+  expect_error(
+      [&] {
+        read(index(3), raw<int16_t>({5, 1, 2, 7, -536}));
+      },
+      {"x.bin", "token 2 of document 2 is -536", "make it again"});
   expect_error([&] { read(index(6, 8), tokens_); }, {"type 6", "integers"});
   expect_error([&] { read(index(4, 2), tokens_); }, {"sequence 1", "byte 6", "byte 12"});
   const auto changed = [](size_t at, char value) {
@@ -88,6 +95,47 @@ TEST_F(MegatronDatasets, WhatIsDamagedIsRefused) {
   expect_error([&] { read(changed(34 + 36 + 16, 2), tokens_); }, {"document 2"});
   std::filesystem::remove(folder_ / "x.bin");
   expect_error([&] { open_megatron(folder_ / "x.idx", {}); }, {"x.bin", "cannot open"});
+}
+
+/// Bytes of mapped files that are in this process's memory.
+int64_t mapped_bytes() {
+  int64_t kilobytes = 0;
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    int64_t value = 0;
+    if ((word == "RssFile:" || word == "RssShmem:") && status >> value) kilobytes += value;
+  }
+  return kilobytes << 10;
+}
+
+TEST_F(MegatronDatasets, AreForgottenBehindWhatWasRead) {
+  constexpr int64_t kDocuments = 1024, kTokens = 32 << 10;  // 256 MiB, of zeros
+  const std::vector<int32_t> lengths(kDocuments, kTokens);
+  std::vector<int64_t> positions, documents;
+  for (int64_t i = 0; i <= kDocuments; ++i) {
+    positions.push_back(i * kTokens * 8);
+    documents.push_back(i);
+  }
+  positions.pop_back();
+  const auto append = [](const auto& values) {
+    return std::string(reinterpret_cast<const char*>(values.data()),
+                       values.size() * sizeof(values[0]));
+  };
+  testing::write_text(folder_ / "x.idx",
+                      std::string("MMIDIDX\0\0", 9) + raw<int64_t>({1}) + raw<uint8_t>({5}) +
+                          raw<int64_t>({kDocuments, kDocuments + 1}) + append(lengths) +
+                          append(positions) + append(documents));
+  testing::write_text(folder_ / "x.bin", "");
+  std::filesystem::resize_file(folder_ / "x.bin", kDocuments * kTokens * 8);
+  const auto reader = open_megatron(folder_ / "x.idx", std::nullopt);
+  const auto before = mapped_bytes();
+  int64_t most = 0, read = 0;
+  for (DocumentPiece piece; reader->next(piece);) {
+    most = std::max(most, mapped_bytes() - before);
+    read += static_cast<int64_t>(piece.ends.size());
+  }
+  EXPECT_EQ(read, kDocuments);
+  EXPECT_LT(most, 128 << 20);
 }
 
 }  // namespace

@@ -15,7 +15,8 @@ class ExampleFiles : public ::testing::Test {
  protected:
   Examples json(const std::string& text) {
     testing::write_text(folder_ / "x.jsonl", text);
-    return read_json_examples(folder_ / "x.jsonl");
+    BadRows bad_rows(/*skip=*/false);
+    return read_json_examples(folder_ / "x.jsonl", bad_rows);
   }
   Examples pairs(const std::string& prompts, const std::string& answers) {
     testing::write_text(folder_ / "x.prompt", prompts);
@@ -26,8 +27,10 @@ class ExampleFiles : public ::testing::Test {
   void expect_refused(const std::string& line, std::initializer_list<std::string> words) {
     const std::string sound = R"({"prompt": "a", "answer": "b"})";
     SCOPED_TRACE(line);
-    expect_error([&] { json(sound + "\n" + line + "\n" + sound + "\n"); }, {"x.jsonl:2"});
-    expect_error([&] { json(sound + "\n" + line + "\n" + sound + "\n"); }, words);
+    const auto read = [&] { json(sound + "\n" + line + "\n" + sound + "\n"); };
+    expect_error(read, {"x.jsonl:2: "});
+    expect_error(read, words);
+    expect_named_once(read, "x.jsonl");
   }
   testing::TemporaryFolder folder_;
 };
@@ -68,7 +71,7 @@ TEST_F(ExampleFiles, BadLinesAreRefusedWithTheirPlace) {
   expect_refused(R"({"prompt": "a", "answer": "b", "response": "c"})", {"answer, response"});
   expect_refused(R"({"prompt": "a", "answer": " \n\t"})", {"the answer is empty"});
   expect_refused(R"({"prompt": "a", "answer": "b", "prompt": "c"})", {"\"prompt\" comes twice"});
-  expect_refused(R"({"prompt": "a", "answer": "b")", {"no JSON"});
+  expect_refused(R"({"prompt": "a", "answer": "b")", {"no JSON (at byte "});
   expect_refused("a\tb", {"no JSON", "--examples pairs"});
   expect_refused(R"({"prompt": "a", "answer": "b"} {"prompt": "c", "answer": "d"})", {"no JSON"});
   expect_refused(R"(["a", "b"])", {"an array", "one object"});
@@ -83,6 +86,9 @@ TEST_F(ExampleFiles, BadLinesAreRefusedWithTheirPlace) {
       {"message 1", "\"tool\"", "system, user or assistant"});
   expect_refused(R"({"messages": [{"role": "user"}, {"role": "assistant", "content": "b"}]})",
                  {"message 1", "\"content\""});
+  expect_refused(
+      R"({"messages": [{"role": "user", "content": null}, {"role": "assistant", "content": "b"}]})",
+      {"message 1: \"content\" is null"});
   std::string deep;
   for (int i = 0; i < 200; ++i) deep += "[";
   expect_refused(R"({"prompt": "a", "answer": "b", "x": )" + deep, {"no JSON"});
@@ -91,9 +97,8 @@ TEST_F(ExampleFiles, BadLinesAreRefusedWithTheirPlace) {
 TEST_F(ExampleFiles, AFileThatIsCutOffInALineIsRefused) {
   expect_error([&] { json("{\"prompt\": \"a\", \"answer\": \"b\"}\n{\"prompt\": \"c\", \"ans"); },
                {"x.jsonl:2", "ends inside this line"});
-  expect_error([&] { json(""); }, {"x.jsonl", "no example"});
-  expect_error([&] { json("\n\n"); }, {"no example"});
-  expect_error([&] { read_json_examples(folder_ / "none.jsonl"); }, {"none.jsonl"});
+  BadRows bad_rows(/*skip=*/true);
+  expect_error([&] { read_json_examples(folder_ / "none.jsonl", bad_rows); }, {"none.jsonl"});
 }
 
 TEST_F(ExampleFiles, PairsAreReadLineByLine) {

@@ -237,6 +237,13 @@ TEST_F(PreprocessFormats, ExamplesMayBeCompressedAndBadOnesLeftOut) {
   const auto result = preprocess_examples(examples);
   EXPECT_EQ(result.splits[0].statistics.sentences, 2);
   EXPECT_EQ(result.bad_rows, 1);
+  for (const std::string text : {"", "\n \n", "{\"prompt\": \"a\"}\n"}) {
+    write_text(folder_ / "none.jsonl", text);
+    auto none = options("none.jsonl", false);
+    none.examples = "jsonl";
+    none.on_bad_row = "skip";
+    expect_error([&] { preprocess_examples(none); }, {"none.jsonl", "no example"});
+  }
   write_text(folder_ / "e.parquet", "PAR1");
   auto other = options("e.parquet", false);
   other.examples = "jsonl";

@@ -1,4 +1,4 @@
-#include "evomoe/corpus/ordered_pipeline.h"
+#include "evomoe/base/ordered_pipeline.h"
 
 #include <gtest/gtest.h>
 
