@@ -115,8 +115,7 @@ for split in wikitext-2:test books:valid; do
   measure "ours-${split%:*}" "$folder/dense" "${split%:*}" "${split#*:}"
   once "theirs-${split%:*}" peer perplexity "$folder/hf" "$folder/${split%:*}/${split#*:}" "$folder/dense" "$BLOCKS" "$THREADS"
 done
-once ours-speed peer our-speed "$program" "$folder/dense" "$NEW" "$THREADS"
-once theirs-speed peer their-speed "$folder/hf" "$NEW" "$THREADS"
+once speed peer speed "$program" "$folder/dense" "$folder/hf" "$NEW" "$THREADS"
 
 # Runs: the dense model itself, and mixtures of it. Experts in every second layer, at first copies of its block.
 mixture=(--moe-freq 2 --moe-expert-count 4 --criterion moe_cross_entropy --moe-gate-loss-wt 0.01

@@ -4,14 +4,15 @@ weights FOLDER GGUF OUTPUT            the model of a GGUF file as safetensors, w
 perplexity MODEL SPLIT RUN BLOCKS THREADS
                                       of blocks of 512 tokens of SPLIT.bin, as evomoe eval-lm makes them; RUN/dict.txt
                                       says what the tokens are
-our-speed PROGRAM RUN NEW THREADS     tokens per second of evomoe generate, with the time of loading left out
-their-speed MODEL NEW THREADS         the same of transformers
+speed PROGRAM RUN MODEL NEW THREADS   tokens per second of evomoe generate, with the time of loading left out, of
+                                      transformers, and of MODEL's matrix products alone
 text MODEL                            what it goes on with
 page FOLDER PAGE ...                  results as a page of docs
 """
 import argparse
 import json
 import math
+import statistics
 import struct
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from page_parts import filled, table
 
 PROMPT = 'The old house stood at the end of the road, and'
 BLOCK = 512
+ROUNDS = 5  # of what is timed
 RUNS = {'dense': ('dense', ''), 'switch': ('Switch', 'copy'), 'copy': ('DTS', 'copy'), 'noise': ('DTS', 'noise'),
         'mask': ('DTS', 'mask'), 'drop-upcycling': ('DTS', 'drop-upcycling')}
 
@@ -84,36 +86,44 @@ def perplexity(model, split, run, blocks, threads):
     return {'perplexity': math.exp(loss / count), 'tokens': count, 'class': type(model).__name__}
 
 
-def speed_of(seconds, new):
-    """Tokens per second, by the time that more of them take; `seconds(length)` makes so many. Null: on a machine that
-    others use the longer text took no more time."""
-    short = max(new // 8, 1)
-    least = min(seconds(short) for _ in range(2))
-    more = min(seconds(new) for _ in range(2)) - least
-    return {'tokens_per_second': (new - short) / more if more > 0 else None}
-
-
-def our_speed(program, run, new, threads):
-    def seconds(length):
-        begin = time.perf_counter()
-        subprocess.run([program, 'generate', '--path', f'{run}/checkpoint_last', '--prompt', PROMPT, '--greedy',
-                        '--max-len', str(length), '--ignore-eos', '--threads', str(threads)],
-                       check=True, stdout=subprocess.DEVNULL)
-        return time.perf_counter() - begin
-    return speed_of(seconds, new)
-
-
-def their_speed(folder, new, threads):
+def speed(program, run, folder, new, threads):
+    """Medians of some rounds, in which ours and theirs take turns. A rate is that of what a longer text has more than a
+    short one; a round in which the longer one took no more time, as others use the machine, has none."""
+    import torch
     import transformers
     model = load(folder, threads)
     tokens = transformers.AutoTokenizer.from_pretrained(folder)(PROMPT, return_tensors='pt')
     model.generation_config.eos_token_id = None
+    matrices = [module.weight for module in model.modules() if isinstance(module, torch.nn.Linear)]
+    rows = {weight.shape[1]: torch.randn(1, weight.shape[1]) for weight in matrices}
 
-    def seconds(length):
-        begin = time.perf_counter()
+    def ours(length):
+        subprocess.run([program, 'generate', '--path', f'{run}/checkpoint_last', '--prompt', PROMPT, '--greedy',
+                        '--max-len', str(length), '--ignore-eos', '--threads', str(threads)],
+                       check=True, stdout=subprocess.DEVNULL)
+
+    def theirs(length):
         model.generate(**tokens, do_sample=False, max_new_tokens=length, pad_token_id=0)
+
+    def products(length):
+        with torch.inference_mode():
+            for _ in range(length):
+                for weight in matrices:
+                    torch.nn.functional.linear(rows[weight.shape[1]], weight)
+
+    def seconds(make, length):
+        begin = time.perf_counter()
+        make(length)
         return time.perf_counter() - begin
-    return speed_of(seconds, new)
+
+    short = max(new // 8, 1)
+    rates = {'ours': [], 'theirs': [], 'products': []}
+    for _ in range(ROUNDS):
+        for make in (ours, theirs, products):
+            more = seconds(make, new) - seconds(make, short)
+            if more > 0:
+                rates[make.__name__].append((new - short) / more)
+    return {name: statistics.median(found) if found else None for name, found in rates.items()}
 
 
 def text(folder):
@@ -135,10 +145,11 @@ def page(folder, path, flags):
     parts.append('## The dense model beside transformers')
     rows = [(name, number(f'ours-{split}'), number(f'theirs-{split}'))
             for name, split in (('perplexity, wikitext-2, test', 'wikitext-2'), ('perplexity, books, valid', 'books'))]
-    speed = [results[f'{who}-speed']['tokens_per_second'] for who in ('ours', 'theirs')]
-    rows.append((f'tokens per second, greedy, {flags.threads} threads',
-                 *('not measured' if each is None else f'{each:.1f}' for each in speed)))
+    rate = lambda name: 'not measured' if results['speed'][name] is None else f"{results['speed'][name]:.1f}"
+    rows.append((f'tokens per second, greedy, {flags.threads} threads', rate('ours'), rate('theirs')))
     parts.append(table(('', 'ours', 'transformers'), rows))
+    parts.append(filled(f'''The model\'s matrix products alone, by torch, would make {rate('products')} tokens per second: each
+        token reads all weights once, in float32. Rates are medians of {ROUNDS} rounds, in which they take turns.'''))
     parts.append('## Mixtures')
     parts.append(filled(f'''Four experts in every second layer, {flags.updates} updates of {flags.tokens} tokens each; in all
         runs what `--freeze {flags.freeze or "(nothing)"}` names stays as it is. DTS is the dense-to-sparse gate with
@@ -170,10 +181,8 @@ def main():
         return page(flags.folder, flags.page, flags)
     if command == 'perplexity':
         found = perplexity(*arguments[:3], *map(int, arguments[3:]))
-    elif command == 'our-speed':
-        found = our_speed(*arguments[:2], *map(int, arguments[2:]))
-    elif command == 'their-speed':
-        found = their_speed(arguments[0], *map(int, arguments[1:]))
+    elif command == 'speed':
+        found = speed(*arguments[:3], *map(int, arguments[3:]))
     else:
         found = text(*arguments)
     print(json.dumps(found))

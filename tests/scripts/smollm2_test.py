@@ -24,7 +24,7 @@ case $1 in
     case $2 in
       weights) mkdir -p "$5"; touch "$5/config.json" ;;
       page) exec "$REAL_PYTHON" "$@" ;;
-      *speed) echo '{"tokens_per_second": 3}' ;;
+      speed) echo '{"ours": 3, "theirs": null, "products": 5}' ;;
       text) echo "{\\"text\\": \\"text of $(basename "$3")\\"}" ;;
       *) echo '{"perplexity": 2.25, "class": "AClass"}' ;;
     esac ;;
