@@ -1,13 +1,8 @@
 #include "evomoe/text/text_lines.h"
 
 #include <algorithm>
-#include <condition_variable>
-#include <cstring>
-#include <exception>
 #include <fstream>
 #include <iostream>
-#include <mutex>
-#include <thread>
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/log.h"
@@ -160,78 +155,5 @@ bool LineReader::next(std::string& line) {
 }
 
 std::string LineReader::where() const { return fmt::format("{}:{}", name_, number_); }
-
-std::vector<std::string_view> split_at_lines(std::string_view text, int64_t piece_bytes) {
-  std::vector<std::string_view> pieces;
-  while (!text.empty()) {
-    size_t end = text.size();
-    if (end > static_cast<size_t>(piece_bytes)) {
-      end = std::min(text.find('\n', piece_bytes), text.size() - 1) + 1;
-    }
-    pieces.push_back(text.substr(0, end));
-    text.remove_prefix(end);
-  }
-  return pieces;
-}
-
-void parallel_in_order(int64_t count, int threads, const std::function<void(int64_t)>& work,
-                       const std::function<void(int64_t)>& done) {
-  threads = static_cast<int>(std::clamp<int64_t>(threads, 1, std::max<int64_t>(count, 1)));
-  if (threads == 1) {
-    for (int64_t i = 0; i < count; ++i) {
-      work(i);
-      done(i);
-    }
-    return;
-  }
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::vector<char> ready(count, 0);
-  int64_t next = 0;
-  int64_t finished = 0;
-  std::exception_ptr failure;
-  const int64_t ahead = 2 * threads;
-
-  const auto run = [&] {
-    std::unique_lock lock(mutex);
-    while (true) {
-      changed.wait(lock, [&] { return failure || next >= count || next < finished + ahead; });
-      if (failure || next >= count) return;
-      const int64_t mine = next++;
-      lock.unlock();
-      std::exception_ptr error;
-      try {
-        work(mine);
-      } catch (...) {
-        error = std::current_exception();
-      }
-      lock.lock();
-      ready[mine] = 1;
-      if (error && !failure) failure = error;
-      changed.notify_all();
-    }
-  };
-  std::vector<std::jthread> pool;
-  for (int i = 0; i < threads; ++i) pool.emplace_back(run);
-  while (true) {
-    std::unique_lock lock(mutex);
-    changed.wait(lock, [&] { return failure || finished >= count || ready[finished]; });
-    if (failure || finished >= count) break;
-    const int64_t mine = finished;
-    lock.unlock();
-    std::exception_ptr error;
-    try {
-      done(mine);
-    } catch (...) {
-      error = std::current_exception();
-    }
-    lock.lock();
-    ++finished;
-    if (error && !failure) failure = error;
-    changed.notify_all();
-  }
-  pool.clear();
-  if (failure) std::rethrow_exception(failure);
-}
 
 }  // namespace evomoe

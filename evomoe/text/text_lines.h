@@ -7,7 +7,6 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "evomoe/base/mapped_file.h"
 
@@ -75,14 +74,5 @@ class LineReader {
   int64_t number_ = 0;
   bool after_return_ = false;  ///< a \n that follows belongs to the end of the last line
 };
-
-/// Cuts a text behind ends of lines into pieces of about `piece_bytes`.
-std::vector<std::string_view> split_at_lines(std::string_view text, int64_t piece_bytes);
-
-/// Runs `work(i)` for i in [0, count) on `threads` threads and `done(i)` on the calling thread in
-/// the order of i; at most a few pieces per thread are ahead of `done`, so memory stays bounded.
-/// The first exception is thrown again.
-void parallel_in_order(int64_t count, int threads, const std::function<void(int64_t)>& work,
-                       const std::function<void(int64_t)>& done);
 
 }  // namespace evomoe

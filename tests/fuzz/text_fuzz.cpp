@@ -20,11 +20,9 @@ void read_text_lines(const std::filesystem::path& folder, const std::string& byt
   Dictionary dictionary;
   dictionary.add("the");
   size_t words = 0;
-  for (const auto piece : split_at_lines(bytes, 100)) {
-    for_each_line(strip(piece), [&](std::string_view line) {
-      for_each_word(line, [&](std::string_view word) { words += is_utf8(word) ? 1 : 0; });
-    });
-  }
+  for_each_line(strip(bytes), [&](std::string_view line) {
+    for_each_word(line, [&](std::string_view word) { words += is_utf8(word) ? 1 : 0; });
+  });
   if (words > bytes.size()) throw std::logic_error("more words than bytes");
   if (!bytes.empty()) {
     const auto stream = open_raw_text(folder / "x", dictionary);

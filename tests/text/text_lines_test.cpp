@@ -59,20 +59,6 @@ TEST(LineReader, NamesThePlaceAndWhatCannotBeRead) {
     expect_error([&] { LineReader("input", path.string()); }, {"--input " + path.string()});
 }
 
-TEST(TextLines, PiecesAddUpToTheTextAndEndWithALine) {
-  const std::string text = "one\r\ntwo\nthree\n\nfive";
-  for (int64_t bytes = 1; bytes < 25; ++bytes) {
-    std::string sum;
-    std::vector<std::string> lines;
-    for (const auto piece : split_at_lines(text, bytes)) {
-      sum += piece;
-      for (const auto& line : lines_of(piece)) lines.push_back(line);
-    }
-    EXPECT_EQ(sum, text);
-    EXPECT_EQ(lines, lines_of(text));
-  }
-}
-
 TEST(TextLines, StripsWhatPythonCallsWhiteSpace) {
   EXPECT_EQ(strip(" \t\xC2\xA0x y\xE3\x80\x80\x1C "), "x y");
   EXPECT_EQ(strip("\xE3\x80\x80"), "");
@@ -85,22 +71,6 @@ TEST(TextLines, KnowsUtf8) {
   for (const char* bad :
        {"\x80", "\xC0\xAF", "\xE4\xB8", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xFF"}) {
     EXPECT_FALSE(is_utf8(bad));
-  }
-}
-
-TEST(ParallelInOrder, HandsOverInOrderAndPassesErrorsOn) {
-  for (const int threads : {1, 4}) {
-    std::vector<int64_t> made(100);
-    std::vector<int64_t> order;
-    parallel_in_order(
-        100, threads, [&](int64_t i) { made[i] = i; },
-        [&](int64_t i) { order.push_back(made[i]); });
-    for (int64_t i = 0; i < 100; ++i) EXPECT_EQ(order[i], i);
-    const auto nothing = [](int64_t) {};
-    const auto bad = [](int64_t i) { EVOMOE_CHECK(i != 37, "piece {}", i); };
-    expect_error([&] { parallel_in_order(100, threads, bad, nothing); }, {"piece 37"});
-    expect_error([&] { parallel_in_order(100, threads, nothing, bad); }, {"piece 37"});
-    parallel_in_order(0, threads, bad, bad);
   }
 }
 
