@@ -142,10 +142,13 @@ class FirstProblem : public nlohmann::detail::json_sax_acceptor<json> {
  public:
   bool parse_error(std::size_t position, const std::string& /*token*/,
                    const nlohmann::detail::exception& error) {
-    // "[json...] parse error at ...: syntax error while parsing value - REASON; last read: ..."
+    // "[json...] parse error at ...: syntax error while parsing value - REASON; last read: ...", or
+    // "[json...] REASON".
     std::string_view reason = error.what();
-    if (const auto begin = reason.find(" - "); begin != std::string_view::npos)
-      reason.remove_prefix(begin + 3);
+    for (const std::string_view before : {"] ", " - "}) {
+      if (const auto at = reason.find(before); at != std::string_view::npos)
+        reason.remove_prefix(at + before.size());
+    }
     text = fmt::format("at byte {}: {}", position, reason.substr(0, reason.find("; ")));
     return false;
   }

@@ -97,6 +97,7 @@ TEST_F(Corpora, BadRowsAreNamedWithTheirReason) {
     expect_bad(line, {"not UTF-8", "iconv"});
   expect_bad("{\"text\": \"\\ud800\"}", {"no JSON (at byte 17: ", "surrogate"});
   expect_bad("{\"text\": tru}", {"no JSON (at byte 13: ", "invalid literal"});
+  expect_bad("{\"text\": 1e999}", {"no JSON (at byte 14: number overflow"});
   using std::string_literals::operator""s;
   expect_bad("{\"text\": \"a\"}\0\0"s, {"no JSON", "at byte 14: a NUL byte"});
   expect_bad("{\"text\": \"a\"}\0{\"text\": \"b\"}"s, {"a NUL byte"});

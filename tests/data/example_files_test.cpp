@@ -72,6 +72,8 @@ TEST_F(ExampleFiles, BadLinesAreRefusedWithTheirPlace) {
   expect_refused(R"({"prompt": "a", "answer": " \n\t"})", {"the answer is empty"});
   expect_refused(R"({"prompt": "a", "answer": "b", "prompt": "c"})", {"\"prompt\" comes twice"});
   expect_refused(R"({"prompt": "a", "answer": "b")", {"no JSON (at byte "});
+  expect_refused(std::string("{\"prompt\": \"a\", \"answer\": \"b\"}\0{", 32),
+                 {"at byte 31: a NUL byte"});
   expect_refused("a\tb", {"no JSON", "--examples pairs"});
   expect_refused(R"({"prompt": "a", "answer": "b"} {"prompt": "c", "answer": "d"})", {"no JSON"});
   expect_refused(R"(["a", "b"])", {"an array", "one object"});
