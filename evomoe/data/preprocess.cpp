@@ -241,7 +241,7 @@ PreprocessResult preprocess(const PreprocessOptions& options) {
   result.bad_rows = bad_rows.count();
   if (result.bad_rows > 0) tell(bad_rows.summary());
   // The BPE goes with the data, so that what is trained on it can be given raw text. Last, so that
-  // a folder with vocab.bpe or tokenizer.json is a complete one.
+  // a new folder with vocab.bpe or tokenizer.json is a complete one.
   copy_bpe(options, options.destdir);
   return result;
 }

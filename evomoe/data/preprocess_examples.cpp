@@ -239,7 +239,7 @@ PreprocessResult preprocess_examples(const PreprocessOptions& options) {
   }
   result.bad_rows = bad_rows.count();
   if (result.bad_rows > 0) tell(bad_rows.summary());
-  // Last, as for other data: a folder with a BPE is a complete one.
+  // Last, as for other data: a new folder with a BPE is a complete one.
   copy_bpe(options, options.destdir);
   return result;
 }

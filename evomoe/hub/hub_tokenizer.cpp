@@ -111,6 +111,8 @@ std::vector<fs::path> write_own_tokenizer(const HubTextExport& text, const fs::p
   config["clean_up_tokenization_spaces"] = false;
   // As in our text, where `<s>` is three characters.
   config["split_special_tokens"] = true;
+  // An interrupted export of another model may have left its own.
+  for (const auto& name : hub_text_file_names()) fs::remove(folder / name);
   write_json_file(folder / kTokenizerConfigFile, config);
   write_json_file(folder / kTokenizerFile, tokenizer);
   return {folder / kTokenizerConfigFile, folder / kTokenizerFile};
@@ -168,7 +170,7 @@ std::vector<fs::path> export_hub_text(const HubTextExport& text, const fs::path&
       if (name != kGenerationConfigFile && fs::exists(folder / name))
         files.push_back(folder / name);
     }
-    has_generation = fs::exists(generation_file);
+    has_generation = fs::exists(text.run / kGenerationConfigFile);
   } else if (text.bpe != nullptr) {
     files = write_own_tokenizer(text, folder);
     if (config.at("model_type") == "qwen2") {

@@ -130,8 +130,12 @@ LayoutCost cost_of(const Layout& layout, const Workload& work, const Machine& ma
   const double of_gradients =
       shared_bytes / all.link(machine).bandwidth + expert_bytes / replicas.link(machine).bandwidth +
       (all.ranks > 1 ? static_cast<double>(work.blocks) * rounds * all.link(machine).latency : 0);
-  const double computing =
-      layout.zero_stage == 3 ? cost.compute_seconds : kBackwardShare * work.flops / machine.flops;
+  // Stages 0 and 1 send during the last micro-batch's backward pass, stage 2 during each, stage 3
+  // all the time.
+  const double backward = kBackwardShare * work.flops / machine.flops;
+  const double computing = layout.zero_stage == 3   ? cost.compute_seconds
+                           : layout.zero_stage == 2 ? static_cast<double>(micro_batches) * backward
+                                                    : backward;
   const double beside = of_gradients * (1 - rounds_behind_update(layout.zero_stage) / rounds);
   cost.wait_seconds = of_gradients - machine.overlap * std::min(beside, computing);
   if (experts.ranks > 1) {

@@ -1,5 +1,7 @@
 #include "evomoe/plan/workload.h"
 
+#include <set>
+
 #include "evomoe/base/error.h"
 #include "evomoe/ops/expert_weights.h"
 #include "evomoe/train/model_family.h"
@@ -23,24 +25,35 @@ LargestBatch micro_batch_of(const TrainOptions& options) {
   return batch;
 }
 
-/// Multiply-adds of a token in the forward pass.
+/// Multiply-adds of a token.
 struct TokenWork {
-  double forward = 0, recomputed = 0;
+  double forward = 0;
+  double recomputed = 0;  ///< of the forward pass, made again in the backward pass
+  double frozen = 0;      ///< of the forward pass, by weights that need no gradient
 };
 
 TokenWork work_of(const TransformerStackOptions& stack, const ExpertForm& form, double active,
-                  int64_t columns) {
+                  int64_t columns, const std::set<ParameterKind>& frozen) {
   const auto D = static_cast<double>(stack.embed_dim);
   TokenWork work;
+  const auto add = [&](ParameterKind kind, double by_weights) {
+    work.forward += by_weights;
+    if (frozen.contains(kind)) work.frozen += by_weights;
+  };
   for (int64_t i = 0; i < stack.layers; ++i) {
-    const double attention = attention_work(stack.attention(i), static_cast<double>(columns));
-    work.forward += attention * (stack.cross_attention ? 2 : 1);
+    const auto attention = stack.attention(i);
+    const double attentions = stack.cross_attention ? 2 : 1;
+    const auto projections =
+        2 * D * static_cast<double>(attention.query_width() + attention.key_width());
+    add(ParameterKind::kMatrix, attentions * projections);
+    work.forward +=
+        attentions * (attention_work(attention, static_cast<double>(columns)) - projections);
     if (stack.dense_ffn_dim(i) > 0)
-      work.forward += static_cast<double>(expert_work(stack.dense_form(i)).forward);
+      add(ParameterKind::kMatrix, static_cast<double>(expert_work(stack.dense_form(i)).forward));
     if (!stack.is_moe(i)) continue;
     const auto each = expert_work(form);
-    work.forward += active * static_cast<double>(each.forward) +
-                    D * static_cast<double>(stack.moe.router.num_experts);
+    add(ParameterKind::kExpert, active * static_cast<double>(each.forward));
+    add(ParameterKind::kRouter, D * static_cast<double>(stack.moe.router.num_experts));
     if (stack.moe.recompute_experts) work.recomputed += active * static_cast<double>(each.hidden);
   }
   if (stack.checkpoint_activations) work.recomputed += work.forward;
@@ -56,6 +69,7 @@ Workload workload_of(const TrainOptions& options, const Vocabulary& vocabulary,
   work.memory = family_of(options).memory(options, vocabulary, batch, state_bytes_of(options));
   work.tokens = batch.tokens;
   work.micro_batches = options.optimization.update_freq.front();
+  const auto frozen = options.optimizer.frozen();
   double madds = 0;
   int64_t head_width = 0;
   for (const auto& stack : stack_options(options, vocabulary, /*shared_expert=*/false)) {
@@ -64,8 +78,8 @@ Workload workload_of(const TrainOptions& options, const Vocabulary& vocabulary,
                           .hidden_dim = stack.expert_dim(),
                           .gated = stack.moe.gated,
                           .biases = stack.moe.biases};
-    const auto of_token = work_of(stack, form, active_experts, batch.columns);
-    madds += 3 * of_token.forward + of_token.recomputed;
+    const auto of_token = work_of(stack, form, active_experts, batch.columns, frozen);
+    madds += 3 * of_token.forward - of_token.frozen + of_token.recomputed;
     work.blocks += stack.layers;
     work.width = head_width = stack.embed_dim;
     for (int64_t i = 0; i < stack.layers; ++i) {
@@ -74,7 +88,13 @@ Workload workload_of(const TrainOptions& options, const Vocabulary& vocabulary,
       work.exchanges += stack.checkpoint_activations ? 6 : 4;
     }
   }
-  madds += 3 * static_cast<double>(vocabulary.target) * static_cast<double>(head_width);
+  const auto& model = options.model;
+  const bool tied = model.share_decoder_input_output_embed.value_or(false) ||
+                    model.share_all_embeddings.value_or(false);
+  const bool head_is_frozen =
+      frozen.contains(tied ? ParameterKind::kEmbedding : ParameterKind::kHead);
+  madds += (head_is_frozen ? 2 : 3) * static_cast<double>(vocabulary.target) *
+           static_cast<double>(head_width);
   work.flops = 2 * madds * static_cast<double>(batch.tokens);
   work.active_experts = work.experts > 0 ? active_experts : 0;
   return work;

@@ -1,5 +1,8 @@
 #include "evomoe/text/bpe_folder.h"
 
+#include <array>
+#include <string_view>
+
 #include "evomoe/base/error.h"
 #include "evomoe/base/write_file.h"
 
@@ -21,10 +24,22 @@ fs::path tokenizer_file(const std::string& given) {
   return path;
 }
 
+/// Removes the files of these names; how a model generates is the model's and stays.
+template <typename Names>
+void remove_files(const fs::path& folder, const Names& names) {
+  for (const auto& name : names) {
+    if (name != std::string_view(kGenerationConfigFile)) fs::remove(folder / name);
+  }
+}
+
 void copy_gpt2(const fs::path& encoder_json, const fs::path& vocab_bpe, const fs::path& folder) {
-  for (const auto& name : hub_text_file_names()) fs::remove(folder / name);
+  EVOMOE_CHECK(
+      fs::exists(vocab_bpe),
+      "{}: is not there, and {} needs it: what wrote them was interrupted; make them again",
+      vocab_bpe.string(), encoder_json.string());
   copy_file_to(encoder_json, folder / kEncoderFile);
   copy_file_to(vocab_bpe, folder / kMergesFile);
+  remove_files(folder, hub_text_file_names());
 }
 
 }  // namespace
@@ -72,15 +87,17 @@ void copy_bpe(const fs::path& from, const fs::path& folder) {
 }
 
 void copy_tokenizer(const fs::path& tokenizer_json, const fs::path& folder) {
-  for (const auto* name : {kEncoderFile, kMergesFile}) fs::remove(folder / name);
+  std::vector<std::string> missing;
   for (const auto& name : hub_text_file_names()) {
     const auto from = name == kTokenizerFile ? tokenizer_json : tokenizer_json.parent_path() / name;
     if (fs::exists(from)) {
       copy_file_to(from, folder / name);
     } else {
-      fs::remove(folder / name);
+      missing.push_back(name);
     }
   }
+  remove_files(folder, missing);
+  remove_files(folder, std::array{kEncoderFile, kMergesFile});
 }
 
 }  // namespace evomoe

@@ -25,9 +25,10 @@ std::unique_ptr<ByteBpe> bpe_in(const std::filesystem::path& folder);
 /// The BPE that options name; null where they name none.
 std::unique_ptr<ByteBpe> given_bpe(const BpeFiles& files);
 
-/// Copies the BPE that options name into a folder, where bpe_in() finds it; a BPE of the other kind
-/// that the folder has is removed. The file by which the folder is known to be whole, vocab.bpe or
-/// tokenizer.json, is the last.
+/// Copies the BPE that options name into a folder, where bpe_in() finds it. Then a BPE of the other
+/// kind is removed, and what went with an older tokenizer.json; generation_config.json, which is
+/// the model's, stays. Of a new folder vocab.bpe or tokenizer.json is the last file. Error: one of
+/// the files is not there; the folder is then as it was.
 void copy_bpe(const BpeFiles& files, const std::filesystem::path& folder);
 
 /// The same with the BPE that another folder has; nothing where it has none.

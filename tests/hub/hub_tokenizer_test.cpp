@@ -48,7 +48,9 @@ TEST_F(HubTokenizer, OfAModelOfOursReadsTextAsWeDo) {
     EXPECT_THAT(theirs->rules()->at_start, ::testing::ElementsAre(bpe.size() + Dictionary::kEos));
     EXPECT_EQ(config_.at("eos_token_id"), bpe.size() + Dictionary::kEos);
   };
+  testing::write_text(folder_ / "chat_template.jinja", "{{of another model}}");
   expect_same(testing::learn_bpe("ab ab", 258));
+  EXPECT_FALSE(fs::exists(folder_ / "chat_template.jinja"));
   for (const bool as_text : {false, true}) {
     testing::write_text(run_ / "tokenizer_config.json",
                         json({{"split_special_tokens", as_text}}).dump());

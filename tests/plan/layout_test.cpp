@@ -120,6 +120,11 @@ TEST(Costs, MessagesAreHiddenByComputingWhereOthersThanTheCoresMoveThem) {
   const double latency = 6 * 1e-5;
   EXPECT_NEAR(cost_of({4, 1, 1}, work, machine).wait_seconds, 4 * 5e6 * 3 / 4 / 1e10 + latency,
               1e-9);
+  // Stage 2 adds gradients up during the backward pass of each of the two micro-batches.
+  machine.inside = {1e9, 1e-12};
+  EXPECT_NEAR(cost_of({4, 1, 2}, work, machine).wait_seconds,
+              3 * 4 * 5e6 * 3 / 4 / 1e9 - 2 * 2.0 / 3 * 1e10 / 1e12, 1e-9);
+  machine.inside = some_machine().inside;
   machine.overlap = 0;
   EXPECT_NEAR(cost_of({4, 1, 0}, work, machine).wait_seconds,
               2 * (4 * 5e6 * 3 / 4 / 1e10 + latency), 1e-9);

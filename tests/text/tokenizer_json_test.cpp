@@ -209,6 +209,15 @@ TEST_F(TokenizerJson, AFolderHasOneBpe) {
     EXPECT_THAT(names(run.path()),
                 UnorderedElementsAre("dict.txt", "tokenizer.json", "chat_template.jinja"));
   }
+  // How the run's model generates is not the BPE's; one that is not whole changes nothing.
+  testing::write_text(run / "generation_config.json", "{}");
+  copy_bpe(hf, run.path());
+  fs::remove(merges);
+  EXPECT_THAT([&] { copy_bpe(folder_ / "gpt2", run.path()); },
+              ThrowsMessage<Error>(HasSubstr("vocab.bpe: is not there")));
+  EXPECT_THAT(names(run.path()),
+              UnorderedElementsAre("dict.txt", "tokenizer.json", "chat_template.jinja",
+                                   "generation_config.json"));
   copy_bpe(run.path(), run.path());
   copy_bpe(folder_.path(), run.path());
   EXPECT_THAT(bpe_in(run.path())->encode("ab"), ElementsAre(kAb)) << "there was none to copy";
