@@ -19,8 +19,9 @@ struct Machine {
   double flops = 0;             ///< floating-point operations a second, in large matrix products
   double memory = 0;            ///< bytes
   double memory_bandwidth = 0;  ///< bytes a second
-  double overlap = 1;  ///< of the time of messages beside computing, the share that costs nothing:
-                       ///< 1 where adapters move them, 0 where the cores that compute do
+  /// The share of the messages' time that can be hidden behind computing: 1 where adapters move
+  /// them, 0 where the cores that compute do.
+  double overlap = 1;
   Link inside;   ///< between ranks of a node
   Link between;  ///< between nodes
 };
