@@ -111,6 +111,20 @@ TEST_F(Corpora, BadRowsAreNamedWithTheirReason) {
         items(corpus({{"x.jsonl", "{\"text\": \"a\"}\n{\"te"}}));
       },
       {"x.jsonl:2", "cut off"});
+  // A last line without an end is not cut off for that.
+  const auto expect_last_bad = [&](const std::string& line, const std::string& reason) {
+    expect_error(
+        [&] {
+          items(corpus({{"x.jsonl", "{\"text\": \"a\"}\n" + line}}));
+        },
+        {"x.jsonl:2", "no JSON (" + reason});
+  };
+  expect_last_bad("{\"text\": \"a\"}\0"s, "at byte 14: a NUL byte");
+  expect_last_bad("{\"text\": 1e999}", "at byte 14: number overflow");
+  expect_last_bad("{\"text\": \"\\ud800\"}", "at byte 17: ");
+  expect_last_bad("{\"text\": tru}", "at byte 13: invalid literal");
+  expect_last_bad("{\"text\": " + std::string(200, '[') + std::string(200, ']') + "}",
+                  "more than 100 levels");
   expect_error([&] { items(corpus({{"x", "a\n\xff\n"}})); }, {"x:2", "not UTF-8"});
   EXPECT_EQ(items(corpus({{"x", "a\n\xff\n"}}), 1, /*utf8_lines=*/false), (Items{"a", "\xff"}));
 }
