@@ -76,7 +76,10 @@ if [[ ${EVOMOE_ARROW:-AUTO} != OFF && ! -d $(echo .venv/lib/python3*/site-packag
   echo "setup: installing pyarrow $pyarrow_version into .venv" >&2
   # A .venv that is there may be anybody's (EVOMOE_TORCH): it is never cleared for what can be done without.
   { [[ -x .venv/bin/python ]] || python3 -m venv .venv; } &&
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --retries 1 "pyarrow==$pyarrow_version" ||
-    echo "setup: pyarrow $pyarrow_version could not be installed: Parquet and Arrow files will not be read" \
-         "(EVOMOE_ARROW=OFF: it is not tried)" >&2
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --retries 1 "pyarrow==$pyarrow_version" || {
+    remedy="EVOMOE_ARROW=OFF: it is not tried"
+    .venv/bin/python -m pip --version >/dev/null 2>&1 ||
+      remedy=".venv has no pip: if you need nothing in it, make it anew (rm -r .venv, and run this again); $remedy"
+    echo "setup: pyarrow $pyarrow_version could not be installed: Parquet and Arrow files will not be read ($remedy)" >&2
+  }
 fi

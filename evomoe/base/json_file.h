@@ -1,5 +1,7 @@
 #pragma once
 
+#include <fmt/format.h>
+
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <ostream>
@@ -18,9 +20,10 @@ template <typename Json = nlohmann::json>
 Json read_json_file(const std::filesystem::path& path, std::string* repeated_key = nullptr) {
   const MappedFile file(path);
   auto object = parse_json<Json>(file.bytes(), repeated_key);
-  EVOMOE_CHECK(object.is_object(),
-               "{}: is not a JSON object; it may be cut off, or another file with this name",
-               path.string());
+  EVOMOE_CHECK(object.is_object(), "{}: is not a JSON object ({}); copy it again, or make it again",
+               path.string(),
+               object.is_discarded() ? json_problem(file.bytes()).reason
+                                     : fmt::format("its type is {}", object.type_name()));
   return object;
 }
 

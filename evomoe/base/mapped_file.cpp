@@ -27,8 +27,8 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   }
   size_ = status.st_size;
   if (size_ > 0) {
-    // Without a reservation, as a file may be larger than memory: what is not changed is read
-    // again.
+    // Without a reservation, as a file may be larger than memory: unchanged pages can be dropped
+    // and read again.
     void* mapped = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE | MAP_NORESERVE, file, 0);
     const int reason = errno;
     ::close(file);

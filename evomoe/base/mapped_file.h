@@ -21,7 +21,7 @@ class MappedFile {
   const std::filesystem::path& path() const { return path_; }
   /// Tells the kernel that the pages need not stay in memory.
   void forget_pages() const;
-  /// Who reads a file once from its beginning to its end forgets the pages after as many bytes.
+  /// A reader that goes through a file once calls forget_pages() after this many bytes.
   static constexpr int64_t kKeptBytes = 64 << 20;
 
  private:

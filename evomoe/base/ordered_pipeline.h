@@ -17,7 +17,8 @@ namespace evomoe {
 /// `done` with each piece and its result, in the order in which they were read, on the calling
 /// thread. `read` never runs twice at the same time. At most a few pieces per thread are ahead of
 /// `done`, so that memory stays bounded. Of several exceptions the one of the earliest piece is
-/// thrown again.
+/// thrown again, after the `read` and `work` that are under way have ended: one that blocks, as on
+/// a pipe, delays the exception.
 template <typename Piece, typename Result>
 class OrderedPipeline {
  public:

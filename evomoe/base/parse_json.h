@@ -13,7 +13,7 @@ inline constexpr int kMostJsonLevels = 100;
 
 /// The JSON that `text` is; a discarded value where it is none, or has more than kMostJsonLevels
 /// levels: values are copied and printed by recursion, for which a file could use up the stack.
-/// A NUL byte is no end of the text, as it is for the parser: what stands behind it would be lost.
+/// Text with a NUL byte is refused; the parser would stop there and lose the rest.
 /// `repeated_key` gets the first key that an object has twice, of which only the last value is
 /// kept.
 template <typename Json = nlohmann::json>
@@ -38,5 +38,13 @@ Json parse_json(std::string_view text, std::string* repeated_key = nullptr) {
   auto value = Json::parse(text, watch, /*allow_exceptions=*/false);
   return too_deep ? Json(Json::value_t::discarded) : value;
 }
+
+struct JsonProblem {
+  std::string reason;      ///< and its place, if known: `at byte 9: invalid literal`
+  bool is_at_end = false;  ///< found at the end of the text, which may have been cut off
+};
+
+/// Why parse_json() discards `text`. Only for text that it discards.
+JsonProblem json_problem(std::string_view text);
 
 }  // namespace evomoe

@@ -44,16 +44,23 @@ bool is_folder(const fs::path& path) {
   return fs::is_directory(path, error);
 }
 
+/// Whether `path` may be read as a file. A pipe could be waited for; a folder behind a link could
+/// lead in circles. A link that leads nowhere may: who opens it says so.
+bool may_be_file(const fs::path& path) {
+  std::error_code error;
+  const auto status = fs::status(path, error);
+  return fs::is_regular_file(status) || !fs::exists(status);
+}
+
 std::vector<fs::path> files_of_folder(const fs::path& folder) {
   std::vector<fs::path> taken;
   std::vector<fs::path> ignored;
   std::error_code error;
   auto entry = fs::recursive_directory_iterator(folder, error);
   for (; !error && entry != fs::end(entry); entry.increment(error)) {
-    const bool to_folder = is_folder(entry->path());
-    if (to_folder && !entry->is_symlink()) continue;
-    // Also a link that leads nowhere: who opens it says so. One to a folder could lead in circles.
-    (has_known_ending(entry->path()) && !to_folder ? taken : ignored).push_back(entry->path());
+    if (is_folder(entry->path()) && !entry->is_symlink()) continue;
+    const bool is_taken = has_known_ending(entry->path()) && may_be_file(entry->path());
+    (is_taken ? taken : ignored).push_back(entry->path());
   }
   EVOMOE_CHECK(!error, "{}: the folder, or one in it, cannot be read: {}; check its permissions",
                folder.string(), error.message());
@@ -69,13 +76,15 @@ std::vector<fs::path> files_of_folder(const fs::path& folder) {
       folder.string(), indexed->filename().string());
   EVOMOE_CHECK(
       !taken.empty(),
-      "{}: none of the {} files in the folder ends in .txt, .jsonl, .json, .parquet, .arrow "
-      "or .feather; name the files themselves",
+      "{}: none of the {} files in the folder is a regular file that ends in .txt, .jsonl, .json, "
+      ".parquet, .arrow or .feather; name the files themselves",
       folder.string(), ignored.size());
   if (!ignored.empty()) {
-    log().info("{}: files with other endings and links to folders, which are ignored: {} ({}{})",
-               folder.string(), ignored.size(), ignored.front().filename().string(),
-               ignored.size() == 1 ? "" : ", ...");
+    log().info(
+        "{}: files with other endings, links to folders and what is no regular file, which are "
+        "ignored: {} ({}{})",
+        folder.string(), ignored.size(), ignored.front().filename().string(),
+        ignored.size() == 1 ? "" : ", ...");
   }
   return taken;
 }

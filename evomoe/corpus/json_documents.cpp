@@ -14,7 +14,7 @@ namespace {
 using nlohmann::json;
 
 /// Takes the string of one key of an object out of its text, without making the object.
-class TextOfObject : public nlohmann::json_sax<json> {
+class TextOfObject : public json::json_sax_t {
  public:
   explicit TextOfObject(const std::string& column) : column_(column) {}
 
@@ -69,7 +69,7 @@ class TextOfObject : public nlohmann::json_sax<json> {
     return true;
   }
   bool parse_error(std::size_t /*position*/, const std::string& /*token*/,
-                   const nlohmann::detail::exception& /*error*/) override {
+                   const json::exception& /*error*/) override {
     return false;
   }
 
@@ -112,7 +112,8 @@ class JsonLines : public LineDocuments {
   /// Why a line has no text.
   std::string why_not(std::string_view line, std::string_view piece) const {
     const auto parsed = parse_json(line);
-    if (parsed.is_discarded() && ends_file_without_line_end(line, piece)) {
+    const auto problem = parsed.is_discarded() ? json_problem(line) : JsonProblem{};
+    if (problem.is_at_end && ends_file_without_line_end(line, piece)) {
       return "the file ends inside this line, which is no whole JSON object: it was cut off; copy "
              "or make it again";
     }
@@ -123,7 +124,7 @@ class JsonLines : public LineDocuments {
              " (`jq -c '.[]'` makes lines of a list)";
     }
     if (parsed.is_discarded())
-      return fmt::format("this is no JSON ({}); {}", json_problem(line), wanted);
+      return fmt::format("this is no JSON ({}); {}", problem.reason, wanted);
     if (!parsed.is_object()) return fmt::format("this is {}; {}", type_words(parsed), wanted);
     if (!parsed.contains(column_)) {
       return fmt::format("the object has no \"{}\", but {}; name the text with --text-column",
@@ -137,24 +138,6 @@ class JsonLines : public LineDocuments {
   std::string column_;
 };
 
-/// Keeps what the parser says of the first place that is no JSON.
-class FirstProblem : public nlohmann::detail::json_sax_acceptor<json> {
- public:
-  bool parse_error(std::size_t position, const std::string& /*token*/,
-                   const nlohmann::detail::exception& error) {
-    // "[json...] parse error at ...: syntax error while parsing value - REASON; last read: ...", or
-    // "[json...] REASON".
-    std::string_view reason = error.what();
-    for (const std::string_view before : {"] ", " - "}) {
-      if (const auto at = reason.find(before); at != std::string_view::npos)
-        reason.remove_prefix(at + before.size());
-    }
-    text = fmt::format("at byte {}: {}", position, reason.substr(0, reason.find("; ")));
-    return false;
-  }
-  std::string text;
-};
-
 }  // namespace
 
 std::string shown_keys(const json& object) {
@@ -166,14 +149,6 @@ std::string shown_keys(const json& object) {
   if (keys.empty()) return "no key";
   return fmt::format("{}{}", fmt::join(keys, ", "),
                      object.size() > kMost ? fmt::format(", ... ({} in all)", object.size()) : "");
-}
-
-std::string json_problem(std::string_view line) {
-  if (const auto nul = line.find('\0'); nul != std::string_view::npos)
-    return fmt::format("at byte {}: a NUL byte", nul + 1);
-  FirstProblem problem;
-  json::sax_parse(line.begin(), line.end(), &problem);
-  return problem.text.empty() ? fmt::format("more than {} levels", kMostJsonLevels) : problem.text;
 }
 
 std::string type_words(const json& value) {

@@ -9,9 +9,6 @@ namespace evomoe {
 /// The keys of an object as a sentence lists them, the first of many: `"a", "b"`.
 std::string shown_keys(const nlohmann::json& object);
 
-/// Why parse_json() takes `line` for no JSON, and where: `at byte 9: invalid literal`.
-std::string json_problem(std::string_view line);
-
 /// "a number", "an object".
 std::string type_words(const nlohmann::json& value);
 

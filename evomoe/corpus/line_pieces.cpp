@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <utility>
+#include <string_view>
 
 #include "evomoe/base/error.h"
 #include "evomoe/corpus/documents.h"
@@ -12,14 +12,20 @@ namespace {
 
 constexpr size_t kBeginning = 4096;
 
-/// What no text begins with.
-constexpr std::array<std::pair<std::string_view, const char*>, 6> kOtherFormats = {{
-    {"\x1f\x8b", "gzip"},
-    {"\x28\xb5\x2f\xfd", "Zstandard"},
-    {"\xfd\x37\x7a\x58\x5a", "xz"},
-    {"PK\x03\x04", "zip"},
-    {"PAR1\x15", "Parquet"},
-    {std::string_view("ARROW1\0\0", 8), "Arrow"},
+struct OtherFormat {
+  std::string_view begins;  ///< as no text does
+  const char* name;
+  const char* remedy;
+};
+
+constexpr std::array<OtherFormat, 6> kOtherFormats = {{
+    {"\x1f\x8b", "gzip", "add .gz to its name, or unpack it with `gzip -dc`"},
+    {"\x28\xb5\x2f\xfd", "Zstandard", "add .zst to its name, or unpack it with `zstd -dc`"},
+    {"\xfd\x37\x7a\x58\x5a", "xz", "unpack it with `xz -dc`"},
+    {"PK\x03\x04", "zip", "unpack it with `unzip`, and name the files that were in it"},
+    {"PAR1\x15", "Parquet", "add .parquet to its name, or write it as JSON lines"},
+    {std::string_view("ARROW1\0\0", 8), "Arrow",
+     "add .arrow to its name, or write it as JSON lines"},
 }};
 
 /// Position behind the last end of a line of which it is known that it is one: a \r that ends the
@@ -37,12 +43,12 @@ size_t behind_last_line(std::string_view text) {
 LinePieces::LinePieces(const std::filesystem::path& path) : stream_(open_bytes(path)) {
   rest_.resize(kBeginning);
   rest_.resize(stream_->read(rest_.data(), rest_.size()));
-  for (const auto& [magic, format] : kOtherFormats) {
-    EVOMOE_CHECK(
-        !beginning().starts_with(magic),
-        "{}: {} holds {} data, which is read as text by its name; give it the name of what "
-        "it is, or unpack it",
-        path.string(), compression_of(path) == Compression::kNone ? "it" : "unpacked, it", format);
+  const bool is_packed = compression_of(path) != Compression::kNone;
+  for (const auto& format : kOtherFormats) {
+    EVOMOE_CHECK(!beginning().starts_with(format.begins),
+                 "{}: {} holds {} data, which is read as text by its name; {}{}", path.string(),
+                 is_packed ? "unpacked, it" : "it", format.name,
+                 is_packed ? "unpack it, and for what comes out: " : "", format.remedy);
   }
 }
 

@@ -186,7 +186,7 @@ class MegatronDocuments : public DocumentReader {
       EVOMOE_CHECK(
           length_of(i) >= 0 && at == tokens * width(),
           "{}: sequence {} has {} tokens at byte {}, expected at byte {}: it is damaged; {}", name,
-          i, length_of(i), at, tokens * width(), kCopyAgain);
+          i + 1, length_of(i), at, tokens * width(), kCopyAgain);
       tokens += length_of(i);
     }
     int64_t before = 0;
@@ -194,7 +194,9 @@ class MegatronDocuments : public DocumentReader {
       const auto first = first_sequence(i);
       const bool right = i == 0 ? first == 0 : first >= before && first <= layout_.sequences;
       EVOMOE_CHECK(right && (i + 1 < layout_.ends || first == layout_.sequences),
-                   "{}: document {} begins with sequence {} of {}: it is damaged; {}", name, i,
+                   "{}: {} after {} of its {} sequences: it is damaged; {}", name,
+                   i > 0 && i + 1 == layout_.ends ? "the last document ends"
+                                                  : fmt::format("document {} begins", i + 1),
                    first, layout_.sequences, kCopyAgain);
       before = first;
     }

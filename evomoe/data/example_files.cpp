@@ -91,13 +91,14 @@ Example of_line(std::string_view line, bool may_be_cut_off) {
   EVOMOE_CHECK(is_utf8(line), "{}", kNotUtf8);
   std::string repeated;
   const auto object = parse_json(line, &repeated);
-  EVOMOE_CHECK(!object.is_discarded() || !may_be_cut_off,
+  const auto problem = object.is_discarded() ? json_problem(line) : JsonProblem{};
+  EVOMOE_CHECK(!problem.is_at_end || !may_be_cut_off,
                "the file ends inside this line, which is no whole JSON object: it was cut off; "
                "copy or make it again");
   EVOMOE_CHECK(!object.is_discarded(),
                "this is no JSON ({}); each line must be one object, like {{\"prompt\": \"...\", "
                "\"answer\": \"...\"}} (two text files are read with --examples pairs)",
-               json_problem(line));
+               problem.reason);
   EVOMOE_CHECK(object.is_object(),
                "this is {}, and each line must be one object, like {{\"prompt\": \"...\", "
                "\"answer\": \"...\"}}",

@@ -59,8 +59,7 @@ HubModel read_hub_config(const std::filesystem::path& folder) {
   const auto path = folder / "config.json";
   const auto where = path.string();
   EVOMOE_CHECK(std::filesystem::exists(path),
-               "{}: cannot be read; --from hf takes the folder of a model, with config.json",
-               where);
+               "{}: is not there; --from hf takes the folder of a model, with config.json", where);
   std::string repeated;
   const auto config = read_json_file(path, &repeated);
   EVOMOE_CHECK(repeated.empty(), "{}: has `{}` twice; remove the one that is not meant", where,

@@ -1,5 +1,6 @@
 #include <charconv>
 #include <istream>
+#include <optional>
 #include <ostream>
 #include <utility>
 
@@ -19,12 +20,26 @@ struct Piece {
   BpeFileStatistics statistics;
 };
 
+/// Unties a stream that several threads read, which must not flush what another thread writes.
+class UntiedStream {
+ public:
+  explicit UntiedStream(std::istream& stream) : stream_(stream), tied_(stream.tie(nullptr)) {}
+  ~UntiedStream() { stream_.tie(tied_); }
+  UntiedStream(const UntiedStream&) = delete;
+  UntiedStream& operator=(const UntiedStream&) = delete;
+
+ private:
+  std::istream& stream_;
+  std::ostream* tied_;
+};
+
 /// Makes `out` of `in`: blocks of whole lines, worked on by several threads, written in order.
 /// Memory does not grow with the text.
 BpeFileStatistics convert_lines(std::istream& in, std::ostream& out, int threads,
                                 const std::function<Piece(std::string_view)>& convert) {
   using Pipeline = OrderedPipeline<std::string, Piece>;
-  in.tie(nullptr);   // several threads read it, which must not flush what this one writes
+  std::optional<UntiedStream> untied;
+  if (threads > 1) untied.emplace(in);
   std::string rest;  // the beginning of a line that the last block cut
   const Pipeline::Read read = [&](std::string& block) {
     block = std::exchange(rest, {});

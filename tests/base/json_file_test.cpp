@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "tests/testing/expect_error.h"
 #include "tests/testing/paths.h"
 
@@ -25,9 +29,21 @@ TEST(JsonFile, WhatIsNoObjectIsNamed) {
   const testing::TemporaryFolder folder;
   const auto path = folder / "x.json";
   expect_error([&] { read_json_file(path); }, {path.string(), "cannot open"});
-  for (const auto* text : {"", "{\"a\": 1", "[1]", "3", "{\"a\": 1} x"}) {
+  using std::string_literals::operator""s;
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"", "at byte 1: "},
+      {"{\"a\": 1", "at byte 8: unexpected end of input"},
+      {"[1]", "its type is array"},
+      {"3", "its type is number"},
+      {"{\"a\": 1} x", "at byte 10: "},
+      {"{}\0"s, "at byte 3: a NUL byte"},
+      {std::string(200, '['), "more than 100 levels"}};
+  for (const auto& [text, reason] : cases) {
     testing::write_text(path, text);
-    expect_error([&] { read_json_file(path); }, {path.string(), "is not a JSON object"});
+    const std::initializer_list<std::string> words = {
+        path.string() + ": is not a JSON object (" + reason, "copy it again, or make it again"};
+    expect_error([&] { read_json_file(path); }, words);
+    expect_error([&] { read_json_file<ordered_json>(path); }, words);
   }
   testing::write_text(path, R"({"a": 1, "b": {"c": 1, "c": 2}})");
   std::string repeated;

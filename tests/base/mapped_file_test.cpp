@@ -15,18 +15,13 @@
 namespace evomoe {
 namespace {
 
-std::string text_of_mapped_test(const std::filesystem::path& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
-
 TEST(MappedFile, ChangesOfItsBytesAreItsOwn) {
   const testing::TemporaryFolder folder;
-  std::ofstream(folder / "file") << "as it was";
+  testing::write_text(folder / "file", "as it was");
   MappedFile file(folder / "file");
   file.own_bytes()[0] = 'A';
   EXPECT_EQ(file.bytes(), "As it was");
-  EXPECT_EQ(text_of_mapped_test(folder / "file"), "as it was");
+  EXPECT_EQ(testing::read_text(folder / "file"), "as it was");
 }
 
 /// The system would not promise so much memory (Linux' heuristic, vm.overcommit_memory=0).
@@ -38,7 +33,7 @@ TEST(MappedFile, MayBeLargerThanMemory) {
   ASSERT_EQ(sysinfo(&memory), 0);
   const auto size = 2 * (uintmax_t{memory.totalram} + memory.totalswap) * memory.mem_unit;
   const testing::TemporaryFolder folder;
-  std::ofstream(folder / "file") << "begins";
+  testing::write_text(folder / "file", "begins");
   std::error_code error;
   std::filesystem::resize_file(folder / "file", size, error);
   if (error) GTEST_SKIP() << "no file of " << size << " bytes without data: " << error.message();

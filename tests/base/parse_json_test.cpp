@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <vector>
 
 namespace evomoe {
 namespace {
@@ -40,6 +41,35 @@ TEST(ParseJson, SoIsWhatWouldUseUpTheStackWhenItIsCopiedOrPrinted) {
     EXPECT_TRUE(parse_json(nested(levels, "{\"a\":", "}")).is_discarded()) << levels;
   }
   EXPECT_TRUE(parse_json(std::string(1'000'000, '[')).is_discarded());
+}
+
+TEST(ParseJson, TheProblemIsTheFirstWithItsPlace) {
+  using std::string_literals::operator""s;
+  struct Case {
+    std::string text, reason;
+    bool is_at_end;
+  };
+  const std::vector<Case> cases = {
+      {"", "at byte 1: ", true},
+      {"{\"a\": ", "at byte 7: unexpected end of input", true},
+      {"{\"a\": tr", "at byte 9: invalid literal", true},
+      {"{\"a\": \"b", "at byte 9: ", true},
+      {"{\"a\": \"\\ud8", "at byte 12: ", true},
+      {"{\"a\": 1", "at byte 8: unexpected end of input", true},
+      {"{\"a\": tru}", "at byte 10: invalid literal", false},
+      {"{\"a\": 1} x", "at byte 10: ", false},
+      {"{\"a\": 1e999", "at byte 11: number overflow", false},
+      {"{\"a\": \"\\ud800\"}", "at byte 14: invalid string: surrogate", false},
+      {"{}\0"s, "at byte 3: a NUL byte", false},
+      {nested(200, "[", "]"), "more than 100 levels", false},
+      {nested(101, "[", "]"), "more than 100 levels", false},
+      {std::string(200, '['), "more than 100 levels", false}};
+  for (const auto& each : cases) {
+    EXPECT_TRUE(parse_json(each.text).is_discarded()) << each.text;
+    const auto problem = json_problem(each.text);
+    EXPECT_TRUE(problem.reason.starts_with(each.reason)) << each.text << ": " << problem.reason;
+    EXPECT_EQ(problem.is_at_end, each.is_at_end) << each.text;
+  }
 }
 
 }  // namespace

@@ -112,7 +112,7 @@ TEST_F(ConvertHub, WhatTransformersDoesNotHaveAndFlagsOfOtherDirectionsAreRefuse
   expect_refused(fmt::format("convert {} --to fairseq --dtype float16 --output {}", gpt, output),
                  {"--dtype float16 belongs to --to hf"});
   expect_refused(fmt::format("convert {} --from hf --output {}", in_folder("bin"), output),
-                 {"config.json: cannot be read"}, 1);
+                 {"config.json: is not there"}, 1);
   EXPECT_FALSE(std::filesystem::exists(folder_ / "out"));
 }
 

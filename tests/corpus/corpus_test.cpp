@@ -111,6 +111,20 @@ TEST_F(Corpora, BadRowsAreNamedWithTheirReason) {
         items(corpus({{"x.jsonl", "{\"text\": \"a\"}\n{\"te"}}));
       },
       {"x.jsonl:2", "cut off"});
+  // A last line without an end is not cut off for that.
+  const auto expect_last_bad = [&](const std::string& line, const std::string& reason) {
+    expect_error(
+        [&] {
+          items(corpus({{"x.jsonl", "{\"text\": \"a\"}\n" + line}}));
+        },
+        {"x.jsonl:2", "no JSON (" + reason});
+  };
+  expect_last_bad("{\"text\": \"a\"}\0"s, "at byte 14: a NUL byte");
+  expect_last_bad("{\"text\": 1e999}", "at byte 14: number overflow");
+  expect_last_bad("{\"text\": \"\\ud800\"}", "at byte 17: ");
+  expect_last_bad("{\"text\": tru}", "at byte 13: invalid literal");
+  expect_last_bad("{\"text\": " + std::string(200, '[') + std::string(200, ']') + "}",
+                  "more than 100 levels");
   expect_error([&] { items(corpus({{"x", "a\n\xff\n"}})); }, {"x:2", "not UTF-8"});
   EXPECT_EQ(items(corpus({{"x", "a\n\xff\n"}}), 1, /*utf8_lines=*/false), (Items{"a", "\xff"}));
 }
@@ -124,8 +138,12 @@ TEST_F(Corpora, WhatIsNoTextByItsFirstBytesIsRefusedWhateverItsName) {
         [&] {
           corpus({{name, gzip}}).check();
         },
-        {name + ": ", "gzip", "give it the name of"});
-    expect_error([&] { corpus({{name, zstd}}).check(); }, {name + ": ", "Zstandard"});
+        {name + ": it holds gzip", "add .gz to its name"});
+    expect_error(
+        [&] {
+          corpus({{name, zstd}}).check();
+        },
+        {name + ": ", "Zstandard", "add .zst to its name"});
     expect_error(
         [&] {
           corpus({{name + ".gz", testing::gzipped(gzip)}}).check();
@@ -136,7 +154,24 @@ TEST_F(Corpora, WhatIsNoTextByItsFirstBytesIsRefusedWhateverItsName) {
           corpus({{name + ".zst", testing::zstd_compressed(gzip)}}).check();
         },
         {name + ".zst: ", "gzip"});
-    expect_error([&] { corpus({{name, "PAR1\x15\x04"}}).check(); }, {name + ": ", "Parquet"});
+    const auto expect_remedy = [&](const std::string& beginning, const std::string& format,
+                                   const std::string& remedy) {
+      expect_error(
+          [&] {
+            corpus({{name, beginning}}).check();
+          },
+          {name + ": it holds " + format + " data", "; " + remedy});
+      expect_error(
+          [&] {
+            corpus({{name + ".gz", testing::gzipped(beginning)}}).check();
+          },
+          {name + ".gz: unpacked, it holds " + format + " data",
+           "; unpack it, and for what comes out: " + remedy});
+    };
+    expect_remedy("PAR1\x15\x04", "Parquet", "add .parquet to its name");
+    expect_remedy(std::string("ARROW1\0\0", 8), "Arrow", "add .arrow to its name");
+    expect_remedy("\xfd\x37\x7a\x58\x5a", "xz", "unpack it with `xz -dc`");
+    expect_remedy("PK\x03\x04", "zip", "unpack it with `unzip`");
   }
   EXPECT_EQ(items(corpus({{"x", "PAR1 is a text\nPK too\n"}})),
             (Items{"PAR1 is a text", "PK too"}));

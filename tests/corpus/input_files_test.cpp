@@ -1,6 +1,7 @@
 #include "evomoe/corpus/input_files.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include "tests/testing/expect_error.h"
 #include "tests/testing/paths.h"
@@ -62,6 +63,16 @@ TEST_F(InputFiles, ALinkOfAFolderIsTakenLikeAFile) {
   EXPECT_EQ(files("links/circle.txt/a.txt"), (Names{"links/circle.txt/a.txt"}));
   EXPECT_EQ(files("links/c.txt"), (Names{"links/c.txt"}));
   EXPECT_EQ(input_files(std::string(5000, 'a')).size(), 1u) << "who opens it refuses it";
+}
+
+TEST_F(InputFiles, APipeOfAFolderIsIgnored) {
+  std::filesystem::create_directories(folder_ / "pipes");
+  ASSERT_EQ(::mkfifo((folder_ / "pipes/a.txt").c_str(), 0600), 0);
+  std::filesystem::create_symlink("a.txt", folder_ / "pipes/b.txt");
+  expect_error([&] { files("pipes"); }, {"none of the 2 files", "a regular file"});
+  testing::write_text(folder_ / "pipes/c.txt", "x");
+  EXPECT_EQ(files("pipes"), (Names{"pipes/c.txt"}));
+  EXPECT_EQ(files("pipes/a.txt"), (Names{"pipes/a.txt"})) << "who opens it refuses it";
 }
 
 TEST_F(InputFiles, APatternIsReadAsTheShellDoes) {

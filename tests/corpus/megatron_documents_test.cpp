@@ -82,17 +82,19 @@ TEST_F(MegatronDatasets, WhatIsDamagedIsRefused) {
       },
       {"x.bin", "token 2 of document 2 is -536", "make it again"});
   expect_error([&] { read(index(6, 8), tokens_); }, {"type 6", "integers"});
-  expect_error([&] { read(index(4, 2), tokens_); }, {"sequence 1", "byte 6", "byte 12"});
+  expect_error([&] { read(index(4, 2), tokens_); }, {"sequence 2 has", "byte 6", "byte 12"});
   const auto changed = [](size_t at, char value) {
     auto bytes = index();
     bytes[at] = value;
     return bytes;
   };
   expect_error([&] { read(changed(9, 2), tokens_); }, {"version 2"});
-  expect_error([&] { read(changed(37, '\x80'), tokens_); }, {"sequence 0"});
-  expect_error([&] { read(changed(34 + 36, 1), tokens_); }, {"document 0"});
-  expect_error([&] { read(changed(34 + 36 + 8, 4), tokens_); }, {"document 1", "sequence 4 of 3"});
-  expect_error([&] { read(changed(34 + 36 + 16, 2), tokens_); }, {"document 2"});
+  expect_error([&] { read(changed(37, '\x80'), tokens_); }, {"sequence 1 has"});
+  expect_error([&] { read(changed(34 + 36, 1), tokens_); }, {"document 1 begins after 1 of its 3"});
+  expect_error([&] { read(changed(34 + 36 + 8, 4), tokens_); },
+               {"document 2 begins after 4 of its 3"});
+  expect_error([&] { read(changed(34 + 36 + 16, 2), tokens_); },
+               {"the last document ends after 2 of its 3"});
   std::filesystem::remove(folder_ / "x.bin");
   expect_error([&] { open_megatron(folder_ / "x.idx", {}); }, {"x.bin", "cannot open"});
 }

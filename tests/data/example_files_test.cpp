@@ -99,6 +99,14 @@ TEST_F(ExampleFiles, BadLinesAreRefusedWithTheirPlace) {
 TEST_F(ExampleFiles, AFileThatIsCutOffInALineIsRefused) {
   expect_error([&] { json("{\"prompt\": \"a\", \"answer\": \"b\"}\n{\"prompt\": \"c\", \"ans"); },
                {"x.jsonl:2", "ends inside this line"});
+  // It ends without a line end too, but these are not for want of the rest.
+  const std::string begin = R"({"prompt": "a", "answer": )";
+  expect_error([&] { json(begin + R"("b"})" + std::string(1, '\0')); },
+               {"x.jsonl:1", "no JSON (at byte 31: a NUL byte"});
+  expect_error([&] { json(begin + "1e999}"); }, {"x.jsonl:1", "number overflow"});
+  expect_error([&] { json(begin + R"("\ud800"})"); }, {"x.jsonl:1", "surrogate"});
+  expect_error([&] { json(begin + std::string(200, '[') + std::string(200, ']') + "}"); },
+               {"x.jsonl:1", "more than 100 levels"});
   BadRows bad_rows(/*skip=*/true);
   expect_error([&] { read_json_examples(folder_ / "none.jsonl", bad_rows); }, {"none.jsonl"});
 }

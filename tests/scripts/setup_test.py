@@ -18,6 +18,7 @@ VENV_PYTHON = """#!/bin/sh
 echo "venv $*" >> calls
 """
 WITHOUT_PIP = VENV_PYTHON + "exit 1\n"
+WITHOUT_NETWORK = VENV_PYTHON + 'case "$*" in *install*) exit 1 ;; esac\n'
 
 
 class SetupTest(unittest.TestCase):
@@ -51,13 +52,14 @@ class SetupTest(unittest.TestCase):
         self.assertIn("venv -m pip install", calls)
 
     def test_never_clears_one_that_is_there(self):
-        for python in (VENV_PYTHON, WITHOUT_PIP):
+        for python in (VENV_PYTHON, WITHOUT_NETWORK, WITHOUT_PIP):
             self.program(".venv/bin/python", python)
             (self.root / ".venv/mine").touch()
             calls, errors = self.setup_with_torch()
             self.assertTrue((self.root / ".venv/mine").exists())
             self.assertNotIn("-m venv", calls)
-            self.assertEqual("could not be installed" in errors, python == WITHOUT_PIP)
+            self.assertEqual("could not be installed" in errors, python != VENV_PYTHON)
+            self.assertEqual("rm -r .venv" in errors, python == WITHOUT_PIP)
 
 
 if __name__ == "__main__":

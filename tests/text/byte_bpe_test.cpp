@@ -343,6 +343,30 @@ std::string decoded(const ByteBpe& bpe, const std::string& ids) {
   return out.str();
 }
 
+/// Only several threads must not flush what is tied to the stream that they read.
+TEST(ByteBpe, EncodingLeavesTheInputTiedAsItWas) {
+  struct Flushes : std::stringbuf {
+    int sync() override { return ++count, 0; }
+    int count = 0;
+  };
+  const auto bpe = small_bpe();
+  for (const int threads : {1, 4}) {
+    Flushes flushes;
+    std::ostream other(&flushes);
+    std::istringstream in("a b\n");
+    in.tie(&other);
+    std::ostringstream out;
+    bpe_encode(bpe, in, out, threads);
+    EXPECT_EQ(in.tie(), &other) << threads;
+    EXPECT_EQ(flushes.count > 0, threads == 1);
+    in.clear();
+    in.str("c\n");
+    out.setstate(std::ios::badbit);
+    expect_error([&] { bpe_encode(bpe, in, out, threads); }, {"cannot be written"});
+    EXPECT_EQ(in.tie(), &other) << threads << " threads, after an error";
+  }
+}
+
 TEST(ByteBpe, EncodingAndDecodingATextGivesBackItsBytes) {
   const auto bpe = small_bpe();
   std::string bytes;
