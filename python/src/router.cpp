@@ -121,7 +121,10 @@ class BoundRouter {
   /// With their first values.
   NamedTensors parameters() const { return router_->named_parameters().pairs(); }
   NamedTensors buffers() const { return router_->named_buffers().pairs(); }
-  void begin_update() { router_->begin_update(); }
+  void begin_update() {
+    const std::lock_guard one_thread(mutex_);
+    router_->begin_update();
+  }
   void end_update(const Tensors& tensors, const RouterStats& own,
                   const std::vector<RouterStats>& of_all) {
     const std::lock_guard one_thread(mutex_);
@@ -206,7 +209,7 @@ void bind_routers(py::module_& module) {
            py::arg("token_id"))
       .def("parameters", &BoundRouter::parameters)
       .def("buffers", &BoundRouter::buffers)
-      .def("begin_update", &BoundRouter::begin_update)
+      .def("begin_update", &BoundRouter::begin_update, py::call_guard<py::gil_scoped_release>())
       .def("end_update", &BoundRouter::end_update, py::call_guard<py::gil_scoped_release>(),
            py::arg("tensors"), py::arg("own"), py::arg("of_all"))
       .def_property_readonly("most_experts_per_token", &BoundRouter::most_experts_per_token)

@@ -2,12 +2,14 @@
 import copy
 import io
 import pickle
+import threading
 import unittest
 import weakref
 
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import evomoe
 
@@ -22,6 +24,19 @@ def layer_of(method, **more):
 
 def context_of(tokens, **more):
     return evomoe.RoutingContext(token_id=torch.arange(tokens) % 50, **more)
+
+
+class InTheMidst(TorchDispatchMode):
+    """Calls a function before the first operation of torch."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.functions = [function]
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if self.functions:
+            self.functions.pop()()
+        return func(*args, **(kwargs or {}))
 
 
 class Layers(unittest.TestCase):
@@ -114,6 +129,24 @@ class Layers(unittest.TestCase):
         del routing
         self.assertIsNone(kept())
         self.assertEqual(stats.tokens, 4)
+
+    def test_an_update_of_another_thread_waits_for_a_pass(self):
+        gate, x = layer_of("sigmoid").gate, torch.randn(4, 8)
+        stats = gate(x).stats
+        for name, call in (("begin_update", gate.begin_update), ("end_update", lambda: gate.end_update(stats))):
+            with self.subTest(name):
+                done, early = threading.Event(), []
+                thread = threading.Thread(target=lambda call=call, done=done: (call(), done.set()))
+
+                def meanwhile(thread=thread, done=done, early=early):
+                    thread.start()
+                    early.append(done.wait(0.2))
+
+                with InTheMidst(meanwhile):
+                    gate(x)
+                self.assertEqual(early, [False])
+                self.assertTrue(done.wait(60))
+                thread.join()
 
     def test_padding_has_no_expert(self):
         layer = layer_of("topk")
