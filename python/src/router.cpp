@@ -94,6 +94,8 @@ class BoundRouter {
           method);
     const torch::NoGradGuard no_grad;
     router_->initialise(seed, layer);
+    for (const auto& [name, tensor] : parameters()) own_[name] = tensor;
+    for (const auto& [name, tensor] : buffers()) own_[name] = tensor;
   }
 
   /// With what exceeds the capacity dropped. `tensors`: the parameters and buffers, all of them.
@@ -103,6 +105,7 @@ class BoundRouter {
                 const std::optional<torch::Tensor>& valid_T,
                 const std::optional<torch::Tensor>& token_id_T) {
     const std::lock_guard one_thread(mutex_);  // of a server, say, all with the same module
+    const OwnAgain own_again(*this);
     use(tensors);
     RoutingContext context;
     context.training = training;
@@ -128,6 +131,7 @@ class BoundRouter {
   void end_update(const Tensors& tensors, const RouterStats& own,
                   const std::vector<RouterStats>& of_all) {
     const std::lock_guard one_thread(mutex_);
+    const OwnAgain own_again(*this);
     use(tensors);
     LayerStats layers;
     for (const auto& stats : of_all)
@@ -139,6 +143,19 @@ class BoundRouter {
   std::string sees_future() const { return router_->sees_future(); }
 
  private:
+  /// Gives the router its own tensors back when a call ends, also by an exception: it would keep
+  /// those of the module until the next call, and with one that is no leaf the graph behind it.
+  class OwnAgain {
+   public:
+    explicit OwnAgain(BoundRouter& router) : router_(router) {}
+    OwnAgain(const OwnAgain&) = delete;
+    OwnAgain& operator=(const OwnAgain&) = delete;
+    ~OwnAgain() { router_.use(router_.own_); }
+
+   private:
+    BoundRouter& router_;
+  };
+
   void use(const Tensors& tensors) {
     for (const auto& [name, tensor] : tensors) router_->use_tensor(name, tensor);
   }
@@ -146,6 +163,7 @@ class BoundRouter {
   RouterOptions options_;
   int64_t layer_;
   std::shared_ptr<Router> router_;
+  Tensors own_;  ///< those that the router was made with
   std::mutex mutex_;
 };
 

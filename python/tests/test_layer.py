@@ -1,5 +1,6 @@
 """evomoe.MoELayer and evomoe.routers: they are modules like any other, and compute what is documented."""
 import copy
+import gc
 import io
 import pickle
 import threading
@@ -323,6 +324,33 @@ class Replaced(unittest.TestCase):
         torch.testing.assert_close(x.grad, alone.grad)
         for name, value in other.named_parameters():
             torch.testing.assert_close(given[name].grad, value.grad)
+
+    def test_what_was_given_goes_with_the_results(self):
+        layer, x = layer_of("topk"), torch.randn(2, 8, 8)
+        scale = torch.ones((), requires_grad=True)
+
+        def call(x):
+            given = {name: value.detach() * scale for name, value in layer.named_parameters()}
+            kept = [weakref.ref(tensor) for tensor in given.values()]
+            return torch.func.functional_call(layer, given, (x,)), kept
+
+        output, kept = call(x)
+        output.y.sum().backward()
+        self.assertNotEqual(scale.grad.item(), 0)
+        del output
+        gc.collect()
+        self.assertEqual([each() for each in kept], [None] * len(kept))
+
+    def test_what_was_given_goes_with_a_call_that_fails(self):
+        gate = layer_of("topk").gate
+        scale = torch.ones((), requires_grad=True)
+        given = {name: value.detach() * scale for name, value in gate.named_parameters()}
+        kept = [weakref.ref(tensor) for tensor in given.values()]
+        with self.assertRaisesRegex(Exception, "made for rows of 8 features"):
+            torch.func.functional_call(gate, given, (torch.randn(2, 7),))
+        del given
+        gc.collect()
+        self.assertEqual([each() for each in kept], [None] * len(kept))
 
 
 class Options(unittest.TestCase):
