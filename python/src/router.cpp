@@ -71,6 +71,14 @@ py::list described_options(const std::string& method) {
   return list;
 }
 
+/// The methods that BoundRouter takes. It is not asked, as making a router draws from torch's
+/// generator.
+std::vector<std::string> bound_router_names() {
+  auto names = router_names();
+  std::erase(names, "default-moe");
+  return names;
+}
+
 /// A router that computes with tensors of the module in Python, and what is done with it between
 /// two updates.
 class BoundRouter {
@@ -186,7 +194,7 @@ NamedTensors initial_experts(int64_t num_experts, int64_t model_dim, int64_t hid
 }  // namespace
 
 void bind_routers(py::module_& module) {
-  module.def("router_names", &router_names);
+  module.def("router_names", &bound_router_names);
   module.def("router_options", &described_options, py::arg("method"));
   module.def("initial_experts", &initial_experts);
 
