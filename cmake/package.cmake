@@ -10,6 +10,8 @@ endif()
 # A layer, the models made of it, and what trains and stores them. Of the kernels those headers that these include.
 set(rooms base runtime kernels config text parallel ops routing optim checkpoint moe models)
 set(kernel_headers parallel_for.h cpu/activation.h cuda/bfloat16.h)
+# Headers that only the sources of their own room include; not installed.
+set(internal_headers expert_mlp_cuda.h expert_mlp_of_plan.h expert_mlp_plan.h)
 # Beside the rooms: what a program chooses.
 set(choices command_line mkl_dispatch)
 
@@ -23,10 +25,13 @@ install(TARGETS ${targets} EXPORT evomoe-targets
         INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT evomoe-targets NAMESPACE evomoe:: DESTINATION ${package_folder} COMPONENT library)
 
+foreach(header ${internal_headers})
+  list(APPEND without PATTERN ${header} EXCLUDE)
+endforeach()
 foreach(room ${rooms})
   if(NOT room STREQUAL "kernels")
     install(DIRECTORY evomoe/${room} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/evomoe COMPONENT library
-            FILES_MATCHING PATTERN "*.h")
+            FILES_MATCHING PATTERN "*.h" ${without})
   endif()
 endforeach()
 foreach(header ${kernel_headers})

@@ -1,22 +1,6 @@
-"""What scripts share that measure and write a page of docs: paragraphs and tables in Markdown, lines that commands print."""
+"""The parts of pages of docs that scripts write: paragraphs and tables in Markdown."""
 
-import json
-import sys
 import textwrap
-
-
-def progress(text):
-    print(text, file=sys.stderr, flush=True)
-
-
-def json_lines(text):
-    """The JSON objects among the lines that a command printed."""
-    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
-
-
-def median_line(lines, key="ms_median"):
-    """The line in the middle when they are in the order of `key`."""
-    return sorted(lines, key=lambda line: line[key])[len(lines) // 2]
 
 
 def filled(text, first="", others=""):

@@ -16,7 +16,8 @@ import sys
 from datetime import date
 from pathlib import Path
 
-from page_parts import filled, progress, table
+from measuring import progress
+from page_parts import filled, table
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/results.md"

@@ -20,7 +20,8 @@ from datetime import date
 from pathlib import Path
 
 import two_hosts
-from page_parts import filled, json_lines, median_line, progress, table
+from measuring import json_lines, median_line, progress
+from page_parts import filled, table
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "scaling.md"

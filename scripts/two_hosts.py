@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 
-from page_parts import json_lines
+from measuring import json_lines
 
 ADDRESSES = ("10.77.1.1", "10.77.1.2")
 PORT = 29517

@@ -14,6 +14,7 @@ namespace {
 
 // Streams of the test data.
 constexpr uint64_t kInput = 1, kGate = 2, kAssignment = 3, kLogits = 4, kUpstream = 9;
+/// w1 and w3 have one: the PyTorch benchmarks hold them in one tensor [E,2H,D], w1 first.
 constexpr ExpertWeightsOf<uint64_t> kOfExperts = {5, 6, 7, 8, 5};
 /// A gradient is projected on the stream of what it is the gradient of, plus this.
 constexpr uint64_t kGradients = 100;
@@ -206,17 +207,21 @@ LayerData layer_data(const LayerCase& layer) {
   LayerData data;
   make_routed_input(layer, data);
   data.upstream_TD = hash_tensor(kUpstream, {T, D});
-  for_each_weight(
-      [&](torch::Tensor& weight, const std::vector<int64_t>& shape, uint64_t stream) {
-        if (shape.empty()) return;
-        const auto fan_in = static_cast<double>(D + H - shape[1]);  // D of what makes H values
-        weight = hash_tensor(stream, shape, 1.0 / std::sqrt(fan_in));
-      },
-      data.experts, expert_shapes(layer.form()), kOfExperts);
+  auto shapes = expert_shapes(layer.form());
   if (layer.form().gated) {
-    // The PyTorch benchmarks hold an expert's w1 and w3 in one tensor.
-    const auto both = hash_tensor(kOfExperts.w1_EHD, {layer.experts, 2 * H, D},
-                                  1.0 / std::sqrt(static_cast<double>(D)));
+    shapes.w1_EHD[1] = 2 * H;  // with w3
+    shapes.w3_EHD = {};
+  }
+  const ExpertWeightsOf<int64_t> fan_in = {D, D, H, H, D};
+  for_each_weight(
+      [](torch::Tensor& weight, const std::vector<int64_t>& shape, int64_t inputs,
+         uint64_t stream) {
+        if (!shape.empty())
+          weight = hash_tensor(stream, shape, 1.0 / std::sqrt(static_cast<double>(inputs)));
+      },
+      data.experts, shapes, fan_in, kOfExperts);
+  if (layer.form().gated) {
+    const auto both = data.experts.w1_EHD;
     data.experts.w1_EHD = both.slice(1, 0, H).contiguous();
     data.experts.w3_EHD = both.slice(1, H).contiguous();
   }

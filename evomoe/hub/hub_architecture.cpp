@@ -63,6 +63,7 @@ const std::vector<HubArchitecture>& hub_architectures() {
                  .width = "n_embd",
                  .heads = "n_head",
                  .ffn_width = "n_inner",
+                 .ffn_width_required = false,
                  .positions = "n_positions",
                  .activation = "activation_function",
                  .default_activation = "gelu_new"},

@@ -21,6 +21,7 @@ struct HubShapeFields {
   std::string width = "hidden_size";
   std::string heads = "num_attention_heads";
   std::string ffn_width = "intermediate_size";
+  bool ffn_width_required = true;  ///< else four times the width where it is missing or null
   std::string positions = "max_position_embeddings";
   std::string activation = "hidden_act";
   std::string default_activation = "silu";

@@ -14,10 +14,9 @@ void read_hub_shape(HubFields& fields, const HubArchitecture& architecture, Trai
   decoder.embed_dim = fields.required_integer(names.width);
   decoder.attention_heads = fields.required_integer(names.heads);
   const auto& width = architecture.experts ? architecture.expert_width_field : names.ffn_width;
-  // GPT-2's may be null.
-  decoder.ffn_embed_dim = architecture.family == HubFamily::kGpt2
-                              ? fields.integer(width).value_or(4 * *decoder.embed_dim)
-                              : fields.required_integer(width);
+  decoder.ffn_embed_dim = names.ffn_width_required
+                              ? fields.required_integer(width)
+                              : fields.integer(width).value_or(4 * *decoder.embed_dim);
   const auto positions = fields.required_integer(names.positions);
   model.max_target_positions = positions;
   options.task.tokens_per_sample = std::min(options.task.tokens_per_sample, positions);

@@ -13,7 +13,7 @@ namespace evomoe {
 /// experts the feed-forward width is theirs. Errors of read_hub_config().
 void read_hub_shape(HubFields& fields, const HubArchitecture& architecture, TrainOptions& options);
 
-/// The opposite.
+/// Writes the same fields into a config.json.
 void add_hub_shape(const HubArchitecture& architecture, const GptOptions& gpt,
                    nlohmann::ordered_json& config);
 

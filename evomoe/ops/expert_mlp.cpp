@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "evomoe/base/error.h"
-#include "evomoe/ops/expert_mlp_passes.h"
+#include "evomoe/ops/expert_mlp_of_plan.h"
 #include "evomoe/ops/expert_mlp_plan.h"
 #include "evomoe/ops/saved_value.h"
 
@@ -43,8 +43,8 @@ class ExpertMlp : public torch::autograd::Function<ExpertMlp> {
   static Tensor forward(AutogradContext* context, const torch::TensorList& inputs,
                         const Tensor& token_A, const ExpertMlpPlan& plan, bool need_backward,
                         const Tensor* act_sum_EH) {
-    auto output = forward_pass(inputs[0], inputs[1], weights_of(inputs, plan), token_A, plan,
-                               need_backward && !plan.recompute, act_sum_EH);
+    auto output = forward_of_plan(inputs[0], inputs[1], weights_of(inputs, plan), token_A, plan,
+                                  need_backward && !plan.recompute, act_sum_EH);
     if (need_backward) {
       save_value(context, "plan", plan);
       auto saved = inputs.vec();
@@ -63,8 +63,8 @@ class ExpertMlp : public torch::autograd::Function<ExpertMlp> {
     const size_t inputs = saved.size() - 3;
     bool of_weights = false;  // not for frozen experts
     for (size_t i = 2; i < inputs; ++i) of_weights |= context->needs_input_grad(i);
-    const auto grad = backward_pass(saved[0], saved[1], weights_of(saved, plan), saved[inputs],
-                                    plan, hidden, gradients[0].contiguous(), {}, of_weights);
+    const auto grad = backward_of_plan(saved[0], saved[1], weights_of(saved, plan), saved[inputs],
+                                       plan, hidden, gradients[0].contiguous(), {}, of_weights);
     auto list = as_list(grad.x_TD, grad.weight_A, grad.weights);
     list.resize(inputs + 4);  // tokens, plan, need_backward, sums
     return list;

@@ -7,7 +7,7 @@
 
 #include "evomoe/base/philox.h"
 #include "evomoe/ops/activation.h"
-#include "evomoe/ops/expert_mlp_passes.h"
+#include "evomoe/ops/expert_mlp_results.h"
 #include "evomoe/ops/expert_weights.h"
 
 /// The experts' feed-forward blocks by the kernels of kernels/cuda, for all assignments at once:

@@ -3,27 +3,11 @@
 #include <torch/torch.h>
 
 #include "evomoe/ops/expert_mlp.h"
-#include "evomoe/ops/expert_mlp_plan.h"
+#include "evomoe/ops/expert_mlp_results.h"
 #include "evomoe/ops/expert_weights.h"
 
-/// The two halves of expert_mlp() without autograd.
+/// The two halves of expert_mlp() without autograd, with its checks.
 namespace evomoe {
-
-/// What the backward pass reads of the forward pass; what is undefined is made again.
-struct ExpertMlpHidden {
-  torch::Tensor pre_AH;     ///< [A,H], pre-activations
-  torch::Tensor factor_AH;  ///< [A,H], x w3^T of gated experts
-};
-
-struct ExpertMlpOutput {
-  torch::Tensor y_TD;
-  ExpertMlpHidden hidden;  ///< undefined: not kept
-};
-
-struct ExpertMlpGradients {
-  torch::Tensor x_TD, weight_A;
-  ExpertWeights weights;  ///< defined where the weights are, or undefined
-};
 
 /// For a caller that has an autograd of its own: PyTorch's operators (python/). Tensors, options
 /// and errors are those of expert_mlp(), but `keep_hidden` alone says what is kept. Weights may be
@@ -45,20 +29,5 @@ ExpertMlpGradients expert_mlp_backward(const torch::Tensor& x_TD, const torch::T
                                        const ExpertMlpHidden& hidden,
                                        const torch::Tensor& grad_y_TD,
                                        const ExpertWeights& into = {}, bool of_weights = true);
-
-/// Weights as both passes take them: each expert's own numbers without gaps.
-ExpertWeights dense_experts(const ExpertWeights& weights);
-
-/// The same two for tensors that a plan was made of: contiguous, the weights dense_experts().
-/// `act_sum_EH`: null, or zeros that receive each expert's sum of activations.
-ExpertMlpOutput forward_pass(const torch::Tensor& x_TD, const torch::Tensor& weight_A,
-                             const ExpertWeights& weights, const torch::Tensor& token_A,
-                             const ExpertMlpPlan& plan, bool keep_hidden,
-                             const torch::Tensor* act_sum_EH);
-ExpertMlpGradients backward_pass(const torch::Tensor& x_TD, const torch::Tensor& weight_A,
-                                 const ExpertWeights& weights, const torch::Tensor& token_A,
-                                 const ExpertMlpPlan& plan, const ExpertMlpHidden& hidden,
-                                 const torch::Tensor& grad_y_TD, const ExpertWeights& into,
-                                 bool of_weights);
 
 }  // namespace evomoe

@@ -24,7 +24,7 @@ class Option(NamedTuple):
 
 
 def names() -> list[str]:
-    """The methods that there are."""
+    """The methods that a Router can be made of: all of docs/routing.md but `default-moe`."""
     return _C.router_names()
 
 

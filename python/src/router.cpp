@@ -71,6 +71,14 @@ py::list described_options(const std::string& method) {
   return list;
 }
 
+/// The methods that BoundRouter takes. It is not asked, as making a router draws from torch's
+/// generator.
+std::vector<std::string> bound_router_names() {
+  auto names = router_names();
+  std::erase(names, "default-moe");
+  return names;
+}
+
 /// A router that computes with tensors of the module in Python, and what is done with it between
 /// two updates.
 class BoundRouter {
@@ -94,6 +102,8 @@ class BoundRouter {
           method);
     const torch::NoGradGuard no_grad;
     router_->initialise(seed, layer);
+    for (const auto& [name, tensor] : parameters()) own_[name] = tensor;
+    for (const auto& [name, tensor] : buffers()) own_[name] = tensor;
   }
 
   /// With what exceeds the capacity dropped. `tensors`: the parameters and buffers, all of them.
@@ -103,6 +113,7 @@ class BoundRouter {
                 const std::optional<torch::Tensor>& valid_T,
                 const std::optional<torch::Tensor>& token_id_T) {
     const std::lock_guard one_thread(mutex_);  // of a server, say, all with the same module
+    const OwnAgain own_again(*this);
     use(tensors);
     RoutingContext context;
     context.training = training;
@@ -121,10 +132,14 @@ class BoundRouter {
   /// With their first values.
   NamedTensors parameters() const { return router_->named_parameters().pairs(); }
   NamedTensors buffers() const { return router_->named_buffers().pairs(); }
-  void begin_update() { router_->begin_update(); }
+  void begin_update() {
+    const std::lock_guard one_thread(mutex_);
+    router_->begin_update();
+  }
   void end_update(const Tensors& tensors, const RouterStats& own,
                   const std::vector<RouterStats>& of_all) {
     const std::lock_guard one_thread(mutex_);
+    const OwnAgain own_again(*this);
     use(tensors);
     LayerStats layers;
     for (const auto& stats : of_all)
@@ -136,6 +151,19 @@ class BoundRouter {
   std::string sees_future() const { return router_->sees_future(); }
 
  private:
+  /// Gives the router its own tensors back when a call ends, also by an exception: it would keep
+  /// those of the module until the next call, and with one that is no leaf the graph behind it.
+  class OwnAgain {
+   public:
+    explicit OwnAgain(BoundRouter& router) : router_(router) {}
+    OwnAgain(const OwnAgain&) = delete;
+    OwnAgain& operator=(const OwnAgain&) = delete;
+    ~OwnAgain() { router_.use(router_.own_); }
+
+   private:
+    BoundRouter& router_;
+  };
+
   void use(const Tensors& tensors) {
     for (const auto& [name, tensor] : tensors) router_->use_tensor(name, tensor);
   }
@@ -143,6 +171,7 @@ class BoundRouter {
   RouterOptions options_;
   int64_t layer_;
   std::shared_ptr<Router> router_;
+  Tensors own_;  ///< those that the router was made with
   std::mutex mutex_;
 };
 
@@ -165,7 +194,7 @@ NamedTensors initial_experts(int64_t num_experts, int64_t model_dim, int64_t hid
 }  // namespace
 
 void bind_routers(py::module_& module) {
-  module.def("router_names", &router_names);
+  module.def("router_names", &bound_router_names);
   module.def("router_options", &described_options, py::arg("method"));
   module.def("initial_experts", &initial_experts);
 
@@ -206,7 +235,7 @@ void bind_routers(py::module_& module) {
            py::arg("token_id"))
       .def("parameters", &BoundRouter::parameters)
       .def("buffers", &BoundRouter::buffers)
-      .def("begin_update", &BoundRouter::begin_update)
+      .def("begin_update", &BoundRouter::begin_update, py::call_guard<py::gil_scoped_release>())
       .def("end_update", &BoundRouter::end_update, py::call_guard<py::gil_scoped_release>(),
            py::arg("tensors"), py::arg("own"), py::arg("of_all"))
       .def_property_readonly("most_experts_per_token", &BoundRouter::most_experts_per_token)

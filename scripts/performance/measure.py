@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
-from page_parts import json_lines, progress  # beside the folder of this program
+from measuring import json_lines, progress  # beside the folder of this program
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent

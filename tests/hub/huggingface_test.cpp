@@ -213,6 +213,18 @@ TEST_F(HuggingFace, TheFirstFilesOfGpt2HaveNoPrefix) {
                       "gpt2 without a prefix");
 }
 
+TEST_F(HuggingFace, OnlyTheFeedForwardWidthOfGpt2MayBeMissing) {
+  auto model = copy_of("gpt2");
+  change_config(model, [](auto& config) { config.erase("n_inner"); });
+  const auto expected = read_safetensors(model / "expected.safetensors");
+  import_hub_model(model, "", folder_ / "run");
+  expect_same_answers(our_answers(folder_ / "run/checkpoint_last", expected.at("tokens")), expected,
+                      "gpt2 without n_inner");
+  model = copy_of("llama");
+  change_config(model, [](auto& config) { config.erase("intermediate_size"); });
+  expect_import_refused(model, {"`intermediate_size` is missing"});
+}
+
 TEST_F(HuggingFace, ShardsThatAreAbsentAreNamed) {
   auto model = copy_of("llama_sharded");
   std::vector<fs::path> shards;

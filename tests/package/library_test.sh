@@ -24,6 +24,10 @@ done < <(grep -rhoE '^#include "evomoe/[^"]+"' "$prefix/include" | sed 's/.*"\(.
 for room in cli bench page train; do
   [[ ! -e $prefix/include/evomoe/$room ]] || fail "headers of $room are installed"
 done
+for header in expert_mlp_{cuda,of_plan,plan}.h; do
+  [[ -f $source_folder/evomoe/ops/$header ]] || fail "there is no ops/$header that could be left out"
+  [[ ! -e $prefix/include/evomoe/ops/$header ]] || fail "ops/$header is installed, which is internal"
+done
 
 # One project, configured again with other wishes.
 configure() {

@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from page_parts import json_lines, median_line  # noqa: E402
+from measuring import json_lines, median_line  # noqa: E402
 from scaling import Kept  # noqa: E402
 
 
