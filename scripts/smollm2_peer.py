@@ -135,6 +135,17 @@ def text(folder):
     return {'text': tokenizer.decode(written[0])}
 
 
+def verdict(best, results):
+    """Whether upcycling gained, of the best mixture beside the dense model after as many updates."""
+    dense, mixture = (results[f'run-{name}']['perplexity'] for name in ('dense', best))
+    router, operator = RUNS[best]
+    name = f'{router} with `--diversify {operator}`'
+    if mixture < dense:
+        return f'{name} comes out best: its perplexity is {1 - mixture / dense:.1%} lower than the dense model\'s.'
+    return (f'At this length upcycling gains nothing: the best mixture, {name}, has {mixture:.4f} where the dense model has '
+            f'{dense:.4f} after as many updates.')
+
+
 def page(folder, path, flags):
     results = {file.stem: json.loads(file.read_text()) for file in sorted((Path(folder) / 'results').glob('*.json'))}
     number = lambda name: f"{results[name]['perplexity']:.4f}" if name in results else '–'
@@ -160,6 +171,9 @@ def page(folder, path, flags):
             begin = number('ours-books') if run == 'dense' else number(f'begin-{run}')
             rows.append((router, operator, begin, number(f'run-{run}')))
     parts.append(table(('router', '`--diversify`', 'books, valid: at first', 'after training'), rows, left=2))
+    mixtures = [name for name in RUNS if name != 'dense' and f'run-{name}' in results]
+    if mixtures and 'run-dense' in results:
+        parts.append(filled(verdict(min(mixtures, key=lambda name: results[f'run-{name}']['perplexity']), results)))
     back = f'back-{flags.back}'
     if back in results:
         parts.append('## Back in transformers')

@@ -10,6 +10,9 @@ import unittest
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import smollm2_peer  # noqa: E402
 
 # In place of evomoe, and of the Python with transformers.
 STAND_IN = """#!/bin/bash
@@ -95,6 +98,16 @@ class Smollm2Test(unittest.TestCase):
         self.assertEqual((status, len(calls)), (0, 1), said)
         self.assertIn("taken as made with UPDATES=200 TOKENS=2048", said)
         self.assertEqual(self.run_script(BLOCKS="7")[0], 2)
+
+
+class Verdict(unittest.TestCase):
+    def test_says_whether_upcycling_gained(self):
+        results = {"run-dense": {"perplexity": 40.0}, "run-copy": {"perplexity": 38.0}}
+        self.assertIn("DTS with `--diversify copy` comes out best: its perplexity is 5.0% lower",
+                      smollm2_peer.verdict("copy", results))
+        results["run-copy"]["perplexity"] = 40.5
+        self.assertIn("gains nothing: the best mixture, DTS with `--diversify copy`, has 40.5000 where the dense model "
+                      "has 40.0000", smollm2_peer.verdict("copy", results))
 
 
 if __name__ == "__main__":
