@@ -334,7 +334,7 @@ def main():
         {single['ms_median']:.0f} ms.""",
         table(HEADINGS, weak, 2),
         "## Beside PyTorch",
-        f"""The update of `small` by two ranks of one thread each, in {args.rounds} rounds; `ddp` DistributedDataParallel,
+        f"""The update of `small` by two ranks of one thread each, in {args.rounds} round{'s' if args.rounds > 1 else ''}; `ddp` DistributedDataParallel,
         `ep` experts divided by hand with all-to-all, `fsdp2` fully_shard (ours: `--zero-stage 3`). Its balance loss is that
         of the whole batch, ours the micro-batch's, so that last losses of mixtures differ a little.""",
         beside,

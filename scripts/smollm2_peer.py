@@ -179,7 +179,7 @@ def page(folder, path, flags):
         parts.append('## Back in transformers')
         parts.append(filled(f'''`convert --to hf` makes a `{results[back]['class']}` of the run with
             `--diversify {flags.back}`: perplexity {number(back)} there, {number(f'run-{flags.back}')} here. It goes on:'''))
-        parts.append('> ' + filled(results[f'text-{flags.back}']['text'].replace('\n', ' '), others='> '))
+        parts.append(filled('> ' + results[f'text-{flags.back}']['text'], others='> '))
     Path(path).write_text('\n\n'.join(parts) + '\n', encoding='utf-8')
 
 
