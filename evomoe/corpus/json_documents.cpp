@@ -112,11 +112,7 @@ class JsonLines : public LineDocuments {
   /// Why a line has no text.
   std::string why_not(std::string_view line, std::string_view piece) const {
     const auto parsed = parse_json(line);
-    const auto problem = parsed.is_discarded() ? json_problem(line) : JsonProblem{};
-    if (problem.is_at_end && ends_file_without_line_end(line, piece)) {
-      return "the file ends inside this line, which is no whole JSON object: it was cut off; copy "
-             "or make it again";
-    }
+    if (parsed.is_discarded() && is_cut_off(line, piece)) return kCutOff;
     const auto wanted =
         fmt::format("each line must be one object, like {{\"{}\": \"...\"}}", column_);
     if (parsed.is_array() || line.starts_with('[')) {
@@ -124,7 +120,7 @@ class JsonLines : public LineDocuments {
              " (`jq -c '.[]'` makes lines of a list)";
     }
     if (parsed.is_discarded())
-      return fmt::format("this is no JSON ({}); {}", problem.reason, wanted);
+      return fmt::format("this is no JSON ({}); {}", json_problem(line).reason, wanted);
     if (!parsed.is_object()) return fmt::format("this is {}; {}", type_words(parsed), wanted);
     if (!parsed.contains(column_)) {
       return fmt::format("the object has no \"{}\", but {}; name the text with --text-column",
@@ -156,9 +152,10 @@ std::string type_words(const json& value) {
   return std::string(article) + value.type_name();
 }
 
-bool ends_file_without_line_end(std::string_view line, std::string_view piece) {
-  return line.data() + line.size() == piece.data() + piece.size() && !piece.ends_with('\n') &&
-         !piece.ends_with('\r');
+bool is_cut_off(std::string_view line, std::string_view piece) {
+  const bool ends_file = line.data() + line.size() == piece.data() + piece.size();
+  return ends_file && !piece.ends_with('\n') && !piece.ends_with('\r') &&
+         json_problem(line).is_at_end;
 }
 
 std::unique_ptr<DocumentReader> open_json_lines(const std::filesystem::path& path,

@@ -12,7 +12,13 @@ std::string shown_keys(const nlohmann::json& object);
 /// "a number", "an object".
 std::string type_words(const nlohmann::json& value);
 
-/// Whether `line`, the last line of `piece`, may have been cut off: lines of a file have an end.
-bool ends_file_without_line_end(std::string_view line, std::string_view piece);
+/// Whether the file ends inside `line`, the last one of `piece`, which parse_json() discards. All
+/// other lines of a file have an end.
+bool is_cut_off(std::string_view line, std::string_view piece);
+
+/// Why such a line is bad.
+inline constexpr const char* kCutOff =
+    "the file ends inside this line, which is no whole JSON object: it was cut off; copy or make "
+    "it again";
 
 }  // namespace evomoe

@@ -86,19 +86,16 @@ void check_answer(const Example& example) {
                "the answer is empty; leave the example out, or give it an answer");
 }
 
-/// `may_be_cut_off`: the file ends with the line, which has no end.
-Example of_line(std::string_view line, bool may_be_cut_off) {
+/// Of a line of `piece`.
+Example of_line(std::string_view line, std::string_view piece) {
   EVOMOE_CHECK(is_utf8(line), "{}", kNotUtf8);
   std::string repeated;
   const auto object = parse_json(line, &repeated);
-  const auto problem = object.is_discarded() ? json_problem(line) : JsonProblem{};
-  EVOMOE_CHECK(!problem.is_at_end || !may_be_cut_off,
-               "the file ends inside this line, which is no whole JSON object: it was cut off; "
-               "copy or make it again");
+  EVOMOE_CHECK(!object.is_discarded() || !is_cut_off(line, piece), "{}", kCutOff);
   EVOMOE_CHECK(!object.is_discarded(),
                "this is no JSON ({}); each line must be one object, like {{\"prompt\": \"...\", "
                "\"answer\": \"...\"}} (two text files are read with --examples pairs)",
-               problem.reason);
+               json_problem(line).reason);
   EVOMOE_CHECK(object.is_object(),
                "this is {}, and each line must be one object, like {{\"prompt\": \"...\", "
                "\"answer\": \"...\"}}",
@@ -132,7 +129,7 @@ std::vector<Example> read_json_examples(const std::filesystem::path& path, BadRo
       ++number;
       if (strip(line).empty()) return;
       try {
-        examples.push_back(of_line(line, ends_file_without_line_end(line, piece)));
+        examples.push_back(of_line(line, piece));
       } catch (const Error& error) {
         bad_rows.add(path.string(), number, fmt::format("{}:{}", path.string(), number),
                      error.what());
