@@ -172,6 +172,5 @@ if [[ -n $last ]]; then
   once "back-$last" peer perplexity "$given_back" "$folder/books/valid" "$folder/dense" "$BLOCKS" "$THREADS"
   once "text-$last" peer text "$given_back"
 fi
-peer page "$folder" "$PAGE" --updates "$UPDATES" --tokens "$TOKENS" --blocks "$BLOCKS" --new "$NEW" --threads "$THREADS" \
-  --freeze "$FREEZE" --back "$last"
+peer page "$folder" "$PAGE" --updates "$UPDATES" --tokens "$TOKENS" --blocks "$BLOCKS" --freeze "$FREEZE" --back "$last"
 say "wrote $PAGE"

@@ -123,7 +123,7 @@ def speed(program, run, folder, new, threads):
             more = seconds(make, new) - seconds(make, short)
             if more > 0:
                 rates[make.__name__].append((new - short) / more)
-    return {name: statistics.median(found) if found else None for name, found in rates.items()}
+    return {'threads': threads, **{name: statistics.median(found) if found else None for name, found in rates.items()}}
 
 
 def text(folder):
@@ -157,7 +157,8 @@ def page(folder, path, flags):
     rows = [(name, number(f'ours-{split}'), number(f'theirs-{split}'))
             for name, split in (('perplexity, wikitext-2, test', 'wikitext-2'), ('perplexity, books, valid', 'books'))]
     rate = lambda name: 'not measured' if results['speed'][name] is None else f"{results['speed'][name]:.1f}"
-    rows.append((f'tokens per second, greedy, {flags.threads} threads', rate('ours'), rate('theirs')))
+    threads = results['speed']['threads']
+    rows.append((f"tokens per second, greedy, {threads} thread{'' if threads == 1 else 's'}", rate('ours'), rate('theirs')))
     parts.append(table(('', 'ours', 'transformers'), rows))
     parts.append(filled(f'''The model\'s matrix products alone, by torch, would make {rate('products')} tokens per second: each
         token reads all weights once, in float32. Rates are medians of {ROUNDS} rounds, in which they take turns.'''))
@@ -189,7 +190,7 @@ def main():
         return weights(*arguments)
     if command == 'page':
         parser = argparse.ArgumentParser()
-        for name in ('folder', 'page', '--updates', '--tokens', '--blocks', '--new', '--threads', '--freeze', '--back'):
+        for name in ('folder', 'page', '--updates', '--tokens', '--blocks', '--freeze', '--back'):
             parser.add_argument(name)
         flags = parser.parse_args(arguments)
         return page(flags.folder, flags.page, flags)

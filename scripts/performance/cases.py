@@ -63,15 +63,15 @@ class Layer:
     more_peers: str
     beside_authors: bool = False
     recompute: bool = False  # ours also with --recompute-experts: less memory, more time
-    ffn: str = ""          # of the experts; not given: two matrices with biases
+    gated: bool = False      # experts have three matrices without biases; otherwise two with biases
 
     @property
     def flags(self):
-        return layer_sizes(*self.sizes) + (f" --ffn {self.ffn}" if self.ffn else "")
+        return layer_sizes(*self.sizes) + (" --ffn swiglu" if self.gated else "")
 
     @property
     def label(self):
-        return "S{} M{} H{} E{} k{}".format(*self.sizes) + (", gated" if self.ffn else "")
+        return "S{} M{} H{} E{} k{}".format(*self.sizes) + (", gated" if self.gated else "")
 
 
 # name: sizes, repeats, the peers that were fastest, and others for the first round
@@ -85,12 +85,12 @@ LAYERS = {
     "layer-E64-k4": Layer((2048, 256, 256, 64, 4), 15, "torch_grouped_mm", "torch_loop"),
     "layer-E64-k1": Layer((256, 512, 2048, 64, 1), 6, "hf_switch", "torch_loop,torch_grouped_mm,hf_mixtral:grouped_mm"),
     "layer-gated-E8-k1": Layer((2048, 512, 1024, 8, 1), 8, "torch_loop,hf_olmoe:grouped_mm",
-                               "torch_grouped_mm,hf_mixtral:grouped_mm", ffn="swiglu"),
+                               "torch_grouped_mm,hf_mixtral:grouped_mm", gated=True),
     "layer-gated-E64-k1": Layer((256, 512, 1024, 64, 1), 6, "torch_loop,hf_olmoe:grouped_mm",
-                                "torch_grouped_mm,hf_mixtral:grouped_mm", ffn="swiglu"),
+                                "torch_grouped_mm,hf_mixtral:grouped_mm", gated=True),
 }
 # Of experts of the common kind. With every expert in use there is nothing to skew.
-SKEWED = tuple(name for name, layer in LAYERS.items() if name != "layer-E8-kE" and not layer.ffn)
+SKEWED = tuple(name for name, layer in LAYERS.items() if name != "layer-E8-kE" and not layer.gated)
 
 
 def layer_case(name):

@@ -45,7 +45,7 @@ def ratio(above, below):
 
 
 def peers(r, case, command=PEERS):
-    """The peers' lines that compute the same as ours: experts that have gates where ours have."""
+    """The peers' lines that compute the same as ours: experts have gates where ours do."""
     lines = list(r.all(case, command))
     if command == PEERS:
         # Slower ones are measured in the first round only, but the best of all is asked for.
@@ -53,7 +53,7 @@ def peers(r, case, command=PEERS):
             lines += r.first.all(case, MORE_PEERS)
         except Missing:
             pass
-    gated = case in LAYERS and LAYERS[case].ffn == "swiglu"
+    gated = case in LAYERS and LAYERS[case].gated
     lines = [line for line in lines if line["impl"] not in YARDSTICKS and (line.get("ffn") == "swiglu") == gated]
     if not lines:
         raise Missing(f"{case} {command}")

@@ -99,7 +99,7 @@ class Goals(unittest.TestCase):
                 if command == MORE_PEERS:
                     raise Missing(case)
                 test.assertIn((case, command), known)
-                ffn = LAYERS[case].ffn if case in LAYERS else ""
+                ffn = "swiglu" if case in LAYERS and LAYERS[case].gated else "gelu"
                 return [line("a", 1.0, peak_mem_mb=64.0, parameters=1, ffn=ffn)]
 
             def value(self, case, key, impl=None, command=OURS):
