@@ -8,8 +8,8 @@
 #include <string>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/json_text.h"
 #include "evomoe/base/mapped_file.h"
-#include "evomoe/base/parse_json.h"
 #include "evomoe/base/write_file.h"
 
 namespace evomoe {
@@ -30,9 +30,7 @@ Json read_json_file(const std::filesystem::path& path, std::string* repeated_key
 /// Writes an object as write_file does, whole or not at all. Bytes that are no UTF-8 become U+FFFD.
 template <typename Json>
 void write_json_file(const std::filesystem::path& path, const Json& object) {
-  write_file(path, [&](std::ostream& stream) {
-    stream << object.dump(2, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace) << "\n";
-  });
+  write_file(path, [&](std::ostream& stream) { stream << json_text(object, 2) << "\n"; });
 }
 
 }  // namespace evomoe

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "evomoe/base/json_text.h"
 #include "evomoe/report/table.h"
 
 namespace evomoe::bench {
@@ -23,7 +24,7 @@ std::string cell(const nlohmann::ordered_json& line, const Column& column) {
 }  // namespace
 
 void Results::add(nlohmann::ordered_json line) {
-  fmt::print("{}\n", line.dump());
+  fmt::print("{}\n", json_text(line));
   std::fflush(stdout);
   lines_.push_back(std::move(line));
 }

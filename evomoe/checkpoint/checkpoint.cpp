@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/json_text.h"
 #include "evomoe/base/mapped_file.h"
-#include "evomoe/base/parse_json.h"
 #include "evomoe/checkpoint/durable_file.h"
 #include "evomoe/parallel/gather_text.h"
 
@@ -44,7 +44,8 @@ void write_manifest(const fs::path& path, const json& sections, const json& file
       {"format", kFormat}, {"version", kManifestVersion}, {"files", files}, {"sections", sections}};
   std::string body;
   try {
-    body = content.dump(1).substr(1) + "\n";  // without the first brace, which stands in the prefix
+    body = json_text(content, 1, BadUtf8::kThrow).substr(1) +
+           "\n";  // without the first brace, which stands in the prefix
   } catch (const json::exception& error) {
     fail("cannot write {}: a section is not UTF-8 ({})", path.string(), error.what());
   }
@@ -113,7 +114,7 @@ std::map<std::string, std::string> metadata_of(const TensorMap& tensors,
     described[name] = {{"shape", piece.shape}, {"begin", piece.begin}, {"end", piece.end}};
   }
   if (described.empty()) return {};
-  return {{kPieces, described.dump()}};
+  return {{kPieces, json_text(described, -1, BadUtf8::kThrow)}};
 }
 
 /// Puts tensors together whose pieces are in several files.

@@ -6,11 +6,10 @@
 #include <array>
 #include <cstring>
 #include <optional>
-#include <set>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/json_text.h"
 #include "evomoe/base/mapped_file.h"
-#include "evomoe/base/parse_json.h"
 #include "evomoe/checkpoint/durable_file.h"
 
 namespace evomoe {
@@ -82,31 +81,19 @@ std::string_view without_padding(std::string_view text, const std::string& file)
   return text.substr(0, end);
 }
 
-/// Parses the header; nlohmann would keep only the last of two entries of one name, so the names
-/// are watched.
+/// Parses the header, in which no name may stand twice.
 json parse_unique(std::string_view text, const std::string& file) {
-  std::vector<std::set<std::string>> open_objects;
-  const auto watch = [&](int depth, json::parse_event_t event, json& parsed) {
-    EVOMOE_CHECK(depth <= kMostJsonLevels,
-                 "{}: the safetensors header is nested deeper than {}; the file is damaged", file,
-                 kMostJsonLevels);
-    if (event == json::parse_event_t::object_start) open_objects.emplace_back();
-    if (event == json::parse_event_t::object_end) open_objects.pop_back();
-    if (event == json::parse_event_t::key) {
-      const auto& key = parsed.get_ref<const std::string&>();
-      EVOMOE_CHECK(open_objects.back().insert(key).second,
-                   "{}: the name '{}' comes twice in the safetensors header", file, key);
-    }
-    return true;
-  };
-  try {
-    return json::parse(text, watch);
-  } catch (const json::exception& error) {
+  std::string repeated;
+  auto header = parse_json(text, &repeated);
+  EVOMOE_CHECK(repeated.empty(), "{}: the name '{}' comes twice in the safetensors header", file,
+               repeated);
+  if (header.is_discarded()) {
     fail(
         "{}: the safetensors header is not valid JSON ({}); the file is damaged or of another "
         "format",
-        file, error.what());
+        file, json_problem(text).reason);
   }
+  return header;
 }
 
 uint64_t read_count(const json& value, const std::string& file, const std::string& tensor,
@@ -114,7 +101,7 @@ uint64_t read_count(const json& value, const std::string& file, const std::strin
   // 2^63 and more cannot be the size of a tensor or of a file.
   EVOMOE_CHECK(value.is_number_unsigned() && value.get<uint64_t>() <= uint64_t{INT64_MAX},
                "{}: tensor '{}': {} holds {}, which is not a count", file, tensor, what,
-               value.dump());
+               json_text(value));
   return value.get<uint64_t>();
 }
 
@@ -128,7 +115,7 @@ SafetensorsEntry parse_entry(const std::string& name, const json& value, uint64_
   const auto type = dtype.is_string() ? type_of(dtype.get_ref<const std::string&>()) : std::nullopt;
   EVOMOE_CHECK(type.has_value(),
                "{}: tensor '{}' has type {}, which is not read; save it as one of {}", file, name,
-               dtype.dump(), known_types());
+               json_text(dtype), known_types());
 
   SafetensorsEntry entry;
   entry.dtype = *type;
@@ -144,7 +131,7 @@ SafetensorsEntry parse_entry(const std::string& name, const json& value, uint64_
     EVOMOE_CHECK(
         !__builtin_mul_overflow(without_empty, std::max<uint64_t>(size, 1), &without_empty) &&
             without_empty <= uint64_t{INT64_MAX},
-        "{}: the shape {} of tensor '{}' is larger than any file", file, shape.dump(), name);
+        "{}: the shape {} of tensor '{}' is larger than any file", file, json_text(shape), name);
     bytes *= size;
     entry.shape.push_back(static_cast<int64_t>(size));
   }
@@ -160,7 +147,7 @@ SafetensorsEntry parse_entry(const std::string& name, const json& value, uint64_
                file, name, entry.begin, entry.end, data_bytes);
   EVOMOE_CHECK(entry.end - entry.begin == bytes,
                "{}: tensor '{}' of type {} and shape {} needs {} bytes, but has {}", file, name,
-               dtype.get<std::string>(), shape.dump(), bytes, entry.end - entry.begin);
+               dtype.get<std::string>(), json_text(shape), bytes, entry.end - entry.begin);
   return entry;
 }
 
@@ -202,7 +189,7 @@ std::string make_header(const std::vector<std::pair<std::string, torch::Tensor>>
   }
   std::string text;
   try {
-    text = header.dump();
+    text = json_text(header, -1, BadUtf8::kThrow);
   } catch (const json::exception& error) {
     fail("cannot write {}: a name or its metadata is not UTF-8 ({})", file, error.what());
   }

@@ -46,7 +46,7 @@ CommandRank rank_of_command(const std::string& command, const std::vector<std::s
     again.insert(again.begin(), command);
     return {plan.first, run_local_ranks(plan, again, options.max_restarts)};
   }
-  if (plan.first.rank > 0) log().set_level(spdlog::level::err);
+  if (plan.first.rank > 0) log().show_errors_only();
   share_cores(plan.first, common);
   return {plan.first, std::nullopt};
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/json_text.h"
 #include "evomoe/base/log.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
@@ -74,7 +75,7 @@ int compare_plan(const CompareOptions& flags) {
   const auto outcomes = make_runs(plan, runs_of(plan, chosen), flags.jobs);
   const PlanResult result(plan, outcomes, std::move(searches));
   if (flags.format == "json") {
-    fmt::print("{}\n", result.json().dump(2));
+    fmt::print("{}\n", json_text(result.json(), 2));
   } else if (flags.format == "csv") {
     fmt::print("{}", result.csv());
   } else {
@@ -107,7 +108,7 @@ int compare_command(const std::vector<std::string>& arguments) {
     log().warn("the perplexities are not comparable: {}", difference);
   for (const auto& note : comparison.notes()) log().info("{}", note);
   if (flags.format == "json") {
-    fmt::print("{}\n", comparison.json().dump(2));
+    fmt::print("{}\n", json_text(comparison.json(), 2));
   } else {
     fmt::print("{}", comparison.table(/*utf8=*/true).markdown());
   }

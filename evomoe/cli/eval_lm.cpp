@@ -5,6 +5,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/json_file.h"
+#include "evomoe/base/json_text.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/command_ranks.h"
 #include "evomoe/cli/parse.h"
@@ -177,7 +178,7 @@ int eval_lm_command(const std::vector<std::string>& arguments) {
   result["wall_time_model"] = seconds;
   if (flags.stats_path) write_json_file(*flags.stats_path + ".json", result);
   if (flags.common.log_format == "json") {
-    fmt::print("{}\n", result.dump());
+    fmt::print("{}\n", json_text(result));
   } else {
     fmt::print("{} Loss (base 2): {:.4f}, Perplexity: {:.2f}\n", flags.gen_subset, bits_per_token,
                std::exp(per(totals.tokens)));

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/json_text.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/command_ranks.h"
 #include "evomoe/cli/parse.h"
@@ -134,7 +135,7 @@ std::string sample_line(const GenerateOptions& flags, const GenerationModel& mod
   object["sample"] = sample;
   object["text"] = text;
   object["tokens"] = made.size();
-  return object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return json_text(object) + "\n";
 }
 
 /// The tokens of a prompt. A warning where the model does not read all of them.

@@ -9,6 +9,7 @@
 #include <map>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/json_text.h"
 #include "evomoe/checkpoint/checkpoint.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
@@ -97,7 +98,7 @@ void print_info(const InfoOptions& flags, const RunState& state, const Vocabular
     out["checkpoint"] = state.saved ? nlohmann::json(*state.saved) : nlohmann::json();
     out["routers"] = routers;
     out["config"] = state.config;
-    fmt::print("{}\n", out.dump(2));
+    fmt::print("{}\n", json_text(out, 2));
     return;
   }
   fmt::print("{}\n\n", flags.path);
@@ -197,7 +198,7 @@ void print_machine(const InfoOptions& flags) {
   if (flags.log_format == "json") {
     nlohmann::ordered_json out;
     for (const auto& [name, value] : facts) out[name] = value;
-    fmt::print("{}\n", out.dump(2));
+    fmt::print("{}\n", json_text(out, 2));
     return;
   }
   Table table({"", "value"});

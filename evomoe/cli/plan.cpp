@@ -6,6 +6,7 @@
 
 #include "evomoe/base/byte_size.h"
 #include "evomoe/base/error.h"
+#include "evomoe/base/json_text.h"
 #include "evomoe/cli/command_list.h"
 #include "evomoe/cli/parse.h"
 #include "evomoe/optim/update_rule.h"
@@ -160,7 +161,7 @@ int plan_command(const std::vector<std::string>& arguments) {
   const auto work = workload_of(options.train, planned_vocabulary(options), active);
   const auto costs = plans(options, work, machine);
   if (options.json) {
-    for (const auto& cost : costs) fmt::print("{}\n", json_of(cost, work).dump());
+    for (const auto& cost : costs) fmt::print("{}\n", json_text(json_of(cost, work)));
   } else {
     print_table(costs, work, machine);
   }

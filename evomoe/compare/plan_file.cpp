@@ -9,6 +9,7 @@
 #include <set>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/json_text.h"
 #include "evomoe/base/temporary_folder.h"
 #include "evomoe/base/write_file.h"
 #include "evomoe/config/option_table.h"
@@ -231,7 +232,7 @@ std::map<std::string, std::string> read_options(const ComparePlan& plan, const s
     const auto& name = option->name();
     const bool of_data = option->group() == "task" || option->group() == "dataset";
     if ((of_data && name != kFreeOption) || std::ranges::count(kCommonOptions, name) > 0)
-      values[name] = option->value().dump();
+      values[name] = json_text(option->value());
   }
   return values;
 }

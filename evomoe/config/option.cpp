@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/json_text.h"
 #include "evomoe/base/nearest_name.h"
 
 namespace evomoe {
@@ -88,7 +89,7 @@ std::string value_text(const json& value) {
     for (const auto& element : value) text += (text.empty() ? "" : ",") + value_text(element);
     return text;
   }
-  return value.dump();
+  return json_text(value);
 }
 
 Option::Option(std::string name, std::string group, std::string help, OptionType type,

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/json_text.h"
 #include "evomoe/config/hydra_groups.h"
 #include "evomoe/config/option_table.h"
 
@@ -25,9 +26,12 @@ std::string quoted(std::string text) {
 }
 
 bool is_utf8_json(const nlohmann::json& value) {
-  using Handler = nlohmann::json::error_handler_t;  // of what is not UTF-8
-  return value.dump(-1, ' ', false, Handler::ignore) ==
-         value.dump(-1, ' ', false, Handler::replace);
+  try {
+    json_text(value, -1, BadUtf8::kThrow);
+  } catch (const nlohmann::json::type_error&) {
+    return false;
+  }
+  return true;
 }
 
 std::string yaml_text(const nlohmann::json& value) {

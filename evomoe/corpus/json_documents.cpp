@@ -3,7 +3,7 @@
 #include <fmt/ranges.h>
 
 #include "evomoe/base/error.h"
-#include "evomoe/base/parse_json.h"
+#include "evomoe/base/json_text.h"
 #include "evomoe/corpus/json_rows.h"
 #include "evomoe/corpus/line_documents.h"
 #include "evomoe/text/text_lines.h"

@@ -7,7 +7,7 @@
 #include <map>
 
 #include "evomoe/base/error.h"
-#include "evomoe/base/parse_json.h"
+#include "evomoe/base/json_text.h"
 #include "evomoe/corpus/json_rows.h"
 #include "evomoe/corpus/line_pieces.h"
 #include "evomoe/text/text_lines.h"

@@ -4,6 +4,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/json_file.h"
+#include "evomoe/base/json_text.h"
 #include "evomoe/hub/evomoe_config.h"
 #include "evomoe/hub/gpt_config.h"
 #include "evomoe/hub/hub_fields.h"
@@ -33,10 +34,10 @@ const HubArchitecture& architecture_in(const json& config, const std::string& wh
       found != nullptr,
       "{}: a model of `architectures` {} and `model_type` {} cannot be made here; those of "
       "{} can",
-      where, classes.dump(), type.dump(), fmt::join(known, ", "));
+      where, json_text(classes), json_text(type), fmt::join(known, ", "));
   EVOMOE_CHECK(type.is_null() || type == json(found->type),
                "{}: `model_type` {} and `architectures` {} contradict each other", where,
-               type.dump(), classes.dump());
+               json_text(type), json_text(classes));
   return *found;
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/json_text.h"
 
 namespace evomoe {
 
@@ -73,12 +74,12 @@ const json* HubFields::list(const std::string& name) {
 void HubFields::must_be_off(const std::string& name, const std::string& what) {
   const auto* value = find(name);
   if (value != nullptr && *value != json(false))
-    fail("{}: `{}` is {}, but there are no {} here", where_, name, value->dump(), what);
+    fail("{}: `{}` is {}, but there are no {} here", where_, name, json_text(*value), what);
 }
 
 void HubFields::refuse(const std::string& name, const json& value,
                        const std::string& allowed) const {
-  fail("{}: `{}` is {}; allowed is {}", where_, name, value.dump(), allowed);
+  fail("{}: `{}` is {}; allowed is {}", where_, name, json_text(value), allowed);
 }
 
 void HubFields::end(const std::set<std::string>& harmless) const {

@@ -7,6 +7,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/json_file.h"
+#include "evomoe/base/json_text.h"
 
 namespace evomoe {
 namespace {
@@ -29,7 +30,7 @@ std::map<std::string, std::string> read_index(const fs::path& path) {
     const auto shard = value.is_string() ? value.get<std::string>() : "";
     EVOMOE_CHECK(shard.ends_with(".safetensors") && fs::path(shard).filename() == shard,
                  "{}: the file of {} is {}; it must be the name of one in the same folder",
-                 path.string(), name, value.dump());
+                 path.string(), name, json_text(value));
     files[name] = shard;
   }
   return files;

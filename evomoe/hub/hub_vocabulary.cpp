@@ -10,6 +10,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/json_file.h"
+#include "evomoe/base/json_text.h"
 #include "evomoe/text/bpe_folder.h"
 #include "evomoe/text/text_tokens.h"
 #include "evomoe/text/tokenizer_rules.h"
@@ -73,7 +74,7 @@ class SpecialTokens {
     const auto add = [&](const json& id) {
       EVOMOE_CHECK(id.is_number_integer() && id < vocab_size_,
                    "{}: `{}` is {}; it must be an id of the model's {} tokens (`vocab_size`)",
-                   file.path.string(), name, id.dump(), vocab_size_);
+                   file.path.string(), name, json_text(id), vocab_size_);
       if (id >= 0) ids.push_back(id.get<int64_t>());
     };
     if (value.is_array()) {
@@ -120,7 +121,7 @@ std::vector<int64_t> unused_rows(const fs::path& folder, const json& tokenizer_c
     if (const auto id = tokenizer.token_of(std::string(1, static_cast<char>(byte))))
       rows.push_back(*id);
   }
-  const auto chat = tokenizer_config.dump() + text_of_file(folder / "chat_template.jinja") +
+  const auto chat = json_text(tokenizer_config) + text_of_file(folder / "chat_template.jinja") +
                     text_of_file(folder / "chat_template.json");
   const auto& added = tokenizer.rules()->added;
   for (auto token = added.rbegin(); token != added.rend(); ++token) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/json_text.h"
 #include "evomoe/config/option_table.h"
 #include "evomoe/loading/starting_weights.h"
 #include "evomoe/loading/stored_state.h"
@@ -27,7 +28,7 @@ std::string text(const T& value) {
 
 std::string shown(const nlohmann::json& value) {
   if (value.is_null()) return "not given";
-  return value.is_string() ? value.get<std::string>() : value.dump();
+  return value.is_string() ? value.get<std::string>() : json_text(value);
 }
 
 /// The flags that make an encoder or a decoder; `half` of a pair.

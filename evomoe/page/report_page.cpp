@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/json_text.h"
 #include "evomoe/base/log.h"
 #include "evomoe/page/embedded_files.h"
 #include "evomoe/report/comparison.h"
@@ -103,9 +104,7 @@ ordered_json ReportPage::json() const {
   return json;
 }
 
-std::string page_json(const ordered_json& json) {
-  return json.dump(-1, ' ', /*ensure_ascii=*/false, ordered_json::error_handler_t::replace);
-}
+std::string page_json(const ordered_json& json) { return json_text(json); }
 
 std::string page_html(const std::string& json, bool live) {
   EVOMOE_CHECK(!dygraph_min_js().empty(),

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/json_text.h"
 #include "evomoe/config/option_table.h"
 
 #ifdef EVOMOE_HAS_GLOO
@@ -37,7 +38,7 @@ namespace evomoe {
 RankFacts facts_of(const OptionTable& table) {
   RankFacts facts = {{"the program's version", EVOMOE_VERSION}};
   for (const auto& option : table.options()) {
-    if (!option->is_of_each_rank()) facts["--" + option->name()] = option->value().dump();
+    if (!option->is_of_each_rank()) facts["--" + option->name()] = json_text(option->value());
   }
   return facts;
 }
@@ -406,7 +407,7 @@ void meet(c10d::Store& store, const RankPlace& place, const RankFacts& facts,
   take_place(store, place, token);
   auto own = facts;
   own["--distributed-world-size"] = std::to_string(place.size);
-  const auto own_text = bytes_of(nlohmann::json(own).dump());
+  const auto own_text = bytes_of(json_text(nlohmann::json(own)));
   if (place.rank == 0) store.set(key(0), own_text);
   const auto first = store.get(key(0));
   const auto differences =

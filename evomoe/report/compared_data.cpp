@@ -6,7 +6,7 @@
 #include <initializer_list>
 #include <iterator>
 
-#include "evomoe/base/parse_json.h"
+#include "evomoe/base/json_text.h"
 
 namespace evomoe {
 namespace {
@@ -25,7 +25,7 @@ ordered_json value_at(const ordered_json& record, std::initializer_list<std::str
 
 std::string shown(const ordered_json& value) {
   if (value.is_null()) return "not given";
-  return value.is_string() ? value.get<std::string>() : value.dump();
+  return value.is_string() ? value.get<std::string>() : json_text(value);
 }
 
 /// The validation data of runs `a` and `b` as far as both tell of them: what is not the same.

@@ -7,6 +7,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "evomoe/base/json_text.h"
+
 namespace evomoe {
 namespace {
 
@@ -28,7 +30,7 @@ void dump(const ordered_json& value, std::string& text) {
   if (value.is_object()) {
     text += '{';
     for (const auto& [key, element] : value.items()) {
-      text += separator + ordered_json(key).dump() + ": ";
+      text += separator + json_text(ordered_json(key)) + ": ";
       dump(element, text);
       separator = ", ";
     }
@@ -42,7 +44,7 @@ void dump(const ordered_json& value, std::string& text) {
     }
     text += ']';
   } else {
-    text += value.dump();
+    text += json_text(value);
   }
 }
 

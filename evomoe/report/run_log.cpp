@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "evomoe/base/error.h"
-#include "evomoe/base/parse_json.h"
+#include "evomoe/base/json_text.h"
 #include "evomoe/report/log_line.h"
 
 namespace evomoe {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/json_text.h"
 #include "evomoe/base/log.h"
 #include "evomoe/base/write_file.h"
 #include "evomoe/config/option_table.h"
@@ -34,7 +35,7 @@ RankFacts facts_of_run(TrainOptions options, const RunData& data) {
   options.describe(table);
   auto facts = facts_of(table);
   const auto model = model_record(data.task->source_dictionary(), data.task->target_dictionary());
-  facts["the dictionary"] = nlohmann::json(model).dump();
+  facts["the dictionary"] = json_text(nlohmann::json(model));
   const auto train = data.task->train(1, options.dataset.train_subset);
   facts["the training data"] = data_fact(*train);
   return facts;

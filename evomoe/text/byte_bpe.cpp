@@ -6,6 +6,7 @@
 
 #include "evomoe/base/error.h"
 #include "evomoe/base/json_file.h"
+#include "evomoe/base/json_text.h"
 #include "evomoe/base/philox.h"
 #include "evomoe/base/write_file.h"
 #include "evomoe/text/byte_alphabet.h"
@@ -65,7 +66,7 @@ ByteBpe ByteBpe::load(const std::filesystem::path& encoder_json,
   for (const auto& [spelling, id] : json.items()) {
     EVOMOE_CHECK(id.is_number_integer() && id >= 0 && id < json.size() && !taken[id],
                  "{}: token `{}` has id {}; the ids must be 0 .. {}, each once",
-                 encoder_json.string(), spelling, id.dump(), json.size() - 1);
+                 encoder_json.string(), spelling, json_text(id), json.size() - 1);
     std::string bytes;
     EVOMOE_CHECK(unspell_bytes(spelling, bytes),
                  "{}: token `{}` holds a character that is not in GPT-2's alphabet of bytes; this "

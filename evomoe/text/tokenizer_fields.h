@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "evomoe/base/error.h"
+#include "evomoe/base/json_text.h"
 
 /// Reading a `tokenizer.json` (internal to its readers).
 namespace evomoe {
@@ -22,7 +23,7 @@ inline const nlohmann::json& tokenizer_field(const nlohmann::json& part, const s
 /// The beginning of a value, for a message.
 inline std::string shown_value(const nlohmann::json& value) {
   constexpr size_t kMost = 80;
-  auto text = value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  auto text = json_text(value);
   return text.size() <= kMost ? text : text.substr(0, kMost - 3) + "...";
 }
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "evomoe/base/error.h"
-#include "evomoe/base/parse_json.h"
+#include "evomoe/base/json_text.h"
 #include "evomoe/config/option_table.h"
 
 namespace evomoe {

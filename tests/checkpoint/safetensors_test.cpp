@@ -180,7 +180,7 @@ TEST(Safetensors, RefusesEveryViolationOfTheFormat) {
       {file_of(entry(R"("dtype":"I8","data_offsets":[0,4],"shape":)" + std::string(100'000, '[') +
                      "4" + std::string(100'000, ']')),
                data),
-       "nested deeper"},
+       "more than 100 levels"},
       {file_of(entry(R"("dtype":"I8","shape":[-4],"data_offsets":[0,4])"), data), "shape holds -4"},
       {file_of(entry(R"("dtype":"I8","shape":[4.0],"data_offsets":[0,4])"), data),
        "shape holds 4.0"},

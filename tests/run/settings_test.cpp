@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <spdlog/sinks/ostream_sink.h>
 
 #include <sstream>
 
@@ -55,18 +54,20 @@ void expect_refused(const std::string& flags, const std::vector<std::string>& pa
   }
 }
 
-/// What a user is told about flags that are accepted: the lines of the log.
+/// What a user is told about flags that are accepted: the lines of the log, without their time.
 std::string notices(const std::string& flags) {
   SCOPED_TRACE(flags);
-  std::ostringstream text;
-  const auto usual = log().sinks();
-  log().sinks() = {std::make_shared<spdlog::sinks::ostream_sink_mt>(text)};
-  log().set_pattern("%v");
+  ::testing::internal::CaptureStderr();
   const auto options = parsed(flags);
   EXPECT_NO_THROW(validate_options(options));
   EXPECT_NO_THROW(check_settings(options));
-  log().sinks() = usual;
-  return text.str();
+  std::istringstream lines(::testing::internal::GetCapturedStderr());
+  std::string text;
+  for (std::string line; std::getline(lines, line);) {
+    const auto message = line.find(" | ", line.find(" | ") + 1) + 3;
+    text += line.substr(message) + "\n";
+  }
+  return text;
 }
 
 TEST(Settings, TheTaskThatAnArchitectureMeansIsOneThatItIsFor) {

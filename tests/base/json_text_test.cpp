@@ -1,4 +1,4 @@
-#include "evomoe/base/parse_json.h"
+#include "evomoe/base/json_text.h"
 
 #include <gtest/gtest.h>
 

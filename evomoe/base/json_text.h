@@ -1,10 +1,8 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
-#include <set>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace evomoe {
 
@@ -16,28 +14,19 @@ inline constexpr int kMostJsonLevels = 100;
 /// Text with a NUL byte is refused; the parser would stop there and lose the rest.
 /// `repeated_key` gets the first key that an object has twice, of which only the last value is
 /// kept.
+/// `Json` is nlohmann::json or nlohmann::ordered_json.
 template <typename Json = nlohmann::json>
-Json parse_json(std::string_view text, std::string* repeated_key = nullptr) {
-  using Event = nlohmann::detail::parse_event_t;
-  if (text.find('\0') != std::string_view::npos) return Json(Json::value_t::discarded);
-  bool too_deep = false;
-  std::vector<std::set<std::string>> keys;
-  const auto watch = [&](int depth, Event event, Json& parsed) {
-    too_deep = too_deep || depth > kMostJsonLevels;
-    if (too_deep || repeated_key == nullptr) return !too_deep;
-    if (event == Event::object_start) {
-      keys.emplace_back();
-    } else if (event == Event::object_end) {
-      keys.pop_back();
-    } else if (event == Event::key) {
-      const auto& key = parsed.template get_ref<const std::string&>();
-      if (!keys.back().insert(key).second && repeated_key->empty()) *repeated_key = key;
-    }
-    return true;
-  };
-  auto value = Json::parse(text, watch, /*allow_exceptions=*/false);
-  return too_deep ? Json(Json::value_t::discarded) : value;
-}
+Json parse_json(std::string_view text, std::string* repeated_key = nullptr);
+
+/// What of a text is no UTF-8.
+enum class BadUtf8 {
+  kReplace,  ///< becomes U+FFFD
+  kThrow,    ///< nlohmann::json::type_error
+};
+
+/// A value as text: on one line, or with `indent` spaces for each level.
+template <typename Json>
+std::string json_text(const Json& value, int indent = -1, BadUtf8 bad = BadUtf8::kReplace);
 
 struct JsonProblem {
   std::string reason;      ///< and its place, if known: `at byte 9: invalid literal`

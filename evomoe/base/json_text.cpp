@@ -1,6 +1,9 @@
-#include "evomoe/base/parse_json.h"
+#include "evomoe/base/json_text.h"
 
 #include <fmt/format.h>
+
+#include <set>
+#include <vector>
 
 namespace evomoe {
 namespace {
@@ -46,6 +49,42 @@ class FirstJsonProblem : public nlohmann::json::json_sax_t {
 };
 
 }  // namespace
+
+template <typename Json>
+Json parse_json(std::string_view text, std::string* repeated_key) {
+  using Event = nlohmann::detail::parse_event_t;
+  if (text.find('\0') != std::string_view::npos) return Json(Json::value_t::discarded);
+  bool too_deep = false;
+  std::vector<std::set<std::string>> keys;
+  const auto watch = [&](int depth, Event event, Json& parsed) {
+    too_deep = too_deep || depth > kMostJsonLevels;
+    if (too_deep || repeated_key == nullptr) return !too_deep;
+    if (event == Event::object_start) {
+      keys.emplace_back();
+    } else if (event == Event::object_end) {
+      keys.pop_back();
+    } else if (event == Event::key) {
+      const auto& key = parsed.template get_ref<const std::string&>();
+      if (!keys.back().insert(key).second && repeated_key->empty()) *repeated_key = key;
+    }
+    return true;
+  };
+  auto value = Json::parse(text, watch, /*allow_exceptions=*/false);
+  return too_deep ? Json(Json::value_t::discarded) : value;
+}
+
+template <typename Json>
+std::string json_text(const Json& value, int indent, BadUtf8 bad) {
+  using Handler = typename Json::error_handler_t;
+  return value.dump(indent, ' ', /*ensure_ascii=*/false,
+                    bad == BadUtf8::kThrow ? Handler::strict : Handler::replace);
+}
+
+// Here alone: in each file that reads or writes JSON they would be compiled again.
+template nlohmann::json parse_json(std::string_view, std::string*);
+template nlohmann::ordered_json parse_json(std::string_view, std::string*);
+template std::string json_text(const nlohmann::json&, int, BadUtf8);
+template std::string json_text(const nlohmann::ordered_json&, int, BadUtf8);
 
 JsonProblem json_problem(std::string_view text) {
   if (const auto nul = text.find('\0'); nul != std::string_view::npos)
