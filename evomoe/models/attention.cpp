@@ -44,10 +44,11 @@ torch::Tensor noise_rows(int64_t B, int64_t H, int64_t Q, torch::Device device) 
   return (first_of_head.unsqueeze(1) + torch::arange(Q, index)).flatten();
 }
 
-torch::Tensor& of_layer(std::vector<torch::Tensor>& tensors, int64_t layer) {
+template <typename T>
+T& of_layer(std::vector<T>& layers, int64_t layer) {
   const auto index = static_cast<size_t>(layer);
-  if (tensors.size() <= index) tensors.resize(index + 1);
-  return tensors[index];
+  if (layers.size() <= index) layers.resize(index + 1);
+  return layers[index];
 }
 
 /// [B,K,S,C] -> [B,K*group,S,C], each head `group` times.
@@ -117,7 +118,7 @@ AttentionImpl::AttentionImpl(const AttentionOptions& options) : options_(options
   options_.validate();
   const auto dim = options.embed_dim, queries = options.query_width(), keys = options.key_width();
   const auto add = [&](const char* name, int64_t in, int64_t out, bool bias) {
-    return register_module(name, torch::nn::Linear(torch::nn::LinearOptions(in, out).bias(bias)));
+    return register_module(name, Linear(in, out, bias));
   };
   k_proj = add("k_proj", dim, keys, options.bias != "none");
   v_proj = add("v_proj", dim, keys, options.bias != "none");
@@ -131,7 +132,7 @@ AttentionImpl::AttentionImpl(const AttentionOptions& options) : options_(options
 }
 
 void AttentionImpl::initialise(uint64_t seed, const std::string& name) {
-  for (auto& [part, linear] : {std::pair<std::string, torch::nn::Linear&>{"k_proj", k_proj},
+  for (auto& [part, linear] : {std::pair<std::string, Linear&>{"k_proj", k_proj},
                                {"v_proj", v_proj},
                                {"q_proj", q_proj},
                                {"out_proj", out_proj}}) {
@@ -149,8 +150,8 @@ torch::Tensor AttentionImpl::split_heads(const torch::Tensor& x_BSD) const {
   return x_BSD.view({x_BSD.size(0), x_BSD.size(1), x_BSD.size(2) / C, C}).transpose(1, 2);
 }
 
-torch::Tensor AttentionImpl::heads_of(const torch::Tensor& x_BSD, torch::nn::Linear& projection,
-                                      Norm& norm, const ForwardContext& context) {
+torch::Tensor AttentionImpl::heads_of(const torch::Tensor& x_BSD, Linear& projection, Norm& norm,
+                                      const ForwardContext& context) {
   auto x = projection->forward(x_BSD);
   const bool by_head = options_.query_key_norm == "head";
   if (norm && !by_head) x = norm->forward(x);
@@ -175,16 +176,11 @@ std::pair<torch::Tensor, torch::Tensor> AttentionImpl::keys_and_values(
     }
     return {key, value};
   }
-  auto k_BKSC = heads_of(x_BSD, k_proj, k_norm, context);
-  auto v_BKSC = split_heads(v_proj->forward(x_BSD));
+  const auto k_BKSC = heads_of(x_BSD, k_proj, k_norm, context);
+  const auto v_BKSC = split_heads(v_proj->forward(x_BSD));
   if (cache == nullptr) return {k_BKSC, v_BKSC};
-  for (auto [kept, tensor] : {std::pair{&of_layer(cache->key_BHSD, options_.layer), &k_BKSC},
-                              {&of_layer(cache->value_BHSD, options_.layer), &v_BKSC}}) {
-    if (kept->defined()) *tensor = torch::cat({*kept, *tensor}, 2);
-    const auto keys = tensor->size(2), window = options_.window;
-    *kept = window > 0 && keys >= window ? tensor->slice(2, keys - window + 1) : *tensor;
-  }
-  return {k_BKSC, v_BKSC};
+  return {of_layer(cache->key, options_.layer).append(k_BKSC, options_.window),
+          of_layer(cache->value, options_.layer).append(v_BKSC, options_.window)};
 }
 
 torch::Tensor AttentionImpl::forward(const torch::Tensor& x_BSD, const ForwardContext& context,

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "evomoe/models/forward_context.h"
+#include "evomoe/models/linear.h"
 #include "evomoe/models/norm.h"
 
 namespace evomoe {
@@ -75,7 +76,7 @@ class AttentionImpl : public torch::nn::Module {
 
  private:
   /// Queries, or keys, [B,H,S,C] of x, normed and turned.
-  torch::Tensor heads_of(const torch::Tensor& x_BSD, torch::nn::Linear& projection, Norm& norm,
+  torch::Tensor heads_of(const torch::Tensor& x_BSD, Linear& projection, Norm& norm,
                          const ForwardContext& context);
   /// Keys and values [B,K,S,C] that the queries meet, of K heads.
   std::pair<torch::Tensor, torch::Tensor> keys_and_values(const torch::Tensor& x_BSD,
@@ -91,7 +92,7 @@ class AttentionImpl : public torch::nn::Module {
   torch::Tensor split_heads(const torch::Tensor& x_BSD) const;
 
   AttentionOptions options_;
-  torch::nn::Linear k_proj{nullptr}, v_proj{nullptr}, q_proj{nullptr}, out_proj{nullptr};
+  Linear k_proj{nullptr}, v_proj{nullptr}, q_proj{nullptr}, out_proj{nullptr};
   Norm q_norm{nullptr}, k_norm{nullptr};
 };
 TORCH_MODULE(Attention);

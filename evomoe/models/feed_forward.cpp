@@ -12,8 +12,7 @@ FeedForward::FeedForward(const FeedForwardOptions& options, torch::nn::Module& o
     : options_(options) {
   parse_activation(options.activation);
   const auto add = [&](const char* name, int64_t in, int64_t out, bool bias) {
-    return owner.register_module(name,
-                                 torch::nn::Linear(torch::nn::LinearOptions(in, out).bias(bias)));
+    return owner.register_module(name, Linear(in, out, bias));
   };
   fc1_ = add("fc1", options.embed_dim, options.hidden_dim, options.biases);
   fc2_ = add("fc2", options.hidden_dim, options.embed_dim, options.biases);

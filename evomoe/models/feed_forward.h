@@ -6,6 +6,7 @@
 
 #include "evomoe/base/expert_weights.h"
 #include "evomoe/models/forward_context.h"
+#include "evomoe/models/linear.h"
 
 namespace evomoe {
 
@@ -38,7 +39,7 @@ class FeedForward {
 
  private:
   FeedForwardOptions options_;
-  torch::nn::Linear fc1_{nullptr}, fc2_{nullptr}, fc3_{nullptr};
+  Linear fc1_{nullptr}, fc2_{nullptr}, fc3_{nullptr};
 };
 
 }  // namespace evomoe

@@ -8,23 +8,12 @@
 #include <vector>
 
 #include "evomoe/base/philox.h"
+#include "evomoe/models/key_value_cache.h"
 #include "evomoe/models/positions.h"
 #include "evomoe/parallel/communicator.h"
 #include "evomoe/routing/router.h"
 
 namespace evomoe {
-
-/// Keys and values of the tokens seen so far, one entry a layer; makes the cost of a generated
-/// token independent of recomputing the tokens before it.
-struct KeyValueCache {
-  std::vector<torch::Tensor> key_BHSD;
-  std::vector<torch::Tensor> value_BHSD;
-  std::vector<torch::Tensor> memory_key_BHSD, memory_value_BHSD;  ///< of an encoder's output
-  int64_t length = 0;                                             ///< tokens in the cache
-
-  /// Its sequences become those of the rows row_N (int64 [N]) of before, which may repeat.
-  void select(const torch::Tensor& row_N);
-};
 
 /// What a forward pass needs beside the tokens; the same for all layers.
 struct ForwardContext {

@@ -44,7 +44,7 @@ double xavier_bound(const torch::Tensor& weight, double gain) {
   return gain * std::sqrt(6.0 / static_cast<double>(weight.size(0) + weight.size(1)));
 }
 
-void init_linear(torch::nn::Linear& linear, uint64_t seed, const std::string& name) {
+void init_linear(Linear& linear, uint64_t seed, const std::string& name) {
   const double bound = 1.0 / std::sqrt(static_cast<double>(linear->weight.size(1)));
   init_uniform(linear->weight, bound, seed, name + ".weight");
   if (linear->bias.defined()) init_uniform(linear->bias, bound, seed, name + ".bias");

@@ -1,5 +1,7 @@
 #include "evomoe/models/norm.h"
 
+#include "evomoe/ops/rms_norm.h"
+
 namespace evomoe {
 
 NormImpl::NormImpl(int64_t dim, const NormOptions& options) : options_(options) {
@@ -8,8 +10,7 @@ NormImpl::NormImpl(int64_t dim, const NormOptions& options) : options_(options) 
 }
 
 torch::Tensor NormImpl::forward(const torch::Tensor& x) {
-  if (options_.kind == NormKind::kRmsNorm)
-    return torch::rms_norm(x, weight.sizes(), weight, options_.eps);
+  if (options_.kind == NormKind::kRmsNorm) return rms_norm(x, weight, options_.eps);
   return torch::layer_norm(x, weight.sizes(), weight, bias, options_.eps);
 }
 

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "evomoe/base/error.h"
+#include "evomoe/ops/rotation.h"
 
 namespace evomoe {
 
@@ -78,11 +79,7 @@ Rotation rotation_of(const torch::Tensor& position_BS, int64_t head_dim,
 torch::Tensor rotated(const torch::Tensor& x_BHSD, const Rotation& rotation) {
   // Heads of a token stay side by side, as projections make them: attention's output then lies as
   // the next projection reads it.
-  const auto x_BSHD = x_BHSD.transpose(1, 2);
-  const auto half = x_BSHD.size(3) / 2;
-  const auto first = x_BSHD.slice(3, 0, half), second = x_BSHD.slice(3, half);
-  const auto &cosine = rotation.cosine_BS1C, &sine = rotation.sine_BS1C;
-  return torch::cat({first * cosine - second * sine, second * cosine + first * sine}, 3)
+  return rotate_heads(x_BHSD.transpose(1, 2), rotation.cosine_BS1C, rotation.sine_BS1C)
       .transpose(1, 2);
 }
 

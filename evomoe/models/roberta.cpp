@@ -56,15 +56,15 @@ RobertaImpl::RobertaImpl(const RobertaOptions& options) : options_(options) {
   } else {
     encoder_->set_tied();
   }
-  lm_dense_ = head->register_module("dense", torch::nn::Linear(D, D));
+  lm_dense_ = head->register_module("dense", Linear(D, D));
   lm_layer_norm_ = head->register_module("layer_norm", Norm(D, options_.norm));
   if (options.heads_of_sentences.empty()) return;
   auto heads = register_module("classification_heads", module_of_kind(ParameterKind::kHead));
   for (const auto& of_head : options.heads_of_sentences) {
     auto module = heads->register_module(of_head.name, std::make_shared<torch::nn::Module>());
     Head made{of_head};
-    made.dense = module->register_module("dense", torch::nn::Linear(D, D));
-    made.out_proj = module->register_module("out_proj", torch::nn::Linear(D, of_head.classes));
+    made.dense = module->register_module("dense", Linear(D, D));
+    made.out_proj = module->register_module("out_proj", Linear(D, of_head.classes));
     heads_.push_back(std::move(made));
   }
 }

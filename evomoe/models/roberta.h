@@ -56,12 +56,12 @@ class RobertaImpl : public Model {
  private:
   struct Head {
     ClassificationHeadOptions options;
-    torch::nn::Linear dense{nullptr}, out_proj{nullptr};
+    Linear dense{nullptr}, out_proj{nullptr};
   };
 
   RobertaOptions options_;
   TransformerStack encoder_{nullptr};
-  torch::nn::Linear lm_dense_{nullptr};
+  Linear lm_dense_{nullptr};
   Norm lm_layer_norm_{nullptr};
   torch::Tensor lm_bias_V_;
   torch::Tensor lm_weight_VD_;  // when untied

@@ -462,7 +462,7 @@ TEST(ModernGpt, TheCacheGivesTheWholeForwardPass) {
     EXPECT_TRUE(torch::allclose(part, whole.slice(1, begin, end), 1e-4, 1e-5)) << end;
     begin = end;
   }
-  EXPECT_EQ(cache.key_BHSD.at(3).sizes(), (std::vector<int64_t>{2, 2, 4, 6}));
+  EXPECT_EQ(cache.key.at(3).kept_BKSC().sizes(), (std::vector<int64_t>{2, 2, 4, 6}));
 }
 
 TEST(ModernGpt, PackedAndPaddedRowsAreComputedAsAlone) {

@@ -149,7 +149,7 @@ TEST(ModernAttention, ACacheHoldsTheHeadsOfKeysThatLaterTokensSeeAndGivesTheSame
           << options.kv_heads << options.query_key_norm << options.window << " at " << begin;
       const auto kept =
           options.window > 0 ? std::min<int64_t>(end, options.window - 1) : int64_t{end};
-      for (const auto& tensor : {cache.key_BHSD.at(1), cache.value_BHSD.at(1)}) {
+      for (const auto& tensor : {cache.key.at(1).kept_BKSC(), cache.value.at(1).kept_BKSC()}) {
         EXPECT_EQ(tensor.sizes(),
                   (std::vector<int64_t>{2, options.key_heads(), kept, options.head_width()}));
       }
