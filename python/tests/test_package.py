@@ -1,4 +1,7 @@
 """The package itself: the torch that it was built for, its types, and checkpoints of the program (EVOMOE_PROGRAM)."""
+import importlib.util
+import json
+import math
 import os
 import pathlib
 import subprocess
@@ -49,6 +52,7 @@ class Checkpoints(unittest.TestCase):
             run("train", folder / "bin", *"--arch transformer_lm_gpt2_tiny --decoder-layers 2 --decoder-embed-dim 16 "
                 "--decoder-ffn-embed-dim 24 --decoder-attention-heads 2 --tokens-per-sample 16 --batch-size 8 "
                 "--max-update 3 --moe-freq 2 --moe-expert-count 4 --moe-router topk --moe-k 2 --lr 0.01 --threads 1 "
+                "--moe-eval-capacity-token-fraction -1 --moe-train-capacity-token-fraction 0 "
                 "--log-format none --disable-validation".split(), "--save-dir", folder / "run")
             checkpoint = evomoe.load(folder / "run/checkpoint_last")
             self.assertEqual(checkpoint.updates, 3)
@@ -61,6 +65,32 @@ class Checkpoints(unittest.TestCase):
             self.assertTrue(torch.isfinite(layer(torch.randn(2, 5, 16)).y).all())
             with self.assertRaisesRegex(KeyError, "block 0 of the checkpoint has no MoE layer"):
                 checkpoint.layer(0)
+            with self.assertRaisesRegex(FileNotFoundError, "no program '/no/evomoe'"):
+                checkpoint.to_transformers(program="/no/evomoe")
+            if importlib.util.find_spec("transformers"):
+                self.check_logits(checkpoint, program, folder)
+
+    def check_logits(self, checkpoint, program, folder):
+        """Perplexity by the logits of transformers' form is what the program finds."""
+        model = checkpoint.to_transformers(program=program).eval()
+        with self.assertRaisesRegex(RuntimeError, "text/model"):  # below a file
+            checkpoint.to_transformers(folder / "text/model", program=program)
+        lines = (folder / "text").read_text().splitlines()
+        words = {line.split()[0]: number for number, line in
+                 enumerate((folder / "bin/dict.txt").read_text().splitlines(), start=4)}
+        ids = torch.tensor([2] + [words[word] if word else 2 for line in lines for word in [*line.split(), ""]])
+        loss, count = 0.0, 0
+        with torch.no_grad():
+            for begin in range(0, len(ids) - 1, 16):  # as --tokens-per-sample has it
+                piece = ids[begin:begin + 17]
+                logits = model(input_ids=piece[None, :-1]).logits[0]
+                loss += torch.nn.functional.cross_entropy(logits, piece[1:], reduction="sum").item()
+                count += len(piece) - 1
+        done = subprocess.run([program, "eval-lm", folder / "bin", "--path", checkpoint.path, "--gen-subset", "valid",
+                               "--log-format", "json"], check=True, capture_output=True, text=True)
+        theirs = json.loads(done.stdout)
+        self.assertEqual(count, theirs["tokens"])
+        self.assertAlmostEqual(loss / count, theirs["loss"] * math.log(2), places=4)
 
 
 if __name__ == "__main__":
