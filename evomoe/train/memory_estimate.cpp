@@ -207,11 +207,9 @@ class StackCounter {
       all.add(ParameterKind::kNorm, {width});
   }
 
-  /// Beside its input and output: mean and deviation, or the deviation and the input divided by it.
-  int64_t kept_of_norm() const { return kept_of_norm(T_, D_); }
-  int64_t kept_of_norm(int64_t rows, int64_t width) const {
-    return rms_norm() ? rows + rows * width : 2 * rows;
-  }
+  /// Beside its input and output: mean and deviation, or the root mean square.
+  int64_t kept_of_norm() const { return kept_of_norm(T_); }
+  int64_t kept_of_norm(int64_t rows) const { return (rms_norm() ? 1 : 2) * rows; }
 
   /// Of the norms of queries and keys, with what goes in.
   int64_t kept_of_query_key_norm() const {
@@ -220,7 +218,7 @@ class StackCounter {
     int64_t words = T_ * (Q_ + K_);
     for (const auto width : {Q_, K_}) {
       const auto of_row = kind == "head" ? attention_.head_width() : width;
-      words += kept_of_norm(T_ * width / of_row, of_row);
+      words += kept_of_norm(T_ * width / of_row);
     }
     return words;
   }

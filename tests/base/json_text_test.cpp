@@ -72,5 +72,18 @@ TEST(ParseJson, TheProblemIsTheFirstWithItsPlace) {
   }
 }
 
+TEST(JsonText, IsOneLineOrIndented) {
+  const nlohmann::ordered_json value = {{"z", {1, nullptr}}, {"a", "\u00fc\n"}};
+  EXPECT_EQ(json_text(value), "{\"z\":[1,null],\"a\":\"\u00fc\\n\"}");
+  EXPECT_EQ(json_text(value["z"], 2), "[\n  1,\n  null\n]");
+  EXPECT_EQ(json_text(nlohmann::json(value)), "{\"a\":\"\u00fc\\n\",\"z\":[1,null]}");
+}
+
+TEST(JsonText, WhatIsNoUtf8IsReplacedOrRefused) {
+  const nlohmann::json value = {{"name", "a\xff"}};
+  EXPECT_EQ(json_text(value), "{\"name\":\"a\ufffd\"}");
+  EXPECT_THROW(json_text(value, -1, BadUtf8::kThrow), nlohmann::json::type_error);
+}
+
 }  // namespace
 }  // namespace evomoe
