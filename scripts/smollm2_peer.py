@@ -5,7 +5,8 @@ perplexity MODEL SPLIT RUN BLOCKS THREADS
                                       of blocks of 512 tokens of SPLIT.bin, as evomoe eval-lm makes them; RUN/dict.txt
                                       says what the tokens are
 speed PROGRAM RUN MODEL NEW THREADS   tokens per second of evomoe generate, with the time of loading left out, of
-                                      transformers, and of MODEL's matrix products alone
+                                      transformers, both with weights in float32 and in bfloat16, and of MODEL's
+                                      matrix products alone
 text MODEL                            what it goes on with
 page FOLDER PAGE ...                  results as a page of docs
 """
@@ -17,6 +18,7 @@ import struct
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from page_parts import filled, table
@@ -28,11 +30,12 @@ RUNS = {'dense': ('dense', ''), 'switch': ('Switch', 'copy'), 'copy': ('DTS', 'c
         'mask': ('DTS', 'mask'), 'drop-upcycling': ('DTS', 'drop-upcycling')}
 
 
-def load(folder, threads):
+def load(folder, threads, dtype='float32'):
     import torch
     import transformers
     torch.set_num_threads(threads)
-    return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=True).eval()
+    return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype),
+                                                             trust_remote_code=True).eval()
 
 
 def weights(folder, gguf, output):
@@ -91,19 +94,20 @@ def speed(program, run, folder, new, threads):
     short one; a round in which the longer one took no more time, as others use the machine, has none."""
     import torch
     import transformers
-    model = load(folder, threads)
+    models = {dtype: load(folder, threads, dtype) for dtype in ('float32', 'bfloat16')}
     tokens = transformers.AutoTokenizer.from_pretrained(folder)(PROMPT, return_tensors='pt')
-    model.generation_config.eos_token_id = None
-    matrices = [module.weight for module in model.modules() if isinstance(module, torch.nn.Linear)]
+    for model in models.values():
+        model.generation_config.eos_token_id = None
+    matrices = [module.weight for module in models['float32'].modules() if isinstance(module, torch.nn.Linear)]
     rows = {weight.shape[1]: torch.randn(1, weight.shape[1]) for weight in matrices}
 
-    def ours(length):
+    def ours(dtype, length):
         subprocess.run([program, 'generate', '--path', f'{run}/checkpoint_last', '--prompt', PROMPT, '--greedy',
-                        '--max-len', str(length), '--ignore-eos', '--threads', str(threads)],
+                        '--max-len', str(length), '--ignore-eos', '--threads', str(threads), '--dtype', dtype],
                        check=True, stdout=subprocess.DEVNULL)
 
-    def theirs(length):
-        model.generate(**tokens, do_sample=False, max_new_tokens=length, pad_token_id=0)
+    def theirs(dtype, length):
+        models[dtype].generate(**tokens, do_sample=False, max_new_tokens=length, pad_token_id=0)
 
     def products(length):
         with torch.inference_mode():
@@ -116,13 +120,15 @@ def speed(program, run, folder, new, threads):
         make(length)
         return time.perf_counter() - begin
 
+    makers = {'ours': partial(ours, 'float32'), 'theirs': partial(theirs, 'float32'), 'products': products,
+              'ours_bfloat16': partial(ours, 'bfloat16'), 'theirs_bfloat16': partial(theirs, 'bfloat16')}
     short = max(new // 8, 1)
-    rates = {'ours': [], 'theirs': [], 'products': []}
+    rates = {name: [] for name in makers}
     for _ in range(ROUNDS):
-        for make in (ours, theirs, products):
+        for name, make in makers.items():
             more = seconds(make, new) - seconds(make, short)
             if more > 0:
-                rates[make.__name__].append((new - short) / more)
+                rates[name].append((new - short) / more)
     return {'threads': threads, **{name: statistics.median(found) if found else None for name, found in rates.items()}}
 
 
@@ -159,9 +165,12 @@ def page(folder, path, flags):
     rate = lambda name: 'not measured' if results['speed'][name] is None else f"{results['speed'][name]:.1f}"
     threads = results['speed']['threads']
     rows.append((f"tokens per second, greedy, {threads} thread{'' if threads == 1 else 's'}", rate('ours'), rate('theirs')))
+    rows.append(('the same, weights in bfloat16', rate('ours_bfloat16'), rate('theirs_bfloat16')))
     parts.append(table(('', 'ours', 'transformers'), rows))
     parts.append(filled(f'''The model\'s matrix products alone, by torch, would make {rate('products')} tokens per second: each
-        token reads all weights once, in float32. Rates are medians of {ROUNDS} rounds, in which they take turns.'''))
+        token reads all weights once, in float32. `generate --dtype bfloat16` rounds the weights and computes in float32,
+        transformers with `dtype=torch.bfloat16` computes in bfloat16. Rates are medians of {ROUNDS} rounds, in which they
+        take turns.'''))
     parts.append('## Mixtures')
     parts.append(filled(f'''Four experts in every second layer, {flags.updates} updates of {flags.tokens} tokens each; in all
         runs what `--freeze {flags.freeze or "(nothing)"}` names stays as it is. DTS is the dense-to-sparse gate with

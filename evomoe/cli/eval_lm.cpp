@@ -69,6 +69,7 @@ int eval_lm_command(const std::vector<std::string>& arguments) {
       load_models(flags.path, {.data = flags.data,
                                .bpe = flags.bpe,
                                .eval_capacity_fraction = flags.moe_eval_capacity_token_fraction,
+                               .dtype = flags.dtype,
                                .common = flags.common});
   const auto& loaded = models.front();
   loaded.language_model("evomoe eval-lm");

@@ -239,6 +239,7 @@ int generate_command(const std::vector<std::string>& arguments) {
       flags.path, {.data = flags.data.value_or(""),
                    .bpe = flags.bpe,
                    .eval_capacity_fraction = flags.search.moe_eval_capacity_token_fraction,
+                   .dtype = flags.dtype,
                    .common = flags.common});
   const auto& task = models.front().options.task;
   if (!find_task(task.task).text_rules(task).translates && !flags.gen_subset) {

@@ -28,6 +28,7 @@ int interactive_command(const std::vector<std::string>& arguments) {
       flags.path, {.data = flags.data.value_or(""),
                    .bpe = flags.bpe,
                    .eval_capacity_fraction = flags.search.moe_eval_capacity_token_fraction,
+                   .dtype = flags.dtype,
                    .common = flags.common});
   const auto model = generation_model(models, flags.search, "evomoe interactive");
   log().info("NOTE: hypothesis and token scores are output in base 2");

@@ -56,6 +56,7 @@ int validate_command(const std::vector<std::string>& arguments) {
   auto loaded =
       load_model(flags.path, {.data = flags.data,
                               .eval_capacity_fraction = flags.moe_eval_capacity_token_fraction,
+                              .dtype = flags.dtype,
                               .common = flags.common});
   auto options = loaded.options;
   if (flags.max_tokens || flags.batch_size) {

@@ -26,6 +26,7 @@ void EvaluationOptions::describe(OptionTable& table) {
       .choices({"none", "complete", "complete_doc", "eos"});
   table.add("moe-eval-capacity-token-fraction", &moe_eval_capacity_token_fraction,
             "Capacity as a fraction of the tokens; not given: as in training.");
+  describe_dtype(table, dtype);
 }
 
 void ValidateOptions::describe(OptionTable& table) {
@@ -117,6 +118,14 @@ void describe_checkpoint_path(OptionTable& table, std::string& path) {
            "averaged.")
       .metavar("CHECKPOINT")
       .required();
+}
+
+void describe_dtype(OptionTable& table, std::string& dtype) {
+  table
+      .add("dtype", &dtype,
+           "Type of the model's matrices. bfloat16, on the CPU: rounded, for half the memory and "
+           "faster generation; what is computed with them stays float32.")
+      .choices({"float32", "bfloat16"});
 }
 
 void add_legacy_flags_of_evaluation(OptionTable& table, const std::string& command) {

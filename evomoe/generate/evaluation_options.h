@@ -24,6 +24,7 @@ struct EvaluationOptions {
   std::optional<int64_t> tokens_per_sample;
   std::optional<std::string> sample_break_mode;
   std::optional<double> moe_eval_capacity_token_fraction;
+  std::string dtype = "float32";
   CommonOptions common;
   DistributedOptions distributed;
 
@@ -63,6 +64,9 @@ void validate_options(const EvalLmOptions& options);
 
 /// --path of what takes ensembles.
 void describe_checkpoint_path(OptionTable& table, std::string& path);
+
+/// --dtype of what computes with a checkpoint's weights.
+void describe_dtype(OptionTable& table, std::string& dtype);
 
 /// The flags of fairseq that the command has no use for, and those of training, with which the
 /// reference's own scripts call it. To be called when the table has all others.

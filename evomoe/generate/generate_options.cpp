@@ -64,6 +64,7 @@ void GenerateOptions::describe(OptionTable& table) {
                   "Not given: the one trained on.")
       .metavar("DATA");
   describe_checkpoint_path(table, path);
+  describe_dtype(table, dtype);
   table.add(
       "prompt", &prompt,
       "Text to continue, for a language model. An end of line within is an end of sentence, as "
@@ -151,6 +152,7 @@ void InteractiveOptions::describe(OptionTable& table) {
   table.positional("data", &data, "Folder with the dictionaries; not given: the one trained on.")
       .metavar("DATA");
   describe_checkpoint_path(table, path);
+  describe_dtype(table, dtype);
   table
       .add("input", &input,
            "File to translate, line by line (\\n, \\r\\n or \\r ends one); -: stdin.")

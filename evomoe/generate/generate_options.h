@@ -49,6 +49,7 @@ struct GenerateOptions : SamplingOptions {
   bool truncate_source = false;
   bool skip_invalid_size_inputs_valid_test = false;
   SearchFlags search;
+  std::string dtype = "float32";  ///< of the matrices
   BpeFiles bpe;
   CommonOptions common;
   DistributedOptions distributed;
@@ -68,6 +69,7 @@ struct InteractiveOptions : SamplingOptions {
   bool keep_whitespace = false;
   bool skip_invalid_size_inputs_valid_test = false;
   SearchFlags search;
+  std::string dtype = "float32";  ///< of the matrices
   BpeFiles bpe;
   CommonOptions common;
   DistributedOptions distributed;

@@ -6,6 +6,7 @@
 #include "evomoe/loading/fairseq_import.h"
 #include "evomoe/loading/run_folder.h"
 #include "evomoe/loading/stored_state.h"
+#include "evomoe/models/narrow_weights.h"
 #include "evomoe/routing/capacity.h"
 #include "evomoe/train/load_into.h"
 #include "evomoe/train/settings.h"
@@ -20,6 +21,11 @@ LoadedModel build(const std::filesystem::path& path, const LoadOptions& load, Ch
   LoadedModel loaded;
   loaded.path = path;
   loaded.device = use_device(load.common);
+  const bool narrow = load.dtype == "bfloat16";
+  if (narrow && !loaded.device.is_cpu()) {
+    fail_usage("--dtype bfloat16 is for the CPU, and --device is {}; leave it away",
+               loaded.device.str());
+  }
   const auto& state = checkpoint.state;
   loaded.options = stored_model_options(state);
   if (load.eval_capacity_fraction)
@@ -35,6 +41,7 @@ LoadedModel build(const std::filesystem::path& path, const LoadOptions& load, Ch
   load_into(named_state(*loaded.model), checkpoint.model, "checkpoint " + path.string(),
             kOtherModelRemedy);
   loaded.model->to(loaded.device);
+  if (narrow) keep_matrices_in_bfloat16(*loaded.model);
   loaded.model->eval();
   return loaded;
 }

@@ -45,6 +45,7 @@ struct LoadOptions {
   std::string data;  ///< folder of another dict.txt; empty: the run folder's
   BpeFiles bpe;
   std::optional<double> eval_capacity_fraction;
+  std::string dtype = "float32";  ///< of the matrices: or bfloat16, on the CPU
   CommonOptions common;
 };
 

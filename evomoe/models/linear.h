@@ -2,6 +2,8 @@
 
 #include <torch/torch.h>
 
+#include "evomoe/ops/linear_layer.h"
+
 namespace evomoe {
 
 /// y = x weight^T + bias, x [..., in] -> [..., out]. Its values are set by initialise() of what it
@@ -14,7 +16,7 @@ class LinearImpl : public torch::nn::Module {
     if (with_bias) bias = register_parameter("bias", torch::zeros({out}));
   }
 
-  torch::Tensor forward(const torch::Tensor& x) { return torch::linear(x, weight, bias); }
+  torch::Tensor forward(const torch::Tensor& x) { return linear_layer(x, weight, bias); }
 
   torch::Tensor weight, bias;
 };

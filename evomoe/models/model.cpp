@@ -1,12 +1,14 @@
 #include "evomoe/models/model.h"
 
+#include "evomoe/ops/linear_layer.h"
 #include "evomoe/ops/linear_cross_entropy.h"
 
 namespace evomoe {
 
 TokenLoss Model::token_loss(const torch::Tensor& x_ND, const torch::Tensor& target_N,
                             const TokenLossOptions& options) {
-  const auto found = linear_cross_entropy(output_features(x_ND), output_weight(), target_N,
+  const auto found = linear_cross_entropy(output_features(x_ND), widened(output_weight(), x_ND),
+                                          target_N,
                                           {.ignore_index = options.ignore_index,
                                            .bias_V = output_bias(),
                                            .label_smoothing = options.label_smoothing,
@@ -15,14 +17,14 @@ TokenLoss Model::token_loss(const torch::Tensor& x_ND, const torch::Tensor& targ
 }
 
 torch::Tensor Model::log_probability(const torch::Tensor& x_ND) {
-  auto logit_NV = torch::matmul(output_features(x_ND), output_weight().t());
-  if (const auto bias_V = output_bias(); bias_V.defined()) logit_NV = logit_NV + bias_V;
+  const auto logit_NV = linear_layer(output_features(x_ND), output_weight(), output_bias());
   return torch::log_softmax(logit_NV, -1, torch::kFloat32);
 }
 
 torch::Tensor Model::log_probability_of(const torch::Tensor& x_ND, const torch::Tensor& target_N) {
   const torch::NoGradGuard no_grad;
-  return linear_log_probability(output_features(x_ND), output_weight(), target_N, output_bias());
+  return linear_log_probability(output_features(x_ND), widened(output_weight(), x_ND), target_N,
+                                output_bias());
 }
 
 }  // namespace evomoe

@@ -157,6 +157,8 @@ torch::Tensor TransformerStackImpl::embed(const torch::Tensor& token_BS,
   auto x = adaptive_input_ ? adaptive_input_->forward(token_BS)
            : tied_         ? tied_embedding(embed_tokens_, token_BS, options_.padding_index)
                            : torch::embedding(embed_tokens_, token_BS, options_.padding_index);
+  // Of a table in bfloat16; what is computed with its rows is float32.
+  if (x.scalar_type() == torch::kBFloat16) x = x.to(torch::kFloat32);
   if (options_.scale_embedding) x = x * std::sqrt(static_cast<double>(options_.embed_dim));
   if (embed_positions_.defined()) {
     const int64_t first = context.cache != nullptr ? context.cache->length : 0;

@@ -5,6 +5,7 @@
 #include "evomoe/base/error.h"
 #include "evomoe/ops/expert_mlp_of_plan.h"
 #include "evomoe/ops/expert_mlp_plan.h"
+#include "evomoe/ops/linear_layer.h"
 #include "evomoe/ops/saved_value.h"
 
 namespace evomoe {
@@ -90,6 +91,43 @@ Tensor output_sums(const Tensor& act_sum_EH, const ExpertWeights& weights,
   return sum_ED + offset_E1.diff().to(sum_ED.options()).unsqueeze(1) * weights.b2_ED;
 }
 
+/// Weights in bfloat16 beside a float32 x.
+bool are_narrower(const ExpertWeights& weights, const Tensor& x_TD) {
+  return weights.w1_EHD.scalar_type() == torch::kBFloat16 &&
+         x_TD.scalar_type() != torch::kBFloat16;
+}
+
+/// One expert of such weights on its rows.
+Tensor narrow_expert(const Tensor& x_ND, const ExpertWeights& weights, int64_t expert,
+                     const ExpertMlpOptions& options) {
+  EVOMOE_CHECK(options.activation_dropout == 0 && options.dropout == 0 &&
+                   !(torch::GradMode::is_enabled() && x_ND.requires_grad()),
+               "experts in bfloat16 are for evaluation: they have no dropout and no gradient");
+  const auto of = of_each_weight(weights, [&](const Tensor& all) { return all.select(0, expert); });
+  auto hidden_NH =
+      activate(linear_layer(x_ND, of.w1_EHD, of.b1_EH), parse_activation(options.activation));
+  if (of.w3_EHD.defined()) hidden_NH = hidden_NH * linear_layer(x_ND, of.w3_EHD);
+  return linear_layer(hidden_NH, of.w2_EDH, of.b2_ED);
+}
+
+/// expert_mlp() of such weights. The plan has checked what goes where.
+Tensor narrow_experts(const Tensor& x_TD, const Tensor& token_A, const Tensor& weight_A,
+                      const ExpertWeights& weights, const ExpertMlpPlan& plan,
+                      const ExpertMlpOptions& options, Tensor* output_sum_ED) {
+  auto y_TD = torch::zeros_like(x_TD);
+  if (output_sum_ED != nullptr)
+    *output_sum_ED = torch::zeros({plan.num_experts(), x_TD.size(1)}, x_TD.options());
+  for (int64_t e = 0; e < plan.num_experts(); ++e) {
+    if (plan.begin(e) == plan.end(e)) continue;
+    const auto token_N = token_A.slice(0, plan.begin(e), plan.end(e));
+    const auto out_ND = narrow_expert(x_TD.index_select(0, token_N), weights, e, options);
+    if (output_sum_ED != nullptr) output_sum_ED->select(0, e).copy_(out_ND.sum(0));
+    y_TD.index_add_(0, token_N,
+                    out_ND * weight_A.slice(0, plan.begin(e), plan.end(e)).unsqueeze(1));
+  }
+  return y_TD;
+}
+
 }  // namespace
 
 Tensor expert_mlp(const Tensor& x_TD, const Tensor& token_A, const Tensor& weight_A,
@@ -97,6 +135,8 @@ Tensor expert_mlp(const Tensor& x_TD, const Tensor& token_A, const Tensor& weigh
                   const ExpertMlpOptions& options, Tensor* output_sum_ED) {
   const auto token = token_A.contiguous();
   const auto plan = expert_mlp_plan(x_TD, token, weight_A, offset_E1, weights, options);
+  if (are_narrower(weights, x_TD))
+    return narrow_experts(x_TD, token, weight_A, weights, plan, options, output_sum_ED);
   if (output_sum_ED == nullptr) return apply_experts(x_TD, token, weight_A, weights, plan);
   const auto act_sum_EH = torch::zeros({weights.w1_EHD.size(0), weights.w1_EHD.size(1)},
                                        x_TD.options().requires_grad(false));
@@ -109,6 +149,7 @@ Tensor feed_forward(const Tensor& x, const ExpertWeights& weights,
                     const ExpertMlpOptions& options) {
   EVOMOE_CHECK(x.dim() > 0, "a feed-forward block needs a tensor [..., D], not a number");
   const auto x_TD = x.reshape({-1, x.size(-1)});
+  if (are_narrower(weights, x_TD)) return narrow_expert(x_TD, weights, 0, options).view(x.sizes());
   const auto T = x_TD.size(0);
   const auto token_A = torch::arange(T, x.options().dtype(torch::kInt64).requires_grad(false));
   const auto weight_A = torch::ones({T}, x.options().requires_grad(false));

@@ -37,6 +37,7 @@ struct ExpertMlpOptions {
 /// weight is <grad_y w2, act> + <grad_y, b2>. It cannot be differentiated again.
 /// Float32 on the CPU uses fused kernels, and so do float32 and bfloat16 on a CUDA device where the
 /// program has them (docs/gpu.md); any other floating type or device plain tensor operations.
+/// In evaluation w1, w2 and w3 may be bfloat16 beside a float32 x, as linear_layer() takes them.
 /// `output_sum_ED`, unless it is null, receives the sum of each expert's outputs over its
 /// assignments, without combine weights, dropout and gradient, at little cost: it is made of the
 /// sum of the activations. Errors: shapes, types or devices that do not fit, offsets or tokens out

@@ -26,22 +26,25 @@ void check_shapes(const Tensor& x_TD, const Tensor& token_A, const Tensor& weigh
                "assignments must be tokens int64 [A] and weights [A], not {} {} and {}",
                c10::toString(token_A.scalar_type()), c10::str(token_A.sizes()),
                c10::str(weight_A.sizes()));
-  const auto check_type = [&](const Tensor& tensor) {
-    EVOMOE_CHECK(x_TD.is_floating_point() && tensor.scalar_type() == x_TD.scalar_type() &&
+  const auto check_type = [&](const Tensor& tensor, torch::ScalarType type) {
+    EVOMOE_CHECK(x_TD.is_floating_point() && tensor.scalar_type() == type &&
                      tensor.device() == x_TD.device() && token_A.device() == x_TD.device(),
                  "input, assignments and weights of the experts must share one floating type and "
                  "device; the input is {} on {}, another is {} on {}",
                  c10::toString(x_TD.scalar_type()), c10::str(x_TD.device()),
                  c10::toString(tensor.scalar_type()), c10::str(tensor.device()));
   };
-  check_type(weight_A);
+  const auto type = x_TD.scalar_type();
+  check_type(weight_A, type);
+  // All three matrices of an expert may be narrower than what they are multiplied with.
+  const auto type_of_matrices = w1_EHD.scalar_type() == torch::kBFloat16 ? torch::kBFloat16 : type;
   for_each_weight(
       [&](const Tensor& tensor, const char* name, const std::vector<int64_t>& shape) {
         if (!tensor.defined()) return;
         EVOMOE_CHECK(tensor.sizes() == torch::IntArrayRef(shape),
                      "with w1 {} the experts need {} [{}], not {}", c10::str(w1_EHD.sizes()), name,
                      fmt::join(shape, ","), c10::str(tensor.sizes()));
-        check_type(tensor);
+        check_type(tensor, tensor.dim() == 3 ? type_of_matrices : type);
       },
       weights, kExpertWeightNames,
       expert_shapes({.experts = w1_EHD.size(0),

@@ -1,5 +1,6 @@
 #include "evomoe/ops/rms_norm.h"
 
+#include "evomoe/base/error.h"
 #include "evomoe/kernels/cpu/rms_norm.h"
 
 namespace evomoe {
@@ -20,6 +21,8 @@ class RmsNorm : public torch::autograd::Function<RmsNorm> {
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list gradients) {
+    EVOMOE_CHECK(!torch::GradMode::is_enabled(),
+                 "rms_norm cannot be differentiated twice; call backward without create_graph");
     const auto saved = context->get_saved_variables();
     const auto &x = saved[0], &weight_D = saved[1], &inverse_N = saved[2];
     const auto gradient = gradients[0].contiguous();

@@ -11,25 +11,19 @@ class RotateHeads : public torch::autograd::Function<RotateHeads> {
                                const torch::Tensor& x_BSHD, const torch::Tensor& cosine_BS1C,
                                const torch::Tensor& sine_BS1C) {
     context->save_for_backward({cosine_BS1C, sine_BS1C});
-    return turned(x_BSHD, cosine_BS1C, sine_BS1C, /*backwards=*/false);
+    auto y = torch::empty_like(x_BSHD);
+    kernels::rotate_heads(x_BSHD.const_data_ptr<float>(), cosine_BS1C.const_data_ptr<float>(),
+                          sine_BS1C.const_data_ptr<float>(), y.data_ptr<float>(),
+                          x_BSHD.size(0) * x_BSHD.size(1), x_BSHD.size(2), x_BSHD.size(3) / 2,
+                          cosine_BS1C.size(0) * cosine_BS1C.size(1));
+    return y;
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list gradients) {
     const auto angles = context->get_saved_variables();
-    return {turned(gradients[0].contiguous(), angles[0], angles[1], /*backwards=*/true),
-            torch::Tensor(), torch::Tensor()};
-  }
-
- private:
-  static torch::Tensor turned(const torch::Tensor& x_BSHD, const torch::Tensor& cosine_BS1C,
-                              const torch::Tensor& sine_BS1C, bool backwards) {
-    auto y = torch::empty_like(x_BSHD);
-    kernels::rotate_heads(x_BSHD.const_data_ptr<float>(), cosine_BS1C.const_data_ptr<float>(),
-                          sine_BS1C.const_data_ptr<float>(), y.data_ptr<float>(),
-                          x_BSHD.size(0) * x_BSHD.size(1), x_BSHD.size(2), x_BSHD.size(3) / 2,
-                          cosine_BS1C.size(0) * cosine_BS1C.size(1), backwards);
-    return y;
+    return {apply(gradients[0].contiguous(), angles[0], -angles[1]), torch::Tensor(),
+            torch::Tensor()};
   }
 };
 

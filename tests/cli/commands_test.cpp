@@ -50,6 +50,12 @@ TEST_F(Commands, ValidateEvalLmGenerateAndInfoWorkFromACheckpoint) {
   EXPECT_EQ(scored.exit_code, 0) << scored.err;
   EXPECT_NEAR(nlohmann::json::parse(scored.out).at("perplexity").get<double>(), logged,
               0.02 * logged);
+  const auto rounded = evomoe(fmt::format(
+      "eval-lm {} --path {} --gen-subset valid --log-format json --dtype bfloat16", data, path));
+  EXPECT_EQ(rounded.exit_code, 0) << rounded.err;
+  EXPECT_NE(rounded.out, scored.out);
+  EXPECT_NEAR(nlohmann::json::parse(rounded.out).at("perplexity").get<double>(), logged,
+              0.02 * logged);
   const auto windowed = evomoe(
       fmt::format("eval-lm {} --path {} --gen-subset valid --context-window 8 --output-word-probs",
                   data, path));
@@ -59,6 +65,9 @@ TEST_F(Commands, ValidateEvalLmGenerateAndInfoWorkFromACheckpoint) {
   const auto greedy = evomoe(generate);
   EXPECT_EQ(greedy.exit_code, 0) << greedy.err;
   EXPECT_THAT(greedy.out, HasSubstr("the w4 sees"));
+  const auto narrow = evomoe(generate + "--dtype bfloat16");
+  EXPECT_EQ(narrow.exit_code, 0) << narrow.err;
+  EXPECT_THAT(narrow.out, HasSubstr("the w4 sees"));
   EXPECT_EQ(evomoe(generate + "--sampling --sampling-topk 5 --seed 3").out,
             evomoe(generate + "--sampling --sampling-topk 5 --seed 3").out);
   const auto info = evomoe("info " + path);

@@ -441,6 +441,44 @@ TEST(ExpertMlp, WeightsThatNeedNoGradientGetNoneAndChangeNoOther) {
   }
 }
 
+TEST(ExpertMlp, MatricesInBfloat16AreTheSameNumbersInFloat32) {
+  const torch::NoGradGuard no_grad;
+  for_each_form(torch::kFloat32, [](const std::string& name, const Problem& problem,
+                                    const std::string& activation) {
+    SCOPED_TRACE(name);
+    auto narrow = problem.inputs, wide = problem.inputs;
+    for (size_t i = 2; i < narrow.size(); ++i) {
+      if (narrow[i].dim() != 3) continue;
+      narrow[i] = narrow[i].to(torch::kBFloat16);
+      wide[i] = narrow[i].to(torch::kFloat32);
+    }
+    const auto options = with_dropout(activation, /*dropout=*/false, /*recompute=*/false);
+    EXPECT_TRUE(torch::allclose(run(problem, narrow, options),
+                                definition(problem, wide, activation), 1e-4, 1e-4));
+    torch::Tensor sum_ED, expected_ED;
+    const auto with_sums = [&](const std::vector<torch::Tensor>& in, torch::Tensor* sum) {
+      expert_mlp(in[0], problem.token_A, in[1], problem.offset_E1, weights_of(problem, in), options,
+                 sum);
+    };
+    with_sums(narrow, &sum_ED);
+    with_sums(wide, &expected_ED);
+    EXPECT_TRUE(torch::allclose(sum_ED, expected_ED, 1e-4, 1e-4));
+  });
+}
+
+TEST(ExpertMlp, MatricesInBfloat16AreForEvaluation) {
+  auto problem = make_problem({{0, 1}, {2}}, 3, 4, 5, torch::kFloat32, kGated);
+  for (auto& input : problem.inputs)
+    if (input.dim() == 3) input = input.to(torch::kBFloat16);
+  EXPECT_THROW(run(problem, problem.inputs, with_dropout("silu", true, false)), Error);
+  const auto options = with_dropout("silu", false, false);
+  auto some_wide = problem.inputs;
+  some_wide.back() = some_wide.back().to(torch::kFloat32);
+  EXPECT_THROW(run(problem, some_wide, options), Error);
+  problem.inputs[0].requires_grad_();
+  EXPECT_THROW(run(problem, problem.inputs, options), Error);
+}
+
 TEST(ExpertMlp, ATokenWithoutAssignmentGetsZeros) {
   const auto problem = make_problem({{1}, {3}}, 4, 3, 5, torch::kFloat32);
   const auto y = run(problem, problem.inputs, {});

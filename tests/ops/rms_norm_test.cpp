@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "evomoe/base/error.h"
+
 namespace evomoe {
 namespace {
 
@@ -71,6 +73,12 @@ TEST(RmsNorm, OnlyWhatIsAskedForGetsAGradient) {
   auto x_alone = x.clone(), weight_alone = weight.clone();
   EXPECT_TRUE(torch::equal(gradient(x_alone, weight, x_alone), both.grad_x));
   EXPECT_TRUE(torch::equal(gradient(x, weight_alone, weight_alone), both.grad_weight));
+}
+
+TEST(RmsNorm, ASecondGradientIsRefused) {
+  const auto x = torch::randn({3, 8}).requires_grad_();
+  const auto y = rms_norm(x, torch::ones({8}), kEps);
+  EXPECT_THROW(torch::autograd::grad({y.sum()}, {x}, {}, true, /*create_graph=*/true), Error);
 }
 
 TEST(RmsNorm, ThreadsChangeNothing) {

@@ -55,5 +55,16 @@ TEST(RotateHeads, HeadsThatLieAnywhereAreTaken) {
                            rotate_heads(x_BSHD.contiguous(), cosine, sine)));
 }
 
+TEST(RotateHeads, TheGradientHasAGradient) {
+  torch::manual_seed(4);
+  const auto x = torch::randn({1, 3, 2, 4}).requires_grad_();
+  const auto angle = torch::randn({1, 3, 1, 2});
+  const auto y = rotate_heads(x, torch::cos(angle), torch::sin(angle));
+  const auto once = torch::autograd::grad({y.pow(2).sum()}, {x}, {}, true, /*create_graph=*/true);
+  once[0].pow(2).sum().backward();
+  // Turning keeps lengths: the sum is that of x^2, its gradient 2 x, and the second sum's 8 x.
+  EXPECT_TRUE(torch::allclose(x.grad(), 8 * x.detach(), 1e-4, 1e-5));
+}
+
 }  // namespace
 }  // namespace evomoe

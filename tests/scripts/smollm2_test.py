@@ -27,7 +27,7 @@ case $1 in
     case $2 in
       weights) mkdir -p "$5"; touch "$5/config.json" ;;
       page) exec "$REAL_PYTHON" "$@" ;;
-      speed) echo '{"threads": 1, "ours": 3, "theirs": null, "products": 5}' ;;
+      speed) echo '{"threads": 1, "ours": 3, "theirs": null, "products": 5, "ours_bfloat16": 4, "theirs_bfloat16": 2}' ;;
       text) echo "{\\"text\\": \\"text of $(basename "$3")\\"}" ;;
       *) echo '{"perplexity": 2.25, "class": "AClass"}' ;;
     esac ;;
