@@ -38,10 +38,11 @@ LoadedModel build(const std::filesystem::path& path, const LoadOptions& load, Ch
   loaded.model = make_model(
       loaded.options, {loaded.source_dictionary.size(), loaded.dictionary.size(), Dictionary::kPad},
       state.evolution.shared_expert);
+  // Numbers are rounded as they are read, so that the wide ones are never in memory.
+  if (narrow) keep_matrices_in_bfloat16(*loaded.model);
   load_into(named_state(*loaded.model), checkpoint.model, "checkpoint " + path.string(),
             kOtherModelRemedy);
   loaded.model->to(loaded.device);
-  if (narrow) keep_matrices_in_bfloat16(*loaded.model);
   loaded.model->eval();
   return loaded;
 }
