@@ -1,18 +1,18 @@
 #include "evomoe/models/model.h"
 
-#include "evomoe/ops/linear_layer.h"
 #include "evomoe/ops/linear_cross_entropy.h"
+#include "evomoe/ops/linear_layer.h"
 
 namespace evomoe {
 
 TokenLoss Model::token_loss(const torch::Tensor& x_ND, const torch::Tensor& target_N,
                             const TokenLossOptions& options) {
-  const auto found = linear_cross_entropy(output_features(x_ND), widened(output_weight(), x_ND),
-                                          target_N,
-                                          {.ignore_index = options.ignore_index,
-                                           .bias_V = output_bias(),
-                                           .label_smoothing = options.label_smoothing,
-                                           .count_correct = options.count_correct});
+  const auto found =
+      linear_cross_entropy(output_features(x_ND), widened(output_weight(), x_ND), target_N,
+                           {.ignore_index = options.ignore_index,
+                            .bias_V = output_bias(),
+                            .label_smoothing = options.label_smoothing,
+                            .count_correct = options.count_correct});
   return {found.loss, found.nll, found.correct};
 }
 

@@ -93,8 +93,7 @@ Tensor output_sums(const Tensor& act_sum_EH, const ExpertWeights& weights,
 
 /// Weights in bfloat16 beside a float32 x.
 bool are_narrower(const ExpertWeights& weights, const Tensor& x_TD) {
-  return weights.w1_EHD.scalar_type() == torch::kBFloat16 &&
-         x_TD.scalar_type() != torch::kBFloat16;
+  return weights.w1_EHD.scalar_type() == torch::kBFloat16 && x_TD.scalar_type() != torch::kBFloat16;
 }
 
 /// One expert of such weights on its rows.

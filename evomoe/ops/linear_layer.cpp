@@ -17,7 +17,7 @@ bool has_kernel(const torch::Tensor& x, const torch::Tensor& weight) {
 }  // namespace
 
 torch::Tensor linear_layer(const torch::Tensor& x, const torch::Tensor& weight,
-                     const torch::Tensor& bias) {
+                           const torch::Tensor& bias) {
   const auto in = weight.size(1), out = weight.size(0);
   if (!has_kernel(x, weight) || x.size(-1) != in || x.numel() > kFewRows * in)
     return torch::linear(x, widened(weight, x), bias);

@@ -9,7 +9,7 @@ namespace evomoe {
 /// computed in float32. On the CPU few rows read it as it is: half the memory, which is what they
 /// wait for.
 torch::Tensor linear_layer(const torch::Tensor& x, const torch::Tensor& weight,
-                     const torch::Tensor& bias = {});
+                           const torch::Tensor& bias = {});
 
 /// A weight as what computes with x needs it: itself, or its bfloat16 widened to x's type.
 torch::Tensor widened(const torch::Tensor& weight, const torch::Tensor& x);

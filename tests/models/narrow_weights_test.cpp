@@ -7,8 +7,7 @@
 #include <string>
 
 #include "evomoe/models/encoder_decoder.h"
-#include "evomoe/models/roberta.h"
-#include "tests/models/small_gpt.h"
+#include "tests/models/small_roberta.h"
 
 namespace evomoe {
 namespace {
@@ -42,16 +41,9 @@ GptOptions adaptive() {
   return options;
 }
 
-RobertaOptions roberta(bool untie) {
-  RobertaOptions options;
-  options.vocab_size = testing::kVocabulary;
-  options.layers = 2;
-  options.embed_dim = 16;
-  options.ffn_dim = 32;
-  options.heads = 2;
-  options.max_positions = testing::kPositions;
-  options.dropout = 0;
-  options.untie_weights = untie;
+RobertaOptions untied_roberta() {
+  auto options = testing::small_roberta();
+  options.untie_weights = true;
   return options;
 }
 
@@ -81,8 +73,8 @@ const std::map<std::string, std::function<ModelPtr()>> kModels = {
     {"modern", maker<Gpt>(modern(""))},
     {"modern mixture", maker<Gpt>(modern("topk"))},
     {"adaptive", maker<Gpt>(adaptive())},
-    {"roberta", maker<Roberta>(roberta(false))},
-    {"roberta, untied", maker<Roberta>(roberta(true))},
+    {"roberta", maker<Roberta>(testing::small_roberta())},
+    {"roberta, untied", maker<Roberta>(untied_roberta())},
     {"encoder-decoder", maker<EncoderDecoder>(pair())},
 };
 

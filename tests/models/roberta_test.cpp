@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "evomoe/base/error.h"
-#include "tests/models/small_gpt.h"
+#include "tests/models/small_roberta.h"
 
 namespace evomoe {
 namespace {
@@ -12,14 +12,8 @@ namespace {
 using testing::kPad;
 
 RobertaOptions small_roberta() {
-  RobertaOptions options;
-  options.vocab_size = testing::kVocabulary;
-  options.layers = 2;
-  options.embed_dim = 16;
-  options.ffn_dim = 32;
-  options.heads = 2;
+  auto options = testing::small_roberta();
   options.max_positions = 12;
-  options.dropout = 0;
   options.heads_of_sentences = {{.name = "topic", .classes = 3}};
   return options;
 }

@@ -59,7 +59,8 @@ TEST(Linear, ABfloat16WeightHasNoGradient) {
 }
 
 TEST(Linear, AnotherWidthIsTorchsError) {
-  EXPECT_THROW(linear_layer(torch::randn({3, 8}), torch::zeros({5, 9}, torch::kBFloat16)), c10::Error);
+  EXPECT_THROW(linear_layer(torch::randn({3, 8}), torch::zeros({5, 9}, torch::kBFloat16)),
+               c10::Error);
 }
 
 }  // namespace
