@@ -43,7 +43,7 @@ AdaptiveInputImpl::AdaptiveInputImpl(const AdaptiveBands& bands, int64_t vocab_s
         embeddings->register_module(std::to_string(i), std::make_shared<torch::nn::Module>());
     const auto add = [&](const std::string& name, int64_t rows, int64_t columns) {
       return band->register_module(name, std::make_shared<torch::nn::Module>())
-          ->register_parameter("weight", torch::empty({rows, columns}));
+          ->register_parameter("weight", torch::zeros({rows, columns}));
     };
     tables_.push_back(add("0", bounds_[i + 1] - bounds_[i], width));
     projections_.push_back(add("1", dim, width));

@@ -28,7 +28,7 @@ AdaptiveSoftmaxImpl::AdaptiveSoftmaxImpl(const AdaptiveSoftmaxOptions& options, 
   const auto own = [](torch::nn::Module& parent, const std::string& name, int64_t rows,
                       int64_t columns) {
     return parent.register_module(name, std::make_shared<torch::nn::Module>())
-        ->register_parameter("weight", torch::empty({rows, columns}));
+        ->register_parameter("weight", torch::zeros({rows, columns}));
   };
   const auto classes = static_cast<int64_t>(bounds_.size()) - 2;
   if (tied) {

@@ -59,7 +59,7 @@ EncoderDecoderImpl::EncoderDecoderImpl(const EncoderDecoderOptions& options)
     output_projection_ =
         decoder_->register_module("output_projection", module_of_kind(ParameterKind::kHead))
             ->register_parameter(
-                "weight", torch::empty({options_.decoder.vocab_size, options_.decoder.embed_dim}));
+                "weight", torch::zeros({options_.decoder.vocab_size, options_.decoder.embed_dim}));
   }
 }
 

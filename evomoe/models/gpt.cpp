@@ -26,7 +26,7 @@ GptImpl::GptImpl(const GptOptions& options) : options_(options) {
   } else {
     output_projection_ =
         decoder_->register_module("output_projection", module_of_kind(ParameterKind::kHead))
-            ->register_parameter("weight", torch::empty({options.vocab_size, options.embed_dim}));
+            ->register_parameter("weight", torch::zeros({options.vocab_size, options.embed_dim}));
   }
 }
 

@@ -56,8 +56,8 @@ class Model : public torch::nn::Module {
   virtual torch::Tensor log_probability_of(const torch::Tensor& x_ND,
                                            const torch::Tensor& target_N);
 
-  /// Sets all parameters from the seed. Before that or loading, the values of matrices are
-  /// undefined.
+  /// Sets all parameters from the seed. Before that or loading, the values of the experts are
+  /// undefined and embeddings are zero.
   virtual void initialise(uint64_t seed) = 0;
 
   /// (layer, MoE layer) of the MoE layers, in order.

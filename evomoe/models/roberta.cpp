@@ -52,7 +52,7 @@ RobertaImpl::RobertaImpl(const RobertaOptions& options) : options_(options) {
   auto head = encoder->register_module("lm_head", module_of_kind(ParameterKind::kHead));
   lm_bias_V_ = head->register_parameter("bias", torch::zeros({V}));
   if (options.untie_weights) {
-    lm_weight_VD_ = head->register_parameter("weight", torch::empty({V, D}));
+    lm_weight_VD_ = head->register_parameter("weight", torch::zeros({V, D}));
   } else {
     encoder_->set_tied();
   }

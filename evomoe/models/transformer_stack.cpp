@@ -120,7 +120,7 @@ TransformerStackImpl::TransformerStackImpl(const TransformerStackOptions& option
         "embed_tokens", AdaptiveInput(options.adaptive_input, V, D, options.padding_index));
   } else if (own_embedding_) {
     embed_tokens_ = register_module("embed_tokens", module_of_kind(ParameterKind::kEmbedding))
-                        ->register_parameter("weight", torch::empty({V, D}));
+                        ->register_parameter("weight", torch::zeros({V, D}));
   } else {
     EVOMOE_CHECK(embedding.size(0) == V && embedding.size(1) == D,
                  "an embedding table that is shared must be [{},{}], not {}", V, D,
@@ -130,7 +130,7 @@ TransformerStackImpl::TransformerStackImpl(const TransformerStackOptions& option
   const auto position_rows = options.max_positions + options.padding_index + 1;
   if (options.positions == PositionKind::kLearned) {
     embed_positions_ = register_module("embed_positions", module_of_kind(ParameterKind::kEmbedding))
-                           ->register_parameter("weight", torch::empty({position_rows, D}));
+                           ->register_parameter("weight", torch::zeros({position_rows, D}));
   } else if (options.positions == PositionKind::kSinusoidal) {
     embed_positions_ = sinusoidal_table(position_rows, D, options.padding_index);
   }
